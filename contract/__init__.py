@@ -1,0 +1,1 @@
+"""What all sides share, and nothing else: files people write, documents jobs leave, keys, the store."""

@@ -1,0 +1,215 @@
+"""What each step leaves behind: small, frozen, written once. Times are UTC; paths are URIs a reader can open."""
+
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field
+
+from contract.algorithms import MetricName
+from contract.errors import StoreError
+from contract.platform import Platform
+from contract.spec import ModelSpec
+from contract.store import Store
+from contract.strict import Strict
+
+
+class Champion(Strict):
+    """The version that the ledger says was live when the run was opened."""
+
+    version: int
+    digest: str
+    as_of: datetime
+
+
+class RunDocument(Strict):
+    """One run, frozen by its first task. Every later step reads only this."""
+
+    model: str
+    run_id: str
+    folder: str = Field(description="this run's folder in the store")
+    clear_number: int
+    as_of: datetime
+    backfill: bool
+    spec: ModelSpec
+    spec_hash: str
+    sql: str | None
+    suites: dict[str, dict[str, Any]] = Field(description="source: its Great Expectations suite")
+    platform: Platform
+    champion: Champion | None
+    code_hash: str
+    url: str = Field("", description="the run in the Airflow UI")
+
+
+class JobRequest(Strict):
+    """What one Spark job is asked to do: `run.py JOB --request FILE`. It leaves `<job>-<key>.json` in the run's folder."""
+
+    job: Literal["validate", "train", "compare"]
+    key: str
+    run: RunDocument
+    inputs: dict[str, str] = Field({}, description="step: the path of its document in the store")
+
+
+class DataCheck(Strict):
+    """One thing that was looked at in a source."""
+
+    source: str
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+class Snapshot(Strict):
+    """The rows that were checked and are trained on; one Parquet folder per source below `uri`."""
+
+    uri: str
+    fingerprint: str
+    rows: dict[str, int]
+    as_of: datetime
+
+
+class ValidationReport(Strict):
+    """Written only when every check passed; a failed report is named in the failure."""
+
+    snapshot: Snapshot
+    checks: tuple[DataCheck, ...]
+    seconds: float
+
+
+class Training(Strict):
+    """`train_until` is the newest example time the fit, search included, has seen; None for rows without time."""
+
+    mlflow_run: str
+    mlflow_url: str
+    version: int
+    params: dict[str, Any]
+    train_rows: int
+    holdout_rows: int
+    train_until: datetime | None
+    seconds: dict[str, float] = Field(description="stage: seconds")
+
+
+class Interval(Strict):
+    """A two-sided interval around `value`; `low` and `high` are None where it is undefined, and `why` says why."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    blocks: int
+    why: str = ""
+
+
+class MetricResult(Strict):
+    """`improvement` is positive where the challenger is better, whatever the metric's direction."""
+
+    metric: MetricName
+    challenger: Interval
+    against: Interval
+    improvement: Interval
+
+
+class Parity(Strict):
+    """ONNX against Spark on holdout rows: |a − b| ≤ 1e-9·max(1, |a|)."""
+
+    rows: int
+    largest: float
+    labels_differ: int
+
+
+class Comparison(Strict):
+    """`opponent` is what the challenger was compared with; `incomparable` says why an honest comparison is impossible."""
+
+    opponent: Literal["champion", "baseline"]
+    champion_version: int | None
+    holdout_rows: int
+    metrics: tuple[MetricResult, ...]
+    incomparable: str = ""
+    parity: Parity
+    golden: str = Field(description="path of the golden rows in the store")
+    seconds: float
+
+
+class GoldenRows(Strict):
+    """Holdout rows with Spark's own answers, asked of every image before it meets traffic.
+
+    `expected`: per row the probabilities in label order (binary, multiclass) or one number (regression).
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[float | str | None, ...], ...]
+    expected: tuple[tuple[float, ...], ...]
+
+
+class Verdict(Strict):
+    decision: Literal["promote", "keep", "inconclusive"]
+    reason: str
+
+
+class Image(Strict):
+    """An OCI image of one version; `reference` is repository@digest."""
+
+    model: str
+    version: int
+    as_of: datetime
+    digest: str
+    reference: str
+    size: int
+    labels: dict[str, str]
+
+
+class Check(Strict):
+    """The digest started alone and asked the golden rows."""
+
+    digest: str
+    passed: bool
+    reason: str
+    parity: float | None = Field(None, description="largest relative difference from Spark's answers")
+    p95_ms: float | None = None
+    memory_mb: float | None = None
+
+
+class StepReport(Strict):
+    """One canary step as the router saw the new version."""
+
+    percent: int
+    seconds: float
+    requests: int
+    errors: int
+    p95_ms: float | None
+    thin_traffic: bool = False
+
+
+class Release(Strict):
+    digest: str
+    previous: str | None
+    outcome: Literal["released", "rolled_back", "refused"]
+    reason: str
+    steps: tuple[StepReport, ...] = ()
+
+
+class Failure(Strict):
+    """Why a job of a step failed; `data` means a retry cannot help."""
+
+    step: str
+    reason: str
+    data: bool = False
+
+
+Document = TypeVar("Document", bound=Strict)
+
+
+def write(store: Store, path: str, document: Strict) -> str:
+    """Creates the document and returns its path; whoever came first wins, and a retry reads that one."""
+    store.create(path, (document.model_dump_json(indent=1) + "\n").encode())
+    return path
+
+
+def read(store: Store, path: str, kind: type[Document]) -> Document:
+    found = find(store, path, kind)
+    if found is None:
+        raise StoreError(f"{path} is not in the store {store.root}; clear the task that writes it")
+    return found
+
+
+def find(store: Store, path: str, kind: type[Document]) -> Document | None:
+    content = store.read(path)
+    return None if content is None else kind.model_validate_json(content)

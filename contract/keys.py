@@ -1,0 +1,33 @@
+"""The key of a step's work: equal for every try that means the same work, new when it must be done anew."""
+
+import hashlib
+import json
+from typing import Any
+
+from contract.store import Store
+
+
+def digest_of(value: Any) -> str:
+    """sha256 of plain JSON data, independent of key order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def run_folder(model: str, run: str) -> str:
+    """Airflow's run ids hold colons and plus signs: kept readable, but safe in every store and URL."""
+    safe = "".join(char if char.isalnum() or char in "-_." else "-" for char in run)
+    return f"runs/{model}/{safe}-{hashlib.sha256(run.encode()).hexdigest()[:6]}"
+
+
+def step_key(store: Store, folder: str, step: str, inputs: list[str], clear_number: int) -> str:
+    """The key of this step's next or current job.
+
+    Every failed job of the same work leaves `<step>-<key>.failed.json`; the next try then gets a new key.
+    A try after a crash, where nothing was recorded, gets the same key and takes up what is there.
+    """
+    there = set(store.names(folder))
+    failed = 0
+    while True:
+        key = digest_of([store.root, folder, step, inputs, clear_number, failed])[:32]
+        if f"{step}-{key}.failed.json" not in there:
+            return key
+        failed += 1

@@ -1,0 +1,79 @@
+"""`Platform`: where Spark, MLflow, images and serving live in one deployment. Secrets stay in Airflow connections."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from contract.errors import InvalidFile
+from contract.strict import Strict, parse_yaml
+
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+[^\s]*$")]
+
+
+class Spark(Strict):
+    """`local` runs in the worker's own host through spark-submit and dies with its task."""
+
+    engine: Literal["local"] = "local"
+    connection: str = Field("spark_default", description="Airflow connection with master and deploy mode")
+    python: str = Field(description="the interpreter of Spark's environment")
+    conf: dict[str, str | int | float | bool] = {}
+
+
+class Images(Strict):
+    repository: str = Field(pattern=r"^oci:.+", description="oci:FOLDER, an OCI image layout")
+
+
+class ServingHost(Strict):
+    """The host where the controller, the servers and the router run."""
+
+    target: Literal["process"] = "process"
+    home: str = "serving"
+    python: str = Field(description="the interpreter of serving's environment")
+    url: Url = "http://127.0.0.1:8000"
+    router_api: Url = "http://127.0.0.1:8001"
+    servers: int = Field(2, ge=1, le=16, description="server processes per digest that takes traffic")
+
+
+class AlertConnections(Strict):
+    slack: str | None = None
+    smtp: str | None = None
+    sender: str = "airflow-retraining@localhost"
+
+
+class Platform(Strict):
+    name: str
+    store: str
+    data: str
+    mlflow: Url
+    spark: Spark
+    images: Images
+    serving: ServingHost
+    alerts: AlertConnections = AlertConnections()
+
+
+def load_platform(path: Path, home: Path) -> Platform:
+    """The platform with every relative path resolved against `home` (AIRFLOW_HOME): never the checkout, or each commit would get a ledger of its own."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise InvalidFile(str(path), [f"cannot be read ({error.strerror}); set RETRAINING_PLATFORM to a file in dags/platforms/"]) from None
+    return _resolved(parse_yaml(Platform, text, str(path), name=path.stem), home.resolve())
+
+
+def _resolved(platform: Platform, home: Path) -> Platform:
+    def under(place: str) -> str:
+        return place if "://" in place else str(home / place)
+
+    kind, _, folder = platform.images.repository.partition(":")
+    return platform.model_copy(
+        update={
+            "store": under(platform.store),
+            "data": under(platform.data),
+            "spark": platform.spark.model_copy(update={"python": under(platform.spark.python)}),
+            "images": Images(repository=f"{kind}:{under(folder)}"),
+            "serving": platform.serving.model_copy(
+                update={"home": under(platform.serving.home), "python": under(platform.serving.python)}
+            ),
+        }
+    )
