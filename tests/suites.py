@@ -1,0 +1,58 @@
+"""Runs each room's tests in its own environment and ends with the counts: `python tests/suites.py [--integration] [SUITE …]`."""
+
+import argparse
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENTS = {"unit": "release", "serving": "serving", "release": "release", "dags": "airflow", "spark": "spark", "integration": "release"}
+NO_TESTS_COLLECTED = 5
+
+
+def run_suite(suite: str, marker: str) -> Counter:
+    """Counts of one suite; a run that breaks before it counts anything is one failure."""
+    report = ROOT / ".build" / f"{suite}.xml"
+    report.unlink(missing_ok=True)
+    python = ROOT / ".venv" / ENVIRONMENTS[suite] / "bin" / "python"
+    command = [str(python), "-m", "pytest", "-q", f"tests/{suite}", "-m", marker, f"--junitxml={report}", "--durations=5"]
+    code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
+    if code == NO_TESTS_COLLECTED:
+        return Counter()
+    counts = count(report) if report.exists() else Counter()
+    if code and not counts["failed"]:
+        counts["failed"] += 1
+    return counts
+
+
+def count(report: Path) -> Counter:
+    suite = next(ElementTree.parse(report).getroot().iter("testsuite"))
+    total, failed, skipped = (int(suite.get(name, 0)) for name in ("tests", "failures", "skipped"))
+    failed += int(suite.get("errors", 0))
+    return Counter(passed=total - failed - skipped, failed=failed, skipped=skipped)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suites", nargs="*", choices=[*ENVIRONMENTS, []], metavar="SUITE")
+    parser.add_argument("--integration", action="store_true")
+    asked = parser.parse_args()
+    (ROOT / ".build").mkdir(exist_ok=True)
+    marker = "integration" if asked.integration else "not integration"
+    total: Counter = Counter()
+    lines = []
+    for suite in asked.suites or ENVIRONMENTS:
+        started = time.monotonic()
+        counts = run_suite(suite, marker)
+        total += counts
+        lines.append(f"{suite:<12} {counts['passed']:>5} passed {counts['failed']:>3} failed {counts['skipped']:>3} skipped  {time.monotonic() - started:5.0f} s")
+    print("\n" + "\n".join(lines))
+    print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
+    return 1 if total["failed"] or not total["passed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
