@@ -1,0 +1,213 @@
+"""The append-only, numbered record of what should be live. The last entry is the truth; reading never folds."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from contract.documents import Check, Image, Release, StepReport
+from contract.errors import RetrainingError
+from contract.spec import Serving
+from contract.store import Store
+from contract.strict import Strict
+from release.targets.base import Traffic
+
+_ENTRY = re.compile(r"(\d{8})\.json")
+OUTCOMES_KEPT = 20  # in each entry; older ones are found in the entries that appended them
+
+Kind = Literal["check", "release", "rollback", "freeze", "unfreeze"]
+Phase = Literal["starting", "shifting", "watching", "asking", "naming", "returning"]
+
+
+class LedgerBroken(RetrainingError):
+    """A model's ledger has a gap or an entry that cannot be read: nothing new may be released on a guess."""
+
+
+class Request(Strict):
+    """What Airflow or a person asks; `expected_live` is the digest the challenger was compared with (None: nothing was live)."""
+
+    id: str
+    kind: Kind
+    model: str
+    image: Image | None = None
+    golden: str | None = Field(None, description="path of GoldenRows in the store")
+    serving: Serving | None = None
+    expected_live: str | None = None
+    who: str
+    why: str
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind in ("check", "release") and (self.image is None or self.golden is None or self.serving is None):
+            raise ValueError(f"a {self.kind} needs image, golden and serving")
+        return self
+
+
+class Outcome(Strict):
+    """The one end of a request; `done` is False where it was refused, failed or rolled back."""
+
+    request: str
+    kind: Kind
+    done: bool
+    reason: str
+    check: Check | None = None
+    release: Release | None = None
+
+
+class Watch(Strict):
+    """Since when a step is judged, and the router's counters by digest at that time."""
+
+    since: datetime
+    baseline: dict[str, Traffic]
+    restarts: int = Field(0, description="how often the router's counters began anew in this step")
+
+
+class Active(Strict):
+    """The request in work. `image` is what it wants live: the request's own, or the previous one for a rollback."""
+
+    request: Request
+    image: Image
+    phase: Phase
+    since: datetime
+    percent: int = 0
+    watch: Watch | None = None
+    steps: tuple[StepReport, ...] = ()
+    reason: str = Field("", description="why everything returns to the old version")
+
+
+class State(Strict):
+    """All that should be true of one model. `live` stays the old version until a release has ended well: it is the fallback."""
+
+    live: Image | None = None
+    previous: Image | None = Field(None, description="kept warm, to go back to")
+    checked: Image | None = Field(None, description="passed its check, kept warm for its release")
+    active: Active | None = None
+    queue: tuple[Request, ...] = ()
+    frozen: str = Field("", description="why nothing may be released; empty: not frozen")
+    outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """Percent of the traffic by digest; empty means that the model answers 503."""
+        old = {self.live.digest: 100} if self.live else {}
+        if self.active is None or self.active.percent == 0 or self.active.phase == "returning":
+            return old
+        new = {self.active.image.digest: self.active.percent}
+        rest = 100 - self.active.percent
+        return new | {digest: rest for digest in old if rest and digest not in new}
+
+    def outcome(self, request_id: str) -> Outcome | None:
+        return next((outcome for outcome in self.outcomes if outcome.request == request_id), None)
+
+    def waits(self, request_id: str) -> bool:
+        """Whether the request is in the queue or in work."""
+        active = (self.active.request,) if self.active else ()
+        return any(request.id == request_id for request in (*active, *self.queue))
+
+
+class Draft(Strict):
+    """An entry without its number and time. `outcome` is the one that this entry brings; `backward` may be done before it is recorded."""
+
+    who: str
+    why: str
+    what: str
+    state: State
+    outcome: Outcome | None = None
+    backward: bool = False
+
+
+class Entry(Draft):
+    n: int
+    id: str
+    time: datetime
+
+
+class Ledger:
+    def __init__(self, store: Store):
+        self.store = store
+
+    def models(self) -> list[str]:
+        return self.store.names("ledger")
+
+    def last(self, model: str) -> Entry | None:
+        """Raises LedgerBroken at a gap or if the last entry cannot be read."""
+        numbers = self._numbers(model)
+        return self._read(model, numbers[-1]) if numbers else None
+
+    def entries(self, model: str) -> Iterator[Entry]:
+        """Newest first."""
+        return (self._read(model, n) for n in reversed(self._numbers(model)))
+
+    def champion(self, model: str) -> Image | None:
+        """What is live at 100 %, outside of any release."""
+        last = self.last(model)
+        return last.state.live if last else None
+
+    def outcome(self, model: str, request_id: str) -> Outcome | None:
+        """None while the request waits or is in work, or was never made."""
+        last = self.last(model)
+        if last is None or last.state.waits(request_id):
+            return None
+        return last.state.outcome(request_id) or self._older_outcome(model, request_id)
+
+    def request(self, request: Request) -> None:
+        """Puts the request in the model's queue, once: a repeated id changes nothing."""
+        while True:
+            last = self.last(request.model)
+            state = last.state if last else State()
+            if state.waits(request.id) or self.outcome(request.model, request.id):
+                return
+            queued = state.model_copy(update={"queue": (*state.queue, request)})
+            draft = Draft(who=request.who, why=request.why, what=f"{request.kind} requested", state=queued)
+            if self.append(request.model, last, draft):
+                return
+
+    def append(self, model: str, after: Entry | None, draft: Draft) -> Entry | None:
+        """The new entry, or None if another came right after `after`: then read again and decide again."""
+        now = datetime.now(UTC)
+        entry = Entry(
+            **dict(draft),
+            n=after.n + 1 if after else 1,
+            id=uuid.uuid4().hex,
+            time=max(after.time, now) if after else now,  # a clock that jumps back must not reorder what happened
+        )
+        content = (entry.model_dump_json(indent=1) + "\n").encode()
+        return entry if self.store.create(self._path(model, entry.n), content) else None
+
+    def _older_outcome(self, model: str, request_id: str) -> Outcome | None:
+        outcomes = (entry.outcome for entry in self.entries(model))
+        return next((outcome for outcome in outcomes if outcome and outcome.request == request_id), None)
+
+    def _numbers(self, model: str) -> list[int]:
+        names = self.store.names(f"ledger/{model}")
+        for wanted, name in enumerate(names, start=1):
+            match = _ENTRY.fullmatch(name)
+            if match is None:
+                raise LedgerBroken(f"{self._place(model, name)} is no ledger entry; move it away, releases of {model} wait until then")
+            if int(match[1]) != wanted:
+                missing = self._place(model, f"{wanted:08d}.json")
+                raise LedgerBroken(f"{missing} is missing; restore it from a backup, releases of {model} wait until then")
+        return list(range(1, len(names) + 1))
+
+    def _read(self, model: str, n: int) -> Entry:
+        path = self._path(model, n)
+        content = self.store.read(path)
+        try:
+            entry = Entry.model_validate_json(content or b"")
+        except ValidationError as error:
+            broken = f"{error.error_count()} problem(s), first: {error.errors(include_url=False)[0]['msg']}"
+            raise LedgerBroken(
+                f"{self.store.root}/{path} cannot be read ({broken}); restore it from a backup, releases of {model} wait until then"
+            ) from None
+        if entry.n != n:
+            raise LedgerBroken(f"{self.store.root}/{path} says it is entry {entry.n}; restore it from a backup, releases of {model} wait until then")
+        return entry
+
+    def _path(self, model: str, n: int) -> str:
+        return f"ledger/{model}/{n:08d}.json"
+
+    def _place(self, model: str, name: str) -> str:
+        return f"{self.store.root}/ledger/{model}/{name}"

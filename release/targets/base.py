@@ -1,0 +1,68 @@
+"""The seams between the controller and the host it serves from: what starts servers, and what sends them requests."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from contract.documents import Image
+from contract.strict import Strict
+
+
+class Server(Strict):
+    """One running process or container that answers for a digest at `url`, such as http://127.0.0.1:20001."""
+
+    model: str
+    digest: str
+    url: str
+    name: str
+
+
+class Traffic(Strict):
+    """What the router has counted for one digest since it started; all numbers only grow, unless it restarted.
+
+    `errors` are 5xx, closed connections and time-outs; `client_errors` are 4xx without 499, which is an error.
+    `latency` is a histogram: (upper bound in seconds, requests at or below it), rising; the last bound is infinite.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    client_errors: int = 0
+    latency: tuple[tuple[float, int], ...] = ()
+
+
+class Target(Protocol):
+    """Where servers run. Every call may be repeated."""
+
+    def ensure(self, image: Image, count: int) -> None:
+        """Starts what is missing of `image` and stops what is too many, without waiting.
+
+        Raises BadData where no retry helps (a damaged image, another lock than the host's).
+        """
+
+    def servers(self) -> list[Server]:
+        """What really runs, of every model, ready or not."""
+
+    def stop(self, model: str, digest: str) -> None: ...
+
+    def memory_mb(self, server: Server) -> float | None:
+        """Resident memory; None if it cannot be told."""
+
+
+class Router(Protocol):
+    """Sends each model's requests to its servers. Every call may be repeated."""
+
+    def route(self, model: str, weights: dict[str, int], servers: Sequence[Server]) -> None:
+        """Weights are percents by digest and sum to 100; none at all means 503 for this model."""
+
+    def seen(self, model: str) -> dict[str, int] | None:
+        """The weights that are in force now, read back; None if that is unknown or its servers are not those last routed."""
+
+    def traffic(self, model: str) -> dict[str, Traffic] | None:
+        """None if the router does not tell. A digest that is absent has not been counted yet, or no longer."""
+
+
+class Alias(Protocol):
+    """The registry's name for the live version."""
+
+    def set(self, model: str, version: int) -> None: ...
+
+    def get(self, model: str) -> int | None: ...
