@@ -13,7 +13,6 @@ from contract.errors import RetrainingError
 from contract.spec import Serving
 from contract.store import Store
 from contract.strict import Strict
-from release.targets.base import Traffic
 
 _ENTRY = re.compile(r"(\d{8})\.json")
 OUTCOMES_KEPT = 20  # in each entry; older ones are found in the entries that appended them
@@ -55,6 +54,19 @@ class Outcome(Strict):
     reason: str
     check: Check | None = None
     release: Release | None = None
+
+
+class Traffic(Strict):
+    """What the router has counted for one digest since it started; all numbers only grow, unless it restarted.
+
+    `errors` are 5xx, closed connections and time-outs; `client_errors` are 4xx without 499, which is an error.
+    `latency` is a histogram: (upper bound in seconds, requests at or below it), rising; the last bound is infinite.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    client_errors: int = 0
+    latency: tuple[tuple[float, int], ...] = ()
 
 
 class Watch(Strict):

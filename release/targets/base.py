@@ -5,6 +5,7 @@ from typing import Protocol
 
 from contract.documents import Image
 from contract.strict import Strict
+from release.ledger import Traffic
 
 
 class Server(Strict):
@@ -14,19 +15,6 @@ class Server(Strict):
     digest: str
     url: str
     name: str
-
-
-class Traffic(Strict):
-    """What the router has counted for one digest since it started; all numbers only grow, unless it restarted.
-
-    `errors` are 5xx, closed connections and time-outs; `client_errors` are 4xx without 499, which is an error.
-    `latency` is a histogram: (upper bound in seconds, requests at or below it), rising; the last bound is infinite.
-    """
-
-    requests: int = 0
-    errors: int = 0
-    client_errors: int = 0
-    latency: tuple[tuple[float, int], ...] = ()
 
 
 class Target(Protocol):
