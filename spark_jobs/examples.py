@@ -1,0 +1,118 @@
+"""Examples: the rows that a model learns from and is judged on, made from a snapshot by the spec's SQL."""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from contract.documents import Snapshot
+from contract.errors import BadData
+from contract.spec import ModelSpec
+
+NUMBERS = (T.NumericType, T.BooleanType)
+LEVELS = (T.StringType, T.IntegralType, T.BooleanType)  # no fractions: two writers spell 0.1 in two ways
+TIMES = (T.TimestampType,)
+BUCKETS = 1_000_000
+
+
+class Split(NamedTuple):
+    train: DataFrame
+    holdout: DataFrame
+
+
+def build_examples(spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql: str | None) -> DataFrame:
+    """Columns: id string, time timestamp (if any), label, numeric double (NaN is null), categorical string.
+
+    The label is a double 0 or 1 (binary), a double (regression), a string (multiclass). Rows without label are dropped.
+    Raises BadData naming every column that is missing or of a wrong type.
+    """
+    rows = _query(spark, snapshot, spec, sql)
+    problems = column_problems(rows.schema, spec)
+    if problems:
+        origin = spec.examples.sql or "the source"
+        raise BadData(f"the examples of {spec.name} do not fit its spec: {'; '.join(problems)}; fix {origin} or the spec")
+    examples = rows.select(*_columns(spec, rows.schema))
+    _tell_unlabelled(examples, spec)
+    return examples.where(F.col(spec.examples.label).isNotNull())
+
+
+def column_problems(schema: T.StructType, spec: ModelSpec) -> list[str]:
+    """One line for each column that is missing or of a wrong type."""
+    types = {field.name: field.dataType for field in schema}
+    found = []
+    for name, (kinds, wanted) in _wanted(spec).items():
+        if name not in types:
+            found.append(f"{name} is missing (there are: {', '.join(sorted(types))})")
+        elif not isinstance(types[name], kinds):
+            found.append(f"{name} is {types[name].simpleString()}, not {wanted}")
+    return found
+
+
+def split(examples: DataFrame, spec: ModelSpec, as_of: datetime) -> Split:
+    """The holdout is the end of the window, or a share of the ids."""
+    holdout = spec.split.holdout
+    if isinstance(holdout, timedelta):
+        return split_by_time(examples, spec.examples.time, as_of, holdout, spec.split.gap)
+    return split_by_hash(examples, spec.examples.id, spec.name, holdout)
+
+
+def split_by_time(examples: DataFrame, time: str, until: datetime, holdout: timedelta, gap: timedelta = timedelta(0)) -> Split:
+    """Holdout: [until − holdout, until). Training rows end `gap` before it. Needs times with a zone, as documents hold them."""
+    first = until - holdout
+    when = F.col(time)
+    return Split(
+        train=examples.where(when < F.lit(first - gap)),
+        holdout=examples.where((when >= F.lit(first)) & (when < F.lit(until))),
+    )
+
+
+def split_by_hash(examples: DataFrame, id: str, salt: str, share: float) -> Split:
+    """An id stays on its side for as long as the salt is the same: never salt by date, or trained rows enter the holdout."""
+    bucket = F.pmod(F.xxhash64(F.lit(salt), F.col(id)), F.lit(BUCKETS))
+    kept_back = bucket < F.lit(round(share * BUCKETS))
+    return Split(train=examples.where(~kept_back), holdout=examples.where(kept_back))
+
+
+def _query(spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql: str | None) -> DataFrame:
+    absent = sorted(set(spec.sources) - set(snapshot.rows))
+    if absent:
+        raise BadData(f"the snapshot {snapshot.uri} has no source {', '.join(absent)} (it has: {', '.join(sorted(snapshot.rows))})")
+    session = spark.newSession()  # views of one model's query must not meet another's
+    for name in spec.sources:
+        session.read.parquet(f"{snapshot.uri}/{name}").createOrReplaceTempView(name)
+    return session.table(next(iter(spec.sources))) if sql is None else session.sql(sql)
+
+
+def _wanted(spec: ModelSpec) -> dict[str, tuple[tuple[type[T.DataType], ...], str]]:
+    examples = spec.examples
+    number, level = (NUMBERS, "a number or boolean"), (LEVELS, "a string, whole number or boolean")
+    return {
+        examples.id: ((T.DataType,), "anything"),
+        **({examples.time: (TIMES, "a timestamp")} if examples.time else {}),
+        examples.label: level if spec.task == "multiclass" else number,
+        **dict.fromkeys(examples.numeric, number),
+        **dict.fromkeys(examples.categorical, level),
+    }
+
+
+def _columns(spec: ModelSpec, schema: T.StructType) -> list[Column]:
+    examples = spec.examples
+    text = [examples.id, *examples.categorical]
+    numbers = list(examples.numeric)
+    (text if spec.task == "multiclass" else numbers).append(examples.label)
+    casts = {**{name: _number(name) for name in numbers}, **{name: F.col(name).cast("string").alias(name) for name in text}}
+    order = [examples.id, *([examples.time] if examples.time else []), examples.label, *examples.numeric, *examples.categorical]
+    return [casts.get(name, F.col(name)) for name in order]
+
+
+def _number(name: str) -> Column:
+    value = F.col(name).cast("double")
+    return F.when(~F.isnan(value), value).alias(name)
+
+
+def _tell_unlabelled(examples: DataFrame, spec: ModelSpec) -> None:
+    label = spec.examples.label
+    rows, labelled = examples.agg(F.count("*"), F.count(label)).first()
+    print(f"examples: {rows:,} rows, {rows - labelled:,} of them without {label} and dropped", flush=True)
