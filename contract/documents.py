@@ -30,6 +30,7 @@ class RunDocument(Strict):
     clear_number: int
     as_of: datetime
     backfill: bool
+    release: bool = Field(True, description="False: this run was asked to end at decide")
     spec: ModelSpec
     spec_hash: str
     sql: str | None
