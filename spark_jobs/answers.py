@@ -1,0 +1,39 @@
+"""What the metrics need to know of a model's answer on one row, as one struct, equal for models and baselines."""
+
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from contract.algorithms import Task
+from contract.spec import ModelSpec
+from spark_jobs.labels import Labels
+
+
+def answer_of(spec: ModelSpec, labels: Labels, centre: float) -> Column:
+    """The answer of a scored frame of Spark ML, whose columns are `prediction` and `probability`."""
+    probability = None if spec.task == "regression" else vector_to_array("probability")
+    return answer(spec.task, F.col(spec.examples.label), labels, probability, F.col("prediction"), centre)
+
+
+def answer(task: Task, label: Column, labels: Labels, probability: Column | None, prediction: Column, centre: float) -> Column:
+    """Classification: `truth` (probability given to the true class), `hit`, and for two classes `score` and `positive`.
+    Regression: `error` and `deviation` (the label's, from `centre`). A missing answer is NaN: a sum would skip a null.
+    """
+    if probability is None:
+        return F.struct(_known(prediction - label).alias("error"), (label - centre).alias("deviation"))
+    index = _index(label, labels)
+    truth = F.when(index < 0, 0.0).otherwise(F.get(probability, index))  # a class the model never saw got no probability
+    fields = [_known(truth).alias("truth"), _known((prediction == index).cast("double")).alias("hit")]
+    if task == "binary":
+        fields += [_known(F.get(probability, F.lit(1))).alias("score"), index.alias("positive")]
+    return F.struct(*fields)
+
+
+def _index(label: Column, labels: Labels) -> Column:
+    """The label's place among the model's labels, −1 where it is none of them."""
+    kind = "string" if isinstance(labels[0], str) else "double"
+    return (F.array_position(F.array(*(F.lit(each).cast(kind) for each in labels)), label) - 1).cast("int")
+
+
+def _known(value: Column) -> Column:
+    return F.coalesce(value, F.lit(float("nan")))
