@@ -53,11 +53,13 @@ class Platform(Strict):
 
 
 def load_platform(path: Path, home: Path) -> Platform:
-    """The platform with every relative path resolved against `home` (AIRFLOW_HOME): never the checkout, or each commit would get a ledger of its own."""
+    """Relative paths resolve against `home` (AIRFLOW_HOME): never the checkout, or each commit would get a ledger of its own."""
     try:
         text = path.read_text()
     except OSError as error:
-        raise InvalidFile(str(path), [f"cannot be read ({error.strerror}); set RETRAINING_PLATFORM to a file in dags/platforms/"]) from None
+        raise InvalidFile(
+            str(path), [f"cannot be read ({error.strerror}); set RETRAINING_PLATFORM to a file in dags/platforms/"]
+        ) from None
     return _resolved(parse_yaml(Platform, text, str(path), name=path.stem), home.resolve())
 
 

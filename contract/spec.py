@@ -31,7 +31,9 @@ class Source(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.format != "parquet" and not self.columns:
-            raise ValueError(f"columns: missing; {self.format} has no types of its own (write name: type, such as distance: double)")
+            raise ValueError(
+                f"columns: missing; {self.format} has no types of its own (write name: type, such as distance: double)"
+            )
         for key in ("window", "max_age", "partition_column"):
             if getattr(self, key) is not None and self.time_column is None:
                 raise ValueError(f"{key} needs time_column")
@@ -84,7 +86,9 @@ class Split(Strict):
 
 class Search(Strict):
     grid: dict[str, tuple[ParamValue, ...]] = Field(min_length=1)
-    validation_share: float = Field(0.2, gt=0, le=0.5, description="the newest (or hashed) part of the training rows that picks the winner")
+    validation_share: float = Field(
+        0.2, gt=0, le=0.5, description="the newest (or hashed) part of the training rows that picks the winner"
+    )
 
 
 class Algorithm(Strict):
@@ -210,7 +214,9 @@ class ModelSpec(Strict):
         if by_time and self.examples.time is None:
             found.append("split.holdout: a duration needs examples.time; rows without time are split by a share such as 0.2")
         if not by_time and self.examples.time is not None:
-            found.append("split.holdout: examples with time are split by a duration such as 14d, so that training precedes the holdout")
+            found.append(
+                "split.holdout: examples with time are split by a duration such as 14d, so that training precedes the holdout"
+            )
         if by_time and self.split.holdout <= ZERO:
             found.append("split.holdout must be longer than zero")
         if not by_time and self.split.gap > ZERO:

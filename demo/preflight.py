@@ -10,17 +10,17 @@ GOOD_JAVA = (17, 21)
 FREE_BYTES = 6 * 1024**3
 
 
-def python_problem():  # noqa: ANN201
+def python_problem():
     if sys.version_info[:2] == NEEDED_PYTHON:
         return None
-    found = "{}.{}".format(*sys.version_info[:2])  # noqa: UP032
+    found = "{}.{}".format(*sys.version_info[:2])
     return (
         f"Python 3.11 is needed and {sys.executable} is {found}: install it (Debian, Ubuntu: apt install python3.11 "
         "python3.11-venv) or name one: make demo PYTHON=/path/to/python3.11"
     )
 
 
-def venv_problem():  # noqa: ANN201
+def venv_problem():
     try:
         import ensurepip  # noqa: F401
     except ImportError:
@@ -28,7 +28,7 @@ def venv_problem():  # noqa: ANN201
     return None
 
 
-def java_problem():  # noqa: ANN201
+def java_problem():
     if shutil.which("java") is None:
         return "Java 17 or 21 is needed and no java is on PATH: install one (Debian, Ubuntu: apt install openjdk-17-jre-headless)"
     text = subprocess.run(["java", "-version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout.decode(errors="replace")
@@ -39,14 +39,14 @@ def java_problem():  # noqa: ANN201
     return None
 
 
-def disk_problem():  # noqa: ANN201
+def disk_problem():
     free = shutil.disk_usage(".").free
     if free >= FREE_BYTES:
         return None
     return f"6 GB of free disk are needed and {free / 1024**3:.1f} GB are free here: free some space"
 
 
-def main():  # noqa: ANN201
+def main():
     problems = [problem for problem in (python_problem(), venv_problem(), java_problem(), disk_problem()) if problem]
     for problem in problems:
         print(f"preflight: {problem}", file=sys.stderr)

@@ -1,0 +1,41 @@
+"""What the demo reads of the product: the ledger, documents, and rows to ask a live model with."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from contract import documents
+from contract.documents import GoldenRows, Image
+from contract.platform import Platform, load_platform
+from contract.store import store_at
+from contract.strict import Strict
+from demo.place import HOME, PLATFORM
+from release.ledger import Ledger
+
+Found = TypeVar("Found", bound=Strict)
+
+
+class Live:
+    """One view on the demo's platform."""
+
+    def __init__(self) -> None:
+        self.platform: Platform = load_platform(PLATFORM, HOME)
+        self.store = store_at(self.platform.store)
+        self.ledger = Ledger(self.store)
+
+    def champion(self, model: str) -> Image | None:
+        return self.ledger.champion(model)
+
+    def document(self, path: str, kind: type[Found]) -> Found:
+        return documents.read(self.store, path, kind)
+
+    def golden_rows(self, model: str) -> GoldenRows:
+        """The newest rows that a check asked: real ones, fit to ask a live model with."""
+        asked = (entry.state.active.request.golden for entry in self.ledger.entries(model) if entry.state.active)
+        return self.document(next(path for path in asked if path), GoldenRows)
+
+    def url(self, model: str) -> str:
+        return f"{self.platform.serving.url}/{model}/invocations"
+
+    def newest_job_log(self) -> Path | None:
+        logs = sorted(HOME.glob("**/jobs/*.log"), key=lambda path: path.stat().st_mtime)
+        return logs[-1] if logs else None

@@ -1,0 +1,64 @@
+"""Follows one DAG run, a line per task, and says at the end how it went."""
+
+import time
+from dataclasses import dataclass
+
+from demo.airflow_api import ENDED, Airflow, TaskState
+from demo.live import Live
+from demo.stage import Stage, show, show_running
+
+STEPS = ("open", "validate", "train", "compare", "decide", "package", "check", "release")
+RUN_TIMEOUT_S = 1800
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A DAG run that is over; `seconds` by task, `states` by task."""
+
+    run: str
+    state: str
+    seconds: dict[str, float]
+    states: dict[str, str | None]
+
+
+def follow(airflow: Airflow, live: Live, dag: str, run: str) -> Ended:
+    """Returns when the run has ended; a step that waits for long is shown with its last line of log."""
+    lines: dict[str, Stage] = {}
+    until = time.monotonic() + RUN_TIMEOUT_S
+    while time.monotonic() < until:
+        state = airflow.run_state(dag, run)
+        tasks = {task.task: task for task in airflow.tasks(dag, run)}
+        for step in STEPS:
+            if step in tasks:
+                _show_step(tasks[step], lines, live)
+        if state in ENDED:
+            seconds = {name: line.elapsed() for name, line in lines.items()}
+            return Ended(run, state, seconds, {name: task.state for name, task in tasks.items()})
+        time.sleep(0.5)
+    raise TimeoutError(f"{dag} {run} did not end within {RUN_TIMEOUT_S} s: look at it in the Airflow UI")
+
+
+def _show_step(task: TaskState, lines: dict[str, Stage], live: Live) -> None:
+    """A step's seconds run from its start to its end, its waiting included."""
+    if task.state in (None, "scheduled", "queued", "removed") and task.task not in lines:
+        return
+    line = lines.setdefault(task.task, Stage(task.task, indent=4))
+    if line.seconds is not None:
+        return
+    if task.state in ("success", "failed", "upstream_failed", "skipped"):
+        line.detail = task.state if task.state != "success" else ""
+        line.end()
+        show(line)
+    else:
+        line.detail = _progress(live) if task.task in ("validate", "train", "compare") else ""
+        show_running(line)
+
+
+def _progress(live: Live) -> str:
+    log = live.newest_job_log()
+    if log is None:
+        return ""
+    said = [
+        text for text in log.read_text(errors="replace").splitlines()[-30:] if text.startswith(("validate:", "train:", "compare:"))
+    ]
+    return said[-1] if said else ""

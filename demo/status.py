@@ -1,0 +1,23 @@
+"""`make status`: what is live, what runs, and where each log is."""
+
+import subprocess
+
+from demo import services
+from demo.place import HOME, LOGS, PLATFORM, ROOT, python_of
+
+
+def main() -> None:
+    if not services.running():
+        print("nothing of the demo is running; `make demo` starts it")
+        return
+    for line in services.listing().splitlines():
+        name = line.split()[0]
+        print(f"{line:<70} {(LOGS / name).relative_to(ROOT)}.log")
+    serving = HOME / "serving"
+    print(f"{'router, controller and model servers':<70} {serving.relative_to(ROOT)}/")
+    print(flush=True)
+    subprocess.run([python_of("release"), "-m", "release.status", "--platform", str(PLATFORM)], cwd=ROOT)
+
+
+if __name__ == "__main__":
+    main()
