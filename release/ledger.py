@@ -121,13 +121,16 @@ class State(Strict):
 
 
 class Draft(Strict):
-    """An entry without its number and time. `outcome` is the one that this entry brings; `backward` may be done before it is recorded."""
+    """An entry before it has a number and a time.
+
+    `outcomes` are those that this entry brings. `backward`: it only goes back, and may be done before it is recorded.
+    """
 
     who: str
     why: str
     what: str
     state: State
-    outcome: Outcome | None = None
+    outcomes: tuple[Outcome, ...] = ()
     backward: bool = False
 
 
@@ -138,7 +141,7 @@ class Entry(Draft):
 
 
 class Ledger:
-    def __init__(self, store: Store):
+    def __init__(self, store: Store) -> None:
         self.store = store
 
     def models(self) -> list[str]:
@@ -190,32 +193,28 @@ class Ledger:
         return entry if self.store.create(self._path(model, entry.n), content) else None
 
     def _older_outcome(self, model: str, request_id: str) -> Outcome | None:
-        outcomes = (entry.outcome for entry in self.entries(model))
-        return next((outcome for outcome in outcomes if outcome and outcome.request == request_id), None)
+        brought = (outcome for entry in self.entries(model) for outcome in entry.outcomes)
+        return next((outcome for outcome in brought if outcome.request == request_id), None)
 
     def _numbers(self, model: str) -> list[int]:
         names = self.store.names(f"ledger/{model}")
         for wanted, name in enumerate(names, start=1):
             match = _ENTRY.fullmatch(name)
             if match is None:
-                raise LedgerBroken(f"{self._place(model, name)} is no ledger entry; move it away, releases of {model} wait until then")
+                raise LedgerBroken(f"{self._place(model, name)} is no ledger entry: move it away; releases wait until then")
             if int(match[1]) != wanted:
                 missing = self._place(model, f"{wanted:08d}.json")
-                raise LedgerBroken(f"{missing} is missing; restore it from a backup, releases of {model} wait until then")
+                raise LedgerBroken(f"{missing} is missing: restore it from a backup; releases wait until then")
         return list(range(1, len(names) + 1))
 
     def _read(self, model: str, n: int) -> Entry:
         path = self._path(model, n)
-        content = self.store.read(path)
         try:
-            entry = Entry.model_validate_json(content or b"")
+            entry = Entry.model_validate_json(self.store.read(path) or b"")
         except ValidationError as error:
-            broken = f"{error.error_count()} problem(s), first: {error.errors(include_url=False)[0]['msg']}"
-            raise LedgerBroken(
-                f"{self.store.root}/{path} cannot be read ({broken}); restore it from a backup, releases of {model} wait until then"
-            ) from None
+            raise _unreadable(f"{self.store.root}/{path}", error.errors(include_url=False)[0]["msg"]) from None
         if entry.n != n:
-            raise LedgerBroken(f"{self.store.root}/{path} says it is entry {entry.n}; restore it from a backup, releases of {model} wait until then")
+            raise _unreadable(f"{self.store.root}/{path}", f"it says that it is entry {entry.n}")
         return entry
 
     def _path(self, model: str, n: int) -> str:
@@ -223,3 +222,7 @@ class Ledger:
 
     def _place(self, model: str, name: str) -> str:
         return f"{self.store.root}/ledger/{model}/{name}"
+
+
+def _unreadable(place: str, why: str) -> LedgerBroken:
+    return LedgerBroken(f"{place} cannot be trusted ({why}): restore it from a backup; releases wait until then")

@@ -39,7 +39,7 @@ class Router(Protocol):
     """Sends each model's requests to its servers. Every call may be repeated."""
 
     def route(self, model: str, weights: dict[str, int], servers: Sequence[Server]) -> None:
-        """Weights are percents by digest and sum to 100; none at all means 503 for this model."""
+        """Weights are percents by digest and sum to 100; none at all means 503. Called every second: no change, no write."""
 
     def seen(self, model: str) -> dict[str, int] | None:
         """The weights that are in force now, read back; None if that is unknown or its servers are not those last routed."""

@@ -1,0 +1,165 @@
+"""The phases in which a version meets traffic: shifting → watching (→ asking) → … → naming, or returning. Pure.
+
+Each takes the state, its active request, what this turn saw, and the time; and gives the next entry, or None to wait.
+"""
+
+from datetime import datetime, timedelta
+
+from contract.documents import StepReport
+from contract.spec import Serving
+from release.drafts import end, move, name, release_outcome
+from release.judge import judge, report, since
+from release.ledger import Active, Draft, Outcome, State, Traffic, Watch
+from release.observation import Observation, is_unknown
+
+SHIFT_WITHIN = timedelta(seconds=60)
+ASK_WITHIN = timedelta(minutes=5)
+NAME_WITHIN = timedelta(seconds=30)
+UNKNOWN_TURNS = 30
+RESTARTS_ALLOWED = 3
+
+
+def start_shifting(state: State, active: Active, now: datetime) -> Draft:
+    return _shift(state, active, _percents(state, active)[0], now)
+
+
+def shifting(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
+    arrived = seen.weights == state.weights
+    if active.request.kind == "rollback":
+        return move(state, active, now, "the router has gone back", phase="naming") if arrived else None
+    if arrived and seen.traffic is not None:
+        watch = _watch(state, active, seen.traffic, now)
+        return move(state, active, now, f"{active.percent} % confirmed by the router, judging", phase="watching", watch=watch)
+    if now - active.since > SHIFT_WITHIN:
+        late = f"the router did not confirm {active.percent} % within {SHIFT_WITHIN.seconds} s"
+        return start_returning(state, active, late + seen.troubles, now)
+    return None
+
+
+def watching(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
+    if is_unknown(state, seen):
+        return _unknown(state, active, seen, now)
+    new, old = _since_watch(state, active, seen.traffic)
+    if new is None or old is None:
+        return _watch_anew(state, active, seen.traffic, now)
+
+    limits = _limits(active)
+    held = now - active.watch.since
+    done = report(new, active.percent, held.total_seconds())
+    judgement = judge(new, old, limits, step_over=held >= limits.hold)
+    if judgement.good is False:
+        return start_returning(state, active, judgement.reason, now, done)
+    if active.phase == "asking":
+        return _after_answer(state, active, seen, done, now)
+    if judgement.good:
+        return _advance(state, active, done, now)
+    if held >= (limits.longest_hold if state.live else limits.hold):  # a first release is judged for one hold
+        return move(state, active, now, f"{judgement.reason}: asking the golden rows instead", phase="asking")
+    return None
+
+
+def asking(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
+    """The traffic is judged on, meanwhile."""
+    if now - active.since > ASK_WITHIN:
+        overdue = f"the golden rows were not answered within {ASK_WITHIN.seconds} s{seen.troubles}"
+        return start_returning(state, active, overdue, now)
+    return watching(state, active, seen, now)
+
+
+def naming(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
+    """The alias is written for others and never read for a decision: a registry that is down does not undo a good release."""
+    if not seen.named and now - active.since <= NAME_WITHIN:
+        return None
+    note = "" if seen.named else f"; the alias could not be moved yet and will follow{seen.troubles}"
+    if active.request.kind == "rollback":
+        outcome = release_outcome(state, active, "rolled_back", active.request.why + note, done=True)
+        return end(state, outcome, active=None, live=active.image, previous=None, backward=True)
+    thin = sum(step.thin_traffic for step in active.steps)
+    reason = f"{len(active.steps)} step(s) within the limits" + (f", {thin} with thin traffic" if thin else "") + note
+    outcome = release_outcome(state, active, "released", reason, done=True)
+    return end(state, outcome, active=None, live=active.image, previous=state.live, checked=None)
+
+
+def start_returning(state: State, active: Active, reason: str, now: datetime, last: StepReport | None = None) -> Draft:
+    steps = (*active.steps, last) if last else active.steps
+    what = f"everything back to {name(state.live)}" if state.live else "nothing serves: there is no version to go back to"
+    return move(state, active, now, what, reason, phase="returning", steps=steps, reason=reason)
+
+
+def returning(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
+    """A rollback asked for meanwhile is answered by this one."""
+    if seen.weights != state.weights:
+        return None
+    asked = [
+        Outcome(request=request.id, kind="rollback", done=True, reason=active.reason)
+        for request in state.queue
+        if request.kind == "rollback"
+    ]
+    outcome = release_outcome(state, active, "rolled_back", active.reason)
+    return end(state, outcome, *asked, active=None, checked=None, backward=True)
+
+
+def _percents(state: State, active: Active) -> tuple[int, ...]:
+    """A first release has nothing to share the traffic with, and a rollback no time."""
+    return _limits(active).canary if state.live and active.request.kind == "release" else (100,)
+
+
+def _limits(active: Active) -> Serving:
+    return active.request.serving or Serving()
+
+
+def _shift(state: State, active: Active, percent: int, now: datetime) -> Draft:
+    return move(state, active, now, f"{percent} % to {name(active.image)}", phase="shifting", percent=percent)
+
+
+def _advance(state: State, active: Active, done: StepReport, now: datetime) -> Draft:
+    ahead = [percent for percent in _percents(state, active) if percent > active.percent]
+    ended = active.model_copy(update={"steps": (*active.steps, done)})
+    if ahead:
+        return _shift(state, ended, ahead[0], now)
+    return move(state, ended, now, f"{name(active.image)} takes all traffic: naming it champion", phase="naming")
+
+
+def _after_answer(state: State, active: Active, seen: Observation, done: StepReport, now: datetime) -> Draft | None:
+    thin = done.model_copy(update={"thin_traffic": True})
+    if seen.answer is None:
+        return None
+    if not seen.answer.passed:
+        reason = f"too little traffic to judge, and the golden rows failed: {seen.answer.reason}"
+        return start_returning(state, active, reason, now, thin)
+    return _advance(state, active, thin, now)
+
+
+def _unknown(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
+    if seen.unknown_turns < UNKNOWN_TURNS:
+        return None
+    silent = f"the router told nothing of this release for {UNKNOWN_TURNS} turns{seen.troubles}"
+    return start_returning(state, active, silent, now)
+
+
+def _watch(state: State, active: Active, traffic: dict[str, Traffic], now: datetime) -> Watch:
+    """The old version is counted from the release's first step on, or at 100 % there would be nothing to compare with."""
+    before = active.watch.baseline if active.watch else traffic
+    baseline = {active.image.digest: traffic.get(active.image.digest, Traffic())}
+    if state.live:
+        baseline[state.live.digest] = before.get(state.live.digest, Traffic())
+    return Watch(since=now, baseline=baseline)
+
+
+def _watch_anew(state: State, active: Active, traffic: dict[str, Traffic], now: datetime) -> Draft:
+    restarts = active.watch.restarts + 1
+    if restarts > RESTARTS_ALLOWED:
+        return start_returning(state, active, f"the router's counters began anew {restarts} times in one step", now)
+    fresh = _watch(state, active.model_copy(update={"watch": None}), traffic, now)
+    watch = fresh.model_copy(update={"restarts": restarts})
+    what = f"the router's counters began anew: judging {active.percent} % from the start"
+    return move(state, active, now, what, phase="watching", watch=watch)
+
+
+def _since_watch(state: State, active: Active, traffic: dict[str, Traffic]) -> tuple[Traffic | None, Traffic | None]:
+    """The new and the old version's requests in this step; None where a counter began anew."""
+    baseline = active.watch.baseline
+    new, *old = (
+        since(traffic.get(image.digest, Traffic()), baseline[image.digest]) for image in (active.image, state.live) if image
+    )
+    return new, old[0] if old else Traffic()

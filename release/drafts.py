@@ -1,0 +1,66 @@
+"""The sentences and shapes of the controller's entries. Pure."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from contract.documents import Check, Image, Release
+from release.ledger import OUTCOMES_KEPT, Active, Draft, Outcome, Request, State
+
+
+def activate(state: State, request: Request, image: Image, now: datetime) -> Draft:
+    """Takes a request out of the queue and starts on it."""
+    active = Active(request=request, image=image, phase="starting", since=now)
+    queue = tuple(waiting for waiting in state.queue if waiting.id != request.id)
+    after = state.model_copy(update={"active": active, "queue": queue})
+    return by_controller(f"{request.kind}: starting {name(image)}", request.why, after, backward=request.kind == "rollback")
+
+
+def move(state: State, active: Active, now: datetime, what: str, why: str = "", **changes: Any) -> Draft:
+    """The active request with its phase or other fields changed."""
+    moved = active.model_copy(update={"since": now, **changes})
+    backward = moved.phase == "returning" or moved.request.kind == "rollback"
+    return by_controller(what, why or active.request.why, state.model_copy(update={"active": moved}), backward=backward)
+
+
+def end(state: State, *outcomes: Outcome, backward: bool = False, **changes: Any) -> Draft:
+    """Ends the requests of these outcomes, waiting or active."""
+    ended = {outcome.request for outcome in outcomes}
+    queue = tuple(request for request in state.queue if request.id not in ended)
+    kept = (*state.outcomes, *outcomes)[-OUTCOMES_KEPT:]
+    after = state.model_copy(update={"queue": queue, "outcomes": kept, **changes})
+    first = outcomes[0]
+    result = first.release.outcome.replace("_", " ") if first.release else ("done" if first.done else "failed")
+    return by_controller(f"{first.kind}: {result}", first.reason, after, backward=backward, outcomes=outcomes)
+
+
+def end_check(state: State, active: Active, check: Check) -> Draft:
+    """What passed stays warm for its release; what failed is not offered any more."""
+    outcome = Outcome(request=active.request.id, kind="check", done=check.passed, reason=check.reason, check=check)
+    others = state.checked if state.checked and state.checked.digest != check.digest else None
+    return end(state, outcome, active=None, checked=active.image if check.passed else others)
+
+
+def fail(state: State, active: Active, reason: str) -> Draft:
+    """Ends a request whose image has met no traffic."""
+    if active.request.kind == "check":
+        return end_check(state, active, Check(digest=active.image.digest, passed=False, reason=reason))
+    kind = "rolled_back" if active.request.kind == "release" else "refused"
+    return end(state, release_outcome(state, active, kind, reason), active=None, checked=None, backward=kind == "refused")
+
+
+def release_outcome(
+    state: State, active: Active, outcome: Literal["released", "rolled_back", "refused"], reason: str, *, done: bool = False
+) -> Outcome:
+    previous = state.live.digest if state.live else None
+    release = Release(digest=active.image.digest, previous=previous, outcome=outcome, reason=reason, steps=active.steps)
+    return Outcome(request=active.request.id, kind=active.request.kind, done=done, reason=reason, release=release)
+
+
+def by_controller(
+    what: str, why: str, state: State, *, backward: bool = False, outcomes: tuple[Outcome, ...] = ()
+) -> Draft:
+    return Draft(who="controller", why=why, what=what, state=state, outcomes=outcomes, backward=backward)
+
+
+def name(image: Image) -> str:
+    return f"version {image.version} ({image.digest.removeprefix('sha256:')[:12]})"

@@ -1,0 +1,125 @@
+"""What the router's counters say about a new version: good, bad, or cannot tell. Pure."""
+
+import math
+from datetime import timedelta
+from typing import NamedTuple
+
+from contract.documents import StepReport
+from contract.spec import Serving
+from release.ledger import Traffic
+
+FEWEST = 5  # events that can be held against a version before a step's end
+DOUBT = 0.01  # one-sided: how unlikely those must be within the limit
+SLOW_SHARE = 0.05  # the limit is a 95th percentile
+
+
+class Limit(NamedTuple):
+    """`count` of `of` requests were such and such; `rate` is what the limit allows; `sentence` is for people."""
+
+    count: int
+    of: int
+    rate: float
+    sentence: str
+
+
+class Judgement(NamedTuple):
+    """`good` is True, False, or None for «cannot tell»."""
+
+    good: bool | None
+    reason: str
+
+
+def judge(new: Traffic, old: Traffic, limits: Serving, *, step_over: bool) -> Judgement:
+    """Before the end of a step, and for thin traffic, only clear evidence breaks a limit; at the end, the plain rate does."""
+    enough = new.requests >= limits.min_requests
+    for limit in limits_of(new, old, limits):
+        plainly = step_over and enough and limit.count > limit.rate * limit.of
+        clearly = limit.count >= FEWEST and tail(limit.count, limit.of, limit.rate) < DOUBT
+        if plainly or clearly:
+            return Judgement(False, limit.sentence)
+    if step_over and enough:
+        return Judgement(True, f"{new.requests} requests within the limits")
+    return Judgement(None, f"{new.requests} of {limits.min_requests} requests so far")
+
+
+def limits_of(new: Traffic, old: Traffic, limits: Serving) -> list[Limit]:
+    """The old version's 4xx rate is a fair measure only where it had requests of its own."""
+    n = new.requests
+    found = [
+        Limit(new.errors, n, limits.max_error_rate, _errors_sentence(new, limits)),
+        Limit(*_slower(new, limits.max_p95), SLOW_SHARE, _latency_sentence(new, limits)),
+    ]
+    if old.requests:
+        usual = old.client_errors / old.requests
+        sentence = (
+            f"{new.client_errors} of {n} requests were refused as the client's error (4xx), "
+            f"against {old.client_errors} of {old.requests} by the old version"
+        )
+        found.append(Limit(new.client_errors, n, min(1.0, usual + limits.max_error_rate), sentence))
+    return found
+
+
+def tail(count: int, of: int, rate: float) -> float:
+    """P(X ≥ count) for X ~ Binomial(of, rate): below 1 % exactly where Clopper and Pearson's lower 99 % bound passes `rate`."""
+    if count <= of * rate:
+        return 1.0  # far from any doubt, and the sum below would be long
+    if rate <= 0:
+        return 0.0
+    chosen = math.lgamma(of + 1) - math.lgamma(count + 1) - math.lgamma(of - count + 1)
+    term = math.exp(chosen + count * math.log(rate) + (of - count) * math.log1p(-rate))
+    total = 0.0
+    for k in range(count, of + 1):
+        total += term
+        term *= (of - k) / (k + 1) * rate / (1 - rate)
+        if term <= total * 1e-12:
+            break
+    return total
+
+
+def since(now: Traffic, baseline: Traffic) -> Traffic | None:
+    """What came after the baseline; None if the counters began anew in between."""
+    before = dict(baseline.latency)
+    latency = tuple((bound, count - before.get(bound, 0)) for bound, count in now.latency)
+    counts = {name: getattr(now, name) - getattr(baseline, name) for name in ("requests", "errors", "client_errors")}
+    if min(*counts.values(), *(count for _, count in latency)) < 0 or (before and not latency):
+        return None
+    return Traffic(**counts, latency=latency)
+
+
+def p95_ms(traffic: Traffic) -> float | None:
+    """Interpolated inside its bucket; None without requests, or if it lies above the last finite bound."""
+    total = traffic.latency[-1][1] if traffic.latency else 0
+    wanted = (1 - SLOW_SHARE) * total
+    lower, below = 0.0, 0
+    for bound, count in traffic.latency if total else ():
+        if count >= wanted:
+            return None if math.isinf(bound) else 1000 * (lower + (bound - lower) * (wanted - below) / max(1, count - below))
+        lower, below = bound, count
+    return None
+
+
+def report(new: Traffic, percent: int, seconds: float) -> StepReport:
+    return StepReport(percent=percent, seconds=seconds, requests=new.requests, errors=new.errors, p95_ms=p95_ms(new))
+
+
+def _slower(traffic: Traffic, limit: timedelta) -> tuple[int, int]:
+    """How many requests took longer than the limit, of how many; spread evenly inside the limit's bucket."""
+    if not traffic.latency:
+        return 0, 0
+    seconds, total = limit.total_seconds(), traffic.latency[-1][1]
+    lower, below = 0.0, 0
+    for bound, count in traffic.latency:
+        if bound >= seconds:
+            share = 0.0 if math.isinf(bound) else (seconds - lower) / (bound - lower)
+            return int(total - below - share * (count - below)), total
+        lower, below = bound, count
+    return 0, total
+
+
+def _errors_sentence(new: Traffic, limits: Serving) -> str:
+    return f"{new.errors} of {new.requests} requests failed; {limits.max_error_rate:.2%} are allowed"
+
+
+def _latency_sentence(new: Traffic, limits: Serving) -> str:
+    slow, total = _slower(new, limits.max_p95)
+    return f"{slow} of {total} requests took longer than {limits.max_p95.total_seconds() * 1000:g} ms; 5 % may"

@@ -1,0 +1,126 @@
+"""What comes next for one model, and what should be true of the world meanwhile. Pure: no clock, no files, no network."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from contract.documents import Image
+from release import canary
+from release.drafts import activate, by_controller, end, end_check, fail, move, name, release_outcome
+from release.ledger import Active, Draft, Outcome, Request, State
+from release.observation import Observation
+
+START_WITHIN = timedelta(seconds=120)
+
+
+class Projection(NamedTuple):
+    """What should be true of the world while an entry is the last one."""
+
+    servers: dict[str, tuple[Image, int]]  # digest: image and how many
+    weights: dict[str, int]
+    asked: Active | None  # whose image is to be asked the golden rows
+    named: Image | None  # bears the alias
+
+
+def project(state: State, servers: int) -> Projection:
+    active = state.active
+    wanted: dict[str, tuple[Image, int]] = {}
+    if state.checked:
+        wanted[state.checked.digest] = (state.checked, 1)
+    if active and active.phase != "returning":
+        wanted[active.image.digest] = (active.image, 1 if active.request.kind == "check" else servers)
+    for image in (state.previous, state.live):
+        if image:
+            wanted[image.digest] = (image, servers)
+    asked = active if active and active.phase == "asking" else None
+    named = active.image if active and active.phase == "naming" else state.live
+    return Projection(wanted, state.weights, asked, named)
+
+
+def step(state: State, seen: Observation, now: datetime) -> Draft | None:
+    """The next entry, or None while there is nothing to say."""
+    urgent = next((request for request in state.queue if request.kind not in ("check", "release")), None)
+    draft = _at_once(state, urgent, now) if urgent else None
+    if draft:
+        return draft
+    if state.active:
+        return _PHASES[state.active.phase](state, state.active, seen, now)
+    return _begin(state, state.queue[0], now) if state.queue else None
+
+
+def _at_once(state: State, request: Request, now: datetime) -> Draft | None:
+    if request.kind == "rollback":
+        return _roll_back(state, request, now)
+    frozen = f"{request.why} ({request.who})" if request.kind == "freeze" else ""
+    return end(state, Outcome(request=request.id, kind=request.kind, done=True, reason=request.why), frozen=frozen)
+
+
+def _roll_back(state: State, request: Request, now: datetime) -> Draft | None:
+    """A running release returns, a check waits. None while something is going back already."""
+    active = state.active
+    if active is None and state.previous is None:
+        reason = "there is no previous version to go back to"
+        return end(state, Outcome(request=request.id, kind="rollback", done=False, reason=reason))
+    if active is None:
+        return activate(state, request, state.previous, now)
+    if active.request.kind == "check":
+        waiting = state.model_copy(update={"active": None, "queue": (*state.queue, active.request)})
+        return by_controller(f"check of {name(active.image)} waits for a rollback", request.why, waiting, backward=True)
+    if active.request.kind == "release" and active.phase != "returning":
+        return canary.start_returning(state, active, f"{request.who} asked for a rollback: {request.why}", now)
+    return None
+
+
+def _begin(state: State, request: Request, now: datetime) -> Draft:
+    refusal = _refusal(state, request) if request.kind == "release" else ""
+    if refusal:
+        never_active = Active(request=request, image=request.image, phase="starting", since=now)
+        return end(state, release_outcome(state, never_active, "refused", refusal))
+    return activate(state, request, request.image, now)
+
+
+def _refusal(state: State, request: Request) -> str:
+    """Why this release must not begin; empty if it may."""
+    image, live = request.image, state.live
+    if state.frozen:
+        return f"releases of {request.model} are frozen: {state.frozen}; unfreeze it and clear the release"
+    if request.expected_live != (live.digest if live else None):
+        there = f"{name(live)} is" if live else "nothing is"
+        return f"{there} live, not the version that this one was compared with; compare again by clearing open"
+    if live and image.as_of <= live.as_of:
+        return f"its data ends at {image.as_of:%Y-%m-%d %H:%M}, not later than that of the live {name(live)}"
+    if state.checked is None or state.checked.digest != image.digest:
+        return f"{name(image)} has not passed a check since it was last offered; clear check"
+    return ""
+
+
+def _starting(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
+    digest, kind = active.image.digest, active.request.kind
+    if digest in seen.broken:
+        return fail(state, active, seen.broken[digest])
+    if seen.ready.get(digest, 0) >= (seen.servers if kind == "release" else 1):
+        if kind == "check":
+            return move(state, active, now, f"asking {name(active.image)} the golden rows", phase="asking")
+        return canary.start_shifting(state, active, now)
+    if now - active.since > START_WITHIN:
+        return fail(state, active, f"{name(active.image)} was not ready within {START_WITHIN.seconds} s{seen.troubles}; read its log")
+    return None
+
+
+def _asking(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
+    if active.request.kind == "release":
+        return canary.asking(state, active, seen, now)
+    if seen.answer:
+        return end_check(state, active, seen.answer)
+    overdue = f"the golden rows were not answered within {canary.ASK_WITHIN.seconds} s{seen.troubles}"
+    return fail(state, active, overdue) if now - active.since > canary.ASK_WITHIN else None
+
+
+_PHASES: dict[str, Callable[[State, Active, Observation, datetime], Draft | None]] = {
+    "starting": _starting,
+    "shifting": canary.shifting,
+    "watching": canary.watching,
+    "asking": _asking,
+    "naming": canary.naming,
+    "returning": canary.returning,
+}
