@@ -66,6 +66,7 @@ class Snapshot(Strict):
     fingerprint: str
     rows: dict[str, int]
     as_of: datetime
+    sources: dict[str, str] = Field({}, description="source: hash of its lines in the spec; volumes are compared where it is equal")
 
 
 class ValidationReport(Strict):
