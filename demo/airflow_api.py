@@ -49,6 +49,11 @@ class Airflow:
         answer = self._http.get(path, params={"deserialize": True})
         return answer.json().get("value") if answer.status_code == 200 else None
 
+    def clear(self, dag: str, run: str, task: str) -> None:
+        """The task and all that follow are done anew."""
+        asked = {"dry_run": False, "dag_run_id": run, "task_ids": [task], "include_downstream": True, "only_failed": False}
+        self._http.post(f"/api/v2/dags/{dag}/clearTaskInstances", json=asked).raise_for_status()
+
     def await_dag(self, dag: str, timeout_s: float = 90) -> None:
         until = time.monotonic() + timeout_s
         while not self.knows(dag):

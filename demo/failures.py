@@ -1,0 +1,131 @@
+"""`make demo-failures`: four bad runs, each stopped at its own gate, while the old version goes on serving."""
+
+import sys
+import time
+from collections.abc import Callable
+
+from contract.documents import Image
+from demo import faults, services
+from demo.airflow_api import Airflow
+from demo.live import Live
+from demo.loop import Ended, follow
+from demo.place import INBOX
+from demo.run import MODEL, clients, only_one
+from demo.services import DemoError
+from demo.traffic import Tally
+from release.ledger import Outcome
+
+AS_OF = "2013-06-29T00:00:00+00:00"
+TASK_TIMEOUT_S = 600
+
+
+class Failures:
+    """Runs each fault and checks that it did no harm."""
+
+    def __init__(self) -> None:
+        self.airflow, self.live = Airflow(), Live()
+        champion = self.live.champion(MODEL)
+        if champion is None:
+            raise DemoError("nothing is live yet: run `make demo` first")
+        self.champion = champion
+
+    def bad_data(self) -> None:
+        run = self._trigger({"data": faults.faulty_data("unit_changed", AS_OF)})
+        self._stopped_at("validate", self._follow(run))
+
+    def shuffled_labels(self) -> None:
+        run = self._trigger({"data": faults.faulty_data("labels_shuffled", AS_OF)})
+        ended = self._follow(run)
+        self._expect(ended.states.get("package") == "skipped", "the challenger should have been stopped at decide")
+        self._still_serving()
+
+    def damaged_image(self) -> str:
+        """The run, which the next fault goes on with."""
+        run = self._trigger({})
+        with faults.controller_stopped():
+            image = self._await_image(run)
+            faults.damage_model_layer(image)
+        self._stopped_at("check", self._follow(run))
+        return run
+
+    def slow_model(self, run: str) -> None:
+        print("    the image is packed anew (clearing `package`), and this time the model answers slowly under traffic")
+        before = len(self._rollbacks())
+        with clients(self.live) as tally, faults.SlowedDown(self.live, MODEL):
+            self.airflow.clear(MODEL, run, "package")
+            ended = self._follow(run)
+        self._expect(len(self._rollbacks()) > before, "the slow version should have been rolled back")
+        self._stopped_at("release", ended)
+        _print_tally(tally)
+
+    def _trigger(self, conf: dict[str, str]) -> str:
+        return self.airflow.trigger(MODEL, {"as_of": AS_OF, **conf})
+
+    def _follow(self, run: str) -> Ended:
+        return follow(self.airflow, self.live, MODEL, run)
+
+    def _await_image(self, run: str) -> Image:
+        until = time.monotonic() + TASK_TIMEOUT_S
+        while (path := self.airflow.xcom(MODEL, run, "package")) is None:
+            if time.monotonic() > until or self.airflow.run_state(MODEL, run) == "failed":
+                raise DemoError("the run did not reach its image")
+            time.sleep(0.5)
+        return self.live.document(path, Image)
+
+    def _rollbacks(self) -> list[Outcome]:
+        entries = self.live.ledger.entries(MODEL)
+        return [out for entry in entries for out in entry.outcomes if out.release and out.release.outcome == "rolled_back"]
+
+    def _stopped_at(self, step: str, ended: Ended) -> None:
+        self._expect(ended.states.get(step) == "failed", f"the run should have been stopped at {step}")
+        self._still_serving()
+
+    def _still_serving(self) -> None:
+        with clients(self.live) as tally:
+            time.sleep(2)
+        self._expect(
+            set(tally.versions) == {str(self.champion.version)} and not tally.failures, "the old version should be serving"
+        )
+        print(f"    still serving: version {self.champion.version}; message: {_last_subject()}")
+
+    def _expect(self, held: bool, sentence: str) -> None:
+        if not held:
+            raise DemoError(f"{sentence}, and was not: see `make status`")
+
+
+def _last_subject() -> str:
+    """The first line of the newest message."""
+    messages = INBOX.read_text().split("\n--- ") if INBOX.exists() else []
+    return messages[-1].splitlines()[1] if messages else "none"
+
+
+def _print_tally(tally: Tally) -> None:
+    print(
+        f"    clients: {tally.sent:,} requests meanwhile, {len(tally.failures)} failed, answers by version: {dict(tally.versions)}"
+    )
+
+
+def titled(title: str, act: Callable[[], object]) -> object:
+    print(f"\n  {title}")
+    return act()
+
+
+def main() -> int:
+    try:
+        if not services.running():
+            raise DemoError("nothing of the demo is running: run `make demo` first")
+        with only_one():
+            failures = Failures()
+            titled("1  a day of data is corrupted upstream", failures.bad_data)
+            titled("2  a challenger trained on shuffled labels", failures.shuffled_labels)
+            run = titled("3  an image whose model file was altered", failures.damaged_image)
+            titled("4  a model that is slow under live traffic", lambda: failures.slow_model(str(run)))
+    except DemoError as error:
+        print(f"\ndemo: {error}", file=sys.stderr)
+        return 1
+    print("\nfour bad runs, four stops; the version that was live before is live still")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
