@@ -1,0 +1,38 @@
+"""Labels as the algorithms need them: a double, which for classes is the place in the sorted list of labels."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contract.errors import BadData
+from contract.spec import ModelSpec
+
+Labels = list[int] | list[str]
+
+
+def labels_of(train: DataFrame, spec: ModelSpec) -> Labels | None:
+    """0 and 1 for binary, the sorted names for multiclass, None for regression; BadData if there are fewer than two classes."""
+    if spec.task == "regression":
+        return None
+    label = spec.examples.label
+    seen = sorted(row[0] for row in train.select(label).distinct().collect())
+    if len(seen) < 2:
+        there = f"only the class {seen[0]!r}" if seen else "no rows"
+        raise BadData(f"the training rows of {spec.name} hold {there}: {label} needs two classes; widen the sources' window or correct the label")
+    return [0, 1] if spec.task == "binary" else seen
+
+
+def with_label_index(examples: DataFrame, spec: ModelSpec, labels: Labels | None) -> DataFrame:
+    """The label as a double; a class that `labels` does not know becomes null."""
+    label = spec.examples.label
+    if labels is None:
+        return examples
+    if spec.task == "binary":
+        return examples.withColumn(label, F.col(label).alias(label, metadata=_nominal(label, labels)))
+    place = F.array_position(F.array(*map(F.lit, labels)), F.col(label)) - 1
+    index = F.when(place >= 0, place).cast("double")
+    return examples.withColumn(label, index.alias(label, metadata=_nominal(label, labels)))
+
+
+def _nominal(name: str, labels: Labels) -> dict:
+    """Tells Spark ML the classes, which otherwise looks for the largest label in one more pass per fit."""
+    return {"ml_attr": {"type": "nominal", "name": name, "vals": [str(label) for label in labels]}}

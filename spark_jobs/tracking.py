@@ -1,0 +1,203 @@
+"""All that the Spark jobs say to MLflow. A registered version is whole: it is made last, with everything that belongs to it."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mlflow
+import pyspark
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.models.signature import ModelSignature
+from mlflow.types.schema import ColSpec, Schema
+from mlflow.utils.time import get_current_time_millis
+from pyspark.ml import PipelineModel
+
+from contract.documents import RunDocument, Snapshot, Training
+from contract.errors import RetrainingError
+from contract.keys import digest_of
+from contract.spec import ModelSpec
+from spark_jobs.labels import Labels
+
+MODEL, PIPELINE, ONNX = "spark-model", "sparkml", "onnx"
+# Three tries of 15 s and the pauses between them: a dead MLflow is told within a minute.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+class TrackingFailed(RetrainingError):
+    """MLflow did not answer, or refused; what was not registered does not count."""
+
+
+class Version(NamedTuple):
+    """One registered version with all that scoring needs; `onnx` is the folder with model.onnx and model.json."""
+
+    pipeline: PipelineModel
+    spec: ModelSpec
+    sql: str | None
+    labels: Labels | None
+    train_until: datetime | None
+    as_of: datetime
+    onnx: Path
+    mlflow_run: str
+
+
+class Result(NamedTuple):
+    """What one training found; `seconds` by stage."""
+
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    train_rows: int
+    holdout_rows: int
+    train_until: datetime | None
+    seconds: dict[str, float]
+
+
+def connect(url: str) -> None:
+    """Every later call speaks to this MLflow. Raises TrackingFailed within a minute if it does not answer."""
+    os.environ.update(PATIENCE)
+    mlflow.set_tracking_uri(url)
+    mlflow.set_registry_uri(url)
+    with _telling():
+        MlflowClient().search_registered_models(max_results=1)
+
+
+def find_training(model: str, key: str) -> Training | None:
+    """The training that an earlier try of this request has registered, with what it may not have got to do."""
+    with _telling():
+        client = MlflowClient()
+        found = client.search_model_versions(f"name = '{model}' and tags.request = '{key}'")
+        if not found:
+            return None
+        version = min(found, key=lambda each: int(each.version))
+        _finish(client, version)
+        return Training.model_validate({**json.loads(version.tags["training"]), "version": int(version.version)})
+
+
+def log_training(run: RunDocument, key: str, snapshot: Snapshot, result: Result, folder: Path) -> Training:
+    """Everything in `folder` and `result` becomes an MLflow run and a new version with the alias `challenger`."""
+    with _telling():
+        client = MlflowClient()
+        experiment = _experiment(client, run.model)
+        origin = digest_of([run.platform.store, run.folder])[:32]
+        _fail_leftovers(client, experiment, origin)
+        tags = {"origin": origin, "request": key, "run": run.folder, "spec_hash": run.spec_hash, "code_hash": run.code_hash}
+        tags |= {"fingerprint": snapshot.fingerprint, "as_of": run.as_of.isoformat()}
+        started = client.create_run(experiment, tags=tags, run_name=f"{run.as_of:%Y-%m-%d %H:%M}")
+        client.log_batch(started.info.run_id, _metrics(result), [Param(k, str(v)) for k, v in _params(run.spec, result).items()])
+        client.log_artifacts(started.info.run_id, str(folder))
+        training = _training(started, result)
+        version = _register(client, started, tags, training)
+        _finish(client, version)
+    return training.model_copy(update={"version": int(version.version)})
+
+
+def load_version(model: str, version: int, folder: Path) -> Version:
+    """A registered version, its files copied below `folder`, which must outlive the pipeline."""
+    with _telling():
+        client = MlflowClient()
+        registered = client.get_model_version(model, str(version))
+        folder.mkdir(parents=True, exist_ok=True)
+        client.download_artifacts(registered.run_id, "", str(folder))
+    sql = folder / "features.sql"
+    until = registered.tags["train_until"]
+    return Version(
+        pipeline=PipelineModel.load(f"file://{folder.resolve() / MODEL / PIPELINE}"),
+        spec=ModelSpec.model_validate_json((folder / "spec.json").read_bytes()),
+        sql=sql.read_text() if sql.exists() else None,
+        labels=json.loads((folder / ONNX / "model.json").read_bytes())["labels"],
+        train_until=datetime.fromisoformat(until) if until else None,
+        as_of=datetime.fromisoformat(registered.tags["as_of"]),
+        onnx=folder / ONNX,
+        mlflow_run=registered.run_id,
+    )
+
+
+def save_model(pipeline: PipelineModel, spec: ModelSpec, folder: Path) -> Path:
+    """MLflow's own Spark format, written without its slow guessing of requirements; returns the pipeline's folder."""
+    saved = folder / MODEL / PIPELINE
+    pipeline.write().overwrite().save(f"file://{saved.resolve()}")
+    for checksum in saved.rglob(".*.crc"):
+        checksum.unlink()  # half of all files, each a request to MLflow, and HTTP and the store have checks of their own
+    about = Model(artifact_path=MODEL, signature=_signature(spec))
+    about.add_flavor("spark", pyspark_version=pyspark.__version__, model_data=PIPELINE, model_class="pyspark.ml.pipeline.PipelineModel")
+    about.save(str(folder / MODEL / "MLmodel"))
+    (folder / MODEL / "requirements.txt").write_text(f"pyspark=={pyspark.__version__}\n")
+    return saved
+
+
+def _signature(spec: ModelSpec) -> ModelSignature:
+    columns = [*(("double", name) for name in spec.examples.numeric), *(("string", name) for name in spec.examples.categorical)]
+    return ModelSignature(
+        inputs=Schema([ColSpec(kind, name, required=False) for kind, name in columns]),  # a null is imputed or a level of its own
+        outputs=Schema([ColSpec("double", "prediction")]),
+    )
+
+
+def _experiment(client: MlflowClient, model: str) -> str:
+    found = client.get_experiment_by_name(model)
+    return found.experiment_id if found else client.create_experiment(model)
+
+
+def _fail_leftovers(client: MlflowClient, experiment: str, origin: str) -> None:
+    """Only one try of a run is alive, this one: what an earlier try left open was cut off."""
+    for run in client.search_runs([experiment], f"tags.origin = '{origin}' and attributes.status = 'RUNNING'"):
+        client.set_terminated(run.info.run_id, "FAILED")
+
+
+def _params(spec: ModelSpec, result: Result) -> dict[str, Any]:
+    return {"algorithm": spec.algorithm.name, **result.params, **spec.features.model_dump()}
+
+
+def _metrics(result: Result) -> list[Metric]:
+    now = get_current_time_millis()
+    named = {f"holdout.{name}": value for name, value in result.metrics.items()}
+    named |= {f"seconds.{stage}": value for stage, value in result.seconds.items()}
+    named |= {"rows.train": result.train_rows, "rows.holdout": result.holdout_rows}
+    return [Metric(name, float(value), now, 0) for name, value in named.items()]
+
+
+def _training(run: Run, result: Result) -> Training:
+    url = f"{mlflow.get_tracking_uri()}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    found = result._asdict()
+    del found["metrics"]
+    return Training(mlflow_run=run.info.run_id, mlflow_url=url, version=0, **found)
+
+
+def _register(client: MlflowClient, run: Run, tags: dict[str, str], training: Training) -> ModelVersion:
+    """The version counts from here on; its tags come with it, so none is ever without them."""
+    name = client.get_experiment(run.info.experiment_id).name
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    until = training.train_until.isoformat() if training.train_until else ""
+    tags = {**tags, "train_until": until, "training": training.model_dump_json(exclude={"version"})}
+    source = f"{run.info.artifact_uri}/{MODEL}"
+    return client.create_model_version(name, source, run.info.run_id, tags, await_creation_for=None)
+
+
+def _finish(client: MlflowClient, version: ModelVersion) -> None:
+    client.set_registered_model_alias(version.name, "challenger", version.version)
+    client.set_terminated(version.run_id, "FINISHED")
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        reason = str(error).splitlines()[0][:300]
+        raise TrackingFailed(
+            f"MLflow at {mlflow.get_tracking_uri()} failed ({reason}); see that it runs and is `mlflow` of the platform file, then clear this task"
+        ) from error
