@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -10,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from contract.errors import RetrainingError
+from contract.errors import BadData
 from contract.strict import Strict
+from images.files import write_whole
 from images.layer import UnsafeLayer, check_names, read_layer, sha256
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -22,7 +22,7 @@ UNPACKED_LIMIT = 4 * 2**30  # bytes of one image's files; they pass through memo
 HASHES = "files.sha256"  # of an unpacked folder, as `sha256sum --check` reads it
 
 
-class ImageDamaged(RetrainingError):
+class ImageDamaged(BadData):
     """What is stored is not what the digest names; nothing of it may be served."""
 
 
@@ -48,7 +48,7 @@ class Layout:
         digest = sha256(content)
         path = self._blob_path(digest)
         if not path.exists() or sha256(path.read_bytes()) != digest:
-            _write(path, content)
+            write_whole(path, content)
         return {"mediaType": media_type, "digest": digest, "size": len(content)}
 
     def blob(self, digest: str) -> bytes:
@@ -72,8 +72,8 @@ class Layout:
             others = [_unnamed(entry, name) for entry in self._manifests() if entry["digest"] != manifest["digest"]]
             named = {**manifest, "annotations": {REF_NAME: name}}
             index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [*others, named]}
-            _write(self.folder / "oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
-            _write(self.folder / "index.json", canonical(index))
+            write_whole(self.folder / "oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
+            write_whole(self.folder / "index.json", canonical(index))
 
     def names(self) -> dict[str, str]:
         """Name: digest of every named image."""
@@ -167,7 +167,7 @@ def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
     new = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:
         for name, content in files.items():
-            _write(new / name, content)
+            write_whole(new / name, content)
         new.chmod(0o755)
         if folder.exists():
             folder.rename(new.with_name(new.name.replace(".new-", ".old-")))
@@ -181,18 +181,3 @@ def _unnamed(entry: dict[str, Any], name: str) -> dict[str, Any]:
     if entry.get("annotations", {}).get(REF_NAME) != name:
         return entry
     return {key: value for key, value in entry.items() if key != "annotations"}
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, and durable."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o444)
-        os.rename(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

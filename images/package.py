@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from contract.documents import Image
-from contract.errors import RetrainingError
+from contract.errors import BadData
 from images.layer import OWNER, Layer, build_layer
 from images.layout import CONFIG, LAYER, MANIFEST, Layout, canonical
 
 COMMAND = ["python", "-m", "serving", "--model", "/models/current", "--host", "0.0.0.0", "--port", "8080"]  # noqa: S104  (a container's own network)
 
 
-class NothingToPackage(RetrainingError):
+class NothingToPackage(BadData):
     """A part of the image is missing; nothing was stored."""
 
 
