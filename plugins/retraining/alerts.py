@@ -1,0 +1,156 @@
+"""Messages to people, by Slack and mail. One that cannot be sent is logged, and never fails a run."""
+
+import html
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from airflow.sdk import conf
+from airflow.sdk.exceptions import AirflowSensorTimeout
+
+from contract.errors import RetrainingError
+from contract.platform import Platform
+from contract.spec import ModelSpec
+from contract.strict import Strict
+from plugins.retraining.errors import RolledBack
+
+log = logging.getLogger(__name__)
+
+ADVICE = {
+    "open": "Correct what is named, then clear this task.",
+    "validate": "Mend the data, then clear this task; or change the source's checks in the spec or its suite.",
+    "train": "Read the task's log; clear this task when the cause is gone.",
+    "compare": "Read the task's log; clear this task when the cause is gone.",
+    "decide": "Nothing, if the reason is right. Else look at the comparison, and at `gate` in the spec.",
+    "package": "Clear this task when the cause is gone; nothing was released.",
+    "check": "Look at the reason and at the model's servers; clear `package` to build the image anew.",
+    "release": "Look at the reason, then trigger a new run; this version is not tried again by itself.",
+}
+
+
+class Audience(Strict):
+    """Who hears of a model, and by which Airflow connections; made of its spec and platform."""
+
+    model: str
+    slack: str | None
+    smtp: str | None
+    sender: str
+    email: tuple[str, ...]
+
+
+class Message(NamedTuple):
+    subject: str
+    text: str
+
+
+def audience_of(spec: ModelSpec, platform: Platform) -> Audience:
+    by_mail = bool(spec.alerts.email)
+    return Audience(
+        model=spec.name,
+        slack=platform.alerts.slack if spec.alerts.slack else None,
+        smtp=platform.alerts.smtp if by_mail else None,
+        sender=platform.alerts.sender,
+        email=spec.alerts.email,
+    )
+
+
+def stopped(model: str, step: str, why: str, link: str) -> Message:
+    return Message(
+        f"{model}: stopped at {step}",
+        f"{why}\nNothing was changed: what served before goes on serving.\nWhat to do: {ADVICE[step]}\n{link}",
+    )
+
+
+def promoted(model: str, version: int, reason: str, link: str) -> Message:
+    return Message(f"{model}: version {version} is live", f"{reason}\nEndpoint: {link}")
+
+
+def rolled_back(model: str, why: str, link: str) -> Message:
+    return Message(
+        f"{model}: rolled back",
+        f"{why}\nAll traffic is back on the old version.\nWhat to do: {ADVICE['release']}\n{link}",
+    )
+
+
+def near_deadline(model: str, run: str, allowed: str, link: str) -> Message:
+    return Message(f"{model}: deadline near", f"Run {run} has used 80 % of its {allowed} and is not finished.\n{link}")
+
+
+def over_deadline(model: str, run: str, allowed: str, link: str) -> Message:
+    return Message(
+        f"{model}: deadline broken",
+        f"Run {run} is not finished after its {allowed}; it goes on.\nWhat to do: read the log of the task that is running.\n{link}",
+    )
+
+
+def on_failure(context: dict[str, Any], audience: Audience) -> None:
+    """A task of the run has failed for good."""
+    task, error = context["ti"], context.get("exception")
+    why = _sentence(error, task.task_id)
+    if isinstance(error, RolledBack):
+        send(audience, rolled_back(audience.model, why, task.log_url))
+    else:
+        send(audience, stopped(audience.model, task.task_id, why, task.log_url))
+
+
+def deadline_near(context: dict[str, Any], audience: str, allowed: str) -> None:
+    _on_deadline(context, audience, allowed, near_deadline)
+
+
+def deadline_broken(context: dict[str, Any], audience: str, allowed: str) -> None:
+    _on_deadline(context, audience, allowed, over_deadline)
+
+
+def _on_deadline(context: dict[str, Any], audience: str, allowed: str, template: Callable[..., Message]) -> None:
+    """`context` is a REST answer. A deadline also falls due for a run that has failed, which has said so already."""
+    run = context["dag_run"]
+    if run["state"] in ("success", "failed"):
+        return
+    to = Audience.model_validate_json(audience)
+    send(to, template(to.model, run["dag_run_id"], allowed, run_url(run["dag_id"], run["dag_run_id"])))
+
+
+def run_url(dag_id: str, run_id: str) -> str:
+    base = conf.get("api", "base_url", fallback="http://localhost:8080").rstrip("/")
+    return f"{base}/dags/{dag_id}/runs/{quote(run_id)}"
+
+
+def send(audience: Audience, message: Message) -> None:
+    log.info("%s\n%s", *message)
+    if audience.slack:
+        _try("Slack", audience.slack, lambda: _slack(audience, message))
+    if audience.smtp:
+        _try("mail", audience.smtp, lambda: _mail(audience, message))
+
+
+def _try(kind: str, connection: str, deliver: Callable[[], None]) -> None:
+    """Only the error's kind is logged: its text may hold the webhook's token."""
+    try:
+        deliver()
+    except Exception as error:
+        log.warning("no %s sent: %s; check the Airflow connection %s", kind, type(error).__name__, connection)
+
+
+def _slack(audience: Audience, message: Message) -> None:
+    from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
+
+    SlackWebhookHook(slack_webhook_conn_id=audience.slack).send(text=f"*{message.subject}*\n{message.text}")
+
+
+def _mail(audience: Audience, message: Message) -> None:
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
+
+    body = f"<pre>{html.escape(message.text)}</pre>"
+    with SmtpHook(smtp_conn_id=audience.smtp) as hook:
+        hook.send_email_smtp(to=list(audience.email), subject=message.subject, html_content=body, from_email=audience.sender)
+
+
+def _sentence(error: BaseException | str | None, step: str) -> str:
+    if isinstance(error, RetrainingError):
+        return str(error)
+    if isinstance(error, AirflowSensorTimeout):
+        return f"The release controller gave {step} no outcome in time; is it running?"
+    if error is None:
+        return "The task ended without an error of its own (killed, or its worker lost)."
+    return f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else error

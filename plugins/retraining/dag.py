@@ -1,0 +1,150 @@
+"""A model's file → its DAG: the tasks, their order, and what people see of them. Nothing else."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import (
+    DAG,
+    CronTriggerTimetable,
+    DeadlineAlert,
+    DeadlineReference,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    SyncCallback,
+    chain,
+)
+
+from contract.errors import InvalidFile, RetrainingError, StoreError
+from contract.platform import Platform, Spark
+from contract.spec import ModelSpec
+from contract.strict import format_duration
+from plugins.retraining import alerts, operators, pages
+from plugins.retraining.alerts import Audience
+from plugins.retraining.catalog import Model, load_entry
+from plugins.retraining.engines import engine_for as engine_of
+from plugins.retraining.engines.base import Engine
+from plugins.retraining.errors import EngineTrouble
+
+RETRIES = ExceptionRetryPolicy(  # bad data, a file with mistakes, a gate that said no: another try would say the same
+    rules=[
+        RetryRule(exception=[EngineTrouble, StoreError], action=RetryAction.RETRY),
+        RetryRule(exception=RetrainingError, action=RetryAction.FAIL),
+    ]
+)
+PARAMS = {
+    "as_of": Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title="As of",
+        description="Train as if it were this time; absent: the run's own.",
+    ),
+    "data": Param(
+        None,
+        type=["null", "string"],
+        title="Data root",
+        description="What if the sources' relative paths were read below this folder? Absent: the platform's.",
+    ),
+    "release": Param(True, type="boolean", title="Release", description="Off: the run ends at its verdict."),
+}
+
+
+def dag_for(path: Path, engine_for: Callable[[Spark], Engine] = engine_of) -> DAG:
+    """The model's DAG; if its file or the platform's cannot be used, one that says why and harms no other."""
+    try:
+        model, platform = load_entry(path)
+        return build_dag(model, platform, engine_for)
+    except InvalidFile as error:
+        return broken_dag(path, error.problems)
+    except Exception as error:  # whatever it is: one file must not take the other models' DAGs with it
+        return broken_dag(path, [f"{type(error).__name__}: {error}"])
+
+
+def dag_id_of(path: Path) -> str:
+    return re.sub(r"[^\w.-]", "_", path.stem, flags=re.ASCII)
+
+
+def broken_dag(path: Path, problems: list[str]) -> DAG:
+    with DAG(
+        dag_id_of(path),
+        description=f"{path.name} cannot be used",
+        doc_md=pages.broken(path.name, problems),
+        schedule=None,
+        tags={"retraining", "broken-spec"},
+        catchup=False,
+    ) as dag:
+        operators.BrokenStep(task_id="broken_spec", path=path.name, problems=problems, retries=0)
+    return dag
+
+
+def build_dag(model: Model, platform: Platform, engine_for: Callable[[Spark], Engine]) -> DAG:
+    spec = model.spec
+    audience = alerts.audience_of(spec, platform)
+    with DAG(
+        spec.name,
+        description=spec.description,
+        doc_md=pages.model(spec, platform),
+        schedule=CronTriggerTimetable(spec.schedule, timezone="UTC") if spec.schedule else None,
+        start_date=spec.start and datetime.combine(spec.start, time.min, UTC),
+        end_date=spec.end and datetime.combine(spec.end, time.max, UTC),  # bounds scheduled runs only
+        catchup=False,
+        max_active_runs=1,
+        params=PARAMS,
+        tags={"retraining", spec.task},
+        deadline=deadlines(spec, audience),
+        default_args={
+            "owner": spec.owner,
+            "retries": 2,
+            "retry_delay": timedelta(seconds=15),
+            "retry_policy": RETRIES,
+            "on_failure_callback": partial(alerts.on_failure, audience=audience),
+        },
+    ) as dag:
+        chain(*steps(model, platform, audience, engine_for))
+    return dag
+
+
+def deadlines(spec: ModelSpec, audience: Audience) -> list[DeadlineAlert]:
+    """Counted from queued, for asset and manual runs have no other date."""
+    kwargs = {"audience": audience.model_dump_json(), "allowed": format_duration(spec.deadline)}
+    tiers = (("near", 0.8, alerts.deadline_near), ("broken", 1.0, alerts.deadline_broken))
+    return [
+        DeadlineAlert(
+            name=name,
+            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            interval=share * spec.deadline,
+            callback=SyncCallback(call, kwargs=kwargs),
+        )
+        for name, share, call in tiers
+    ]
+
+
+def steps(model: Model, platform: Platform, audience: Audience, engine_for: Callable[[Spark], Engine]) -> list[Any]:
+    shared = {"platform": platform, "audience": audience}
+    spark = {**shared, "engine_for": engine_for}
+    wait = {**shared, "mode": "reschedule", "poke_interval": operators.POKE_S, "timeout": longest_wait(model.spec)}
+    tasks = {
+        "open": partial(operators.OpenStep, model=model, **shared),
+        "validate": partial(operators.ValidateStep, **spark),
+        "train": partial(operators.TrainStep, **spark),
+        "compare": partial(operators.CompareStep, **spark),
+        "decide": partial(operators.DecideStep, **shared),
+        "package": partial(operators.PackageStep, **shared),
+        "check": partial(operators.CheckStep, **wait),
+        "release": partial(operators.ReleaseStep, **wait),
+    }
+    return [
+        make(task_id=name, task_display_name=pages.STEPS[name].title, doc_md=pages.STEPS[name].text)
+        for name, make in tasks.items()
+    ]
+
+
+def longest_wait(spec: ModelSpec) -> timedelta:
+    """The deadline, or all canary steps at their longest if that is more."""
+    return max(spec.deadline, (len(spec.serving.canary) + 1) * spec.serving.longest_hold)

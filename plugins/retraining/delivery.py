@@ -1,0 +1,101 @@
+"""From a verdict to live: the image, and what is asked of the release controller. Nothing here touches a server or the router."""
+
+import os
+from logging import Logger
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from contract import documents
+from contract.documents import Check, Comparison, Image, Release, Training
+from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
+from plugins.retraining.steps import Work
+from release.ledger import Ledger, Outcome, Request
+
+SERVING = Path(__file__).resolve().parents[2] / "serving"
+SERVED = ("model.onnx", "model.json")
+
+
+def package_version(work: Work, log: Logger) -> str:
+    """Path of the Image document; the same version gives the same digest, so a retry changes nothing."""
+    from images.package import package
+
+    if work.find(Image):
+        log.info("%s is there already: taken up", work.path)
+        return work.path
+    training, run = work.read("train", Training), work.run
+    image = package(
+        model=run.model,
+        version=training.version,
+        as_of=run.as_of,
+        files=download_served(run.platform.mlflow, training.mlflow_run),
+        serving=SERVING,
+        repository=run.platform.images.repository,
+        labels={
+            "retraining.run": run.run_id,
+            "retraining.mlflow_run": training.mlflow_run,
+            "retraining.spec_hash": run.spec_hash,
+            "retraining.code_hash": run.code_hash,
+        },
+    )
+    log.info("version %d of %s is %s, %s bytes", image.version, image.model, image.digest, f"{image.size:,}")
+    return documents.write(work.store, work.path, image)
+
+
+def download_served(url: str, mlflow_run: str) -> dict[str, bytes]:
+    """The files of the ONNX model that the training run logged."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # Airflow retries the task; MLflow's own default takes minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    from mlflow.artifacts import download_artifacts  # two seconds: the task pays them, the parser does not
+    from mlflow.exceptions import MlflowException
+
+    with TemporaryDirectory() as folder:
+        try:
+            got = Path(download_artifacts(run_id=mlflow_run, artifact_path="onnx", dst_path=folder, tracking_uri=url))
+        except MlflowException as error:
+            reason = str(error).partition("\n")[0][:300]
+            raise EngineTrouble(f"the ONNX model of MLflow run {mlflow_run} could not be fetched from {url}: {reason}") from error
+        missing = [name for name in SERVED if not (got / name).is_file()]
+        if missing:
+            raise EngineTrouble(f"MLflow run {mlflow_run} has no onnx/{missing[0]}: clear the train task")
+        return {name: (got / name).read_bytes() for name in SERVED}
+
+
+def ask(work: Work, kind: Literal["check", "release"]) -> Outcome | None:
+    """The controller's outcome, None while it has none; the request is made once, however often this is called."""
+    ledger = Ledger(work.store)
+    run = work.run
+    ledger.request(
+        Request(
+            id=work.key,
+            kind=kind,
+            model=run.model,
+            image=work.read("package", Image),
+            golden=work.read("compare", Comparison).golden,
+            serving=run.spec.serving,
+            expected_live=run.champion.digest if run.champion else None,
+            who="airflow",
+            why=f"run {run.run_id}",
+        )
+    )
+    return ledger.outcome(run.model, work.key)
+
+
+def accept_check(work: Work, outcome: Outcome) -> Check:
+    """Raises Stopped with the controller's sentence."""
+    if outcome.check:
+        documents.write(work.store, work.path, outcome.check)
+    if not outcome.done or outcome.check is None or not outcome.check.passed:
+        raise Stopped(outcome.reason)
+    return outcome.check
+
+
+def accept_release(work: Work, outcome: Outcome) -> Release:
+    """Raises RolledBack or Stopped with the controller's sentence."""
+    if outcome.release:
+        documents.write(work.store, work.path, outcome.release)
+    if outcome.release and outcome.release.outcome == "rolled_back":
+        raise RolledBack(outcome.reason)
+    if not outcome.done or outcome.release is None or outcome.release.outcome != "released":
+        raise Stopped(outcome.reason)
+    return outcome.release

@@ -1,0 +1,89 @@
+"""The first step: freeze the run, so that a file edited or a champion changed in its middle does not reach it."""
+
+import difflib
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from contract import documents
+from contract.documents import Champion, RunDocument
+from contract.keys import digest_of, run_folder
+from contract.platform import Platform
+from contract.store import Store
+from plugins.retraining.catalog import Model, airflow_home
+from plugins.retraining.errors import InvalidParam
+from release.ledger import Ledger
+
+BUNDLE = Path(__file__).resolve().parents[2]
+ROOMS = ("contract", "images", "plugins", "release", "serving", "spark_jobs")
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """What Airflow says about the run. `conf` is what the person who triggered it gave, unchecked."""
+
+    run_id: str
+    run_type: str
+    clear_number: int
+    due: datetime
+    conf: dict[str, Any]
+    url: str
+
+
+def open_run(model: Model, platform: Platform, trigger: Trigger, params: dict[str, Any], store: Store) -> str:
+    """Path of the run document; the one that is there already wins."""
+    _refuse_unknown(trigger.conf, list(params))
+    champion = Ledger(store).champion(model.spec.name)
+    folder = run_folder(model.spec.name, trigger.run_id)
+    document = RunDocument(
+        model=model.spec.name,
+        run_id=trigger.run_id,
+        folder=folder,
+        clear_number=trigger.clear_number,
+        as_of=parse_as_of(params["as_of"]) if params["as_of"] else trigger.due,
+        backfill=trigger.run_type == "backfill",
+        release=params["release"],
+        spec=model.spec,
+        spec_hash=digest_of(model.spec.model_dump(mode="json")),
+        sql=model.sql,
+        suites=model.suites,
+        platform=_with_data(platform, params["data"]),
+        champion=champion and Champion(version=champion.version, digest=champion.digest, as_of=champion.as_of),
+        code_hash=code_hash(BUNDLE, model),
+        url=trigger.url,
+    )
+    return documents.write(store, f"{folder}/run-{trigger.clear_number}.json", document)
+
+
+def parse_as_of(text: str) -> datetime:
+    """A time without a zone is UTC, as everywhere in this project."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidParam(f"as_of: {text!r} is no time; write one such as 2013-06-01T00:00:00+00:00") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def code_hash(bundle: Path, model: Model) -> str:
+    """What the run is computed with: the rooms' Python, and the model's own SQL and suites. Needs no git."""
+    files = sorted(file for room in ROOMS for file in (bundle / room).rglob("*.py"))
+    code = {str(file.relative_to(bundle)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return digest_of({"code": code, "sql": model.sql, "suites": model.suites})
+
+
+def _with_data(platform: Platform, data: str | None) -> Platform:
+    """A what-if run reads the same relative source paths below another root."""
+    if not data:
+        return platform
+    return platform.model_copy(update={"data": data if "://" in data else str(airflow_home() / data)})
+
+
+def _refuse_unknown(conf: dict[str, Any], known: list[str]) -> None:
+    """Airflow itself lets an unknown key pass in silence."""
+    for name in conf:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+            raise InvalidParam(f"{name}: there is no such param ({hint})")

@@ -1,0 +1,225 @@
+"""The tasks of a retraining DAG: each stores its settings, then calls one function and shows the document that it left."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, Context, PokeReturnValue, SkipMixin
+
+from contract import documents
+from contract.documents import Check, Comparison, Image, Release, RunDocument, Training, ValidationReport, Verdict
+from contract.errors import InvalidFile
+from contract.platform import Platform, Spark
+from contract.store import Store, store_at
+from contract.strict import Strict
+from plugins.retraining import alerts
+from plugins.retraining.alerts import Audience
+from plugins.retraining.catalog import Model
+from plugins.retraining.delivery import accept_check, accept_release, ask, package_version
+from plugins.retraining.engines.base import Engine
+from plugins.retraining.errors import EngineTrouble
+
+from plugins.retraining.open import Trigger, open_run
+from plugins.retraining.steps import Work, ends_here, run_job
+
+POKE_S = 3
+
+
+class DocumentLink(BaseOperatorLink):
+    """To the task's XComs, where its document is shown; the store itself may be out of a browser's reach."""
+
+    name = "Document"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        return f"{alerts.run_url(ti_key.dag_id, ti_key.run_id)}/tasks/{ti_key.task_id}/xcom"
+
+
+class ResultLink(BaseOperatorLink):
+    """To a place that the task itself has found out; empty until then."""
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        return getattr(operator, "link", "")
+
+
+class MlflowLink(ResultLink):
+    name = "MLflow run"
+
+
+class EndpointLink(ResultLink):
+    name = "Live endpoint"
+
+
+class Step(BaseOperator):
+    """What all steps share. A subclass sets `inputs`, the steps whose documents it reads, in the order of its key, and `leaves`."""
+
+    inputs: ClassVar[tuple[str, ...]] = ()
+    leaves: ClassVar[type[Strict]]
+    operator_extra_links: Sequence[BaseOperatorLink] = (DocumentLink(),)
+
+    def __init__(self, *, platform: Platform, audience: Audience, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.platform = platform
+        self.audience = audience
+        self.link = ""
+
+    @property
+    def store(self) -> Store:
+        return store_at(self.platform.store)
+
+    def work(self, context: Context) -> Work:
+        """Everything from the frozen run; of Airflow only which clearing this is."""
+        ti = context["ti"]
+        paths = {step: ti.xcom_pull(task_ids=step) for step in ("open", *self.inputs)}
+        absent = [step for step, path in paths.items() if not path]
+        if absent:
+            raise EngineTrouble(f"{absent[0]} left no document to work with: clear it")
+        run = documents.read(self.store, paths.pop("open"), RunDocument)
+        return Work(self.task_id, run, self.store, paths, context["dag_run"].clear_number or 0)
+
+    def show(self, context: Context, path: str) -> Any:
+        """The document, also as an XCom for people."""
+        document = documents.read(self.store, path, self.leaves)
+        context["ti"].xcom_push("document", json.loads(document.model_dump_json()))
+        return document
+
+
+class OpenStep(Step):
+    leaves = RunDocument
+
+    def __init__(self, *, model: Model, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+
+    def execute(self, context: Context) -> str:
+        run = context["dag_run"]
+        trigger = Trigger(
+            run_id=run.run_id,
+            run_type=str(getattr(run.run_type, "value", run.run_type)),
+            clear_number=run.clear_number or 0,
+            due=run.data_interval_end or run.run_after,
+            conf=run.conf or {},
+            url=alerts.run_url(run.dag_id, run.run_id),
+        )
+        path = open_run(self.model, self.platform, trigger, dict(context["params"]), self.store)
+        opened = self.show(context, path)
+        live = f"version {opened.champion.version} is live" if opened.champion else "nothing is live yet"
+        self.log.info("%s as of %s; %s", opened.model, opened.as_of.isoformat(), live)
+        return path
+
+
+class SparkStep(Step):
+    """A job of spark_jobs/, run by the platform's engine."""
+
+    def __init__(self, *, engine_for: Callable[[Spark], Engine], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.engine_for = engine_for
+        self.engine: Engine | None = None
+
+    def execute(self, context: Context) -> str:
+        work = self.work(context)
+        self.engine = self.engine_for(work.run.platform.spark)
+        path = run_job(work, self.engine, self.log)
+        self.link = getattr(self.show(context, path), "mlflow_url", "")
+        return path
+
+    def on_kill(self) -> None:
+        if self.engine:
+            self.engine.stop()
+
+
+class ValidateStep(SparkStep):
+    leaves = ValidationReport
+
+
+class TrainStep(SparkStep):
+    inputs = ("validate",)
+    leaves = Training
+    operator_extra_links = (DocumentLink(), MlflowLink())
+
+
+class CompareStep(SparkStep):
+    inputs = ("validate", "train")
+    leaves = Comparison
+
+
+class DecideStep(Step, SkipMixin):
+    """Ends the run green where the challenger is not to be released; the reason is on the task."""
+
+    inputs = ("compare",)
+    leaves = Verdict
+
+    def execute(self, context: Context) -> str:
+        work = self.work(context)
+        from plugins.retraining.gate import decide
+
+        verdict = decide(work.read("compare", Comparison), work.run.spec.gate)
+        path = documents.write(work.store, work.path, verdict)
+        self.show(context, path)
+        reason = ends_here(work.run, verdict)
+        context["ti"].xcom_push("reason", reason or verdict.reason)
+        if not reason:
+            self.log.info("promote: %s", verdict.reason)
+            return path
+        self.log.info("The run ends here: %s", reason)
+        if work.run.release and not work.run.backfill:  # else nobody expected a release
+            alerts.send(self.audience, alerts.stopped(work.run.model, self.task_id, reason, context["ti"].log_url))
+        self.skip(context["ti"], context["task"].get_flat_relatives(upstream=False))
+        return path
+
+
+class PackageStep(Step):
+    inputs = ("train", "decide")
+    leaves = Image
+
+    def execute(self, context: Context) -> str:
+        path = package_version(self.work(context), self.log)
+        self.show(context, path)
+        return path
+
+
+class CheckStep(Step, BaseSensorOperator):
+    """Asks for a check and waits for its outcome, holding no slot meanwhile."""
+
+    inputs = ("package", "compare")
+    leaves = Check
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        work = self.work(context)
+        outcome = ask(work, "check")
+        if outcome is None:
+            return PokeReturnValue(False)
+        accept_check(work, outcome)
+        self.show(context, work.path)
+        return PokeReturnValue(True, work.path)
+
+
+class ReleaseStep(Step, BaseSensorOperator):
+    """Asks for the release of the checked image and waits for its outcome, holding no slot meanwhile."""
+
+    inputs = ("package", "compare", "check")
+    leaves = Release
+    operator_extra_links = (DocumentLink(), EndpointLink())
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        work = self.work(context)
+        outcome = ask(work, "release")
+        if outcome is None:
+            return PokeReturnValue(False)
+        accept_release(work, outcome)
+        self.show(context, work.path)
+        self.link = f"{work.run.platform.serving.url}/{work.run.model}/"
+        version = work.read("package", Image).version
+        alerts.send(self.audience, alerts.promoted(work.run.model, version, outcome.reason, self.link))
+        return PokeReturnValue(True, work.path)
+
+
+class BrokenStep(BaseOperator):
+    """The only task of a DAG whose file cannot be used."""
+
+    def __init__(self, *, path: str, problems: list[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.path = path
+        self.problems = problems
+
+    def execute(self, context: Context) -> None:
+        raise InvalidFile(self.path, self.problems)

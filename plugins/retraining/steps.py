@@ -1,0 +1,92 @@
+"""One step's work, found if it is done and else done once: no step has crash logic of its own."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from logging import Logger
+
+from contract import documents
+from contract.documents import Failure, JobRequest, RunDocument, Verdict
+from contract.errors import BadData, RetrainingError
+from contract.keys import step_key
+from contract.store import Store
+from plugins.retraining.engines.base import Engine
+from plugins.retraining.errors import EngineTrouble
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one step of one run has to do. `inputs`: step: path of its document; `clear_number` is the run's of now, not of its opening."""
+
+    step: str
+    run: RunDocument
+    store: Store
+    inputs: dict[str, str]
+    clear_number: int
+
+    @cached_property
+    def key(self) -> str:
+        """Fixed for this try, whatever it leaves in the run's folder."""
+        return step_key(self.store, self.run.folder, self.step, list(self.inputs.values()), self.clear_number)
+
+    @property
+    def path(self) -> str:
+        return f"{self.run.folder}/{self.step}-{self.key}.json"
+
+    def beside(self, kind: str) -> str:
+        return f"{self.run.folder}/{self.step}-{self.key}.{kind}.json"
+
+    def find(self, kind: type[documents.Document]) -> documents.Document | None:
+        return documents.find(self.store, self.path, kind)
+
+    def read(self, step: str, kind: type[documents.Document]) -> documents.Document:
+        return documents.read(self.store, self.inputs[step], kind)
+
+
+def run_job(work: Work, engine: Engine, log: Logger) -> str:
+    """Path of the Spark job's document: find, else submit and wait, then accept.
+
+    Raises BadData or EngineTrouble with the job's own sentence; a recorded failure gives the next try a new key.
+    """
+    if work.store.read(work.path) is not None:
+        log.info("%s is there already: taken up", work.path)
+        return work.path
+    try:
+        if documents.find(work.store, work.beside("error"), Failure) is None:
+            _submit(work, engine, log)
+        return _accept(work)
+    except RetrainingError as error:
+        failure = Failure(step=work.step, reason=str(error), data=isinstance(error, BadData))
+        documents.write(work.store, work.beside("failed"), failure)
+        raise
+
+
+def _submit(work: Work, engine: Engine, log: Logger) -> None:
+    request = JobRequest(job=work.step, key=work.key, run=work.run, inputs=work.inputs)
+    path = documents.write(work.store, work.beside("request"), request)
+    code = engine.run(request, f"{work.store.root}/{path}", log)
+    log.info("%s: ended with exit code %d", work.step, code)
+
+
+def _accept(work: Work) -> str:
+    if work.store.read(work.path) is not None:
+        return work.path
+    failure = documents.find(work.store, work.beside("error"), Failure)
+    if failure is None:
+        raise EngineTrouble(f"{work.step} ended without a result and without a reason; its log file is named above")
+    raise (BadData if failure.data else EngineTrouble)(failure.reason)
+
+
+def ends_here(run: RunDocument, verdict: Verdict) -> str:
+    """Why this run is not to release its challenger, as one sentence; empty: it goes on."""
+    if verdict.decision != "promote":
+        return f"{verdict.decision}: {verdict.reason}"
+    if run.backfill:
+        return f"a backfill never releases; its verdict would be: {verdict.reason}"
+    if not run.release:
+        return f"this run was asked not to release; its verdict would be: {verdict.reason}"
+    if run.champion and run.as_of <= run.champion.as_of:
+        return (
+            f"not released: as of {run.as_of:%Y-%m-%d %H:%M} is not later than the live "
+            f"version {run.champion.version}, as of {run.champion.as_of:%Y-%m-%d %H:%M}"
+        )
+    return ""
