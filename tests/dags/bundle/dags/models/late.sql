@@ -1,0 +1,1 @@
+SELECT parcel_id, sent, late, weight, depot FROM parcels

@@ -1,0 +1,150 @@
+"""Files that people wrote become DAGs, whatever is in them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def dags(bundle):
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(bundle / "dags" / "retraining.py", bundle_name="dags-folder")
+    assert bag.import_errors == {}
+    return bag.dags
+
+
+def test_every_file_is_a_dag_of_its_own_name_and_a_broken_one_harms_no_other(dags):
+    assert {name: "broken-spec" in dag.tags for name, dag in dags.items()} == {
+        "late": False,
+        "not_utf8": True,
+        "worse": True,
+        "wrong": True,
+        "yaml_with_tabs": True,
+    }
+
+
+def test_a_broken_dag_shows_all_problems_of_spec_and_named_files_and_never_runs_by_itself(dags):
+    wrong = dags["wrong"]
+
+    assert wrong.schedule is None
+    assert wrong.doc_md.splitlines()[2:] == [
+        "    wrong.yaml: schedule: '61 6 * * *' is no cron expression; write five fields such as \"0 6 * * *\", or @daily",
+        "    wrong.yaml: examples.sql: there is no file dags/models/absent.sql",
+        "    wrong.yaml: expectations.parcels: there is no file expectations/nothing_here.json",
+    ]
+
+
+def test_the_task_of_a_broken_dag_fails_with_the_problems(dags):
+    from contract.errors import InvalidFile
+
+    with pytest.raises(InvalidFile, match=r"wrong.yaml: 3 problems: .*no cron expression.*absent.sql"):
+        dags["wrong"].get_task("broken_spec").execute({})
+
+
+def test_a_platform_that_cannot_be_used_is_shown_by_every_model(bundle, monkeypatch):
+    from plugins.retraining.dag import dag_for
+
+    monkeypatch.setenv("RETRAINING_PLATFORM", "no/such/platform.yaml")
+
+    dag = dag_for(bundle / "dags" / "models" / "late.yaml")
+
+    assert dag.tags == {"retraining", "broken-spec"}
+    assert "platform.yaml: cannot be read (No such file or directory); set RETRAINING_PLATFORM" in dag.doc_md
+
+
+def test_a_model_has_its_eight_steps_in_one_line_and_its_limits(dags):
+    late = dags["late"]
+
+    assert [(task.task_id, task.task_display_name) for task in late.topological_sort()] == [
+        ("open", "Open run"),
+        ("validate", "Validate data"),
+        ("train", "Train challenger"),
+        ("compare", "Compare on holdout"),
+        ("decide", "Decide"),
+        ("package", "Package image"),
+        ("check", "Check in sandbox"),
+        ("release", "Release"),
+    ]
+    assert all(task.doc_md for task in late.tasks)
+    assert (late.max_active_runs, late.catchup, late.owner) == (1, False, "parcels")
+    assert (late.start_date.isoformat(), late.end_date.isoformat()) == ("2013-01-01T00:00:00+00:00", "2013-12-31T23:59:59.999999+00:00")
+    assert late.params.dump() == {"as_of": None, "data": None, "release": True}
+
+
+def test_deadline_alerts_come_at_four_fifths_and_at_the_deadline(dags):
+    assert [(alert.interval.total_seconds(), alert.callback.path) for alert in dags["late"].deadline] == [
+        (480, "plugins.retraining.alerts.deadline_near"),
+        (600, "plugins.retraining.alerts.deadline_broken"),
+    ]
+
+
+def test_links_survive_serialization_without_a_plugin(dags):
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    late = DagSerialization.from_dict(DagSerialization.to_dict(dags["late"]))
+
+    assert {task.task_id: sorted(task.extra_links) for task in late.tasks if len(task.extra_links) > 1} == {
+        "train": ["Document", "MLflow run"],
+        "release": ["Document", "Live endpoint"],
+    }
+
+
+def test_a_schedule_that_has_ended_starts_nothing(dags):
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    late = DagSerialization.from_dict(DagSerialization.to_dict(dags["late"]))
+
+    assert late.next_dagrun_info(last_automated_run_info=None) is None
+
+
+def in_a_new_process(code: str, **variables: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+PARSE = """
+import sys, time
+import airflow.sdk
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG, BaseSensorOperator
+start = time.process_time()
+bag = DagBag({path!r}, bundle_name="dags-folder")
+seconds = time.process_time() - start
+assert not bag.import_errors, bag.import_errors
+heavy = {{"pyspark", "mlflow", "slack_sdk", "smtplib_hook", "onnx"}} & set(sys.modules)
+print(round(seconds, 2), sorted(bag.dags), sorted(heavy))
+"""
+
+
+def test_parsing_takes_under_a_second_of_cpu_and_imports_neither_spark_nor_mlflow(bundle):
+    seconds, rest = in_a_new_process(PARSE.format(path=str(bundle / "dags" / "retraining.py"))).split(" ", 1)
+
+    assert rest == "['late', 'not_utf8', 'worse', 'wrong', 'yaml_with_tabs'] []"
+    assert float(seconds) < 1
+
+
+def test_a_task_process_builds_its_own_dag_only(bundle):
+    found = in_a_new_process(PARSE.format(path=str(bundle / "dags" / "retraining.py")), _AIRFLOW_PARSING_CONTEXT_DAG_ID="late")
+
+    assert found.split(" ", 1)[1] == "['late'] []"
+
+
+def test_the_repository_as_a_bundle_offers_airflow_the_one_dag_file_only():
+    from airflow.utils.file import list_py_file_paths
+
+    assert list_py_file_paths(ROOT) == [str(ROOT / "dags" / "retraining.py")]
+
+
+def test_the_plugins_folder_offers_airflow_no_module():
+    from airflow.sdk._shared.module_loading import find_path_from_directory
+
+    found = find_path_from_directory(str(ROOT / "plugins"), ".airflowignore", "glob")
+
+    assert [path for path in found if path.endswith(".py")] == []
