@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from contract.algorithms import PARAMS
 from contract.errors import BadData
+from contract.spec import Features as FeaturesSpec
 from contract.spec import ModelSpec
 
 FEATURES = "features"
@@ -61,19 +62,35 @@ def check_columns(train: DataFrame, spec: ModelSpec) -> None:
     examples, features = spec.examples, spec.features
     if features.scale and features.encode == "index" and examples.categorical and "maxBins" in PARAMS[spec.algorithm.name]:
         raise BadData("features: scale with encode: index hides from a tree which columns are categorical; remove scale")
-    counts = [F.count(name).alias(f"filled {name}") for name in (*examples.numeric, *examples.categorical)]
-    levels = [F.approx_count_distinct(name, 0.02).alias(f"levels {name}") for name in examples.categorical]
-    seen = train.agg(F.count(F.lit(1)).alias("rows"), *counts, *levels).first().asDict()
-
-    found = [f"{name} is null in all {seen['rows']:,} rows" for name in (*examples.numeric, *examples.categorical) if not seen[f"filled {name}"]]
-    for name in examples.categorical:
-        missing = seen["rows"] - seen[f"filled {name}"]
-        if features.handleInvalid == "error" and 0 < missing < seen["rows"]:
-            found.append(f"{name} is null in {missing:,} of {seen['rows']:,} rows, which handleInvalid: error forbids")
-        if seen[f"levels {name}"] > features.max_categories:
-            found.append(f"{name} has about {seen[f'levels {name}']:,} levels, more than max_categories {features.max_categories:,}")
+    looks = [
+        *(F.count(name).alias(f"filled {name}") for name in (*examples.numeric, *examples.categorical)),
+        *(F.approx_count_distinct(name, 0.02).alias(f"levels {name}") for name in examples.categorical),
+        *(F.count_if(F.col(name) == "").alias(f"empty {name}") for name in examples.categorical),
+    ]
+    seen = train.agg(F.count("*").alias("rows"), *looks).first().asDict()
+    found = [
+        *_empty_columns(seen, spec),
+        *(each for name in examples.categorical for each in _level_problems(name, seen, features)),
+    ]
     if found:
-        raise BadData(f"the training rows do not fit features: {'; '.join(found)}. Correct the data or the spec's examples and features")
+        raise BadData(f"the training rows do not fit the spec's features: {'; '.join(found)}; correct the data or the spec")
+
+
+def _empty_columns(seen: dict[str, int], spec: ModelSpec) -> list[str]:
+    names = (*spec.examples.numeric, *spec.examples.categorical)
+    return [f"{name} is null in all {seen['rows']:,} rows" for name in names if seen[f"filled {name}"] == 0]
+
+
+def _level_problems(name: str, seen: dict[str, int], features: FeaturesSpec) -> list[str]:
+    rows, filled, levels, empty = seen["rows"], seen[f"filled {name}"], seen[f"levels {name}"], seen[f"empty {name}"]
+    found = []
+    if features.handleInvalid == "error" and 0 < filled < rows:
+        found.append(f"{name} is null in {rows - filled:,} of {rows:,} rows, which handleInvalid: error forbids")
+    if levels > features.max_categories:
+        found.append(f"{name} has about {levels:,} levels, more than max_categories {features.max_categories:,}")
+    if features.encode == "one_hot" and empty:
+        found.append(f"{name} is an empty string in {empty:,} rows, which Spark cannot one-hot encode (make it null or name it)")
+    return found
 
 
 def _suffixed(names: tuple[str, ...], suffix: str) -> list[str]:

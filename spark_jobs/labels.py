@@ -16,21 +16,19 @@ def labels_of(train: DataFrame, spec: ModelSpec) -> Labels | None:
     label = spec.examples.label
     seen = sorted(row[0] for row in train.select(label).distinct().collect())
     if len(seen) < 2:
-        there = f"only the class {seen[0]!r}" if seen else "no rows"
-        raise BadData(f"the training rows of {spec.name} hold {there}: {label} needs two classes; widen the sources' window or correct the label")
+        there = f"only the class {seen[0]!r}" if seen else "no class"
+        raise BadData(f"the training rows of {spec.name} hold {there} of {label}: widen the sources' window or correct the label")
     return [0, 1] if spec.task == "binary" else seen
 
 
 def with_label_index(examples: DataFrame, spec: ModelSpec, labels: Labels | None) -> DataFrame:
-    """The label as a double; a class that `labels` does not know becomes null."""
+    """The label as a double; a class that `labels` does not know becomes −1."""
     label = spec.examples.label
     if labels is None:
         return examples
-    if spec.task == "binary":
-        return examples.withColumn(label, F.col(label).alias(label, metadata=_nominal(label, labels)))
-    place = F.array_position(F.array(*map(F.lit, labels)), F.col(label)) - 1
-    index = F.when(place >= 0, place).cast("double")
-    return examples.withColumn(label, index.alias(label, metadata=_nominal(label, labels)))
+    kind = "string" if spec.task == "multiclass" else "double"
+    place = F.array_position(F.array(*(F.lit(each).cast(kind) for each in labels)), F.col(label)) - 1
+    return examples.withColumn(label, place.cast("double").alias(label, metadata=_nominal(label, labels)))
 
 
 def _nominal(name: str, labels: Labels) -> dict:

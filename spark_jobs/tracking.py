@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 import mlflow
@@ -95,9 +96,10 @@ def log_training(run: RunDocument, key: str, snapshot: Snapshot, result: Result,
         _fail_leftovers(client, experiment, origin)
         tags = {"origin": origin, "request": key, "run": run.folder, "spec_hash": run.spec_hash, "code_hash": run.code_hash}
         tags |= {"fingerprint": snapshot.fingerprint, "as_of": run.as_of.isoformat()}
-        started = client.create_run(experiment, tags=tags, run_name=f"{run.as_of:%Y-%m-%d %H:%M}")
-        client.log_batch(started.info.run_id, _metrics(result), [Param(k, str(v)) for k, v in _params(run.spec, result).items()])
+        started, since = client.create_run(experiment, tags=tags, run_name=f"{run.as_of:%Y-%m-%d %H:%M}"), monotonic()
         client.log_artifacts(started.info.run_id, str(folder))
+        result.seconds["mlflow"] = round(monotonic() - since, 3)
+        client.log_batch(started.info.run_id, _metrics(result), [Param(k, str(v)) for k, v in _params(run.spec, result).items()])
         training = _training(started, result)
         version = _register(client, started, tags, training)
         _finish(client, version)
@@ -130,9 +132,11 @@ def save_model(pipeline: PipelineModel, spec: ModelSpec, folder: Path) -> Path:
     saved = folder / MODEL / PIPELINE
     pipeline.write().overwrite().save(f"file://{saved.resolve()}")
     for checksum in saved.rglob(".*.crc"):
-        checksum.unlink()  # half of all files, each a request to MLflow, and HTTP and the store have checks of their own
+        checksum.unlink()  # half of all files, and each file is a request to MLflow
     about = Model(artifact_path=MODEL, signature=_signature(spec))
-    about.add_flavor("spark", pyspark_version=pyspark.__version__, model_data=PIPELINE, model_class="pyspark.ml.pipeline.PipelineModel")
+    about.add_flavor(
+        "spark", pyspark_version=pyspark.__version__, model_data=PIPELINE, model_class="pyspark.ml.pipeline.PipelineModel"
+    )
     about.save(str(folder / MODEL / "MLmodel"))
     (folder / MODEL / "requirements.txt").write_text(f"pyspark=={pyspark.__version__}\n")
     return saved
@@ -198,6 +202,7 @@ def _telling() -> Iterator[None]:
         yield
     except MlflowException as error:
         reason = str(error).splitlines()[0][:300]
+        where = mlflow.get_tracking_uri()
         raise TrackingFailed(
-            f"MLflow at {mlflow.get_tracking_uri()} failed ({reason}); see that it runs and is `mlflow` of the platform file, then clear this task"
+            f"MLflow at {where} failed ({reason}); see that it runs and that the platform file names it, then clear this task"
         ) from error

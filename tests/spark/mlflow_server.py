@@ -1,4 +1,7 @@
-"""Fixture `mlflow_url`: one real MLflow server for the session. A test module asks for it by `pytest_plugins = ["tests.spark.mlflow_server"]`."""
+"""Fixture `mlflow_url`: one real MLflow server for the session.
+
+A test module asks for it by `pytest_plugins = ["tests.spark.mlflow_server"]`.
+"""
 
 import os
 import random

@@ -1,0 +1,18 @@
+"""Seconds by stage, told as they pass."""
+
+import time
+
+
+class Clock:
+    """`lap` ends a stage: it prints one line for people and keeps the seconds since the stage before."""
+
+    def __init__(self, job: str):
+        self.seconds: dict[str, float] = {}
+        self._job = job
+        self._last = time.monotonic()
+
+    def lap(self, stage: str, told: str) -> None:
+        now = time.monotonic()
+        self.seconds[stage] = round(now - self._last, 3)
+        self._last = now
+        print(f"{self._job}: {told} ({self.seconds[stage]:.1f} s)", flush=True)

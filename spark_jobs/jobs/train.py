@@ -1,0 +1,112 @@
+"""Train: fit the feature stages once, search, fit the best on all training rows, and register it as a version."""
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pyspark.ml import PipelineModel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from contract import documents
+from contract.algorithms import METRICS
+from contract.documents import JobRequest, Training, ValidationReport
+from contract.errors import BadData
+from contract.spec import ModelSpec
+from contract.store import Store
+from spark_jobs import record, tracking
+from spark_jobs.algorithms import describe, fit, with_bins
+from spark_jobs.clock import Clock
+from spark_jobs.diagnostics import tables_of
+from spark_jobs.examples import build_examples, split
+from spark_jobs.export import write_model
+from spark_jobs.features import FEATURES, Features, fit_features
+from spark_jobs.labels import Labels, labels_of, with_label_index
+from spark_jobs.scores import scores
+from spark_jobs.search import Candidate, search
+
+
+def run(spark: SparkSession, request: JobRequest, store: Store) -> Training:
+    """A version that an earlier try of the same request has registered is taken up; nothing is trained twice."""
+    tracking.connect(request.run.platform.mlflow)
+    registered = tracking.find_training(request.run.model, request.key)
+    if registered:
+        print(f"train: version {registered.version} of {request.run.model} was registered by an earlier try", flush=True)
+    return registered or train(spark, request, store)
+
+
+def train(spark: SparkSession, request: JobRequest, store: Store) -> Training:
+    frozen, spec, clock = request.run, request.run.spec, Clock("train")
+    snapshot = documents.read(store, request.inputs["validate"], ValidationReport).snapshot
+    rows, holdout = split(build_examples(spark, snapshot, spec, frozen.sql), spec, frozen.as_of)
+    rows = rows.persist()
+    train_rows, train_until = extent(rows, spec)
+    labels = labels_of(rows, spec)
+    clock.lap("examples", f"{train_rows:,} rows to train on")
+    learned = learn(rows, spec, labels, int(frozen.as_of.timestamp()), clock)
+    scored = score(holdout, spec, labels, learned.pipeline)
+    holdout_rows = scored.count()
+    if holdout_rows == 0:
+        raise BadData(f"no rows are held out of {train_rows:,}: correct split.holdout, or see that the newest rows have a label")
+    metrics, tables = scores(scored, spec, labels, METRICS[spec.task]), tables_of(scored, spec, labels)
+    clock.lap("evaluate", f"{holdout_rows:,} rows held out: {', '.join(f'{name} {value:.4f}' for name, value in metrics.items())}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        record.write_inputs(folder, spec, frozen.sql)
+        record.write_candidates(folder, learned.candidates, spec.gate.metric)
+        record.write_diagnostics(folder, tables)
+        clock.lap("record", "wrote tables and charts")
+        saved = tracking.save_model(learned.pipeline, spec, folder)
+        clock.lap("save", "saved the pipeline")
+        write_model(saved, spec, labels, folder / tracking.ONNX)
+        clock.lap("export", "wrote it as ONNX")
+        result = tracking.Result(learned.params, metrics, train_rows, holdout_rows, train_until, clock.seconds)
+        training = tracking.log_training(frozen, request.key, snapshot, result, folder)
+    clock.lap("mlflow", f"registered version {training.version} of {spec.name}: {training.mlflow_url}")
+    return training
+
+
+class Learned(NamedTuple):
+    pipeline: PipelineModel
+    params: dict[str, Any]
+    candidates: tuple[Candidate, ...]
+
+
+def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, clock: Clock) -> Learned:
+    """The feature stages are fitted once and shared by all candidates: they look at no label."""
+    name = spec.algorithm.name
+    features = fit_features(train, spec)
+    rows = prepared(train, spec, labels, features)
+    clock.lap("features", f"fitted the feature stages and cached {rows.first()[FEATURES].size} features")
+    candidates = search(rows, spec, labels, features.levels, seed) if spec.algorithm.search else ()
+    params = candidates[0].params if candidates else with_bins(name, spec.algorithm.params, features.levels)
+    clock.lap("search", f"{len(candidates)} candidates, taking {describe(params)}")
+    model = fit(name, params, rows, spec.examples.label, seed)
+    clock.lap("fit", f"fitted {name} to all rows")
+    rows.unpersist()
+    return Learned(PipelineModel([*features.pipeline.stages, model]), params, candidates)
+
+
+def prepared(train: DataFrame, spec: ModelSpec, labels: Labels | None, features: Features) -> DataFrame:
+    """What the algorithm and the search's split need, cached; the wider rows it came from are let go."""
+    examples = spec.examples
+    kept = [examples.id, *([examples.time] if examples.time else []), examples.label, FEATURES]
+    rows = features.pipeline.transform(with_label_index(train, spec, labels)).select(*kept).persist()
+    rows.count()
+    train.unpersist()
+    return rows
+
+
+def score(holdout: DataFrame, spec: ModelSpec, labels: Labels | None, pipeline: PipelineModel) -> DataFrame:
+    answers = ["prediction"] if labels is None else ["prediction", "probability"]
+    return pipeline.transform(with_label_index(holdout, spec, labels)).select(spec.examples.label, *answers).persist()
+
+
+def extent(train: DataFrame, spec: ModelSpec) -> tuple[int, datetime | None]:
+    """Rows, and the newest time among them."""
+    newest = F.max(spec.examples.time) if spec.examples.time else F.lit(None)
+    rows, until = train.agg(F.count("*"), newest).first()
+    if rows == 0:
+        raise BadData(f"{spec.name} has no rows to train on: widen the sources' window, or shorten split.holdout and split.gap")
+    return rows, until and until.replace(tzinfo=UTC)

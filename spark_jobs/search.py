@@ -1,0 +1,106 @@
+"""Search over a grid: which parameters do best on rows that are newer than those they were fitted on."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from multiprocessing.pool import ThreadPool
+from typing import Any, NamedTuple
+
+from pyspark import inheritable_thread_target
+from pyspark.ml import Model
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contract.algorithms import LOWER_IS_BETTER
+from contract.errors import BadData
+from contract.spec import ModelSpec
+from spark_jobs.algorithms import describe, fit, with_bins
+from spark_jobs.boosting import LENGTH, first_trees, is_boosted
+from spark_jobs.examples import Split, split_by_hash, split_by_time
+from spark_jobs.labels import Labels
+from spark_jobs.scores import scores
+
+TICK = timedelta(microseconds=1)  # Spark's finest time
+
+
+class Candidate(NamedTuple):
+    params: dict[str, Any]
+    score: float
+    seconds: float
+
+
+class Plan(NamedTuple):
+    """One fit. With `lengths` it is boosted to the longest, and each length is a candidate."""
+
+    params: dict[str, Any]
+    lengths: tuple[int, ...] = ()
+
+
+def search(rows: DataFrame, spec: ModelSpec, labels: Labels | None, levels: int, seed: int) -> tuple[Candidate, ...]:
+    """Every candidate of the grid, best first. `rows` hold id, time, label index and features, and are best cached."""
+    halves = validation_split(rows, spec)
+    _refuse_empty(halves, spec)
+    plans = plans_of(spec, levels)
+
+    def run(plan: Plan) -> list[Candidate]:
+        return list(candidates_of(plan, halves, spec, labels, seed))
+
+    with ThreadPool(min(len(plans), rows.sparkSession.sparkContext.defaultParallelism)) as pool:
+        found = pool.map(inheritable_thread_target(rows.sparkSession)(run), plans, chunksize=1)
+    direction = 1 if spec.gate.metric in LOWER_IS_BETTER else -1
+    return tuple(sorted((each for some in found for each in some), key=lambda candidate: direction * candidate.score))
+
+
+def plans_of(spec: ModelSpec, levels: int) -> list[Plan]:
+    """The grid's combinations; those that differ only in the length of boosting share one fit."""
+    name, fixed = spec.algorithm.name, spec.algorithm.params
+    grid = dict(spec.algorithm.search.grid)
+    lengths = tuple(sorted(set(grid.pop(LENGTH)))) if LENGTH in grid and is_boosted(name) else ()
+    longest = {LENGTH: lengths[-1]} if lengths else {}
+    combined = [{**fixed, **dict(zip(grid, values, strict=True)), **longest} for values in product(*grid.values())]
+    return [Plan(with_bins(name, params, levels), lengths) for params in combined]
+
+
+def candidates_of(plan: Plan, halves: Split, spec: ModelSpec, labels: Labels | None, seed: int) -> Iterator[Candidate]:
+    """A candidate's seconds are the fit's and its own scoring's; only the first of a shared fit has the fit's."""
+    started, metric = time.monotonic(), spec.gate.metric
+    model = fit(spec.algorithm.name, plan.params, halves.train, spec.examples.label, seed)
+    for params, fitted in _fitted(plan, model):
+        found = scores(fitted.transform(halves.holdout), spec, labels, [metric])
+        if metric not in found:
+            raise BadData(f"{metric} is undefined on the search's validation rows: do they hold one class? Raise validation_share")
+        candidate = Candidate(params, found[metric], time.monotonic() - started)
+        print(f"train: {describe(params)}: {metric} {candidate.score:.5f} ({candidate.seconds:.1f} s)", flush=True)
+        yield candidate
+        started = time.monotonic()
+
+
+def validation_split(rows: DataFrame, spec: ModelSpec) -> Split:
+    """The newest share of the rows by time, after the spec's gap; without time, a share by hash that the holdout's does not repeat."""
+    share = spec.algorithm.search.validation_share
+    if spec.examples.time is None:
+        return split_by_hash(rows, spec.examples.id, f"{spec.name} search", share)
+    when = F.col(spec.examples.time)
+    first, newest = rows.agg(F.percentile_approx(when, 1 - share), F.max(when)).first()
+    until = _utc(newest) + TICK
+    return split_by_time(rows, spec.examples.time, until, until - _utc(first), spec.split.gap)
+
+
+def _fitted(plan: Plan, model: Model) -> Iterator[tuple[dict[str, Any], Model]]:
+    if not plan.lengths:
+        yield plan.params, model
+    for length in plan.lengths:
+        yield {**plan.params, LENGTH: length}, first_trees(model, length)
+
+
+def _refuse_empty(halves: Split, spec: ModelSpec) -> None:
+    for name, half in zip(("to fit", "to validate"), halves, strict=True):
+        if half.isEmpty():
+            raise BadData(
+                f"the search of {spec.name} has no rows {name}: widen the sources' window or change validation_share or gap"
+            )
+
+
+def _utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC)
