@@ -1,0 +1,77 @@
+"""A saved PipelineModel directory → ONNX, in double precision and in Spark's own order. What it does not know, it refuses."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from contract.algorithms import Task
+from contract.spec import ModelSpec
+from spark_jobs.export.graph import Graph
+from spark_jobs.export.linear import linear_regression, logistic_regression
+from spark_jobs.export.reading import Stage, UnsupportedStage, read_pipeline
+from spark_jobs.export.scores import Scores, answer
+from spark_jobs.export.stages import FEATURES, Columns, Slots
+from spark_jobs.export.trees import boosted_classifier, boosted_regressor, mean_regressor, vote_classifier
+
+FORMAT = 1
+Convert = TypeVar("Convert")
+Labels = list[str] | list[int]
+
+ALGORITHMS: dict[str, Callable[[Stage, Graph, Slots], Scores]] = {
+    "LogisticRegressionModel": logistic_regression,
+    "LinearRegressionModel": linear_regression,
+    "DecisionTreeClassificationModel": vote_classifier,
+    "RandomForestClassificationModel": vote_classifier,
+    "GBTClassificationModel": boosted_classifier,
+    "DecisionTreeRegressionModel": mean_regressor,
+    "RandomForestRegressionModel": mean_regressor,
+    "GBTRegressionModel": boosted_regressor,
+}
+
+
+def write_model(pipeline: Path, spec: ModelSpec, labels: Labels | None, folder: Path) -> None:
+    """Writes model.onnx and model.json; equal input gives equal bytes. Raises UnsupportedStage before it writes anything."""
+    *features, algorithm = read_pipeline(pipeline)
+    graph = Graph()
+    columns = Columns(graph, spec.examples.numeric, spec.examples.categorical)
+    for stage in features:
+        _one_of(stage, FEATURES)(stage, columns)
+
+    scores = _one_of(algorithm, ALGORITHMS)(algorithm, graph, _vector(algorithm, columns))
+    if spec.task == "binary" and labels is None:
+        labels = [0, 1]
+    _check_classes(algorithm, spec.task, scores.classes, labels)
+
+    model = graph.model(answer(graph, scores))
+    about = {
+        "format": FORMAT,
+        "task": spec.task,
+        "numeric": list(spec.examples.numeric),
+        "categorical": list(spec.examples.categorical),
+        "labels": labels,
+        "known": columns.known,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
+    (folder / "model.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n")
+
+
+def _one_of(stage: Stage, known: dict[str, Convert]) -> Convert:
+    if stage.kind not in known:
+        raise UnsupportedStage(stage, "this stage here", ", ".join(known))
+    return known[stage.kind]
+
+
+def _vector(algorithm: Stage, columns: Columns) -> Slots:
+    slots = columns.of(algorithm, algorithm.params["featuresCol"])
+    trained_on = algorithm.extra.get("numFeatures", len(slots))
+    if not slots or trained_on != len(slots):
+        raise UnsupportedStage(algorithm, f"{trained_on} features where the stages before it make {len(slots)}", "equal numbers")
+    return slots
+
+
+def _check_classes(algorithm: Stage, task: Task, classes: int, labels: Labels | None) -> None:
+    if classes != len(labels or []):
+        problem = f"{classes} classes with {len(labels or [])} labels for task {task}"
+        raise UnsupportedStage(algorithm, problem, "as many labels as classes, none for regression")

@@ -1,0 +1,92 @@
+"""Proof that the ONNX model answers as Spark does, on holdout rows."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import DataFrame
+from pyspark.sql.functions import xxhash64
+
+from contract.documents import Parity
+from contract.errors import BadData
+from contract.spec import ModelSpec
+from spark_jobs.export.runtime import Answers, Model
+
+ROWS = 10_000
+BATCH = 2_000
+TOLERANCE = 1e-9  # of max(1, |Spark's number|)
+
+
+class ParityBroken(BadData):
+    """The exported model answers otherwise than Spark: it must not serve."""
+
+
+def prove(scored: DataFrame, spec: ModelSpec, onnx: Path) -> Parity:
+    """`scored`: rows with id, features and Spark's `prediction` (and `probability`); asked are 10,000 by hash of the id, or all.
+
+    Raises ParityBroken where a number is off by more than the tolerance, or a label though Spark's best classes are further apart.
+    """
+    model = Model(onnx)
+    rows = _chosen(scored, spec.examples.id, model)
+    if rows.empty:
+        raise ParityBroken(f"model {spec.name}: there is no holdout row to prove parity on; widen split.holdout")
+    spark, served = _spark_answers(rows), _served_answers(model, rows)
+
+    differences = relative_differences(_numbers(spark), _numbers(served))
+    labels_differ, decided = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
+    if spark.probability is not None:
+        labels_differ = spark.prediction != served.prediction
+        decided = _lead(spark.probability) > 2 * TOLERANCE
+    broken = (differences > TOLERANCE) | (labels_differ & decided)
+    if broken.any():
+        worst = int(np.where(broken, differences, -1.0).argmax())
+        name = rows[spec.examples.id].iloc[worst]
+        raise ParityBroken(
+            f"model {spec.name}: ONNX differs from Spark on {broken.sum():,} of {len(rows):,} holdout rows, most for "
+            f"{spec.examples.id} {name!r}: Spark says {_said(spark, worst)}, ONNX {_said(served, worst)}; "
+            "train again, and if it stays, the export of this pipeline is wrong"
+        )
+    return Parity(rows=len(rows), largest=float(differences.max()), labels_differ=int(labels_differ.sum()))
+
+
+def relative_differences(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Per row the largest |a − b| / max(1, |a|); infinite where either is not a number."""
+    with np.errstate(invalid="ignore"):
+        differences = np.abs(expected - actual) / np.maximum(1.0, np.abs(expected))
+    return np.where(np.isnan(differences), np.inf, differences).max(axis=1)
+
+
+def _chosen(scored: DataFrame, id_column: str, model: Model) -> pd.DataFrame:
+    columns = list(dict.fromkeys([id_column, *model.numeric, *model.categorical, "prediction"]))
+    if model.labels is not None:
+        scored = scored.withColumn("probability", vector_to_array("probability"))
+        columns.append("probability")
+    return scored.select(*columns).orderBy(xxhash64(id_column), id_column).limit(ROWS).toPandas()
+
+
+def _spark_answers(rows: pd.DataFrame) -> Answers:
+    probability = np.stack(rows["probability"].to_list()) if "probability" in rows else None
+    return Answers(rows["prediction"].to_numpy(), probability)
+
+
+def _served_answers(model: Model, rows: pd.DataFrame) -> Answers:
+    parts = [model.score(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
+    probabilities = [part.probability for part in parts if part.probability is not None]
+    return Answers(np.concatenate([part.prediction for part in parts]), np.concatenate(probabilities) if probabilities else None)
+
+
+def _numbers(answers: Answers) -> np.ndarray:
+    """double[N, classes], or double[N, 1] for regression"""
+    return answers.prediction[:, np.newaxis] if answers.probability is None else answers.probability
+
+
+def _lead(probability: np.ndarray) -> np.ndarray:
+    """How far the best class is before the second."""
+    ranked = np.sort(probability, axis=1)
+    return ranked[:, -1] - ranked[:, -2]
+
+
+def _said(answers: Answers, row: int) -> str:
+    numbers = " ".join(repr(float(number)) for number in _numbers(answers)[row])
+    return numbers if answers.probability is None else f"{numbers} (label {int(answers.prediction[row])})"

@@ -1,0 +1,54 @@
+"""The exported model, scored: what parity and golden rows are asked of."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+
+from spark_jobs.export.graph import NULL
+
+
+class Answers(NamedTuple):
+    """`prediction`: label index int64[N], or the number double[N]; `probability`: double[N, classes], None for regression."""
+
+    prediction: np.ndarray
+    probability: np.ndarray | None
+
+
+class Model:
+    """A folder with model.onnx and model.json."""
+
+    def __init__(self, folder: Path):
+        about = json.loads((folder / "model.json").read_text())
+        self.task: str = about["task"]
+        self.numeric: list[str] = about["numeric"]
+        self.categorical: list[str] = about["categorical"]
+        self.labels: list[str] | list[int] | None = about["labels"]
+        self.known: dict[str, list[str]] = about["known"]
+        self._session = onnxruntime.InferenceSession(folder / "model.onnx", _one_thread(), providers=["CPUExecutionProvider"])
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def score(self, columns: Mapping[str, Any]) -> Answers:
+        """`columns` (a pandas frame, or arrays by name) may hold None for null."""
+        feed = {}
+        if self.numeric:
+            feed["numeric"] = np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in self.numeric])
+        if self.categorical:
+            feed["categorical"] = np.column_stack([_strings(columns[name]) for name in self.categorical])
+        answers = dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
+        return Answers(answers["prediction"], answers.get("probability"))
+
+
+def _strings(values: Any) -> np.ndarray:
+    values = np.asarray(values, dtype=object)
+    return np.where(pd.isna(values), NULL, values)
+
+
+def _one_thread() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return options
