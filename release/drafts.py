@@ -56,9 +56,7 @@ def release_outcome(
     return Outcome(request=active.request.id, kind=active.request.kind, done=done, reason=reason, release=release)
 
 
-def by_controller(
-    what: str, why: str, state: State, *, backward: bool = False, outcomes: tuple[Outcome, ...] = ()
-) -> Draft:
+def by_controller(what: str, why: str, state: State, *, backward: bool = False, outcomes: tuple[Outcome, ...] = ()) -> Draft:
     return Draft(who="controller", why=why, what=what, state=state, outcomes=outcomes, backward=backward)
 
 

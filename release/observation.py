@@ -25,8 +25,8 @@ class Observation:
 
 
 def is_unknown(state: State, seen: Observation) -> bool:
-    """Whether a turn tells nothing of the traffic: silence is not good news, and errors without latencies are no news."""
+    """Whether a turn tells nothing of the traffic: silence is not good news, and neither are right answers without latencies."""
     if seen.traffic is None or seen.weights != state.weights:
         return True
     counted = (traffic for digest, traffic in seen.traffic.items() if digest in state.weights)
-    return any(traffic.requests and not traffic.latency for traffic in counted)
+    return any(traffic.requests > traffic.errors + traffic.client_errors and not traffic.latency for traffic in counted)

@@ -103,7 +103,9 @@ def _starting(state: State, active: Active, seen: Observation, now: datetime) ->
             return move(state, active, now, f"asking {name(active.image)} the golden rows", phase="asking")
         return canary.start_shifting(state, active, now)
     if now - active.since > START_WITHIN:
-        return fail(state, active, f"{name(active.image)} was not ready within {START_WITHIN.seconds} s{seen.troubles}; read its log")
+        return fail(
+            state, active, f"{name(active.image)} was not ready within {START_WITHIN.seconds} s{seen.troubles}; read its log"
+        )
     return None
 
 

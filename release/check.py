@@ -1,0 +1,150 @@
+"""Asks a server the golden rows, and decides from its answers whether it may meet traffic."""
+
+import math
+import time
+from itertools import cycle, islice
+from typing import Any, NamedTuple, Protocol
+
+import httpx
+
+from contract.documents import Check, GoldenRows
+from contract.spec import Serving
+from release.targets.base import Server
+
+TOLERANCE = 1e-9  # relative, of numbers above 1; absolute below
+BATCH = 100
+WARM_UP = 10
+SINGLE_REQUESTS = 200
+SINGLE_FOR_S = 20.0  # a slow server is judged by fewer requests
+TIMEOUT_S = 10.0
+
+
+class Answers(NamedTuple):
+    """`parity` is the largest relative difference from what was expected, `worst` names its row; `problem` ends all else."""
+
+    parity: float = math.inf
+    worst: str = ""
+    p95_ms: float = math.inf
+    problem: str = ""
+
+
+class Probe(Protocol):
+    def is_ready(self, server: Server) -> bool: ...
+
+    def ask(self, server: Server, golden: GoldenRows) -> Answers: ...
+
+
+class HttpProbe:
+    def is_ready(self, server: Server) -> bool:
+        try:
+            return httpx.get(f"{server.url}/v2/health/ready", timeout=1.0, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    def ask(self, server: Server, golden: GoldenRows) -> Answers:
+        if not golden.rows:
+            return Answers(problem="there are no golden rows to ask; run compare again")
+        with httpx.Client(base_url=server.url, timeout=TIMEOUT_S, trust_env=False) as client:
+            try:
+                parity, worst = _parity(client, server, golden)
+                return Answers(parity, worst, _p95_ms(client, golden))
+            except _BadAnswer as error:
+                return Answers(problem=str(error))
+            except httpx.HTTPError as error:
+                return Answers(problem=f"no answer to the golden rows ({type(error).__name__}); read the log of {server.name}")
+
+
+def decide(digest: str, answers: Answers, memory_mb: float | None, limits: Serving) -> Check:
+    """Unknown is not good: a figure that is missing or no number fails."""
+    problems = list(_problems(answers, memory_mb, limits)) if not answers.problem else [answers.problem]
+    good = f"golden rows within {answers.parity:.1e} of Spark's answers, p95 {answers.p95_ms:.1f} ms, {memory_mb or 0:.0f} MB"
+    return Check(
+        digest=digest,
+        passed=not problems,
+        reason="; ".join(problems) or good,
+        parity=_known(answers.parity),
+        p95_ms=_known(answers.p95_ms),
+        memory_mb=memory_mb,
+    )
+
+
+class _BadAnswer(Exception):
+    """The server answered, but not as it should."""
+
+
+def _problems(answers: Answers, memory_mb: float | None, limits: Serving) -> list[str]:
+    limit_ms = limits.max_p95.total_seconds() * 1000
+    found = []
+    if not answers.parity <= TOLERANCE:
+        found.append(f"{answers.worst}: {answers.parity:.1e} apart, {TOLERANCE:.0e} is allowed")
+    if not answers.p95_ms <= limit_ms:
+        found.append(f"p95 of single rows is {answers.p95_ms:.1f} ms, max_p95 is {limit_ms:g} ms")
+    if memory_mb is None:
+        found.append("its memory cannot be told")
+    elif not memory_mb <= limits.max_memory_mb:
+        found.append(f"it takes {memory_mb:.0f} MB of memory, max_memory_mb is {limits.max_memory_mb}")
+    return found
+
+
+def _known(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def _parity(client: httpx.Client, server: Server, golden: GoldenRows) -> tuple[float, str]:
+    largest, worst = 0.0, ""
+    numbered = list(enumerate(zip(golden.rows, golden.expected, strict=True), start=1))
+    for batch in (numbered[at : at + BATCH] for at in range(0, len(numbered), BATCH)):
+        answers = _invoke(client, server.digest, golden.columns, [row for _, (row, _) in batch])
+        for (number, (_, expected)), answer in zip(batch, answers, strict=True):
+            given = _numbers(answer)
+            apart = _apart(given, expected)
+            if not apart <= largest:  # also where it is no number
+                largest, worst = apart, f"golden row {number}: the server says {_short(given)}, Spark said {_short(expected)}"
+    return largest, worst
+
+
+def _p95_ms(client: httpx.Client, golden: GoldenRows) -> float:
+    """Of one row per request, the nearest rank."""
+    taken = []
+    started = time.monotonic()
+    for row in islice(cycle(golden.rows), WARM_UP + SINGLE_REQUESTS):
+        before = time.monotonic()
+        _invoke(client, "", golden.columns, [row])
+        taken.append(1000 * (time.monotonic() - before))
+        if time.monotonic() - started > SINGLE_FOR_S:
+            break
+    counted = sorted(taken[WARM_UP:] or taken)
+    return counted[math.ceil(0.95 * len(counted)) - 1]
+
+
+def _invoke(client: httpx.Client, digest: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    answer = client.post("/invocations", json={"dataframe_split": {"columns": list(columns), "data": rows}})
+    if not answer.is_success:
+        raise _BadAnswer(f"the golden rows were answered with status {answer.status_code}: {answer.text[:200]}")
+    serves = answer.headers.get("X-Image-Digest", digest)
+    if digest and serves != digest:
+        raise _BadAnswer(f"the server says that it serves {serves}, not {digest}")
+    predictions = answer.json().get("predictions")
+    if not isinstance(predictions, list) or len(predictions) != len(rows):
+        raise _BadAnswer(f"{len(rows)} golden rows were asked, the answer has other than that many predictions")
+    return predictions
+
+
+def _numbers(prediction: dict[str, Any]) -> tuple[float, ...]:
+    """In the order of GoldenRows.expected: probabilities by label, or the one number of a regression."""
+    if "probabilities" in prediction:
+        return tuple(prediction["probabilities"].values())
+    if "probability" in prediction:
+        return 1 - prediction["probability"], prediction["probability"]
+    return (prediction["prediction"],)
+
+
+def _apart(given: tuple[float, ...], expected: tuple[float, ...]) -> float:
+    if len(given) != len(expected):
+        return math.inf
+    apart = [abs(a - b) / max(1.0, abs(b)) for a, b in zip(given, expected, strict=True)]
+    return max(apart) if all(map(math.isfinite, apart)) else math.inf
+
+
+def _short(numbers: tuple[float, ...]) -> str:
+    return ", ".join(f"{number:.12g}" for number in numbers)

@@ -1,0 +1,192 @@
+"""The one process that makes the world match the ledger: every second and for every model it looks, decides and appends."""
+
+import argparse
+import fcntl
+import hashlib
+import logging
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from contract.errors import RetrainingError, StoreError
+from contract.platform import Platform, load_platform
+from contract.store import store_at
+from release.journal import Journal, Kept
+from release.ledger import Draft, Entry, Ledger, LedgerBroken, Request, State
+from release.observation import is_unknown
+from release.state import project, step
+from release.world import World
+
+log = logging.getLogger("release.controller")
+TURN_S = 1.0
+
+
+class AlreadyRunning(RetrainingError):
+    """Another controller holds this host's lock."""
+
+
+class Controller:
+    def __init__(self, ledger: Ledger, world: World, home: Path, servers: int, clock: Callable[[], datetime]) -> None:
+        self._ledger = ledger
+        self._world = world
+        self._journal = Journal(home / "entries")
+        self._commands = home / "commands"
+        self._servers = servers
+        self._clock = clock
+        self._silent: dict[str, int] = defaultdict(int)
+        self._said: dict[str, str] = {}
+
+    def turn(self) -> None:
+        """One model's failure is logged and is not the others'."""
+        for model in self._models():
+            try:
+                self._turn(model)
+            except Exception as error:  # whatever it is, the other models are served
+                self._say(model, f"this turn failed: {error or type(error).__name__}", error)
+
+    def _turn(self, model: str) -> None:
+        kept, problem = self._last(model)
+        if kept is None:
+            return self._say(model, "; ".join(problem))
+        state, now = kept.state, self._clock()
+        seen = self._world.match(model, project(state, self._servers), self._servers, now)
+        self._silent[model] = self._silent[model] + 1 if is_unknown(state, seen) else 0
+        self._say(model, "; ".join((*problem, *seen.broken.values(), *seen.trouble)))
+        draft = step(state, replace(seen, unknown_turns=self._silent[model]), now)
+        if draft:
+            self._append(model, kept, draft, writable=not problem)
+        self._take_command(model)
+
+    def _models(self) -> list[str]:
+        try:
+            known = self._ledger.models()
+        except StoreError:
+            known = []
+        return sorted({*known, *self._journal.models()})
+
+    def _last(self, model: str) -> tuple[Kept | None, tuple[str, ...]]:
+        """What this host goes by, and what is wrong with the ledger."""
+        kept = self._journal.get(model)
+        try:
+            last = self._ledger.last(model)
+            _refuse_lost_entries(model, last, kept)
+            if last and kept and kept.ahead:
+                last = self._record(model, last, kept.ahead)
+        except (StoreError, LedgerBroken) as error:
+            return kept, (str(error),)
+        if last:
+            self._journal.put(model, Kept(entry=last))
+        return self._journal.get(model), ()
+
+    def _record(self, model: str, last: Entry, ahead: State) -> Entry | None:
+        """What was done while the store could not be written; others can only have queued requests meanwhile."""
+        late = [request for request in last.state.queue if not (ahead.waits(request.id) or ahead.outcome(request.id))]
+        draft = Draft(
+            who="controller",
+            why="the store could not be written at the time",
+            what="recorded afterwards: " + (ahead.outcomes[-1].reason if ahead.outcomes else "going back"),
+            state=ahead.model_copy(update={"queue": (*ahead.queue, *late)}),
+            outcomes=tuple(outcome for outcome in ahead.outcomes if last.state.outcome(outcome.request) is None),
+        )
+        return self._ledger.append(model, last, draft)
+
+    def _append(self, model: str, kept: Kept, draft: Draft, *, writable: bool) -> None:
+        """The entry comes before its effect, but for going back, which waits for nothing."""
+        try:
+            entry = self._ledger.append(model, kept.entry, draft) if writable and not kept.ahead else None
+        except StoreError as error:
+            self._say(model, str(error))
+            writable, entry = False, None
+        if entry:
+            self._journal.put(model, Kept(entry=entry))
+        elif draft.backward and not (writable and not kept.ahead):
+            self._journal.put(model, Kept(entry=kept.entry, ahead=draft.state))
+        else:
+            return
+        log.info("%s: %s (%s)%s", model, draft.what, draft.why, "" if entry else ", not recorded yet")
+
+    def _take_command(self, model: str) -> None:
+        """`commands/<model>.rollback`, whose text says who and why, goes back even while the store fails."""
+        path = self._commands / f"{model}.rollback"
+        if not path.exists():
+            return
+        text, made = path.read_text().strip(), path.stat().st_mtime_ns
+        name = hashlib.sha256(f"{text}{made}".encode()).hexdigest()[:16]
+        request = Request(id=f"command-{name}", kind="rollback", model=model, who="host", why=text or "no reason given")
+        try:
+            self._ledger.request(request)
+        except (StoreError, LedgerBroken):
+            self._queue_here(model, request)
+        path.unlink()
+
+    def _queue_here(self, model: str, request: Request) -> None:
+        kept = self._journal.get(model)
+        if kept and not (kept.state.waits(request.id) or kept.state.outcome(request.id)):
+            queued = kept.state.model_copy(update={"queue": (*kept.state.queue, request)})
+            self._journal.put(model, Kept(entry=kept.entry, ahead=queued))
+
+    def _say(self, model: str, problem: str, error: Exception | None = None) -> None:
+        """Once, not every second; and once more when it is over."""
+        if problem != self._said.get(model, ""):
+            log.warning("%s: %s", model, problem or "all is well again", exc_info=error)
+            self._said[model] = problem
+
+
+def _refuse_lost_entries(model: str, last: Entry | None, kept: Kept | None) -> None:
+    if kept and (last is None or last.n < kept.entry.n or (last.n == kept.entry.n and last.id != kept.entry.id)):
+        there = f"entry {last.n}" if last else "none"
+        raise LedgerBroken(f"the ledger of {model} ends at {there}, but entry {kept.entry.n} was there: restore it from a backup")
+
+
+def controller_for(platform: Platform) -> Controller:
+    from release.alias import MlflowAlias
+    from release.check import HttpProbe
+    from release.router import TraefikRouter
+    from release.targets.process import ProcessTarget
+
+    store = store_at(platform.store)
+    executor = ThreadPoolExecutor(max_workers=8, thread_name_prefix="errand")
+    target, router = ProcessTarget(platform.serving), TraefikRouter(platform.serving)
+    world = World(target, router, MlflowAlias(platform.mlflow), HttpProbe(), store, executor)
+    return Controller(Ledger(store), world, Path(platform.serving.home), platform.serving.servers, lambda: datetime.now(UTC))
+
+
+def lock(home: Path) -> TextIO:
+    """Held until the process ends, however it ends."""
+    home.mkdir(parents=True, exist_ok=True)
+    file = (home / "controller.lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise AlreadyRunning(f"another controller holds {file.name}; stop it first, or let it work") from None
+    return file
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="release.controller", description=__doc__)
+    parser.add_argument("--platform", type=Path, required=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        platform = load_platform(parser.parse_args(arguments).platform, Path(os.environ["AIRFLOW_HOME"]))
+        held = lock(Path(platform.serving.home))
+        controller = controller_for(platform)
+    except RetrainingError as error:
+        log.error("%s", error)
+        return 1
+    log.info("one turn a second, lock %s", held.name)
+    while True:
+        started = time.monotonic()
+        controller.turn()
+        time.sleep(max(0.0, TURN_S - (time.monotonic() - started)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,57 @@
+"""Every model's last entry on the controller's own disk, so that it can go back while the store cannot be reached."""
+
+import logging
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from contract.strict import Strict
+from release.ledger import Entry, State
+
+log = logging.getLogger(__name__)
+
+
+class Kept(Strict):
+    """`ahead` is what was done backwards since `entry`, and is not recorded yet."""
+
+    entry: Entry
+    ahead: State | None = None
+
+    @property
+    def state(self) -> State:
+        return self.ahead or self.entry.state
+
+
+class Journal:
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._kept = {path.stem: kept for path in folder.glob("*.json") if (kept := _read(path))}
+
+    def models(self) -> list[str]:
+        return list(self._kept)
+
+    def get(self, model: str) -> Kept | None:
+        return self._kept.get(model)
+
+    def put(self, model: str, kept: Kept) -> None:
+        """In memory always; a full disk keeps an older entry, from which the controller would decide the same again."""
+        if kept == self._kept.get(model):
+            return
+        self._kept[model] = kept
+        path = self._folder / f"{model}.json"
+        new = path.with_suffix(".new")
+        try:
+            new.write_text(kept.model_dump_json(indent=1))
+            os.replace(new, path)
+        except OSError as error:
+            log.warning("%s: the last entry is kept in memory only: %s could not be written (%s)", model, path, error.strerror)
+
+
+def _read(path: Path) -> Kept | None:
+    try:
+        return Kept.model_validate_json(path.read_bytes())
+    except ValidationError:
+        log.warning("%s cannot be read and is left aside; the ledger has the same entry", path)
+        return None
