@@ -19,14 +19,11 @@ from release.targets.base import Server
 ROUTES = "routes"  # the folder, below serving.home, that Traefik watches
 ENTRY_POINT = "models"
 API_TIMEOUT_S = 2.0
-RETRY = {
-    "attempts": 3,
-    "initialInterval": "20ms",
-    "status": ["502", "503"],  # a server that died or is leaving; never 504: a slow model must not be asked twice
-    "retryNonIdempotentMethod": True,  # a prediction changes nothing, so asking again is safe
-}
-# Patient: a check that gives up sooner than a request does would make one slow server an outage.
-HEALTH = {"path": "/v2/health/ready", "interval": "2s", "timeout": "9s"}
+# A prediction changes nothing, so asking again is safe, even what a server was answering when it died. Only 502, no connection
+# or a broken one, and for longer than HEALTH takes to notice it; never 504: a slow model must not be asked twice.
+RETRY = {"attempts": 12, "initialInterval": "60ms", "status": ["502"], "retryNonIdempotentMethod": True}
+# Often, but patient: a check that gives up sooner than a request does would make one slow server an outage.
+HEALTH = {"path": "/v2/health/ready", "interval": "1s", "timeout": "9s"}
 
 
 class RouteRefused(RetrainingError):

@@ -177,7 +177,7 @@ class ProcessTarget:
             raise HostUnreachable(f"supervisord at {socket_path} refused {method}{arguments}: {fault.faultString}") from None
         except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
             raise HostUnreachable(
-                f"supervisord does not answer at {socket_path} ({error}); start it: python -m release.host"
+                f"nothing answers at {socket_path} ({error}); start supervisord: python -m release.host"
             ) from None
 
     def _conf(self, name: str) -> Path:
