@@ -5,17 +5,18 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from contract.algorithms import Task
-from contract.spec import ModelSpec
 from spark_jobs.labels import Labels
+from spark_jobs.tracking import Version
 
 
-def answer_of(spec: ModelSpec, labels: Labels, centre: float) -> Column:
-    """The answer of a scored frame of Spark ML, whose columns are `prediction` and `probability`."""
+def answer_of(version: Version, centre: float) -> Column:
+    """The answer on a row that this version has scored."""
+    spec = version.spec
     probability = None if spec.task == "regression" else vector_to_array("probability")
-    return answer(spec.task, F.col(spec.examples.label), labels, probability, F.col("prediction"), centre)
+    return answer(spec.task, F.col(spec.examples.label), version.labels, probability, F.col("prediction"), centre)
 
 
-def answer(task: Task, label: Column, labels: Labels, probability: Column | None, prediction: Column, centre: float) -> Column:
+def answer(task: Task, label: Column, labels: Labels | None, probability: Column | None, prediction: Column, centre: float) -> Column:
     """Classification: `truth` (probability given to the true class), `hit`, and for two classes `score` and `positive`.
     Regression: `error` and `deviation` (the label's, from `centre`). A missing answer is NaN: a sum would skip a null.
     """

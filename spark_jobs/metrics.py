@@ -72,7 +72,7 @@ def _surprise(field: Field) -> Column:
     return F.when(F.isnan(truth), truth).otherwise(-F.log(clipped))
 
 
-METRICS: dict[MetricName, Summed | Ranked] = {
+MEASURES: dict[MetricName, Summed | Ranked] = {
     "log_loss": Summed(lambda field: [_surprise(field)], _mean),
     "brier": Summed(lambda field: [(1 - field("truth")) ** 2], _mean),
     "accuracy": Summed(lambda field: [field("hit")], _mean),
@@ -85,15 +85,15 @@ METRICS: dict[MetricName, Summed | Ranked] = {
 
 def reduce_by_block(pairs: DataFrame, names: Sequence[MetricName]) -> Statistics:
     """`pairs`: one row per holdout row with `block` and each side's answer. What reaches the driver is small whatever the rows."""
-    summed = [(side, name) for side in SIDES for name in names if isinstance(METRICS[name], Summed)]
-    ranked = [(side, name) for side in SIDES for name in names if isinstance(METRICS[name], Ranked)]
+    summed = [(side, name) for side in SIDES for name in names if isinstance(MEASURES[name], Summed)]
+    ranked = [(side, name) for side in SIDES for name in names if isinstance(MEASURES[name], Ranked)]
     blocks, rows, sums = _sums(pairs, summed)
     return Statistics(rows, {**sums, **{(side, name): _histograms(pairs, side, blocks) for side, name in ranked}})
 
 
 def _sums(pairs: DataFrame, keys: list[tuple[str, MetricName]]) -> tuple[np.ndarray, np.ndarray, dict]:
     """The blocks that hold rows, in order; how many; and the sums of each metric, one row per block."""
-    terms = {(side, name): METRICS[name].terms(lambda field, side=side: F.col(f"{side}.{field}")) for side, name in keys}
+    terms = {(side, name): MEASURES[name].terms(lambda field, side=side: F.col(f"{side}.{field}")) for side, name in keys}
     columns = [F.sum(term) for each in terms.values() for term in each]
     table = np.array(pairs.groupBy("block").agg(F.count("*"), *columns).orderBy("block").collect(), dtype=float)
     rows, place, of = table[:, 1], 2, {}
