@@ -80,7 +80,7 @@ def near_deadline(model: str, run: str, allowed: str, link: str) -> Message:
 def over_deadline(model: str, run: str, allowed: str, link: str) -> Message:
     return Message(
         f"{model}: deadline broken",
-        f"Run {run} is not finished after its {allowed}; it goes on.\nWhat to do: read the log of the task that is running.\n{link}",
+        f"Run {run} is not finished after its {allowed}; it goes on.\nWhat to do: read the running task's log.\n{link}",
     )
 
 

@@ -18,7 +18,7 @@ from plugins.retraining.catalog import Model
 from plugins.retraining.delivery import accept_check, accept_release, ask, package_version
 from plugins.retraining.engines.base import Engine
 from plugins.retraining.errors import EngineTrouble
-
+from plugins.retraining.gate import decide
 from plugins.retraining.open import Trigger, open_run
 from plugins.retraining.steps import Work, ends_here, run_job
 
@@ -100,7 +100,8 @@ class OpenStep(Step):
             conf=run.conf or {},
             url=alerts.run_url(run.dag_id, run.run_id),
         )
-        path = open_run(self.model, self.platform, trigger, dict(context["params"]), self.store)
+        params = {name: context["params"][name] for name in self.dag.params}  # the context's hold whatever `conf` held, too
+        path = open_run(self.model, self.platform, trigger, params, self.store)
         opened = self.show(context, path)
         live = f"version {opened.champion.version} is live" if opened.champion else "nothing is live yet"
         self.log.info("%s as of %s; %s", opened.model, opened.as_of.isoformat(), live)
@@ -150,8 +151,6 @@ class DecideStep(Step, SkipMixin):
 
     def execute(self, context: Context) -> str:
         work = self.work(context)
-        from plugins.retraining.gate import decide
-
         verdict = decide(work.read("compare", Comparison), work.run.spec.gate)
         path = documents.write(work.store, work.path, verdict)
         self.show(context, path)

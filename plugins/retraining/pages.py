@@ -31,9 +31,9 @@ STEPS = {
     ),
     "decide": Page(
         "Decide",
-        "Promote, keep or inconclusive, by the spec's gate. Unless it is promote, the run ends here, green; the XCom `reason` says why.",
+        "Promote, keep or inconclusive, by the spec's gate. But for promote, the run ends here, green; the XCom `reason` says why.",
     ),
-    "package": Page("Package image", "Makes the version an OCI image, named by its digest; the same version gives the same digest."),
+    "package": Page("Package image", "Makes the version an OCI image, named by its digest: the same version, the same digest."),
     "check": Page(
         "Check in sandbox",
         "Asks the release controller to start the image alone and put the golden rows to it. It waits without holding a slot.",

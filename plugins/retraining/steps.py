@@ -15,7 +15,10 @@ from plugins.retraining.errors import EngineTrouble
 
 @dataclass(frozen=True)
 class Work:
-    """What one step of one run has to do. `inputs`: step: path of its document; `clear_number` is the run's of now, not of its opening."""
+    """What one step of one run has to do.
+
+    `inputs` is step: path of its document; `clear_number` is the run's of now, not of its opening.
+    """
 
     step: str
     run: RunDocument

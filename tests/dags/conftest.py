@@ -1,10 +1,13 @@
 """An Airflow of its own, in a temporary folder: set up before anything imports Airflow."""
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 HOME = Path(tempfile.mkdtemp(prefix="retraining-dags-"))
 ROOT = Path(__file__).resolve().parents[2]
@@ -13,15 +16,25 @@ BUNDLE = HOME / "bundle"
 os.environ |= {
     "AIRFLOW_HOME": str(HOME),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
     "AIRFLOW__CORE__DAGS_FOLDER": str(BUNDLE),
     "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME / 'airflow.db'}",
+    "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
     "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(HOME / "logs"),
+    "AIRFLOW_CONN_SPARK_TEST": json.dumps({"conn_type": "spark", "host": "local[1]"}),
     "RETRAINING_PLATFORM": "test",
 }
 
 import pytest  # noqa: E402
+
+from tests.dags import services  # noqa: E402
+
+
+class Inbox(NamedTuple):
+    """What people were sent."""
+
+    slack: list[str]
+    mail: list[services.Mail]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,7 +47,38 @@ def bundle() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def database(bundle: Path) -> None:
+def receivers() -> Iterator[Inbox]:
+    inbox = Inbox([], [])
+    with services.webhook(inbox.slack) as slack, services.mail_sink(inbox.mail) as smtp:
+        url = f"http://127.0.0.1:{slack}/services"
+        extra = {"disable_ssl": True, "disable_tls": True, "retry_limit": 1, "timeout": 5}
+        os.environ["AIRFLOW_CONN_SLACK_TEST"] = json.dumps({"conn_type": "slackwebhook", "host": url, "password": "T0/B0/secret"})
+        os.environ["AIRFLOW_CONN_SMTP_TEST"] = json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": smtp, "extra": extra})
+        yield inbox
+
+
+@pytest.fixture
+def inbox(receivers: Inbox) -> Inbox:
+    receivers.slack.clear()
+    receivers.mail.clear()
+    return receivers
+
+
+@pytest.fixture(scope="session")
+def airflow(bundle: Path) -> Iterator[None]:
+    """A database that knows the bundle, and the services that its platform names."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
     from airflow.utils.db import initdb
 
-    initdb()
+    with ExitStack() as stack:
+        artifacts = HOME / "artifacts"
+        (artifacts / "onnx").mkdir(parents=True)
+        (artifacts / "onnx" / "model.onnx").write_bytes(b"graph")
+        (artifacts / "onnx" / "model.json").write_bytes(b"{}")
+        platform = bundle / "dags" / "platforms" / "test.yaml"
+        platform.write_text(platform.read_text().replace("http://127.0.0.1:1", stack.enter_context(services.mlflow(artifacts))))
+        initdb()
+        DagBundlesManager().sync_bundles_to_db()
+        sync_bag_to_db(BundleDagBag(bundle, bundle_path=bundle, bundle_name="dags-folder"), "dags-folder", None)
+        yield

@@ -8,7 +8,7 @@ from contract.documents import JobRequest
 
 class Engine(Protocol):
     def run(self, request: JobRequest, path: str, log: Logger) -> int:
-        """Runs `spark_jobs/run.py JOB --request path` to its end, good or bad, and returns its exit code; what counts are its documents.
+        """Runs `spark_jobs/run.py JOB --request path` to its end and returns its exit code; what counts are its documents.
 
         Raises EngineTrouble if the job could not be started or was lost.
         """

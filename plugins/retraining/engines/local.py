@@ -66,7 +66,7 @@ class LocalEngine(Engine):
 
     def _start(self, command: list[str], output: TextIO) -> subprocess.Popen[str]:
         try:
-            return subprocess.Popen(
+            return subprocess.Popen(  # noqa: S603  (a list, built here)
                 command, env=environment(self.spark), stdout=subprocess.PIPE, stderr=output, text=True, start_new_session=True
             )
         except OSError as error:

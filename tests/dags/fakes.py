@@ -1,0 +1,144 @@
+"""Stand-ins for Spark and the release controller that leave the same documents, at once."""
+
+import json
+from collections import defaultdict
+from datetime import UTC, datetime
+from logging import Logger
+from pathlib import Path
+
+from contract import documents
+from contract.documents import (
+    Check,
+    Comparison,
+    Failure,
+    Interval,
+    JobRequest,
+    MetricResult,
+    Parity,
+    Snapshot,
+    Training,
+    ValidationReport,
+)
+from contract.store import Store, store_at
+from contract.strict import Strict
+from plugins.retraining.engines.base import Engine
+from plugins.retraining.errors import EngineTrouble
+from release.drafts import end, end_check, release_outcome
+from release.ledger import Active, Entry, Ledger, Request
+
+VERSION = 7
+SECOND = datetime(2013, 6, 15, tzinfo=UTC)
+INTERVALS = {  # of the improvement in log loss, where a margin of 0.01 is allowed
+    "well": (0.004, 0.001, 0.007),
+    "worse": (-0.04, -0.06, -0.02),
+    "unclear": (0.0, -0.05, 0.05),
+}
+
+
+class FakeEngine(Engine):
+    """Does what `behaviour` says for a job: a key of INTERVALS (any job is well then), "bad data", "fails", "dies", "is lost"."""
+
+    def __init__(self, **behaviour: str) -> None:
+        self.behaviour = defaultdict(lambda: "well", behaviour)
+        self.ran: list[str] = []
+
+    def run(self, request: JobRequest, path: str, log: Logger) -> int:
+        self.ran.append(request.job)
+        if self.behaviour[request.job] == "is lost":
+            raise EngineTrouble("the cluster forgot the job; clear this task")
+        return leave(JobRequest.model_validate_json(Path(path).read_bytes()), self.behaviour[request.job])
+
+    def stop(self) -> None: ...
+
+
+def leave(request: JobRequest, behaviour: str) -> int:
+    """What the job leaves in the store, and its exit code."""
+    store = store_at(request.run.platform.store)
+    place = f"{request.run.folder}/{request.job}-{request.key}"
+    if behaviour in INTERVALS:
+        documents.write(store, f"{place}.json", DOCUMENTS[request.job](request, behaviour))
+        return 0
+    if behaviour == "dies":
+        return 137
+    bad = behaviour == "bad data"
+    reason = "parcels: 3 of 5 rows have no weight" if bad else "the disk is full: free space, then clear this task"
+    documents.write(store, f"{place}.error.json", Failure(step=request.job, reason=reason, data=bad))
+    return 3 if bad else 1
+
+
+def validation(request: JobRequest, behaviour: str) -> ValidationReport:
+    snapshot = Snapshot(uri="file:/snapshot", fingerprint="f1", rows={"parcels": 5}, as_of=request.run.as_of)
+    return ValidationReport(snapshot=snapshot, checks=(), seconds=1)
+
+
+def training(request: JobRequest, behaviour: str) -> Training:
+    return Training(
+        mlflow_run="r1",
+        mlflow_url="http://mlflow.example/#/runs/r1",
+        version=VERSION,
+        params={},
+        train_rows=4,
+        holdout_rows=1,
+        train_until=None,
+        seconds={},
+    )
+
+
+def comparison(request: JobRequest, behaviour: str) -> Comparison:
+    value, low, high = INTERVALS[behaviour]
+    champion = request.run.champion
+    alone = Interval(value=0.3, low=0.2, high=0.4, blocks=14)
+    return Comparison(
+        opponent="champion" if champion else "baseline",
+        champion_version=champion.version if champion else None,
+        holdout_rows=1,
+        metrics=(
+            MetricResult(
+                metric="log_loss",
+                challenger=alone,
+                against=alone,
+                improvement=Interval(value=value, low=low, high=high, blocks=14),
+            ),
+        ),
+        parity=Parity(rows=1, largest=0, labels_differ=0),
+        golden=f"{request.run.folder}/golden.json",
+        seconds=1,
+    )
+
+
+DOCUMENTS = {"validate": validation, "train": training, "compare": comparison}
+
+
+class FakeController:
+    """Ends a queued request in one turn: by `check` and `release`, which are "well" or the sentence of what went wrong."""
+
+    def __init__(self, store: Store, check: str = "well", release: str = "well") -> None:
+        self.ledger = Ledger(store)
+        self.check = check
+        self.release = release
+
+    def turn(self) -> None:
+        for model in self.ledger.models():
+            last = self.ledger.last(model)
+            if last and last.state.queue:
+                self._end(model, last, last.state.queue[0])
+
+    def _end(self, model: str, last: Entry, request: Request) -> None:
+        state, image = last.state, request.image
+        active = Active(request=request, image=image, phase="starting", since=SECOND)
+        if request.kind == "check":
+            passed = self.check == "well"
+            reason = "golden rows answered" if passed else self.check
+            draft = end_check(state, active, Check(digest=image.digest, passed=passed, reason=reason))
+        elif request.expected_live != (state.live and state.live.digest):
+            draft = end(state, release_outcome(state, active, "refused", "another version is live"))
+        elif self.release == "well":
+            outcome = release_outcome(state, active, "released", "all steps held", done=True)
+            draft = end(state, outcome, live=image, previous=state.live)
+        else:
+            draft = end(state, release_outcome(state, active, "rolled_back", self.release))
+        self.ledger.append(model, last, draft)
+
+
+def as_json(document: Strict) -> dict:
+    return json.loads(document.model_dump_json())

@@ -1,0 +1,167 @@
+"""Whole runs of one model: what each ends with, what it leaves, and what people are told."""
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from contract.documents import Image, RunDocument, read
+from contract.store import store_at
+from plugins.retraining import operators
+from plugins.retraining.dag import dag_for
+from release.ledger import Ledger
+from tests.dags.conftest import BUNDLE, HOME, Inbox
+from tests.dags.fakes import VERSION, FakeController, FakeEngine
+from tests.dags.runner import Run, start
+
+STORE = HOME / "store"
+FIRST = datetime(2013, 6, 1, 6, tzinfo=UTC)
+SECOND = datetime(2013, 6, 15, 6, tzinfo=UTC)
+THIRD = datetime(2013, 6, 16, 6, tzinfo=UTC)
+ALL_DONE = dict.fromkeys(("open", "validate", "train", "compare", "decide", "package", "check", "release"), "success")
+BEFORE_THE_REST = dict.fromkeys(("package", "check", "release"), "skipped")
+
+
+@pytest.fixture
+def play(airflow: None, bundle: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """Starts a run of the model `late` on an empty store, with these stand-ins beside it."""
+    monkeypatch.setattr(operators, "POKE_S", 0.1)
+    shutil.rmtree(STORE, ignore_errors=True)
+    path = bundle / "dags" / "models" / "late.yaml"
+
+    def begin(engine: FakeEngine | None = None, kind: str = "manual", conf: dict | None = None, **outcomes: str) -> Run:
+        chosen = engine or FakeEngine()
+        controller = FakeController(store_at(str(STORE)), **outcomes)
+        return start(dag_for(path, lambda spark: chosen), controller.turn, kind=kind, due=SECOND, conf=conf).go()
+
+    return begin
+
+
+def test_a_better_model_goes_live_and_people_hear_of_it(play, inbox):
+    run = play()
+
+    image = read(store_at(str(STORE)), run.xcom("package"), Image)
+    assert (run.state, run.states()) == ("success", ALL_DONE)
+    assert Ledger(store_at(str(STORE))).champion("late") == image
+    assert (image.version, image.as_of) == (VERSION, SECOND)
+    assert run.xcom("decide", "document")["decision"] == "promote"
+    assert run.xcom("train", "_link_MlflowLink") == "http://mlflow.example/#/runs/r1"
+    assert run.xcom("release", "_link_EndpointLink") == "http://127.0.0.1:8000/late/"
+    assert inbox.slack == ["*late: version 7 is live*\nall steps held\nEndpoint: http://127.0.0.1:8000/late/"]
+
+
+def test_bad_data_stops_at_validate_at_the_first_try_with_the_jobs_own_sentence(play, inbox):
+    run = play(FakeEngine(validate="bad data"))
+
+    assert run.state == "failed"
+    assert run.states()["validate"] == "failed"
+    assert set(run.states().values()) == {"success", "failed", "upstream_failed"}
+    assert run.tries()["validate"] == 1
+    assert Ledger(store_at(str(STORE))).champion("late") is None
+    assert inbox.slack[0].startswith("*late: stopped at validate*\nparcels: 3 of 5 rows have no weight\nNothing was changed")
+    assert [(mail.to, mail.subject) for mail in inbox.mail] == [("parcels@example.com", "late: stopped at validate")]
+    assert "parcels: 3 of 5 rows have no weight" in inbox.mail[0].body
+
+
+def test_after_the_data_was_mended_clearing_validate_does_it_anew_and_the_run_goes_live(play):
+    engine = FakeEngine(validate="bad data")
+    run = play(engine)
+
+    engine.behaviour["validate"] = "well"
+    run.clear("validate").go()
+
+    assert (run.state, run.states()) == ("success", ALL_DONE)
+    assert engine.ran == ["validate", "validate", "train", "compare"]
+
+
+@pytest.mark.parametrize(("compare", "decision"), [("worse", "keep"), ("unclear", "inconclusive")])
+def test_without_a_promotion_the_run_ends_green_with_the_reason_on_its_task(play, inbox, compare, decision):
+    run = play(FakeEngine(compare=compare))
+
+    assert (run.state, run.states()) == ("success", ALL_DONE | BEFORE_THE_REST)
+    assert run.xcom("decide", "document")["decision"] == decision
+    assert run.xcom("decide", "reason").startswith(f"{decision}: ")
+    assert inbox.slack[0].startswith(f"*late: stopped at decide*\n{decision}: ")
+
+
+def test_a_broken_image_stops_at_check(play, inbox):
+    run = play(check="row 3: 0.9 instead of 0.1")
+
+    assert run.state == "failed"
+    assert [run.states()[step] for step in ("package", "check", "release")] == ["success", "failed", "upstream_failed"]
+    assert inbox.slack[0].startswith("*late: stopped at check*\nrow 3: 0.9 instead of 0.1\n")
+
+
+def test_a_release_that_misbehaves_fails_once_and_people_read_that_it_was_rolled_back(play, inbox):
+    run = play(release="at 50 %: 7 of 100 requests failed")
+
+    assert (run.state, run.states()["release"], run.tries()["release"]) == ("failed", "failed", 1)
+    assert Ledger(store_at(str(STORE))).champion("late") is None
+    assert inbox.slack[0].startswith("*late: rolled back*\nat 50 %: 7 of 100 requests failed\nAll traffic is back")
+
+
+def test_clearing_a_rolled_back_release_asks_for_it_anew(play):
+    run = play(release="at 50 %: 7 of 100 requests failed")
+    run.turn.__self__.release = "well"
+
+    run.clear("release").go()
+
+    assert (run.state, Ledger(store_at(str(STORE))).champion("late").version) == ("success", VERSION)
+
+
+def test_a_backfill_ends_at_its_verdict_and_tells_nobody(play, inbox):
+    run = play(kind="backfill")
+
+    opened = read(store_at(str(STORE)), run.xcom("open"), RunDocument)
+    assert (run.state, run.states()) == ("success", ALL_DONE | BEFORE_THE_REST)
+    assert (opened.backfill, opened.as_of) == (True, SECOND)
+    assert run.xcom("decide", "reason") == f"a backfill never releases; its verdict would be: {run.xcom('decide', 'document')['reason']}"
+    assert (inbox.slack, inbox.mail, Ledger(store_at(str(STORE))).models()) == ([], [], [])
+
+
+def test_params_set_the_time_the_data_and_whether_to_release(play):
+    run = play(conf={"as_of": "2013-05-01T02:00:00+02:00", "data": "elsewhere", "release": False})
+
+    opened = read(store_at(str(STORE)), run.xcom("open"), RunDocument)
+    assert opened.as_of == datetime(2013, 5, 1, tzinfo=UTC)
+    assert opened.platform.data == str(HOME.resolve() / "elsewhere")
+    assert run.states() == ALL_DONE | BEFORE_THE_REST
+
+
+def test_a_misspelled_param_is_refused_before_anything_is_done(play, inbox):
+    run = play(conf={"asof": "2013-05-01T00:00:00Z"})
+
+    assert (run.states()["open"], run.tries()["open"]) == ("failed", 1)
+    assert inbox.slack[0].startswith("*late: stopped at open*\nasof: there is no such param (did you mean 'as_of'?)\n")
+
+
+def test_the_next_run_is_compared_with_what_is_live_and_an_older_one_is_not_released(play, inbox):
+    store = store_at(str(STORE))
+    engine = FakeEngine()
+    path = BUNDLE / "dags" / "models" / "late.yaml"
+    play(engine)
+    turn = FakeController(store).turn
+    live = Ledger(store).champion("late")
+
+    older = start(dag_for(path, lambda spark: engine), turn, due=FIRST).go()
+    newer = start(dag_for(path, lambda spark: engine), turn, due=THIRD).go()
+
+    assert older.states() == ALL_DONE | BEFORE_THE_REST
+    assert older.xcom("decide", "reason") == (
+        "not released: as of 2013-06-01 06:00 is not later than the live version 7, as of 2013-06-15 06:00"
+    )
+    assert newer.xcom("open", "document")["champion"]["digest"] == live.digest
+    assert newer.xcom("release", "document")["previous"] == live.digest
+
+
+def test_clearing_a_step_does_it_and_what_follows_anew_from_what_was_frozen(play):
+    engine = FakeEngine()
+    run = play(engine, release="not today")
+    opened = run.xcom("open")
+
+    run.clear("compare").go()
+
+    assert engine.ran == ["validate", "train", "compare", "compare"]
+    assert run.xcom("open") == opened
