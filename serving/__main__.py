@@ -1,0 +1,36 @@
+"""`python -m serving --model FOLDER --host HOST --port PORT`: serves one model until SIGTERM."""
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from serving.errors import CannotServe
+from serving.listener import listen, serve
+from serving.model import Model
+from serving.server import App, Identity
+
+
+def main() -> None:
+    asked = _arguments()
+    identity = Identity(os.environ.get("MODEL_NAME", "model"), os.environ.get("MODEL_VERSION", "0"), os.environ.get("IMAGE_DIGEST"))
+    try:
+        app = App(Model.load(asked.model), identity)  # the port opens after this: who can connect is answered
+        listener = listen(asked.host, asked.port)
+    except CannotServe as error:
+        sys.exit(str(error))
+    print(f"serving {identity.model} version {identity.version} on {asked.host}:{asked.port}", flush=True)
+    asyncio.run(serve(app, listener))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m serving", description="Serves one model over HTTP until SIGTERM.")
+    parser.add_argument("--model", type=Path, required=True, help="folder with model.onnx and model.json")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

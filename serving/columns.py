@@ -1,0 +1,141 @@
+"""The rows of a request → the tensors of the graph, refusing by name what does not fit."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
+from types import NoneType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from serving.errors import RequestRefused
+
+NULL = "\ue000null"  # how the graph is told of a missing category
+NUMBER = frozenset({float, int, bool, NoneType})  # true counts as 1, as a boolean column does in Spark
+TEXT = frozenset({str, NoneType})
+SHOWN = 5  # problems told in one sentence
+JSON_NAMES = {str: "a string", dict: "an object", list: "an array", NoneType: "null"}
+
+Row = Sequence[Any]
+Pick = Callable[[Row], Row]
+
+
+class Layout(NamedTuple):
+    """Where a request's rows hold the model's columns."""
+
+    width: int
+    numeric: Pick
+    categorical: Pick
+
+
+class Columns:
+    """The columns a model is asked with; `known` holds the only levels it accepts of a column."""
+
+    def __init__(self, numeric: Sequence[str], categorical: Sequence[str], known: Mapping[str, frozenset[str]]):
+        self.numeric = tuple(numeric)
+        self.categorical = tuple(categorical)
+        self.names = self.numeric + self.categorical
+        self._wanted = frozenset(self.names)
+        self._known = [(self.categorical.index(name), name, levels) for name, levels in known.items()]
+        self._layout = lru_cache(maxsize=64)(self._find_layout)  # clients seldom change their order
+
+    def tensors(self, names: tuple[str, ...], rows: Sequence[Row]) -> dict[str, np.ndarray]:
+        """`rows` in the order of `names`; None is a missing value."""
+        layout = self._layout(names)
+        self._check_widths(layout.width, rows)
+        numeric = list(map(layout.numeric, rows))
+        categorical = list(map(layout.categorical, rows))
+        if not (_all_of(NUMBER, numeric) and _all_of(TEXT, categorical)):
+            raise self._wrong_types(numeric, categorical)
+        for position, name, levels in self._known:
+            _check_levels(name, levels, [row[position] for row in categorical])
+        feeds = {}
+        if self.numeric:
+            feeds["numeric"] = self._numbers(numeric)
+        if self.categorical:
+            feeds["categorical"] = np.array([[NULL if level is None else level for level in row] for row in categorical], dtype=object)
+        return feeds
+
+    def rows_of(self, records: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """Records as rows in the order of `names`."""
+        for record in records:
+            if record.keys() != self._wanted:
+                self.check(record)
+        return [tuple(map(record.__getitem__, self.names)) for record in records]
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raises unless these are the model's columns, each once, in whatever order."""
+        given = list(names)
+        missing = [name for name in self.names if name not in given]
+        unknown = [name for name in given if name not in self._wanted]
+        twice = sorted({name for name in given if given.count(name) > 1} - set(unknown))
+        kinds = (("missing", missing), ("unknown", unknown), ("given twice", twice))
+        wrong = "; ".join(f"{kind}: {_some(found)}" for kind, found in kinds if found)
+        if wrong:
+            raise RequestRefused(f"The columns do not fit ({wrong}); expected {self._expected()}.")
+
+    def _find_layout(self, names: tuple[str, ...]) -> Layout:
+        self.check(names)
+        places = {name: place for place, name in enumerate(names)}
+        return Layout(len(names), *(_pick([places[name] for name in group]) for group in (self.numeric, self.categorical)))
+
+    def _check_widths(self, width: int, rows: Sequence[Row]) -> None:
+        if set(map(len, rows)) != {width}:
+            number, row = next((number, row) for number, row in enumerate(rows) if len(row) != width)
+            raise RequestRefused(f"Row {number} has {len(row)} values for {width} columns.")
+
+    def _numbers(self, rows: list[Row]) -> np.ndarray:
+        try:
+            return np.array(rows, dtype=np.float64)  # None becomes NaN, which the graph takes for missing
+        except OverflowError:
+            raise self._wrong_types(rows, []) from None
+
+    def _wrong_types(self, numeric: list[Row], categorical: list[Row]) -> RequestRefused:
+        groups = ((self.numeric, numeric, NUMBER, "a number"), (self.categorical, categorical, TEXT, "a string"))
+        wrong = [
+            f"{name} is {_what(values[row])} in row {row} where {wanted} or null is expected"
+            for names, rows, allowed, wanted in groups
+            for name, values in zip(names, zip(*rows, strict=True), strict=False)
+            if (row := _first_misfit(values, allowed)) is not None
+        ]
+        return RequestRefused(f"Wrong values: {_some(wrong, '; ')}.")
+
+    def _expected(self) -> str:
+        groups = (("numeric", self.numeric), ("categorical", self.categorical))
+        return " and ".join(f"{kind} {', '.join(names)}" for kind, names in groups if names)
+
+
+def _pick(places: list[int]) -> Pick:
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda row: [row[place] for place in places]  # itemgetter of one place would give a bare value
+
+
+def _all_of(allowed: frozenset[type], rows: list[Row]) -> bool:
+    return allowed.issuperset(map(type, chain.from_iterable(rows)))
+
+
+def _first_misfit(values: Sequence[Any], allowed: frozenset[type]) -> int | None:
+    return next((row for row, value in enumerate(values) if type(value) not in allowed or _is_too_large(value)), None)
+
+
+def _is_too_large(value: Any) -> bool:
+    return type(value) is int and abs(value) > sys.float_info.max
+
+
+def _what(value: Any) -> str:
+    return "too large a number" if _is_too_large(value) else JSON_NAMES.get(type(value), "a number or truth value")
+
+
+def _check_levels(name: str, levels: frozenset[str], values: list[str | None]) -> None:
+    for row, value in enumerate(values):
+        if value not in levels:
+            given = "null" if value is None else repr(value[:100])
+            raise RequestRefused(f"{name} is {given} in row {row}, which is none of its {len(levels):,} levels known to this model.")
+
+
+def _some(found: list[str], separator: str = ", ") -> str:
+    told = [one[:200] for one in found[:SHOWN]]
+    return separator.join(told) + (f"{separator}and {len(found) - SHOWN} more" if len(found) > SHOWN else "")

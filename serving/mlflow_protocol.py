@@ -1,0 +1,66 @@
+"""MLflow's scoring protocol: POST /invocations."""
+
+from typing import Any
+
+import msgspec
+
+from serving.body import decode
+from serving.columns import Row
+from serving.errors import RequestRefused
+from serving.model import Answer, Model
+
+FORMS = "dataframe_split, dataframe_records or inputs"
+
+
+class Split(msgspec.Struct, forbid_unknown_fields=True):
+    """A frame as pandas writes it with orient="split"; its index says nothing to a model."""
+
+    columns: tuple[str, ...]
+    data: list[list[Any]]
+    index: Any = None
+
+
+class Invocation(msgspec.Struct, forbid_unknown_fields=True):
+    """Exactly one is given."""
+
+    dataframe_split: Split | None = None
+    dataframe_records: list[dict[str, Any]] | None = None
+    inputs: dict[str, list[Any]] | list[dict[str, Any]] | None = None
+
+
+_decoder = msgspec.json.Decoder(Invocation)
+_encode = msgspec.json.Encoder().encode
+
+
+def invoke(model: Model, body: bytes) -> bytes:
+    answer = model.predict(*_table(model, decode(_decoder, body)))
+    return _encode({"predictions": _records(model, answer)})
+
+
+def _table(model: Model, asked: Invocation) -> tuple[tuple[str, ...], list[Row]]:
+    forms = (asked.dataframe_split, asked.dataframe_records, asked.inputs)
+    if forms.count(None) != 2:
+        raise RequestRefused(f"The body has {3 - forms.count(None)} of {FORMS}; send exactly one.")
+    if asked.dataframe_split is not None:
+        return asked.dataframe_split.columns, asked.dataframe_split.data
+    if isinstance(asked.inputs, dict):
+        return _from_columns(asked.inputs)
+    return model.columns.names, model.columns.rows_of(asked.dataframe_records or asked.inputs or [])
+
+
+def _from_columns(columns: dict[str, list[Any]]) -> tuple[tuple[str, ...], list[Row]]:
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} has {length}" for name, length in list(lengths.items())[:5])
+        raise RequestRefused(f"The columns of inputs differ in length: {told}.")
+    return tuple(columns), list(zip(*columns.values(), strict=True))
+
+
+def _records(model: Model, answer: Answer) -> list[dict[str, Any]]:
+    if answer.probabilities is None:
+        return [{"prediction": value} for value in answer.predictions]
+    pairs = zip(answer.predictions, answer.probabilities, strict=True)
+    if model.description.task == "binary":
+        return [{"prediction": label, "probability": both[1]} for label, both in pairs]
+    names = [str(label) for label in model.description.labels or ()]
+    return [{"prediction": label, "probabilities": dict(zip(names, each, strict=True))} for label, each in pairs]
