@@ -1,7 +1,7 @@
 """The exported model, scored: what parity and golden rows are asked of."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,13 +34,19 @@ class Model:
 
     def score(self, columns: Mapping[str, Any]) -> Answers:
         """`columns` (a pandas frame, or arrays by name) may hold None for null."""
-        feed = {}
-        if self.numeric:
-            feed["numeric"] = np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in self.numeric])
-        if self.categorical:
-            feed["categorical"] = np.column_stack([_strings(columns[name]) for name in self.categorical])
+        feed = feed_of(columns, self.numeric, self.categorical)
         answers = dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
         return Answers(answers["prediction"], answers.get("probability"))
+
+
+def feed_of(columns: Mapping[str, Any], numeric: Sequence[str], categorical: Sequence[str]) -> dict[str, np.ndarray]:
+    """The graph's inputs: null numbers as NaN, null strings as NULL; no input for a kind without columns."""
+    feed = {}
+    if numeric:
+        feed["numeric"] = np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in numeric])
+    if categorical:
+        feed["categorical"] = np.column_stack([_strings(columns[name]) for name in categorical])
+    return feed
 
 
 def _strings(values: Any) -> np.ndarray:
