@@ -7,10 +7,10 @@ import matplotlib as mpl
 
 mpl.use("Agg")  # before pyplot: a cluster's driver has no screen
 
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
-from spark_jobs.diagnostics import Table  # noqa: E402
+from spark_jobs.diagnostics import Table
 
 
 def draw(name: str, table: Table, path: Path) -> None:

@@ -77,7 +77,7 @@ def candidates_of(plan: Plan, halves: Split, spec: ModelSpec, labels: Labels | N
 
 
 def validation_split(rows: DataFrame, spec: ModelSpec) -> Split:
-    """The newest share of the rows by time, after the spec's gap; without time, a share by hash that the holdout's does not repeat."""
+    """The newest share of the rows by time, after the spec's gap; without time, a share by another hash than the holdout's."""
     share = spec.algorithm.search.validation_share
     if spec.examples.time is None:
         return split_by_hash(rows, spec.examples.id, f"{spec.name} search", share)

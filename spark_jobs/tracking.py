@@ -201,8 +201,9 @@ def _telling() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        reason = str(error).splitlines()[0][:300]
-        where = mlflow.get_tracking_uri()
+        first = str(error).partition("\n")[0]
+        reason = first.rpartition("(Caused by ")[2][:300]  # of a connection that failed, what a person needs is at the end
         raise TrackingFailed(
-            f"MLflow at {where} failed ({reason}); see that it runs and that the platform file names it, then clear this task"
+            f"MLflow at {mlflow.get_tracking_uri()} failed: {reason}. "
+            "See that it runs and that the platform file names it, then clear this task"
         ) from error

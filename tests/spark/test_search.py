@@ -1,0 +1,130 @@
+from datetime import datetime, timedelta
+
+import pytest
+from pyspark.ml.feature import VectorAssembler
+from pyspark.sql import DataFrame, SparkSession
+
+from contract.errors import BadData
+from contract.spec import ModelSpec
+from spark_jobs.algorithms import fit
+from spark_jobs.boosting import first_trees
+from spark_jobs.search import Plan, plans_of, search, validation_split
+
+
+def spec_with(algorithm: dict, metric: str = "log_loss", task: str = "binary", timed: bool = True) -> ModelSpec:
+    return ModelSpec.model_validate(
+        {
+            "name": "late",
+            "description": "late?",
+            "owner": "ops",
+            "sources": {"flights": {"format": "parquet", "path": "flights"}},
+            "examples": {"id": "id", "label": "late", "numeric": ["delay", "wind"], **({"time": "at"} if timed else {})},
+            "task": task,
+            "split": {"holdout": "1d", "gap": "2m"} if timed else {"holdout": 0.5},
+            "algorithm": algorithm,
+            "gate": {"metric": metric},
+        }
+    )
+
+
+GRID = {"name": "gbt_classifier", "params": {"maxDepth": 2}, "search": {"grid": {"stepSize": [0.1, 0.5], "maxIter": [3, 1]}}}
+
+
+@pytest.fixture(scope="module")
+def rows(spark: SparkSession) -> DataFrame:
+    """100 rows, one a minute: late where delay (0 to 9, repeating) is 5 or more, but for every seventh row."""
+    typed = [
+        (str(i), datetime(2026, 1, 1) + timedelta(minutes=i), float((i % 10 >= 5) != (i % 7 == 0)), float(i % 10), float(i % 3))
+        for i in range(100)
+    ]
+    frame = spark.createDataFrame(typed, "id string, at timestamp, late double, delay double, wind double")
+    return VectorAssembler(inputCols=["delay", "wind"], outputCol="features").transform(frame).cache()
+
+
+def test_combinations_that_differ_in_the_length_of_boosting_share_one_fit() -> None:
+    assert plans_of(spec_with(GRID), levels=0) == [
+        Plan({"maxDepth": 2, "stepSize": 0.1, "maxIter": 3, "maxBins": 32}, lengths=(1, 3)),
+        Plan({"maxDepth": 2, "stepSize": 0.5, "maxIter": 3, "maxBins": 32}, lengths=(1, 3)),
+    ]
+
+
+def test_other_algorithms_fit_each_combination() -> None:
+    grid = {"regParam": [0.0, 0.1], "maxIter": [5, 10]}
+
+    plans = plans_of(spec_with({"name": "logistic_regression", "search": {"grid": grid}}), levels=0)
+
+    assert [plan.params for plan in plans] == [
+        {"regParam": 0.0, "maxIter": 5},
+        {"regParam": 0.0, "maxIter": 10},
+        {"regParam": 0.1, "maxIter": 5},
+        {"regParam": 0.1, "maxIter": 10},
+    ]
+    assert all(plan.lengths == () for plan in plans)
+
+
+@pytest.mark.parametrize(("algorithm", "answer"), [("gbt_classifier", "probability"), ("gbt_regressor", "prediction")])
+def test_the_first_trees_of_a_long_fit_answer_as_the_short_fit(rows: DataFrame, algorithm: str, answer: str) -> None:
+    params = {"maxDepth": 2, "subsamplingRate": 0.7}
+    long = fit(algorithm, {**params, "maxIter": 4}, rows, "late", seed=7)
+    short = fit(algorithm, {**params, "maxIter": 2}, rows, "late", seed=7)
+
+    prefix = first_trees(long, 2)
+
+    assert prefix.getNumTrees == 2
+    assert prefix.transform(rows).select(answer).collect() == short.transform(rows).select(answer).collect()
+    assert long.transform(rows).select(answer).collect() != short.transform(rows).select(answer).collect()
+
+
+def test_validation_rows_are_the_newest_and_the_gap_is_kept_before_them(rows: DataFrame) -> None:
+    fitted, validation = validation_split(rows, spec_with(GRID))
+
+    assert sorted(int(row.id) for row in validation.collect()) == list(range(79, 100))  # from the 80th percentile on
+    assert sorted(int(row.id) for row in fitted.collect()) == list(range(77))  # two minutes before it
+
+
+def test_without_time_validation_rows_are_chosen_by_another_hash_than_the_holdout(rows: DataFrame) -> None:
+    spec = spec_with(GRID, timed=False)
+
+    fitted, validation = validation_split(rows, spec)
+
+    assert 8 <= validation.count() <= 35  # a fifth of 100
+    assert fitted.count() + validation.count() == 100
+    assert fitted.join(validation, "id").isEmpty()
+
+
+def test_the_best_candidate_comes_first_and_every_one_is_told(rows: DataFrame, capsys: pytest.CaptureFixture) -> None:
+    separable = rows.withColumn("late", (rows.delay >= 5).cast("double"))
+
+    found = search(separable, spec_with(GRID), [0, 1], levels=0, seed=1)
+
+    assert len(found) == 4
+    assert (found[0].params["stepSize"], found[0].params["maxIter"]) == (0.5, 3)  # the longest way in the largest steps
+    assert found[0].score < found[1].score < found[2].score == found[3].score  # the first tree has no step size
+    assert capsys.readouterr().out.count(": log_loss 0.") == 4
+
+
+def test_a_metric_that_is_better_when_higher_is_ordered_the_other_way(rows: DataFrame) -> None:
+    grid = {"name": "logistic_regression", "search": {"grid": {"maxIter": [0, 20]}}}
+
+    found = search(rows, spec_with(grid, metric="auc"), [0, 1], levels=0, seed=1)
+
+    assert [each.params["maxIter"] for each in found] == [20, 0]
+    assert found[1].score == 0.5  # a model that has not begun to learn
+
+
+def test_a_regression_is_searched_by_its_own_metric(rows: DataFrame) -> None:
+    grid = {"name": "decision_tree_regressor", "search": {"grid": {"maxDepth": [0, 3]}}}
+
+    found = search(rows, spec_with(grid, metric="rmse", task="regression"), None, levels=0, seed=1)
+
+    assert [each.params["maxDepth"] for each in found] == [3, 0]
+
+
+def test_validation_rows_that_cannot_be_judged_are_told(rows: DataFrame) -> None:
+    with pytest.raises(BadData, match="auc is undefined on the search's validation rows"):
+        search(rows.where("late = 1 or id < 50"), spec_with(GRID, metric="auc"), [0, 1], levels=0, seed=1)
+
+
+def test_a_gap_that_leaves_nothing_to_fit_is_told(rows: DataFrame) -> None:
+    with pytest.raises(BadData, match="has no rows to fit"):
+        search(rows.where("id in ('98', '99')"), spec_with(GRID), [0, 1], levels=0, seed=1)
