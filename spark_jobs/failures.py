@@ -1,20 +1,29 @@
 """What went wrong in a job, as one sentence for people and one decision: can a retry help?"""
 
-from pyspark.errors import PySparkException
+import re
 
 from contract.errors import BadData, RetrainingError, StoreError
 
-DATA_ERRORS = ("22", "42")  # SQLSTATE classes: values that do not fit (22), names and types that do not fit (42)
+# SQLSTATE classes 22 (values that do not fit) and 42 (names and types that do not fit), and files that are not what they should be.
+DATA = re.compile(
+    r"SQLSTATE: (22|42)|PARQUET_COLUMN_DATA_TYPE_MISMATCH|is not a Parquet file|CSV header does not conform to the schema"
+)
+JAVA_MESSAGE = re.compile(r"^(?:: |Caused by: )[\w.$]+: (.+)$", re.MULTILINE)
 
 
 def explain(error: Exception) -> RetrainingError:
-    """The error itself if it was raised on purpose, else its nearest kind with the first line of what it says."""
+    """The error itself if it was raised on purpose, else its nearest kind with the lines of it that say something."""
     if isinstance(error, RetrainingError):
         return error
     text = str(error)
     if "No space left on device" in text:
         return StoreError("the disk of the store or of Spark's scratch folder is full: free space, then clear this task")
-    first = text.strip().partition("\n")[0][:500]
-    if isinstance(error, PySparkException) and (error.getSqlState() or "").startswith(DATA_ERRORS):
-        return BadData(f"the data does not fit the query: {first}")
-    return RetrainingError(f"{type(error).__name__}: {first} (this job's log has the rest)")
+    if DATA.search(text):
+        return BadData(f"data and query do not fit together: {_gist(text)}")
+    return RetrainingError(f"{type(error).__name__}: {_gist(text)} (this job's log has the rest)")
+
+
+def _gist(text: str) -> str:
+    """Of a Java error its first and its deepest message, else the first line."""
+    messages = JAVA_MESSAGE.findall(text) or [text.strip().partition("\n")[0]]
+    return "; ".join(message.strip()[:400] for message in dict.fromkeys([messages[0], messages[-1]]))

@@ -29,7 +29,9 @@ class Content(NamedTuple):
     schema: dict[str, str]
 
 
-def freeze(spark: SparkSession, frames: Mapping[str, DataFrame], sources: Mapping[str, Source], uri: str, as_of: datetime) -> Frozen:
+def freeze(
+    spark: SparkSession, frames: Mapping[str, DataFrame], sources: Mapping[str, Source], uri: str, as_of: datetime
+) -> Frozen:
     """Writes each frame to `<uri>/<source>` and gives back what was written, cached."""
     for name, frame in frames.items():
         frame.write.mode("overwrite").parquet(f"{uri}/{name}")

@@ -16,7 +16,7 @@ DAY = timedelta(days=1)
 STRICT = {
     "csv": {"header": "true", "enforceSchema": "false", "mode": "FAILFAST"},  # else columns go by position, whatever their names
     "json": {"mode": "FAILFAST"},  # else a broken line is a row of nulls
-    "parquet": {"mergeSchema": "true"},  # else the first file's columns are taken for all
+    "parquet": {},  # merging the schemas of all files would open every one; one that differs fails when it is read
 }
 NO_EFFECT = ("dateFormat", "timestampFormat", "inferSchema")
 
@@ -75,7 +75,6 @@ def _opened(spark: SparkSession, path: str, source: Source) -> DataFrame:
         reasons = {
             "PATH_NOT_FOUND": "is not there",
             "UNABLE_TO_INFER_SCHEMA": "holds no data files",
-            "CANNOT_MERGE_SCHEMAS": f"has files whose columns differ in type ({_first_line(error)})",
         }
         reason = reasons.get(error.getCondition() or "", f"cannot be read ({_first_line(error)})")
         raise BadData(f"{path} {reason}; check the source's path and its last delivery") from None

@@ -1,0 +1,62 @@
+"""validate: freeze the rows of this run, check what was frozen, and report all that is wrong at once."""
+
+import time
+from collections.abc import Mapping
+
+from pyspark.sql import DataFrame, SparkSession
+
+from contract.documents import DataCheck, JobRequest, RunDocument, Snapshot, ValidationReport, write
+from contract.errors import BadData
+from contract.store import Store
+from spark_jobs.checks import EXAMPLES, check_examples, check_source, check_volumes, earlier_snapshots
+from spark_jobs.examples import build_examples
+from spark_jobs.expectations import check_suite
+from spark_jobs.snapshot import freeze
+from spark_jobs.sources import read_sources
+
+
+def run(spark: SparkSession, request: JobRequest, store: Store) -> ValidationReport:
+    started, run = time.monotonic(), request.run
+    sources = read_sources(spark, run.platform.data, run.spec.sources, run.as_of)
+    snapshot, frames = freeze(spark, sources, run.spec.sources, f"{store.root}/snapshots/{run.model}/{request.key}", run.as_of)
+    checks = [
+        *check_frames(frames, run),
+        *check_volumes(snapshot, earlier_snapshots(store, run.folder, run.as_of)),
+        *check_snapshot_examples(spark, snapshot, run),
+    ]
+    report = ValidationReport(snapshot=snapshot, checks=tuple(checks), seconds=time.monotonic() - started)
+    if any(not check.passed for check in checks):
+        path = write(store, f"{run.folder}/validate-{request.key}.report.json", report)
+        raise BadData(sentence(report, path))
+    print(f"validate: {len(checks)} checks passed", flush=True)
+    return report
+
+
+def check_frames(frames: Mapping[str, DataFrame], run: RunDocument) -> list[DataCheck]:
+    checks = []
+    for name, frame in frames.items():
+        print(f"validate: checking {name}", flush=True)
+        checks += check_source(frame, name, run.spec.sources[name], run.as_of)
+        if name in run.suites:
+            checks += check_suite(frame, name, run.suites[name])
+    return checks
+
+
+def check_snapshot_examples(spark: SparkSession, snapshot: Snapshot, run: RunDocument) -> list[DataCheck]:
+    """Examples that cannot be made are one failed check, so that what is wrong with the sources is reported as well."""
+    print("validate: checking the examples", flush=True)
+    try:
+        examples = build_examples(spark, snapshot, run.spec, run.sql).cache()
+    except BadData as error:
+        return [DataCheck(source=EXAMPLES, name="columns", passed=False, detail=str(error))]
+    return check_examples(examples, run.spec, run.as_of)
+
+
+def sentence(report: ValidationReport, path: str) -> str:
+    failed = [check for check in report.checks if not check.passed]
+    where = ", ".join(dict.fromkeys(check.source for check in failed))
+    listed = "; ".join(f"{check.source}: {check.name} ({check.detail})" for check in failed)
+    return (
+        f"{len(failed)} of {len(report.checks)} checks failed on {where} for {report.snapshot.as_of:%Y-%m-%d}: {listed}. "
+        f"Nothing was trained; fix the data or the spec, then clear this task. Full report: {path}"
+    )
