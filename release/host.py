@@ -50,6 +50,8 @@ def refuse_unfit(serving: ServingHost, file: Path) -> None:
         raise HostNotReady(
             f"{socket} is longer than {SOCKET_PATH_LIMIT} bytes, too long for a socket; shorten serving.home in {file}"
         )
+    if set("%;\n") & set(serving.home):  # supervisord would read them as its own syntax
+        raise HostNotReady(f"{serving.home!r} contains a percent sign, a semicolon or a line end; change serving.home in {file}")
     for key in ("url", "router_api"):
         port = _port(getattr(serving, key))
         if not is_free(port):

@@ -58,10 +58,8 @@ class TraefikRouter:
         except httpx.HTTPError:
             return None
         samples: dict[str, list[Sample]] = defaultdict(list)
-        for sample in _service_samples(text):
-            name, _, digest = sample.labels["service"].removesuffix("@file").partition("-")
-            if name == model and digest:
-                samples[f"sha256:{digest}"].append(sample)
+        for sample in _samples(text, model):
+            samples["sha256:" + sample.labels["service"].removesuffix("@file").removeprefix(f"{model}-")].append(sample)
         return {digest: _traffic(found) for digest, found in samples.items()}
 
     def _service(self, name: str) -> dict[str, Any]:
@@ -125,10 +123,11 @@ def _weights(service: dict[str, Any]) -> dict[str, int]:
     return {f"sha256:{entry['name'].partition('@')[0].partition('-')[2]}": entry.get("weight", 0) for entry in services}
 
 
-def _service_samples(metrics: str) -> Iterator[Sample]:
-    for family in text_string_to_metric_families(metrics):
-        if family.name in ("traefik_service_requests", "traefik_service_request_duration_seconds"):
-            yield from (sample for sample in family.samples if sample.labels["method"] == "POST")
+def _samples(metrics: str, model: str) -> Iterator[Sample]:
+    """Only this model's lines are parsed, so that each turn of a host with many models stays cheap."""
+    lines = (line for line in metrics.splitlines() if f'service="{model}-' in line and 'method="POST"' in line)
+    for family in text_string_to_metric_families("\n".join(lines)):
+        yield from family.samples
 
 
 def _traffic(samples: list[Sample]) -> Traffic:

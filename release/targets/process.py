@@ -132,7 +132,7 @@ class ProcessTarget:
             "command": escaped(shlex.join(["/bin/sh", "-c", self._command(server, version)])),
             "directory": escaped(str(folder / "app")),
             "autorestart": "true",
-            "stopwaitsecs": "15",
+            "stopwaitsecs": "30",  # a server gives its last requests 25 s
             "killasgroup": "true",
             "redirect_stderr": "true",
             "stdout_logfile": escaped(str(self._home / LOGS / f"{server.name}.log")),

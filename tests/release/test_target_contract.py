@@ -1,0 +1,119 @@
+"""What every Target promises, asked of the real one and of the fake that other tests stand on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from contract.documents import Image
+from images.layout import ImageDamaged
+from release.targets.base import Server, Target
+from release.targets.process import ProcessTarget
+from tests.release.fakes import FakeTarget, an_image
+from tests.release.local import LocalHost, until
+
+
+class Bench(NamedTuple):
+    target: Target
+    image: Callable[[int], Image]
+    damage: Callable[[Image], None]
+
+    def running(self, image: Image) -> list[Server]:
+        return [server for server in self.target.servers() if (server.model, server.digest) == (image.model, image.digest)]
+
+    def ensure(self, image: Image, count: int) -> list[Server]:
+        """Asked each turn, as the controller does: what is just leaving does not start again before it has left."""
+        until(lambda: self.target.ensure(image, count) or len(self.running(image)) == count, f"{count} servers run")
+        return self.running(image)
+
+
+@pytest.fixture(params=["fake", "real"])
+def bench(request) -> Bench:
+    if request.param == "fake":
+        target = FakeTarget()
+        yield Bench(target, an_image, lambda image: target.damaged.add(image.digest))
+    else:
+        host = request.getfixturevalue("host")
+        target = ProcessTarget(host.serving)
+        yield Bench(target, lambda version: host.image(version, "target"), lambda image: flip_a_bit(host, image))
+        for server in target.servers():
+            target.stop(server.model, server.digest)
+
+
+def flip_a_bit(host: LocalHost, image: Image) -> None:
+    blob = Path(host.platform.images.repository.removeprefix("oci:"), "blobs/sha256", image.digest[7:])
+    blob.chmod(0o644)
+    blob.write_bytes(bytes([blob.read_bytes()[0] ^ 1]) + blob.read_bytes()[1:])
+
+
+def test_as_many_servers_run_as_were_asked_for_each_at_its_own_address(bench):
+    image = bench.image(1)
+
+    servers = bench.ensure(image, 3)
+
+    assert {(server.model, server.digest) for server in servers} == {(image.model, image.digest)}
+    assert len({server.url for server in servers}) == len({server.name for server in servers}) == 3
+
+
+def test_asking_again_changes_nothing(bench):
+    servers = bench.ensure(bench.image(1), 2)
+
+    assert bench.ensure(bench.image(1), 2) == servers
+
+
+def test_what_is_too_many_stops_and_the_others_stay(bench):
+    three = bench.ensure(bench.image(1), 3)
+
+    (one,) = bench.ensure(bench.image(1), 1)
+
+    assert one in three
+
+
+def test_what_is_missing_is_added_to_what_runs(bench):
+    one = bench.ensure(bench.image(1), 1)
+
+    two = bench.ensure(bench.image(1), 2)
+
+    assert set(one) < set(two)
+
+
+def test_stopping_a_digest_leaves_the_others_alone_and_may_be_repeated(bench):
+    old, new = bench.image(1), bench.image(2)
+    bench.ensure(old, 2)
+    kept = bench.ensure(new, 1)
+
+    for _ in range(2):
+        bench.target.stop(old.model, old.digest)
+
+    until(lambda: not bench.running(old), "the old ones are gone")
+    assert bench.running(new) == kept
+
+
+def test_a_stopped_digest_may_start_again(bench):
+    image = bench.image(1)
+    bench.ensure(image, 1)
+    bench.target.stop(image.model, image.digest)
+    until(lambda: not bench.running(image), "it is gone")
+
+    until(lambda: bench.target.ensure(image, 1) or bench.running(image), "it runs again")
+
+    assert len(bench.running(image)) == 1
+
+
+def test_a_damaged_image_is_refused_and_nothing_starts(bench):
+    image = bench.image(3)
+    bench.damage(image)
+
+    with pytest.raises(ImageDamaged, match=image.digest[7:]):
+        bench.target.ensure(image, 1)
+    assert bench.running(image) == []
+
+
+def test_memory_is_known_while_a_server_runs_and_not_after(bench):
+    (server,) = bench.ensure(bench.image(1), 1)
+
+    assert 0 < bench.target.memory_mb(server) < 500
+
+    bench.target.stop(server.model, server.digest)
+    until(lambda: bench.target.memory_mb(server) is None, "it is unknown")
