@@ -105,7 +105,9 @@ def _sums(pairs: DataFrame, keys: list[tuple[str, MetricName]]) -> tuple[np.ndar
 
 def _histograms(pairs: DataFrame, side: str, blocks: np.ndarray) -> np.ndarray:
     """Counts by block, class and bin. Whole numbers of 4 bytes: 200 blocks take 26 MB."""
-    scores = pairs.select("block", F.col(f"{side}.positive").alias("positive"), F.col(f"{side}.score").alias("score"))
+    score = F.col(f"{side}.score")
+    one_zero = F.when(score == 0, 0.0).otherwise(score)  # the Bucketizer's search puts −0.0 below 0.0
+    scores = pairs.select("block", F.col(f"{side}.positive").alias("positive"), one_zero.alias("score"))
     splits = _splits(scores)
     binned = Bucketizer(splits=splits, inputCol="score", outputCol="bin", handleInvalid="keep").transform(scores)
     cells = binned.groupBy("block", "positive", F.col("bin").cast("int").alias("bin")).agg(F.count("*").alias("rows")).toArrow()

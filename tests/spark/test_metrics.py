@@ -1,0 +1,227 @@
+"""Metrics from block statistics against scikit-learn on the same rows, whole and without each block."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from sklearn import metrics as reference
+
+from contract.algorithms import METRICS
+from contract.documents import MetricResult
+from contract.spec import ModelSpec
+from spark_jobs.answers import answer
+from spark_jobs.metrics import MEASURES, Statistics, reduce_by_block
+from spark_jobs.paired import jackknife
+from spark_jobs.results import results_of
+
+BINARY = "block long, label double, ours double, theirs double"
+SPEC = {
+    "name": "late",
+    "description": "late?",
+    "owner": "ops",
+    "sources": {"flights": {"format": "parquet", "path": "flights"}},
+    "examples": {"id": "id", "time": "at", "label": "label", "numeric": ["delay"]},
+    "task": "binary",
+    "split": {"holdout": "14d"},
+    "algorithm": {"name": "logistic_regression"},
+    "gate": {"metric": "auc"},
+}
+
+
+def binary_pairs(rows: DataFrame) -> DataFrame:
+    """`ours` and `theirs` are probabilities of class 1."""
+    return rows.select(
+        "block", *(binary_answer(name).alias(side) for name, side in [("ours", "challenger"), ("theirs", "opponent")])
+    )
+
+
+def binary_answer(name: str) -> F.Column:
+    score = F.col(name)
+    return answer("binary", F.col("label"), [0, 1], F.array(1 - score, score), (score > 0.5).cast("double"), 0.0)
+
+
+def value_of(statistics: Statistics, metric: str, side: str = "challenger") -> float:
+    return MEASURES[metric].value(statistics.of[side, metric].sum(axis=0))
+
+
+def random_rows(seed: int, count: int = 2000, blocks: int = 12) -> pd.DataFrame:
+    """Scores that tell something, with ties: `theirs` is rounded, and has zeros of both signs."""
+    rng = np.random.default_rng(seed)
+    label = (rng.random(count) < 0.2).astype(float)
+    ours = 1 / (1 + np.exp(-(rng.normal(size=count) + 1.5 * label - 1)))
+    theirs = np.clip(np.round(ours + 0.15 * rng.normal(size=count), 1), 0, 1)
+    return pd.DataFrame({"block": rng.integers(0, blocks, count) * 3, "label": label, "ours": ours, "theirs": theirs})
+
+
+def test_sums_of_two_rows_typed_by_hand(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([(1, 1.0, 0.8, 0.5), (1, 0.0, 0.4, 0.9)], BINARY)
+
+    statistics = reduce_by_block(binary_pairs(rows), METRICS["binary"])
+
+    assert statistics.rows.tolist() == [2]
+    assert value_of(statistics, "log_loss") == pytest.approx((-math.log(0.8) - math.log(0.6)) / 2)
+    assert value_of(statistics, "brier") == pytest.approx((0.2**2 + 0.4**2) / 2)
+    assert value_of(statistics, "accuracy") == 1.0
+    assert value_of(statistics, "auc") == 1.0
+    assert value_of(statistics, "accuracy", "opponent") == 0.0
+    assert value_of(statistics, "auc", "opponent") == 0.0
+
+
+CLASS_REFERENCES = {
+    "log_loss": lambda label, score: -np.log(np.clip(np.where(label == 1, score, 1 - score), 1e-15, 1 - 1e-15)).mean(),
+    "brier": reference.brier_score_loss,
+    "auc": reference.roc_auc_score,
+    "accuracy": lambda label, score: reference.accuracy_score(label, score > 0.5),
+}
+
+
+@pytest.mark.parametrize("side", ["challenger", "opponent"])
+def test_each_class_metric_is_scikit_learn_s_whole_and_without_each_block(spark: SparkSession, side: str) -> None:
+    rows = random_rows(1)
+    score = {"challenger": "ours", "opponent": "theirs"}[side]
+
+    statistics = reduce_by_block(binary_pairs(spark.createDataFrame(rows, BINARY)), METRICS["binary"])
+
+    assert set(CLASS_REFERENCES) == set(METRICS["binary"])
+    for name, expected in CLASS_REFERENCES.items():
+        found = jackknife(statistics.of[side, name], MEASURES[name].value)
+        assert found.value == pytest.approx(expected(rows.label, rows[score]), abs=1e-10), name
+        for place, block in enumerate(sorted(rows.block.unique())):
+            rest = rows[rows.block != block]
+            assert found.without[place] == pytest.approx(expected(rest.label, rest[score]), abs=1e-10), name
+
+
+REGRESSION_REFERENCES: dict[str, Callable] = {
+    "rmse": reference.root_mean_squared_error,
+    "mae": reference.mean_absolute_error,
+    "r2": reference.r2_score,
+}
+
+
+def test_each_regression_metric_is_scikit_learn_s_though_labels_are_far_from_zero(spark: SparkSession) -> None:
+    rng = np.random.default_rng(2)
+    rows = pd.DataFrame({"block": rng.integers(0, 9, 1500), "label": 1e8 + rng.normal(size=1500)})
+    rows["ours"] = rows.label + 0.5 * rng.normal(size=1500)
+    sides = {side: answer("regression", F.col("label"), None, None, F.col("ours"), 1e8 + 0.3) for side in ("challenger", "opponent")}
+    frame = spark.createDataFrame(rows, "block long, label double, ours double")
+
+    statistics = reduce_by_block(frame.select("block", *(each.alias(side) for side, each in sides.items())), METRICS["regression"])
+
+    assert set(REGRESSION_REFERENCES) == set(METRICS["regression"])
+    for name, expected in REGRESSION_REFERENCES.items():
+        found = jackknife(statistics.of["challenger", name], MEASURES[name].value)
+        assert found.value == pytest.approx(expected(rows.label, rows.ours), rel=1e-7), name
+        for block in range(9):
+            rest = rows[rows.block != block]
+            assert found.without[block] == pytest.approx(expected(rest.label, rest.ours), rel=1e-7), name
+
+
+def test_a_constant_label_has_no_r2() -> None:
+    assert math.isnan(MEASURES["r2"].value(np.array([4.0, 1.0, 0.0, 0.0])))
+    assert math.isnan(MEASURES["r2"].value(np.array([4.0, 1.0, 4 * 0.1, 4 * 0.1**2])))
+
+
+def test_multiclass_takes_the_probability_of_the_true_class_and_none_for_a_class_never_seen(spark: SparkSession) -> None:
+    rows = spark.createDataFrame(
+        [(1, "a", [0.7, 0.2, 0.1], 0.0), (1, "c", [0.5, 0.2, 0.3], 0.0), (1, "new", [1.0, 0.0, 0.0], 0.0)],
+        "block long, label string, probability array<double>, prediction double",
+    )
+    ours = answer("multiclass", F.col("label"), ["a", "b", "c"], F.col("probability"), F.col("prediction"), 0.0)
+
+    statistics = reduce_by_block(rows.select("block", ours.alias("challenger"), ours.alias("opponent")), METRICS["multiclass"])
+
+    assert value_of(statistics, "log_loss") == pytest.approx((-math.log(0.7) - math.log(0.3) - math.log(1e-15)) / 3)
+    assert value_of(statistics, "accuracy") == pytest.approx(1 / 3)
+
+
+def test_a_certain_and_wrong_probability_costs_much_but_not_everything(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([(1, 1.0, 0.0, 1.0), (1, 0.0, 1.0, 0.0)], BINARY)
+
+    statistics = reduce_by_block(binary_pairs(rows), ["log_loss"])
+
+    assert value_of(statistics, "log_loss") == pytest.approx(34.5387763949)
+    assert value_of(statistics, "log_loss", "opponent") == pytest.approx(1e-15, rel=0.2)
+
+
+@pytest.mark.parametrize("missing", [float("nan"), None])
+def test_a_missing_answer_never_looks_like_a_good_one(spark: SparkSession, missing: float | None) -> None:
+    rows = spark.createDataFrame([(1, 1.0, missing, 0.6), (1, 0.0, 0.2, 0.1), (2, 1.0, 0.9, 0.9), (2, 0.0, 0.1, 0.2)], BINARY)
+
+    statistics = reduce_by_block(binary_pairs(rows), METRICS["binary"])
+
+    assert all(math.isnan(value_of(statistics, name)) for name in ("log_loss", "brier", "auc"))
+    assert value_of(statistics, "auc", "opponent") == 1.0
+
+
+def test_scores_of_which_none_is_a_number_have_no_area(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([(1, 1.0, float("nan"), 0.6), (1, 0.0, float("nan"), 0.1)], BINARY)
+
+    assert math.isnan(value_of(reduce_by_block(binary_pairs(rows), ["auc"]), "auc"))
+
+
+def test_the_area_of_one_class_is_undefined_and_of_equal_scores_a_half(spark: SparkSession) -> None:
+    mixed = spark.createDataFrame([(1, 1.0, 0.3, 0.3), (1, 0.0, 0.3, 0.3), (2, 0.0, 0.3, 0.3)], BINARY)
+
+    statistics = reduce_by_block(binary_pairs(mixed), ["auc"])
+    found = jackknife(statistics.of["challenger", "auc"], MEASURES["auc"].value)
+
+    assert found.value == 0.5
+    assert math.isnan(found.without[0])  # without block 1 there is no late flight
+    assert found.without[1] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("score", "label"),
+    [
+        ("rand(1)", "rand(2) < 0.02 + 0.2 * score"),
+        ("if(id % 3 = 0, 0.25, rand(3))", "rand(4) < score"),  # a third of all rows share one score
+        ("id / 150000", "id * 8192D / 150000 % 1 >= 0.5"),  # the worst case: inside each bin all negatives come first
+        ("pow(rand(5), 40)", "rand(6) < score"),  # most scores near zero
+    ],
+)
+def test_the_binned_area_is_within_a_ten_thousandth(spark: SparkSession, score: str, label: str) -> None:
+    rows = spark.range(150_000).selectExpr("id", f"{score} AS score").selectExpr("id % 20 AS block", "score", f"double({label}) AS label")
+    kept = rows.persist()
+    exact = reference.roc_auc_score(*(np.array(column) for column in zip(*kept.select("label", "score").collect(), strict=True)))
+
+    statistics = reduce_by_block(binary_pairs(kept.withColumn("ours", F.col("score")).withColumn("theirs", F.col("score"))), ["auc"])
+
+    assert abs(value_of(statistics, "auc") - exact) < 1e-4
+    assert statistics.of["challenger", "auc"].shape[1] >= 2 * 4096
+    kept.unpersist()
+
+
+def results(spark: SparkSession, rows: pd.DataFrame) -> tuple[MetricResult, ...]:
+    statistics = reduce_by_block(binary_pairs(spark.createDataFrame(rows, BINARY)), METRICS["binary"])
+    return results_of(statistics, ModelSpec.model_validate(SPEC))
+
+
+def test_the_gate_s_metric_comes_first_and_every_metric_has_its_intervals(spark: SparkSession) -> None:
+    found = results(spark, random_rows(3))
+
+    assert [result.metric for result in found] == ["auc", "log_loss", "brier", "accuracy"]
+    for result in found:
+        assert result.improvement.low < result.improvement.value < result.improvement.high
+        assert result.improvement.blocks == 12
+        sign = -1 if result.metric in ("log_loss", "brier") else 1
+        assert result.improvement.value == pytest.approx(sign * (result.challenger.value - result.against.value))
+
+
+def test_swapping_the_models_flips_the_sign(spark: SparkSession) -> None:
+    rows = random_rows(4)
+    swapped = rows.rename(columns={"ours": "theirs", "theirs": "ours"})[["block", "label", "ours", "theirs"]]
+
+    for one, other in zip(results(spark, rows), results(spark, swapped), strict=True):
+        numbers = (one.improvement.value, one.improvement.low, one.improvement.high)
+        assert numbers == pytest.approx((-other.improvement.value, -other.improvement.high, -other.improvement.low), abs=1e-12)
+
+
+def test_permuting_the_rows_changes_nothing(spark: SparkSession) -> None:
+    rows = random_rows(5)
+
+    for one, other in zip(results(spark, rows), results(spark, rows.sample(frac=1, random_state=1)), strict=True):
+        assert (one.improvement.low, one.improvement.high) == pytest.approx((other.improvement.low, other.improvement.high), abs=1e-11)
