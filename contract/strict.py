@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
@@ -79,7 +79,7 @@ def parse_yaml(kind: type[Parsed], text: str, path: str, **given: Any) -> Parsed
     try:
         return kind.model_validate({**content, **given})
     except ValidationError as error:
-        raise InvalidFile(path, problems_of(error, kind)) from None
+        raise InvalidFile(path, problems_of(error, kind, given)) from None
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
@@ -88,37 +88,79 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
     return f"{where}not YAML: {getattr(error, 'problem', None) or error}"
 
 
-def problems_of(error: ValidationError, kind: type[BaseModel]) -> list[str]:
-    """One line for each problem: dotted place, what is wrong, and the nearest right key for an unknown one."""
-    return [_problem(detail, kind) for detail in error.errors(include_url=False)]
+_WANTED = {  # pydantic's kind of error: what people are told instead
+    "bool": "true or false is wanted",
+    "date": "a date is wanted, such as 2013-03-01",
+    "dict": "keys with values are wanted",
+    "finite": "a finite number is wanted",
+    "float": "a number is wanted",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "int": "a whole number is wanted",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "literal": "must be {expected}",
+    "model": "keys with values are wanted",
+    "string_pattern_mismatch": "does not match {pattern}",
+    "string_too_short": "must not be empty",
+    "string": "text is wanted",
+    "too_short": "must not be empty",
+    "tuple": "a list is wanted, such as [a, b]",
+}
 
 
-def _problem(detail: Any, kind: type[BaseModel]) -> str:
-    path = [str(part) for part in detail["loc"]]
-    place = ".".join(path)
+def problems_of(error: ValidationError, kind: type[BaseModel], given: Collection[str] = ()) -> list[str]:
+    """One line for each place: what is wrong there, and the nearest right key for an unknown one. `given` is not to be written."""
+    schema = kind.model_json_schema()
+    found: dict[str, list[str]] = {}
+    for detail in error.errors(include_url=False):
+        path = _written_path(detail["loc"], schema)
+        found.setdefault(".".join(path), []).append(_problem(detail, path, schema, given))
+    return [": ".join(filter(None, (place, "; or ".join(problems)))) for place, problems in found.items()]
+
+
+def _problem(detail: Any, path: list[str], schema: dict, given: Collection[str]) -> str:
     if detail["type"] == "missing":
-        return f"{place}: missing"
+        return "missing"
     if detail["type"] == "extra_forbidden":
-        return f"{place}: unknown key{_nearest(path, kind)}"
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    written = "" if isinstance(detail["input"], dict | list) or repr(detail["input"]) in message else f" (is {detail['input']!r})"
-    return f"{place}: {message}{written}" if place else message
+        return f"unknown key{_nearest(path, schema, given)}"
+    message = _told(detail)
+    told = detail["type"] == "value_error" and repr(detail["input"]) in message
+    return message if told or isinstance(detail["input"], dict | list) else f"{message} (is {detail['input']!r})"
 
 
-def _nearest(path: list[str], kind: type[BaseModel]) -> str:
-    known = _keys_at(path[:-1], kind)
-    close = difflib.get_close_matches(path[-1], known, n=1)
+def _told(detail: Any) -> str:
+    """An error of this project's own checks speaks for itself."""
+    kind = detail["type"]
+    for start in sorted(_WANTED, key=len, reverse=True):
+        if kind.startswith(start):
+            return _WANTED[start].format(**detail.get("ctx", {}))
+    return detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
+def _nearest(path: list[str], schema: dict, given: Collection[str]) -> str:
+    known = [key for key in _at(path[:-1], schema).get("properties", {}) if len(path) > 1 or key not in given]
+    close = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.7)
     if close:
         return f" (did you mean '{close[0]}'?)"
     return f" (known here: {', '.join(known)})" if known else ""
 
 
-def _keys_at(path: list[str], kind: type[BaseModel]) -> list[str]:
-    schema = kind.model_json_schema()
-    node = schema
+def _written_path(location: tuple[int | str, ...], schema: dict) -> list[str]:
+    """pydantic's location without the names it gives to the branches of «this or that», which nobody wrote."""
+    path: list[str] = []
+    for part in map(str, location):
+        node = _at(path, schema)
+        if part != "[key]" and (_child(node, part) is not None or "properties" in node):
+            path.append(part)
+    return path
+
+
+def _at(path: list[str], schema: dict) -> dict:
+    node = _resolve(schema, schema)
     for part in path:
-        node = _child(_resolve(node, schema), part, schema)
-    return list(_resolve(node, schema).get("properties", {}))
+        node = _resolve(_child(node, part) or {}, schema)
+    return node
 
 
 def _resolve(node: dict, schema: dict) -> dict:
@@ -131,8 +173,10 @@ def _resolve(node: dict, schema: dict) -> dict:
     return node
 
 
-def _child(node: dict, part: str, schema: dict) -> dict:
-    if part.isdigit():
-        return node.get("items", {})
-    extra = node.get("additionalProperties")
-    return node.get("properties", {}).get(part) or (extra if isinstance(extra, dict) else {})
+def _child(node: dict, part: str) -> dict | None:
+    """The schema of a key or of a list's item; None where there can be none."""
+    if "items" in node or "prefixItems" in node:
+        return node.get("items", {}) if part.isdigit() else None
+    free = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+    fitting = [node.get("properties", {}).get(part), *free]
+    return next((child for child in fitting if isinstance(child, dict)), None)

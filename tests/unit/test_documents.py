@@ -1,0 +1,42 @@
+"""Documents: the first one written stays, and what is read is typed."""
+
+import pytest
+
+from contract import documents
+from contract.documents import Failure, Verdict
+from contract.errors import StoreError
+from contract.store import LocalStore
+
+PATH = "runs/late/first/decide-1.json"
+KEEP = Verdict(decision="keep", reason="log_loss is worse")
+PROMOTE = Verdict(decision="promote", reason="log_loss is better")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return LocalStore(str(tmp_path))
+
+
+def test_what_was_written_is_read_as_it_was(store):
+    assert documents.write(store, PATH, KEEP) == PATH
+    assert documents.read(store, PATH, Verdict) == KEEP
+
+
+def test_whoever_came_first_wins(store):
+    documents.write(store, PATH, KEEP)
+    documents.write(store, PATH, PROMOTE)
+
+    assert documents.read(store, PATH, Verdict) == KEEP
+
+
+def test_an_absent_document_is_none_to_find_and_an_error_with_advice_to_read(store):
+    assert documents.find(store, PATH, Verdict) is None
+    with pytest.raises(StoreError, match=rf"^{PATH} is not in the store .*; clear the task that writes it$"):
+        documents.read(store, PATH, Verdict)
+
+
+def test_a_document_of_another_kind_is_refused(store):
+    documents.write(store, PATH, Failure(step="train", reason="killed"))
+
+    with pytest.raises(ValueError, match="decision"):
+        documents.read(store, PATH, Verdict)

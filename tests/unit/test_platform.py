@@ -1,0 +1,73 @@
+"""A platform's file: paths under AIRFLOW_HOME, and mistakes told as for a spec."""
+
+from pathlib import Path
+
+import pytest
+
+from contract.errors import InvalidFile
+from contract.platform import load_platform
+
+GOOD = """
+store: retraining
+data: data
+mlflow: http://127.0.0.1:5000
+spark: {connection: spark_local, python: ../venv/bin/python, conf: {spark.ui.enabled: false}}
+images: {repository: "oci:retraining/images"}
+serving: {python: ../venv/bin/python}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def to_file(text: str) -> Path:
+        path = tmp_path / "local.yaml"
+        path.write_text(text)
+        return path
+
+    return to_file
+
+
+def test_relative_paths_start_from_airflow_home_and_nowhere_else(write, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    monkeypatch.chdir("/")
+
+    platform = load_platform(write(GOOD), home)
+
+    assert (platform.name, platform.store, platform.data) == ("local", f"{home}/retraining", f"{home}/data")
+    assert platform.images.repository == f"oci:{home}/retraining/images"
+    assert platform.serving.home == f"{home}/serving"
+    assert platform.spark.python == f"{home}/../venv/bin/python"
+
+
+def test_absolute_paths_and_addresses_stay_as_they_are(write, tmp_path):
+    text = GOOD.replace("store: retraining", "store: /srv/store").replace("data: data", "data: s3://bucket/data")
+
+    platform = load_platform(write(text), tmp_path)
+
+    assert (platform.store, platform.data) == ("/srv/store", "s3://bucket/data")
+
+
+@pytest.mark.parametrize(
+    ("written", "wrong", "problem"),
+    [
+        ("store: retraining", "stor: retraining", "stor: unknown key (did you mean 'store'?)"),
+        ("store: retraining", "name: local\nstore: retraining", "name: not to be written; it is the file's name"),
+        ("http://127.0.0.1:5000", "127.0.0.1:5000", r"mlflow: does not match ^https?://[^\s/]+[^\s]*$ (is '127.0.0.1:5000')"),
+        ("oci:retraining", "retraining", "images.repository: does not match ^oci:.+ (is 'retraining/images')"),
+        ("spark: {", "spark: {engine: yarn, ", "spark.engine: must be 'local' (is 'yarn')"),
+        ("serving: {", "serving: {servers: 0, ", "serving.servers: must be at least 1 (is 0)"),
+        ("serving: {", "serving: {target: docker, ", "serving.target: must be 'process' (is 'docker')"),
+        ("serving: {python: ../venv/bin/python}", "serving: {}", "serving.python: missing"),
+        ("data: data", "data:", "data: text is wanted (is None)"),
+    ],
+)
+def test_a_mistake_is_told_where_it_is_and_what_is_wanted(write, tmp_path, written, wrong, problem):
+    with pytest.raises(InvalidFile) as caught:
+        load_platform(write(GOOD.replace(written, wrong)), tmp_path)
+
+    assert problem in caught.value.problems
+
+
+def test_a_file_that_is_not_there_says_how_platforms_are_chosen(tmp_path):
+    with pytest.raises(InvalidFile, match=r"cannot be read \(No such file or directory\); set RETRAINING_PLATFORM to a file"):
+        load_platform(tmp_path / "nowhere.yaml", tmp_path)

@@ -1,0 +1,291 @@
+"""Every kind of mistake in a spec, one file each under broken_specs/, with what people read."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from contract.errors import InvalidFile
+from contract.spec import ModelSpec, parse_spec
+
+FOLDER = Path(__file__).parent / "broken_specs"
+EXPECTED = {
+    "unknown_key": [
+        "owner: missing",
+        "ownr: unknown key (did you mean 'owner'?)",
+    ],
+    "unknown_key_inside": [
+        "examples.nmeric: unknown key (did you mean 'numeric'?)",
+    ],
+    "unknown_key_in_a_source": [
+        "sources.parcels.windw: unknown key (did you mean 'window'?)",
+    ],
+    "unknown_key_unlike_any": [
+        "split.colour: unknown key (known here: holdout, gap)",
+    ],
+    "missing_keys": [
+        "task: missing",
+    ],
+    "empty_value": [
+        "owner: text is wanted (is None)",
+    ],
+    "empty_text": [
+        "owner: must not be empty (is '')",
+    ],
+    "name_written": [
+        "name: not to be written; it is the file's name",
+    ],
+    "key_twice": [
+        "line 3, column 1: not YAML: key 'owner' is written twice",
+    ],
+    "not_yaml": [
+        "line 19, column 8: not YAML: did not find expected ',' or '}'",
+    ],
+    "not_a_mapping": [
+        "the file is not a mapping of keys to values",
+    ],
+    "empty_file": [
+        "the file is not a mapping of keys to values",
+    ],
+    "duration_without_unit": [
+        "sources.parcels.window: 60 is not a duration; write a number with a unit: ms, s, m, h or d, such as 90m",
+    ],
+    "deadline_in_words": [
+        "deadline: 'soon' is not a duration; write a number with a unit: ms, s, m, h or d, such as 90m",
+    ],
+    "holdout_without_unit": [
+        (
+            "split.holdout: 14 is not a duration; write a number with a unit: ms, s, m, h or d, such as 90m; or must "
+            "be at most 0.5 (is 14)"
+        ),
+    ],
+    "holdout_share_too_large": [
+        (
+            "split.holdout: 0.7 is not a duration; write a number with a unit: ms, s, m, h or d, such as 90m; or must "
+            "be at most 0.5 (is 0.7)"
+        ),
+    ],
+    "holdout_zero": [
+        "split.holdout must be longer than zero",
+    ],
+    "holdout_share_with_time": [
+        "split.holdout: examples with time are split by a duration such as 14d, so that training precedes the holdout",
+    ],
+    "holdout_duration_without_time": [
+        "split.holdout: a duration needs examples.time; rows without time are split by a share such as 0.2",
+    ],
+    "holdout_as_long_as_the_window": [
+        "split.holdout and split.gap leave no rows to train on: they are as long as the longest source window",
+    ],
+    "window_zero": [
+        "sources.parcels: window must be longer than zero",
+    ],
+    "window_without_time_column": [
+        "sources.parcels: window needs time_column",
+    ],
+    "csv_without_columns": [
+        "sources.parcels: columns: missing; csv has no types of its own (write name: type, such as distance: double)",
+    ],
+    "format_unknown": [
+        "sources.parcels.format: must be 'csv', 'json' or 'parquet' (is 'orc')",
+    ],
+    "source_name_with_capital": [
+        "sources.Parcels: does not match ^[a-z][a-z0-9_]{0,62}$ (is 'Parcels')",
+    ],
+    "no_sources": [
+        "sources: must not be empty",
+    ],
+    "several_sources_without_sql": [
+        "examples.sql: missing; with several sources a query must join them",
+    ],
+    "expectations_of_no_source": [
+        "expectations.parcles: no such source",
+    ],
+    "sql_outside_the_folder": [
+        r"examples.sql: does not match ^[\w.-]+\.sql$ (is '../late.sql')",
+    ],
+    "column_with_blank": [
+        "examples.id: does not match ^[A-Za-z_][A-Za-z0-9_]*$ (is 'parcel id')",
+    ],
+    "no_features": [
+        "examples: numeric or categorical: at least one feature is needed",
+    ],
+    "feature_twice": [
+        "examples: listed twice: weight",
+    ],
+    "label_as_feature": [
+        "examples: late is the label and cannot be a feature",
+    ],
+    "id_as_feature": [
+        "examples: parcel_id is the id and cannot be a feature",
+    ],
+    "list_as_text": [
+        "examples.numeric: a list is wanted, such as [a, b] (is 'weight')",
+    ],
+    "task_unknown": [
+        "task: must be 'binary', 'multiclass' or 'regression' (is 'ranking')",
+    ],
+    "algorithm_unknown": [
+        (
+            "algorithm.name: must be 'logistic_regression', 'linear_regression', 'decision_tree_classifier', "
+            "'decision_tree_regressor', 'random_forest_classifier', 'random_forest_regressor', 'gbt_classifier' or "
+            "'gbt_regressor' (is 'xgboost')"
+        ),
+    ],
+    "algorithm_of_another_task": [
+        (
+            "algorithm.name: linear_regression does not fit task binary (fitting: logistic_regression, "
+            "decision_tree_classifier, random_forest_classifier, gbt_classifier)"
+        ),
+    ],
+    "param_unknown": [
+        "algorithm: logistic_regression has no parameter 'maxiter' (did you mean 'maxIter'?)",
+    ],
+    "param_of_wrong_type": [
+        "algorithm: maxIter takes int values",
+    ],
+    "grid_not_a_list": [
+        "algorithm.search.grid.maxIter: a list is wanted, such as [a, b] (is 20)",
+    ],
+    "grid_empty": [
+        "algorithm.search.grid: must not be empty",
+    ],
+    "param_also_in_grid": [
+        "algorithm: in params and in search.grid: maxIter",
+    ],
+    "handle_invalid_skip": [
+        "features.handleInvalid: must be 'keep' or 'error' (is 'skip')",
+    ],
+    "metric_of_another_task": [
+        "gate.metric: rmse is no metric of task binary (known: log_loss, brier, auc, accuracy)",
+    ],
+    "margin_negative": [
+        "gate.margin: must be at least 0 (is -0.01)",
+    ],
+    "margin_infinite": [
+        "gate.margin: a finite number is wanted (is inf)",
+    ],
+    "not_worse_without_margin": [
+        "gate: rule not_worse needs a margin above 0: how much worse is still good enough",
+    ],
+    "confidence_of_one": [
+        "gate.confidence: must be less than 1 (is 1)",
+    ],
+    "guard_without_limit": [
+        "gate.guards.0: a guard has either min or max",
+    ],
+    "guard_of_another_task": [
+        "gate.guards: mae is no metric of task binary (known: log_loss, brier, auc, accuracy)",
+    ],
+    "canary_falls": [
+        "serving: canary: steps must rise and end at 100, such as [5, 25, 100]",
+    ],
+    "canary_stops_short": [
+        "serving: canary: steps must rise and end at 100, such as [5, 25, 100]",
+    ],
+    "canary_of_zero": [
+        "serving.canary.0: must be at least 1 (is 0)",
+    ],
+    "hold_zero": [
+        "serving: hold must be longer than zero",
+    ],
+    "max_hold_below_hold": [
+        "serving: max_hold is shorter than hold",
+    ],
+    "error_rate_of_two": [
+        "serving.max_error_rate: must be less than 1 (is 2)",
+    ],
+    "requests_in_halves": [
+        "serving.min_requests: a whole number is wanted (is 1.5)",
+    ],
+    "email_without_at": [
+        r"alerts.email.0: does not match ^[^@\s,]+@[^@\s,]+$ (is 'parcels')",
+    ],
+    "slack_maybe": [
+        "alerts.slack: true or false is wanted (is 'maybe')",
+    ],
+    "start_in_words": [
+        "start: a date is wanted, such as 2013-03-01 (is 'soon')",
+    ],
+    "schedule_without_start": [
+        "start: a schedule needs a first day",
+    ],
+    "end_before_start": [
+        "end: 2012-01-01 is before start: 2013-01-01",
+    ],
+    "several_mistakes": [
+        "owner: missing",
+        "sources.parcels.window: 60 is not a duration; write a number with a unit: ms, s, m, h or d, such as 90m",
+        "task: missing",
+        "gate.metric: must be 'log_loss', 'brier', 'auc', 'accuracy', 'rmse', 'mae' or 'r2' (is 'loss')",
+        "ownr: unknown key (did you mean 'owner'?)",
+    ],
+}
+
+def parse(path: Path) -> ModelSpec:
+    return parse_spec(path.read_text(), path)
+
+
+def test_every_broken_file_is_looked_at():
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_a_mistake_is_told_where_it_is_and_what_is_wanted(name):
+    with pytest.raises(InvalidFile) as caught:
+        parse(FOLDER / f"{name}.yaml")
+
+    assert caught.value.problems == EXPECTED[name]
+
+
+def test_the_message_names_the_file_and_counts_its_problems():
+    with pytest.raises(InvalidFile) as caught:
+        parse_spec((FOLDER / "unknown_key.yaml").read_text(), Path("specs/late.yaml"))
+
+    assert str(caught.value) == "specs/late.yaml: 2 problems: owner: missing; ownr: unknown key (did you mean 'owner'?)"
+
+
+GOOD = """
+description: Does a parcel arrive late?
+owner: parcels
+sources:
+  parcels: {format: parquet, path: parcels}
+examples: {id: parcel_id, label: late, numeric: [weight]}
+task: binary
+split: {holdout: 0.2}
+algorithm: {name: gbt_classifier, params: {stepSize: 1}, search: {grid: {maxDepth: [3, 5]}}}
+gate: {metric: auc}
+"""
+
+
+def test_a_small_spec_gets_careful_defaults():
+    spec = parse_spec(GOOD, Path("late.yaml"))
+
+    assert (spec.name, spec.schedule, spec.deadline) == ("late", None, timedelta(hours=2))
+    assert (spec.gate.rule, spec.gate.margin, spec.gate.confidence) == ("better", 0.0, 0.95)
+    assert (spec.serving.canary, spec.serving.hold, spec.serving.longest_hold) == (
+        (5, 25, 100),
+        timedelta(seconds=60),
+        timedelta(minutes=10),
+    )
+
+
+def test_a_spec_survives_json_unchanged():
+    text = GOOD.replace("0.2}", "14d, gap: 90m}").replace("{id:", "{time: sent, id:").replace("owner:", "start: 2013-03-01\nowner:")
+    spec = parse_spec(text, Path("late.yaml"))
+
+    assert ModelSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert (spec.start, spec.split.holdout, spec.split.gap) == (date(2013, 3, 1), timedelta(days=14), timedelta(minutes=90))
+
+
+def test_a_spec_cannot_be_changed_after_it_was_parsed():
+    spec = parse_spec(GOOD, Path("late.yaml"))
+
+    with pytest.raises(ValueError, match="frozen"):
+        spec.owner = "others"
+
+
+@pytest.mark.parametrize("name", ["Late", "9late", "late-parcels"])
+def test_a_model_is_named_by_its_file_in_small_letters(name):
+    with pytest.raises(InvalidFile, match=rf"name: does not match .* \(is '{name}'\)"):
+        parse_spec(GOOD, Path(f"{name}.yaml"))
