@@ -6,6 +6,7 @@ from itertools import cycle, islice
 from typing import Any, NamedTuple, Protocol
 
 import httpx
+from pydantic import BaseModel, ValidationError
 
 from contract.documents import Check, GoldenRows
 from contract.spec import Serving
@@ -72,6 +73,10 @@ class _BadAnswer(Exception):
     """The server answered, but not as it should."""
 
 
+class _Predictions(BaseModel):
+    predictions: list[dict[str, Any]]
+
+
 def _problems(answers: Answers, memory_mb: float | None, limits: Serving) -> list[str]:
     limit_ms = limits.max_p95.total_seconds() * 1000
     found = []
@@ -124,19 +129,30 @@ def _invoke(client: httpx.Client, digest: str, columns: tuple[str, ...], rows: l
     serves = answer.headers.get("X-Image-Digest", digest)
     if digest and serves != digest:
         raise _BadAnswer(f"the server says that it serves {serves}, not {digest}")
-    predictions = answer.json().get("predictions")
-    if not isinstance(predictions, list) or len(predictions) != len(rows):
-        raise _BadAnswer(f"{len(rows)} golden rows were asked, the answer has other than that many predictions")
+    predictions = _predictions(answer)
+    if len(predictions) != len(rows):
+        raise _BadAnswer(f"{len(rows)} golden rows were asked, {len(predictions)} predictions came")
     return predictions
+
+
+def _predictions(answer: httpx.Response) -> list[dict[str, Any]]:
+    try:
+        return _Predictions.model_validate_json(answer.content).predictions
+    except ValidationError:
+        raise _BadAnswer(f"the answer holds no list of predictions: {answer.text[:200]}") from None
 
 
 def _numbers(prediction: dict[str, Any]) -> tuple[float, ...]:
     """In the order of GoldenRows.expected: probabilities by label, or the one number of a regression."""
     if "probabilities" in prediction:
-        return tuple(prediction["probabilities"].values())
-    if "probability" in prediction:
-        return 1 - prediction["probability"], prediction["probability"]
-    return (prediction["prediction"],)
+        numbers = tuple(prediction["probabilities"].values())
+    elif "probability" in prediction:
+        numbers = (1 - prediction["probability"], prediction["probability"])
+    else:
+        numbers = (prediction.get("prediction"),)
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise _BadAnswer(f"prediction {prediction} has no number")
+    return numbers
 
 
 def _apart(given: tuple[float, ...], expected: tuple[float, ...]) -> float:

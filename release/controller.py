@@ -175,7 +175,9 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        platform = load_platform(parser.parse_args(arguments).platform, Path(os.environ["AIRFLOW_HOME"]))
+        platform = load_platform(
+            parser.parse_args(arguments).platform, Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+        )
         held = lock(Path(platform.serving.home))
         controller = controller_for(platform)
     except RetrainingError as error:

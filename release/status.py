@@ -57,7 +57,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
     try:
-        ledger = Ledger(store_at(load_platform(chosen.platform, Path(os.environ["AIRFLOW_HOME"])).store))
+        ledger = Ledger(
+            store_at(load_platform(chosen.platform, Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()).store)
+        )
         found = [status_of(ledger, model) for model in ledger.models()]
     except RetrainingError as error:
         print(error, file=sys.stderr)

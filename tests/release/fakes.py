@@ -331,9 +331,15 @@ def an_image(version: int, model: str = "late") -> Image:
     return Image(model=model, version=version, as_of=as_of, digest=digest, reference=f"oci:/images@{digest}", size=1, labels={})
 
 
-def a_request(kind: str, version: int = 0, *, id: str = "", model: str = "late", expected_live: str | None = None, **limits: Any) -> Request:
+def a_request(
+    kind: str, version: int = 0, *, id: str = "", model: str = "late", expected_live: str | None = None, **limits: Any
+) -> Request:
     """A check or release of a version; or, without one, a person's request."""
-    offered = {"image": an_image(version, model), "golden": GOLDEN, "serving": Serving(**{"hold": "3s", "min_requests": 50, **limits})}
+    offered = {
+        "image": an_image(version, model),
+        "golden": GOLDEN,
+        "serving": Serving(**{"hold": "3s", "min_requests": 50, **limits}),
+    }
     return Request(
         id=id or f"{kind}-{version}",
         kind=kind,

@@ -1,0 +1,129 @@
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from contract.documents import Image
+from contract.store import LocalStore
+from release.ledger import Draft, Ledger, LedgerBroken, Outcome, Request, State
+
+IMAGE = Image(
+    model="late",
+    version=7,
+    as_of=datetime(2013, 6, 1, tzinfo=UTC),
+    digest="sha256:7",
+    reference="oci:/images@sha256:7",
+    size=1,
+    labels={},
+)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(LocalStore(str(tmp_path)))
+
+
+def freeze(id: str) -> Request:
+    return Request(id=id, kind="freeze", model="late", who="ann", why="a holiday")
+
+
+def file(ledger: Ledger, n: int) -> Path:
+    return Path(ledger.store.root, f"ledger/late/{n:08d}.json")
+
+
+def ended(ledger: Ledger, id: str) -> None:
+    outcome = Outcome(request=id, kind="freeze", done=True, reason="done")
+    state = State(outcomes=(outcome,), live=IMAGE)
+    ledger.append("late", ledger.last("late"), Draft(who="controller", why="", what="ended", state=state, outcomes=(outcome,)))
+
+
+def test_a_model_nobody_asked_for_has_no_entry_and_no_champion(ledger):
+    assert (ledger.models(), ledger.last("late"), ledger.champion("late"), ledger.outcome("late", "a")) == ([], None, None, None)
+
+
+def test_a_request_is_queued_once_however_often_it_is_made(ledger):
+    for id in ("a", "a", "b", "a"):
+        ledger.request(freeze(id))
+    assert [request.id for request in ledger.last("late").state.queue] == ["a", "b"]
+    assert ledger.last("late").n == 2
+    assert ledger.models() == ["late"]
+
+
+def test_a_request_that_has_ended_is_not_made_again_even_if_its_outcome_is_old(ledger):
+    ledger.request(freeze("a"))
+    ended(ledger, "a")
+    forgotten = ledger.last("late").state.model_copy(update={"outcomes": ()})
+    ledger.append("late", ledger.last("late"), Draft(who="controller", why="", what="much later", state=forgotten))
+    ledger.request(freeze("a"))
+    assert ledger.last("late").n == 3
+    assert ledger.outcome("late", "a").reason == "done"
+    assert ledger.champion("late").version == 7
+
+
+def test_who_comes_second_gets_no_number(ledger):
+    ledger.request(freeze("a"))
+    last = ledger.last("late")
+    draft = Draft(who="controller", why="", what="first", state=last.state)
+    assert ledger.append("late", last, draft).n == 2
+    assert ledger.append("late", last, draft) is None
+    assert [entry.what for entry in ledger.entries("late")] == ["first", "freeze requested"]
+
+
+def test_a_clock_that_jumps_back_does_not_reorder_time(ledger):
+    ledger.request(freeze("a"))
+    entry = json.loads(file(ledger, 1).read_text())
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    file(ledger, 1).write_text(json.dumps(entry | {"time": tomorrow.isoformat()}))
+    ledger.request(freeze("b"))
+    assert ledger.last("late").time == tomorrow
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (lambda ledger: file(ledger, 3).write_text('{"n": 3, "id'), "00000003.json cannot be trusted (Invalid JSON"),
+        (lambda ledger: file(ledger, 3).write_text(""), "00000003.json cannot be trusted (Invalid JSON"),
+        (lambda ledger: file(ledger, 3).write_bytes(file(ledger, 2).read_bytes()), "it says that it is entry 2): restore it"),
+        (lambda ledger: file(ledger, 2).unlink(), "00000002.json is missing: restore it from a backup; releases wait"),
+        (lambda ledger: file(ledger, 1).unlink(), "00000001.json is missing"),
+        (lambda ledger: file(ledger, 3).rename(file(ledger, 3).with_suffix(".bak")), "00000003.bak is no ledger entry: move it"),
+    ],
+)
+def test_a_broken_ledger_is_named_and_takes_nothing_new(ledger, harm, sentence):
+    for id in "abc":
+        ledger.request(freeze(id))
+    harm(ledger)
+    for use in (lambda: ledger.last("late"), lambda: ledger.request(freeze("d")), lambda: ledger.champion("late")):
+        with pytest.raises(LedgerBroken) as error:
+            use()
+        assert sentence in str(error.value)
+        assert str(error.value).startswith(ledger.store.root)
+
+
+def test_a_release_without_its_image_is_not_a_request():
+    with pytest.raises(ValueError, match="a release needs image, golden and serving"):
+        Request(id="a", kind="release", model="late", who="ann", why="")
+
+
+WRITER = """
+import sys
+from contract.store import LocalStore
+from release.ledger import Ledger, Request
+ledger = Ledger(LocalStore(sys.argv[1]))
+for i in range(25):
+    ledger.request(Request(id=f"{sys.argv[2]}-{i}", kind="freeze", model="late", who=sys.argv[2], why="at once"))
+    ledger.request(Request(id=f"all-{i}", kind="freeze", model="late", who=sys.argv[2], why="the same by everybody"))
+"""
+
+
+def test_many_writers_at_once_lose_nothing_and_write_nothing_twice(ledger):
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, ledger.store.root, name]) for name in "pqrs"]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0, 0]
+    queue = [request.id for request in ledger.last("late").state.queue]
+    assert sorted(queue) == sorted(f"{name}-{i}" for name in [*"pqrs", "all"] for i in range(25))
+    entries = list(ledger.entries("late"))
+    assert [entry.n for entry in entries] == list(range(125, 0, -1))
+    assert [entry.time for entry in entries] == sorted((entry.time for entry in entries), reverse=True)

@@ -1,0 +1,118 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from contract.documents import Check
+from release.ledger import Active, State, Traffic, Watch
+from release.observation import Observation, is_unknown
+from release.state import project, step
+from tests.release.fakes import BOUNDS, a_request, an_image, digest_of
+
+NOW = datetime(2013, 6, 9, tzinfo=UTC)
+ONE, TWO = digest_of(1), digest_of(2)
+LIVE = State(live=an_image(1), previous=an_image(9), checked=an_image(2))
+COUNTED = {ONE: Traffic(), TWO: Traffic()}
+
+
+def releasing(phase: str, percent: int = 0, ago_s: float = 0, **changes: object) -> State:
+    since = NOW - timedelta(seconds=ago_s)
+    release = a_request("release", 2, expected_live=ONE, canary=[5, 25, 100])
+    watch = Watch(since=since, baseline=COUNTED)
+    active = Active(request=release, image=an_image(2), phase=phase, percent=percent, since=since, watch=watch)
+    return LIVE.model_copy(update={"active": active, **changes})
+
+
+def saw(weights: dict[str, int] | None, requests: int = 0, **other: object) -> Observation:
+    right = Traffic(requests=requests, latency=tuple((bound, requests) for bound in BOUNDS))
+    plain = {"ready": {ONE: 2, TWO: 2}, "traffic": COUNTED | {TWO: right}, "servers": 2}
+    return Observation(weights=weights, **(plain | other))
+
+
+@pytest.mark.parametrize(
+    ("state", "servers", "weights", "named"),
+    [
+        (State(), {}, {}, None),
+        (State(checked=an_image(1)), {1: 1}, {}, None),
+        (LIVE, {1: 2, 2: 1, 9: 2}, {ONE: 100}, 1),
+        (releasing("starting"), {1: 2, 2: 2, 9: 2}, {ONE: 100}, 1),
+        (releasing("shifting", 5), {1: 2, 2: 2, 9: 2}, {ONE: 95, TWO: 5}, 1),
+        (releasing("watching", 100), {1: 2, 2: 2, 9: 2}, {TWO: 100}, 1),
+        (releasing("naming", 100), {1: 2, 2: 2, 9: 2}, {TWO: 100}, 2),
+        (releasing("returning", 25), {1: 2, 2: 1, 9: 2}, {ONE: 100}, 1),
+    ],
+)
+def test_what_should_be_true_while_an_entry_is_the_last(state, servers, weights, named):
+    projection = project(state, servers=2)
+    assert {image.version: count for image, count in projection.servers.values()} == servers
+    assert projection.weights == weights
+    assert (projection.named and projection.named.version) == named
+
+
+@pytest.mark.parametrize(
+    ("state", "seen", "phase"),
+    [
+        (releasing("starting"), saw({ONE: 100}, ready={TWO: 1}), None),
+        (releasing("starting"), saw({ONE: 100}), ("shifting", 5)),
+        (releasing("starting", ago_s=121), saw({ONE: 100}, ready={}), "rolled_back"),
+        (releasing("starting"), saw({ONE: 100}, broken={TWO: "damaged"}), "rolled_back"),
+        (releasing("shifting", 5), saw({ONE: 100}), None),
+        (releasing("shifting", 5), saw(None), None),
+        (releasing("shifting", 5), saw({ONE: 95, TWO: 5}, traffic=None), None),
+        (releasing("shifting", 5), saw({ONE: 95, TWO: 5}), ("watching", 5)),
+        (releasing("shifting", 5, ago_s=61), saw({ONE: 100}), ("returning", 5)),
+        (releasing("watching", 5, ago_s=1), saw({ONE: 95, TWO: 5}, 500), None),  # the hold is not over
+        (releasing("watching", 5, ago_s=3), saw({ONE: 95, TWO: 5}, 49), None),  # too few requests
+        (releasing("watching", 5, ago_s=3), saw({ONE: 95, TWO: 5}, 50), ("shifting", 25)),
+        (releasing("watching", 25, ago_s=3), saw({ONE: 75, TWO: 25}, 50), ("shifting", 100)),
+        (releasing("watching", 100, ago_s=3), saw({TWO: 100}, 50), ("naming", 100)),
+        (releasing("watching", 5, ago_s=30), saw({ONE: 95, TWO: 5}, 49), ("asking", 5)),
+        (releasing("watching", 5, ago_s=30), saw({ONE: 100}, 50), None),  # the router lost its weights: unknown
+        (releasing("watching", 5, ago_s=30), saw(None, unknown_turns=29), None),
+        (releasing("watching", 5, ago_s=30), saw(None, unknown_turns=30), ("returning", 5)),
+        (releasing("asking", 5, ago_s=3), saw({ONE: 95, TWO: 5}, 9), None),
+        (releasing("asking", 5, ago_s=301), saw({ONE: 95, TWO: 5}, 9), ("returning", 5)),
+        (
+            releasing("asking", 5, ago_s=3),
+            saw({ONE: 95, TWO: 5}, 9, answer=Check(digest=TWO, passed=True, reason="")),
+            ("shifting", 25),
+        ),
+        (
+            releasing("asking", 5, ago_s=3),
+            saw({ONE: 95, TWO: 5}, 9, answer=Check(digest=TWO, passed=False, reason="slow")),
+            ("returning", 5),
+        ),
+        (releasing("naming", 100), saw({TWO: 100}), None),
+        (releasing("naming", 100), saw({TWO: 100}, named=True), "released"),
+        (releasing("naming", 100, ago_s=31), saw({TWO: 100}), "released"),
+        (releasing("returning", 25), saw({ONE: 75, TWO: 25}), None),
+        (releasing("returning", 25), saw({ONE: 100}), "rolled_back"),
+    ],
+)
+def test_a_release_goes_from_phase_to_phase(state, seen, phase):
+    draft = step(state, seen, NOW)
+    active = draft and draft.state.active
+    came_to = (active.phase, active.percent) if active else draft and draft.outcomes[0].release.outcome
+    assert came_to == phase
+
+
+@pytest.mark.parametrize(
+    ("traffic", "unknown"),
+    [
+        (None, True),
+        ({}, False),
+        ({TWO: Traffic(requests=9, errors=9)}, False),  # errors need no latency to be bad news
+        ({TWO: Traffic(requests=9)}, True),
+        ({"sha256:stopped": Traffic(requests=9)}, False),
+    ],
+)
+def test_right_answers_without_latencies_tell_nothing(traffic, unknown):
+    state = releasing("watching", 5)
+    assert is_unknown(state, saw({ONE: 95, TWO: 5}, traffic=traffic)) is unknown
+
+
+def test_going_back_may_be_done_before_it_is_recorded_and_nothing_else():
+    assert step(releasing("watching", 5), saw(None, unknown_turns=30), NOW).backward
+    assert step(releasing("returning", 5), saw({ONE: 100}), NOW).backward
+    assert step(LIVE.model_copy(update={"queue": (a_request("rollback"),)}), saw({ONE: 100}), NOW).backward
+    assert not step(releasing("starting"), saw({ONE: 100}), NOW).backward
+    assert not step(releasing("naming", 100), saw({TWO: 100}, named=True), NOW).backward
