@@ -43,7 +43,7 @@ class TraefikRouter:
 
     def seen(self, model: str) -> dict[str, int] | None:
         try:
-            wanted = yaml.safe_load(self._file(model).read_text())["http"]["services"]
+            wanted = _parse(self._file(model).read_text())["http"]["services"]
             active = {name: self._service(name) for name in wanted}
         except (FileNotFoundError, httpx.HTTPError):
             return None
@@ -84,10 +84,14 @@ def render(model: str, weights: dict[str, int], servers: Sequence[Server]) -> st
             "services": {model: _split(model, weights), **services},
         }
     }
-    content = yaml.safe_dump(document, sort_keys=True)
-    if yaml.safe_load(content) != document:  # one broken file would freeze every model's routes
+    content = yaml.dump(document, Dumper=yaml.CSafeDumper)
+    if _parse(content) != document:  # one broken file would freeze every model's routes
         raise RouteRefused(f"{model}: the routes {document} cannot be written as YAML")
     return content
+
+
+def _parse(content: str) -> dict[str, Any]:
+    return yaml.load(content, yaml.CSafeLoader)  # in C: every model is looked at every second
 
 
 def service_name(model: str, digest: str) -> str:

@@ -160,8 +160,8 @@ class ProcessTarget:
         installed = self._python.parent.parent / "requirements.lock"
         if not installed.exists() or _sha256(installed) != _sha256(wanted):
             raise WrongEnvironment(
-                f"version {image.version} of {image.model} was packaged for other packages than {installed} records; run `make setup`"
-                " on this host with that version's code"
+                f"version {image.version} of {image.model} was packaged for other packages than {installed} records;"
+                " run `make setup` on this host with that version's code"
             )
 
     def _ask(self, method: str, *arguments: str | bool, tolerated: int | None = None) -> Any:

@@ -12,12 +12,13 @@ from pathlib import Path
 import httpx
 
 from contract.documents import Image
-from contract.platform import Platform
+from contract.platform import Platform, ServingHost
 from images.package import package
 from release.host import prepare
 from release.targets.base import Server
 from release.targets.process import is_free
 
+ROOT = Path(__file__).parents[2]
 LOCK = "stand-in==1\n"
 STAND_IN = """
 import json, os, signal, sys, threading, time
@@ -88,6 +89,19 @@ class LocalHost:
             repository=self.platform.images.repository,
             labels={},
         )
+
+    def real_image(self, version: int, model: str) -> Image:
+        """The repository's own server with a model of two numbers."""
+        files = {path.name: path.read_bytes() for path in (ROOT / "tests/serving/models/regression").iterdir()}
+        repository = self.platform.images.repository
+        as_of = datetime(2013, 5, version, tzinfo=UTC)
+        return package(
+            model=model, version=version, as_of=as_of, files=files, serving=ROOT / "serving", repository=repository, labels={}
+        )
+
+    @property
+    def real_serving(self) -> ServingHost:
+        return self.serving.model_copy(update={"python": str(ROOT / ".venv/serving/bin/python")})
 
     def start(self, environment: dict[str, str] | None = None) -> int:
         """All but the controller: the tests are the controller. Returns supervisord's process id."""

@@ -9,7 +9,6 @@ import psutil
 import pytest
 
 from contract.documents import Image
-from images.layout import ImageDamaged
 from release.targets.base import Server
 from release.targets.process import HostUnreachable, ProcessTarget, WrongEnvironment
 from tests.release.local import LocalHost, ready, until
@@ -97,18 +96,6 @@ def test_a_stopped_digest_is_gone_with_its_process_and_another_stays(host, targe
     target.stop("swapped", new.digest)
 
 
-def test_a_digest_that_was_stopped_starts_again(host, target):
-    image = host.image(1, "again")
-    started(target, image)
-
-    target.stop("again", image.digest)
-    target.stop("again", image.digest)
-    until(lambda: target.ensure(image, 1) or running(target, image), "it runs again")
-
-    assert started(target, image)
-    target.stop("again", image.digest)
-
-
 def test_a_killed_server_comes_back_on_its_own_port(host, target):
     image = host.image(1, "killed")
     (server,) = started(target, image)
@@ -140,17 +127,6 @@ def test_memory_is_that_of_the_process(host, target):
     assert memory_mb == pytest.approx(process.memory_full_info().pss / 2**20, rel=0.2)
     target.stop("weighed", image.digest)
     until(lambda: target.memory_mb(server) is None, "no process, no memory")
-
-
-def test_an_altered_blob_starts_nothing(host, target):
-    image = host.image(1, "damaged", note=1)
-    blob = Path(host.platform.images.repository.removeprefix("oci:"), "blobs/sha256", image.digest[7:])
-    blob.chmod(0o644)
-    blob.write_bytes(blob.read_bytes().replace(b"sha256", b"sha255", 1))
-
-    with pytest.raises(ImageDamaged, match=f"{image.digest[7:]} was altered"):
-        target.ensure(image, 1)
-    assert running(target, image) == []
 
 
 def test_an_unpacked_file_that_was_altered_is_not_served_by_a_restart_and_then_repaired(host, target):
