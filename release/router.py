@@ -115,7 +115,7 @@ def _split(model: str, weights: dict[str, int]) -> dict[str, Any]:
 
 
 def _load_balancer(urls: list[str]) -> dict[str, Any]:
-    return {"loadBalancer": {"servers": [{"url": url} for url in urls], "healthCheck": HEALTH}}
+    return {"loadBalancer": {"servers": [{"url": url} for url in urls], "healthCheck": dict(HEALTH)}}
 
 
 def _servers(service: dict[str, Any]) -> list[str]:

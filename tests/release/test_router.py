@@ -62,6 +62,17 @@ def test_requests_reach_the_server_without_the_models_prefix(host, target, route
     target.stop("prefixed", image.digest)
 
 
+def test_a_large_question_passes(host, target, router):
+    """Kept for asking again, whatever its size; how large is too large is the server's to say."""
+    image = host.image(1, "large")
+    put(router, "large", {image.digest: 100}, serve(target, image))
+
+    answer = httpx.post(f"{host.serving.url}/large/invocations", content=bytes(20_000_000), trust_env=False, timeout=30)
+
+    assert answer.status_code == 200
+    target.stop("large", image.digest)
+
+
 def test_traffic_is_split_by_weight_and_counted_by_digest(host, target, router):
     old, new = host.image(1, "split"), host.image(2, "split")
     put(router, "split", {old.digest: 75, new.digest: 25}, serve(target, old) + serve(target, new))
