@@ -1,0 +1,144 @@
+"""The real controller on a real host: supervisord, Traefik, servers, and requests all the while. Only MLflow is a stand-in."""
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from contract.documents import GoldenRows, Image
+from contract.spec import Serving
+from contract.store import store_at
+from release.check import HttpProbe
+from release.controller import Controller
+from release.ledger import Ledger, Outcome, Request
+from release.router import TraefikRouter
+from release.targets.process import ProcessTarget
+from release.world import World
+from tests.release.fakes import FakeAlias
+from tests.release.local import STAND_IN, LocalHost, until
+
+LIMITS = Serving(canary=[20, 100], hold="1s", min_requests=20, max_p95="2s")
+
+
+class Predicting(LocalHost):
+    """Its servers answer every row with one half; a version may fail on what is asked live, but not on the golden row."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        predicting = STAND_IN
+        for found, instead in [
+            (
+                'self.rfile.read(int(self.headers["Content-Length"]))',
+                'asked = self.rfile.read(int(self.headers["Content-Length"]))',
+            ),
+            ('behaviour.get("status", 200)', 'behaviour.get("status", 200) if b"2.0" in asked else 200'),
+            ('"path": self.path}', '"predictions": [{"prediction": 0.5}] * asked.count(b".0")}'),
+        ]:
+            assert found in predicting
+            predicting = predicting.replace(found, instead)
+        (home / "code/serving/__main__.py").write_text(predicting)
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[LocalHost]:
+    with tempfile.TemporaryDirectory(prefix="host-") as folder:
+        host = Predicting(Path(folder))
+        host.start()
+        yield host
+        host.stop()
+
+
+@contextmanager
+def turning(controller: Controller) -> Iterator[None]:
+    over = threading.Event()
+
+    def turn() -> None:
+        while not over.wait(0.2):
+            controller.turn()
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
+@contextmanager
+def asking(url: str) -> Iterator[list[tuple[int, str]]]:
+    """A client that sends one request after another; gives (status, version) of each."""
+    over = threading.Event()
+    got: list[tuple[int, str]] = []
+
+    def ask() -> None:
+        with httpx.Client(trust_env=False, timeout=10) as client:
+            while not over.wait(0.01):
+                answer = client.post(f"{url}/invocations", json={"dataframe_split": {"columns": ["x"], "data": [[2.0]]}})
+                got.append((answer.status_code, answer.json()["version"] if answer.is_success else ""))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    yield got
+    over.set()
+    thread.join()
+
+
+def ended(ledger: Ledger, kind: str, image: Image, live: Image | None = None) -> Outcome:
+    request = Request(
+        id=f"{kind}-{image.version}",
+        kind=kind,
+        model=image.model,
+        image=image,
+        golden="golden.json",
+        serving=LIMITS,
+        expected_live=live.digest if live else None,
+        who="ann",
+        why="a test asks",
+    )
+    ledger.request(request)
+    return until(lambda: ledger.outcome(image.model, request.id), f"{request.id} has ended", seconds=90)
+
+
+def controller_of(host: LocalHost, ledger: Ledger, alias: FakeAlias) -> Controller:
+    target, router = ProcessTarget(host.serving), TraefikRouter(host.serving)
+    world = World(target, router, alias, HttpProbe(), ledger.store, ThreadPoolExecutor())
+    return Controller(ledger, world, Path(host.serving.home), host.serving.servers, lambda: datetime.now(UTC))
+
+
+def later(image: Image, days: int) -> Image:
+    return image.model_copy(update={"as_of": image.as_of.replace(day=days)})
+
+
+def test_releases_under_requests_lose_none_and_a_failing_version_goes_back(host):
+    ledger = Ledger(store_at(host.platform.store))
+    alias = FakeAlias()
+    controller = controller_of(host, ledger, alias)
+    golden = GoldenRows(columns=("x",), rows=((1.0,),), expected=((0.5,),))
+    ledger.store.create("golden.json", golden.model_dump_json().encode())
+    good, better, failing = later(host.image(1), 1), later(host.image(2, seconds=0.001), 2), later(host.image(3, status=500), 3)
+
+    with turning(controller):
+        assert ended(ledger, "check", good).reason.startswith("golden rows within 0.0e+00 of Spark's answers")
+        assert ended(ledger, "release", good).release.outcome == "released"
+
+        with asking(f"{host.serving.url}/late") as got:
+            assert ended(ledger, "check", better).done
+            assert ended(ledger, "release", better, live=good).release.outcome == "released"
+        assert {status for status, _ in got} == {200}
+        assert {version for _, version in got} == {"1", "2"}
+        assert got[-1] == (200, "2")
+
+        with asking(f"{host.serving.url}/late") as got:
+            assert ended(ledger, "check", failing).done
+            outcome = ended(ledger, "release", failing, live=better)
+        assert outcome.release.outcome == "rolled_back"
+        assert "requests failed; 1.00% are allowed" in outcome.reason
+        failed = [status for status, _ in got if status != 200]
+        assert 5 <= len(failed) < len(got) / 2
+        assert got[-1] == (200, "2")
+    assert (ledger.champion("late").version, alias.versions) == (2, {"late": 2})
