@@ -10,15 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from contract.documents import Check, GoldenRows, Image
+from contract.documents import GoldenRows, Image
 from contract.errors import StoreError
 from contract.spec import Serving
-from contract.store import Store
 from images.layout import ImageDamaged
 from release.check import Answers
 from release.controller import Controller
-from release.drafts import end, end_check, release_outcome
-from release.ledger import Active, Entry, Ledger, Outcome, Request, State, Traffic
+from release.ledger import Ledger, Outcome, Request, State, Traffic
 from release.router import RouteRefused
 from release.targets.base import Server
 from release.world import World
@@ -288,37 +286,6 @@ class FakeWorld:
             live = self.state().live
             assert self.outcome(a_request("check", version)).done
             assert self.outcome(a_request("release", version, expected_live=live.digest if live else None)).done
-
-
-class FakeController:
-    """Ends each queued request in one turn: by `check` and `release`, which are "well" or the sentence of what went wrong."""
-
-    def __init__(self, store: Store, check: str = "well", release: str = "well") -> None:
-        self.ledger = Ledger(store)
-        self.check = check
-        self.release = release
-
-    def turn(self) -> None:
-        for model in self.ledger.models():
-            last = self.ledger.last(model)
-            if last and last.state.queue:
-                self._end(model, last, last.state.queue[0])
-
-    def _end(self, model: str, last: Entry, request: Request) -> None:
-        state, image = last.state, request.image
-        active = Active(request=request, image=image, phase="starting", since=DAY_ONE)
-        if request.kind == "check":
-            passed = self.check == "well"
-            reason = "golden rows answered" if passed else self.check
-            draft = end_check(state, active, Check(digest=image.digest, passed=passed, reason=reason))
-        elif request.expected_live != (state.live and state.live.digest):
-            draft = end(state, release_outcome(state, active, "refused", "another version is live"))
-        elif self.release == "well":
-            outcome = release_outcome(state, active, "released", "all steps held", done=True)
-            draft = end(state, outcome, live=image, previous=state.live, checked=None)
-        else:
-            draft = end(state, release_outcome(state, active, "rolled_back", self.release), checked=None)
-        self.ledger.append(model, last, draft)
 
 
 def digest_of(version: int) -> str:

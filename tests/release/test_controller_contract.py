@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from release.ledger import Ledger, Outcome, Request
-from tests.release.fakes import Behaviour, FakeController, FakeWorld, MemoryStore, a_request, digest_of
+from tests.release.fake_controller import FakeController
+from tests.release.fakes import Behaviour, FakeWorld, MemoryStore, a_request, digest_of
 
 Case = tuple[Ledger, Callable[[], None]]
 ONE, TWO = digest_of(1), digest_of(2)

@@ -10,7 +10,8 @@ import pytest
 
 from contract.store import LocalStore
 from release.controller import lock
-from tests.release.fakes import FakeController, a_request, digest_of
+from tests.release.fake_controller import FakeController
+from tests.release.fakes import a_request, digest_of
 
 PLATFORM = """
 store: store
