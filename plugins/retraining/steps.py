@@ -54,28 +54,26 @@ def run_job(work: Work, engine: Engine, log: Logger) -> str:
         log.info("%s is there already: taken up", work.path)
         return work.path
     try:
-        if documents.find(work.store, work.beside("error"), Failure) is None:
-            _submit(work, engine, log)
-        return _accept(work)
+        told = documents.find(work.store, work.beside("error"), Failure) is not None  # by a job whose task was killed
+        return _accept(work, None if told else _submit(work, engine, log))
     except RetrainingError as error:
         failure = Failure(step=work.step, reason=str(error), data=isinstance(error, BadData))
         documents.write(work.store, work.beside("failed"), failure)
         raise
 
 
-def _submit(work: Work, engine: Engine, log: Logger) -> None:
+def _submit(work: Work, engine: Engine, log: Logger) -> int:
     request = JobRequest(job=work.step, key=work.key, run=work.run, inputs=work.inputs)
     path = documents.write(work.store, work.beside("request"), request)
-    code = engine.run(request, f"{work.store.root}/{path}", log)
-    log.info("%s: ended with exit code %d", work.step, code)
+    return engine.run(request, f"{work.store.root}/{path}", log)
 
 
-def _accept(work: Work) -> str:
+def _accept(work: Work, code: int | None) -> str:
     if work.store.read(work.path) is not None:
         return work.path
     failure = documents.find(work.store, work.beside("error"), Failure)
     if failure is None:
-        raise EngineTrouble(f"{work.step} ended without a result and without a reason; its log file is named above")
+        raise EngineTrouble(f"{work.step} ended without a result or a reason (exit code {code}); its log file is named above")
     raise (BadData if failure.data else EngineTrouble)(failure.reason)
 
 

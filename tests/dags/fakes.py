@@ -1,14 +1,11 @@
-"""Stand-ins for Spark and the release controller that leave the same documents, at once."""
+"""A stand-in for Spark that leaves the documents of its jobs, at once."""
 
-import json
 from collections import defaultdict
-from datetime import UTC, datetime
 from logging import Logger
 from pathlib import Path
 
 from contract import documents
 from contract.documents import (
-    Check,
     Comparison,
     Failure,
     Interval,
@@ -19,15 +16,11 @@ from contract.documents import (
     Training,
     ValidationReport,
 )
-from contract.store import Store, store_at
-from contract.strict import Strict
+from contract.store import store_at
 from plugins.retraining.engines.base import Engine
 from plugins.retraining.errors import EngineTrouble
-from release.drafts import end, end_check, release_outcome
-from release.ledger import Active, Entry, Ledger, Request
 
 VERSION = 7
-SECOND = datetime(2013, 6, 15, tzinfo=UTC)
 INTERVALS = {  # of the improvement in log loss, where a margin of 0.01 is allowed
     "well": (0.004, 0.001, 0.007),
     "worse": (-0.04, -0.06, -0.02),
@@ -107,38 +100,3 @@ def comparison(request: JobRequest, behaviour: str) -> Comparison:
 
 
 DOCUMENTS = {"validate": validation, "train": training, "compare": comparison}
-
-
-class FakeController:
-    """Ends a queued request in one turn: by `check` and `release`, which are "well" or the sentence of what went wrong."""
-
-    def __init__(self, store: Store, check: str = "well", release: str = "well") -> None:
-        self.ledger = Ledger(store)
-        self.check = check
-        self.release = release
-
-    def turn(self) -> None:
-        for model in self.ledger.models():
-            last = self.ledger.last(model)
-            if last and last.state.queue:
-                self._end(model, last, last.state.queue[0])
-
-    def _end(self, model: str, last: Entry, request: Request) -> None:
-        state, image = last.state, request.image
-        active = Active(request=request, image=image, phase="starting", since=SECOND)
-        if request.kind == "check":
-            passed = self.check == "well"
-            reason = "golden rows answered" if passed else self.check
-            draft = end_check(state, active, Check(digest=image.digest, passed=passed, reason=reason))
-        elif request.expected_live != (state.live and state.live.digest):
-            draft = end(state, release_outcome(state, active, "refused", "another version is live"))
-        elif self.release == "well":
-            outcome = release_outcome(state, active, "released", "all steps held", done=True)
-            draft = end(state, outcome, live=image, previous=state.live)
-        else:
-            draft = end(state, release_outcome(state, active, "rolled_back", self.release))
-        self.ledger.append(model, last, draft)
-
-
-def as_json(document: Strict) -> dict:
-    return json.loads(document.model_dump_json())

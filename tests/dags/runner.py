@@ -74,7 +74,8 @@ class Run:
         from airflow.models.xcom import XComModel
 
         with create_session() as session:
-            found = session.scalars(XComModel.get_many(run_id=self.run_id, dag_ids=self.dag.dag_id, task_ids=task_id, key=key)).first()
+            query = XComModel.get_many(run_id=self.run_id, dag_ids=self.dag.dag_id, task_ids=task_id, key=key)
+            found = session.scalars(query).first()
             return XComModel.deserialize_value(found) if found else None
 
     def _run(self, session: Any) -> Any:

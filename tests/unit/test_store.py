@@ -132,5 +132,5 @@ def test_a_read_only_folder_is_told_as_one(tmp_path):
 
 def test_only_a_local_folder_is_a_store_yet(tmp_path):
     assert store_at(str(tmp_path)).root == str(tmp_path)
-    with pytest.raises(StoreError, match="^store s3://bucket/x: only a local folder is supported yet; write a path"):
+    with pytest.raises(StoreError, match=r"^store s3://bucket/x: only a local folder is supported yet; write a path"):
         store_at("s3://bucket/x")

@@ -1,0 +1,25 @@
+"""What the stub of spark-submit starts in the place of spark_jobs/run.py: a job that behaves as STAND_IN says."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from contract.documents import JobRequest
+from spark_jobs.parents import watch_parents
+from tests.dags.fakes import leave
+
+if __name__ == "__main__":
+    watch_parents(every_s=0.1)
+    name, _, path = sys.argv[1:]
+    request = JobRequest.model_validate_json(Path(path).read_bytes())
+    assert request.job == name
+    print(f"{name}: at work as process {os.getpid()}", flush=True)
+    print("WARN something of Spark's", file=sys.stderr, flush=True)
+    behaviour = os.environ.get("STAND_IN", "well")
+    if behaviour == "tells":
+        print(" ".join(sorted(name for name in os.environ if "AIRFLOW" in name)) or "nothing of Airflow", flush=True)
+        behaviour = "well"
+    if behaviour == "hangs":
+        time.sleep(60)
+    sys.exit(leave(request, behaviour))

@@ -1,0 +1,260 @@
+"""What a Spark step may rely on, held by the local engine with real processes, and by its stand-in."""
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from contract import documents
+from contract.documents import Failure, RunDocument, ValidationReport
+from contract.errors import BadData
+from contract.platform import Spark
+from contract.store import LocalStore
+from plugins.retraining.catalog import load_entry
+from plugins.retraining.engines import engine_for
+from plugins.retraining.engines.base import Engine
+from plugins.retraining.engines.local import LocalEngine
+from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.steps import Work, run_job
+from tests.dags.fakes import FakeEngine
+
+ROOT = Path(__file__).resolve().parents[2]
+STUB = f"""#!{sys.executable}
+import contextlib, pathlib, subprocess, sys
+
+pathlib.Path(__file__).with_name("submitted").write_text(" ".join(sys.argv[1:]))
+arguments = sys.argv[[argument.endswith("/run.py") for argument in sys.argv].index(True) + 1:]
+job = subprocess.Popen([{sys.executable!r}, "-m", "tests.dags.stand_in_job", *arguments], stdout=subprocess.PIPE, text=True)
+for line in job.stdout:
+    with contextlib.suppress(OSError):  # as Spark's launcher, which passes a job's output on while it can
+        print(line, end="", flush=True)
+sys.exit(job.wait())
+"""
+
+MakeEngine = Callable[[str], Engine]
+
+
+@pytest.fixture
+def spark(tmp_path) -> Spark:
+    """An environment of Spark's with nothing in it but a stub of spark-submit."""
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    (tmp_path / "env" / "lib" / "python3.11" / "site-packages" / "pyspark").mkdir(parents=True)
+    stub = tmp_path / "env" / "bin" / "spark-submit"
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    return Spark(connection="spark_test", python=str(tmp_path / "env" / "bin" / "python"), conf={"spark.ui.enabled": False})
+
+
+@pytest.fixture(params=["local", "stand-in"])
+def make_engine(request, spark, monkeypatch) -> MakeEngine:
+    def make(behaviour: str) -> Engine:
+        if request.param == "stand-in":
+            return FakeEngine(validate=behaviour)
+        monkeypatch.setenv("STAND_IN", behaviour)
+        return engine_for(spark)
+
+    return make
+
+
+@pytest.fixture
+def work(bundle, tmp_path) -> Callable[..., Work]:
+    model, platform = load_entry(bundle / "dags" / "models" / "late.yaml")
+    store = LocalStore(str(tmp_path / "store"))
+    run = RunDocument(
+        model="late",
+        run_id="r",
+        folder="runs/late/r",
+        clear_number=0,
+        as_of=datetime(2013, 6, 15, tzinfo=UTC),
+        backfill=False,
+        spec=model.spec,
+        spec_hash="s",
+        sql=model.sql,
+        suites=model.suites,
+        platform=platform.model_copy(update={"store": store.root}),
+        champion=None,
+        code_hash="c",
+    )
+    return lambda clear_number=0: Work("validate", run, store, {}, clear_number)
+
+
+@pytest.fixture
+def log() -> logging.Logger:
+    return logging.getLogger("retraining.test")
+
+
+def test_a_job_that_ends_well_leaves_its_document(make_engine, work, log):
+    task = work()
+
+    path = run_job(task, make_engine("well"), log)
+
+    assert path == task.path
+    assert task.find(ValidationReport).snapshot.rows == {"parcels": 5}
+
+
+def test_a_finished_job_is_taken_up_and_not_done_again(make_engine, work, log):
+    engine = FakeEngine()
+    path = run_job(work(), make_engine("well"), log)
+
+    assert run_job(work(), engine, log) == path
+    assert engine.ran == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind", "sentence"),
+    [
+        ("bad data", BadData, "parcels: 3 of 5 rows have no weight"),
+        ("fails", EngineTrouble, "the disk is full: free space, then clear this task"),
+        ("dies", EngineTrouble, "validate ended without a result or a reason (exit code 137)"),
+    ],
+)
+def test_a_job_that_fails_is_recorded_told_in_its_own_words_and_gets_a_new_key(make_engine, work, log, behaviour, kind, sentence):
+    first = work()
+
+    with pytest.raises(kind, match=re.escape(sentence)):
+        run_job(first, make_engine(behaviour), log)
+
+    assert documents.read(first.store, first.beside("failed"), Failure).reason.startswith(sentence)
+    assert work().key != first.key
+    assert run_job(work(), make_engine("well"), log) == work().path
+
+
+def test_a_failure_that_the_job_left_before_its_task_was_killed_is_not_waited_for_again(work, log):
+    task, engine = work(), FakeEngine()
+    documents.write(task.store, task.beside("error"), Failure(step="validate", reason="no rows in the window", data=True))
+
+    with pytest.raises(BadData, match="no rows in the window"):
+        run_job(task, engine, log)
+    assert engine.ran == []
+
+
+def test_clearing_gives_new_work(work, log):
+    engine = FakeEngine()
+
+    run_job(work(clear_number=0), engine, log)
+    run_job(work(clear_number=1), engine, log)
+
+    assert engine.ran == ["validate", "validate"]
+
+
+def test_stopping_without_a_job_is_harmless(make_engine):
+    make_engine("well").stop()
+
+
+def test_the_task_log_has_the_jobs_lines_and_the_named_file_has_all(spark, work, log, caplog):
+    with caplog.at_level(logging.INFO, log.name):
+        run_job(work(), engine_for(spark), log)
+
+    first, *rest = [record.message for record in caplog.records if record.name == log.name]
+    file = Path(first.removeprefix("validate: Spark's whole output is in "))
+    assert any(line.startswith("validate: at work as process") for line in rest)
+    assert not any("something of Spark's" in line for line in rest)
+    assert "WARN something of Spark's" in file.read_text()
+    assert "validate: at work" in file.read_text()
+
+
+def test_nothing_of_airflows_reaches_the_job(spark, work, log, caplog, monkeypatch):
+    monkeypatch.setenv("STAND_IN", "tells")
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
+
+    with caplog.at_level(logging.INFO, log.name):
+        run_job(work(), engine_for(spark), log)
+
+    assert "nothing of Airflow" in [record.message for record in caplog.records]
+
+
+def test_the_command_has_the_connections_master_and_the_platforms_conf(spark, work, log):
+    run_job(work(), engine_for(spark), log)
+
+    submitted = Path(spark.python).with_name("submitted").read_text()
+    assert submitted.startswith("--master local[1] --conf spark.ui.enabled=false --name late validate ")
+    assert f"{ROOT}/spark_jobs/run.py validate --request {work().store.root}/runs/late/r/validate-" in submitted
+
+
+def test_a_connection_that_is_missing_is_told_and_not_taken_for_yarn(spark, work, log):
+    absent = LocalEngine(spark.model_copy(update={"connection": "spark_absent"}))
+
+    with pytest.raises(EngineTrouble, match="connection spark_absent is missing or its master is yarn, but engine local"):
+        run_job(work(), absent, log)
+
+
+def test_an_environment_without_spark_is_told(spark, work, log, tmp_path):
+    nowhere = LocalEngine(spark.model_copy(update={"python": str(tmp_path / "none" / "bin" / "python")}))
+
+    with pytest.raises(EngineTrouble, match=r"there is no pyspark in the environment of .*/none/bin/python: set spark.python"):
+        run_job(work(), nowhere, log)
+
+
+def is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+
+
+def wait_for(found: Callable[[], object], seconds: float = 20) -> object:
+    give_up = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < give_up, "waited in vain"
+        time.sleep(0.05)
+    return value
+
+
+def job_pid(file: Path) -> int | None:
+    match = re.search(r"at work as process (\d+)", file.read_text()) if file.exists() else None
+    return int(match[1]) if match else None
+
+
+def test_stop_ends_the_job_with_all_of_its_processes(spark, work, log, monkeypatch):
+    from plugins.retraining.engines.local import log_file
+
+    monkeypatch.setenv("STAND_IN", "hangs")
+    engine, task = engine_for(spark), work()
+    codes: list[int] = []
+    request = documents.JobRequest(job="validate", key=task.key, run=task.run)
+    path = documents.write(task.store, task.beside("request"), request)
+    waiting = threading.Thread(target=lambda: codes.append(engine.run(request, f"{task.store.root}/{path}", log)))
+    waiting.start()
+    pid = wait_for(lambda: job_pid(log_file(request)))
+
+    engine.stop()
+    waiting.join(20)
+
+    assert codes == [-signal.SIGTERM]
+    wait_for(lambda: not is_there(pid))
+
+
+WORKER = """
+import sys
+from contract.documents import JobRequest
+from contract.platform import Spark
+from plugins.retraining.engines.local import LocalEngine
+import logging
+request = JobRequest.model_validate_json(open(sys.argv[2]).read())
+LocalEngine(Spark.model_validate_json(sys.argv[1])).run(request, sys.argv[2], logging.getLogger())
+"""
+
+
+def test_a_job_dies_with_its_killed_task_and_leaves_nothing(spark, work, tmp_path):
+    from plugins.retraining.engines.local import log_file
+
+    task = work()
+    request = documents.JobRequest(job="validate", key=task.key, run=task.run)
+    path = tmp_path / "request.json"
+    path.write_text(request.model_dump_json())
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, spark.model_dump_json(), path], cwd=ROOT, env=os.environ | {"STAND_IN": "hangs"}
+    )
+    pid = wait_for(lambda: job_pid(log_file(request)), 60)
+
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+
+    wait_for(lambda: not is_there(pid))
+    assert task.find(ValidationReport) is None
