@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from serving.errors import CannotServe
-from serving.listener import listen, serve
+from serving.listener import serve
 from serving.model import Model
 from serving.server import App, Identity
 
@@ -16,12 +16,10 @@ def main() -> None:
     asked = _arguments()
     identity = Identity(os.environ.get("MODEL_NAME", "model"), os.environ.get("MODEL_VERSION", "0"), os.environ.get("IMAGE_DIGEST"))
     try:
-        app = App(Model.load(asked.model), identity)  # the port opens after this: who can connect is answered
-        listener = listen(asked.host, asked.port)
+        model = Model.load(asked.model)  # the port opens after this: who can connect is answered
+        asyncio.run(serve(App(model, identity), asked.host, asked.port))
     except CannotServe as error:
         sys.exit(str(error))
-    print(f"serving {identity.model} version {identity.version} on {asked.host}:{asked.port}", flush=True)
-    asyncio.run(serve(app, listener))
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,6 +1,7 @@
 """The rows of a request → the tensors of the graph, refusing by name what does not fit."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -39,11 +40,11 @@ class Columns:
         self.names = self.numeric + self.categorical
         self._wanted = frozenset(self.names)
         self._known = [(self.categorical.index(name), name, levels) for name, levels in known.items()]
-        self._layout = lru_cache(maxsize=64)(self._find_layout)  # clients seldom change their order
+        self.layout = lru_cache(maxsize=64)(self._find_layout)  # clients seldom change their order
 
     def tensors(self, names: tuple[str, ...], rows: Sequence[Row]) -> dict[str, np.ndarray]:
         """`rows` in the order of `names`; None is a missing value."""
-        layout = self._layout(names)
+        layout = self.layout(names)
         self._check_widths(layout.width, rows)
         numeric = list(map(layout.numeric, rows))
         categorical = list(map(layout.categorical, rows))
@@ -55,7 +56,8 @@ class Columns:
         if self.numeric:
             feeds["numeric"] = self._numbers(numeric)
         if self.categorical:
-            feeds["categorical"] = np.array([[NULL if level is None else level for level in row] for row in categorical], dtype=object)
+            told = [[NULL if level is None else level for level in row] for row in categorical]
+            feeds["categorical"] = np.array(told, dtype=object)
         return feeds
 
     def rows_of(self, records: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -67,10 +69,10 @@ class Columns:
 
     def check(self, names: Iterable[str]) -> None:
         """Raises unless these are the model's columns, each once, in whatever order."""
-        given = list(names)
+        given = Counter(iter(names))  # a mapping would be taken for counts
         missing = [name for name in self.names if name not in given]
         unknown = [name for name in given if name not in self._wanted]
-        twice = sorted({name for name in given if given.count(name) > 1} - set(unknown))
+        twice = [name for name in self.names if given[name] > 1]
         kinds = (("missing", missing), ("unknown", unknown), ("given twice", twice))
         wrong = "; ".join(f"{kind}: {_some(found)}" for kind, found in kinds if found)
         if wrong:
@@ -133,7 +135,9 @@ def _check_levels(name: str, levels: frozenset[str], values: list[str | None]) -
     for row, value in enumerate(values):
         if value not in levels:
             given = "null" if value is None else repr(value[:100])
-            raise RequestRefused(f"{name} is {given} in row {row}, which is none of its {len(levels):,} levels known to this model.")
+            raise RequestRefused(
+                f"{name} is {given} in row {row}, which is none of the {len(levels):,} levels known to this model."
+            )
 
 
 def _some(found: list[str], separator: str = ", ") -> str:

@@ -41,14 +41,21 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def serve(app: App, listener: socket.socket) -> None:
-    """Returns after SIGTERM or SIGINT, with every request answered."""
-    server = _Granian(app, listener)
-    stopping: list[asyncio.Task[None]] = []
-    loop = asyncio.get_running_loop()
+async def serve(app: App, host: str, port: int) -> None:
+    """Raises CannotServe if it cannot listen or go on; returns after SIGTERM or SIGINT, with every request answered."""
+    told_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: stopping or stopping.append(loop.create_task(_stop(server, app, listener))))
+        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+    threads = _threads()
+    listener = listen(host, port)
+    server = _Granian(app, listener)
+    stopping = asyncio.create_task(_stop(told_to_stop, server, app, listener))
+    print(f"serving {app.identity.model} version {app.identity.version} on {host}:{port}", flush=True)
     await server.serve()
+    if not stopping.done():
+        raise CannotServe("The HTTP server ended though nobody told it to.")
+    while _threads() > threads:  # granian's threads still hand out answers, and abort if Python ends before them
+        await asyncio.sleep(0.005)
 
 
 class _Granian(Server):
@@ -69,7 +76,8 @@ class _Granian(Server):
         self._shd = SocketHolder(os.dup(self._listener.fileno()), False, BACKLOG)
 
 
-async def _stop(server: Server, app: App, listener: socket.socket) -> None:
+async def _stop(told_to_stop: asyncio.Event, server: Server, app: App, listener: socket.socket) -> None:
+    await told_to_stop.wait()
     begun = perf_counter()
     app.draining = True  # from here each answer closes its connection
     _shut_door(listener)
@@ -77,6 +85,11 @@ async def _stop(server: Server, app: App, listener: socket.socket) -> None:
     while app.in_flight and perf_counter() - begun < STOP_LIMIT_S:
         await asyncio.sleep(0.01)
     server.stop()
+
+
+def _threads() -> int:
+    """Of this process, whoever started them. Known on Linux only."""
+    return len(os.listdir("/proc/self/task")) if sys.platform == "linux" else 0
 
 
 def _shut_door(listener: socket.socket) -> None:

@@ -39,8 +39,7 @@ class App:
     def __init__(self, model: Model, identity: Identity):
         self.draining = False
         self.in_flight = 0
-        self.last_begun = 0.0
-        self._identity = identity
+        self.identity = identity
         self._metrics = Metrics(identity.model, identity.version)
         self._headers = identity.headers()
         name, version = identity.model, identity.version
@@ -62,7 +61,7 @@ class App:
         }
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
-        begun = self.last_begun = perf_counter()
+        begun = perf_counter()
         self.in_flight += 1
         prediction = self._predictions.get(scope.path)
         headers, status, content = self._headers, 200, b""
@@ -94,7 +93,7 @@ class App:
     def _page(self, scope: Any) -> bytes:
         page = self._pages.get(scope.path)
         if page is None:
-            raise RequestRefused(f"There is no {scope.path[:200]} here; this server has the model {self._identity.model}.", 404)
+            raise RequestRefused(f"There is no {scope.path[:200]} here; this server has the model {self.identity.model}.", 404)
         if scope.method not in ("GET", "HEAD"):
             raise RequestRefused(f"{scope.path} takes GET, not {scope.method}.", 405)
         return page()

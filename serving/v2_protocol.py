@@ -48,7 +48,7 @@ _encode = msgspec.json.Encoder().encode
 def infer(model: Model, name: str, version: str, body: bytes) -> bytes:
     asked = decode(_decoder, body)
     names = tuple(tensor.name for tensor in asked.inputs)
-    model.columns.check(names)
+    model.columns.layout(names)  # raises unless they are the model's
     columns = [_values(tensor, model) for tensor in asked.inputs]
     if len(set(map(len, columns))) > 1:
         raise RequestRefused(f"The inputs differ in rows: {', '.join(f'{t.name} has {t.shape[0]}' for t in asked.inputs[:5])}.")
@@ -60,7 +60,8 @@ def infer(model: Model, name: str, version: str, body: bytes) -> bytes:
 
 def metadata(model: Model, name: str, version: str) -> bytes:
     description = model.description
-    inputs = [_tensor(column, "FP64") for column in description.numeric] + [_tensor(column, "BYTES") for column in description.categorical]
+    inputs = [_tensor(column, "FP64") for column in description.numeric]
+    inputs += [_tensor(column, "BYTES") for column in description.categorical]
     outputs = [_tensor("prediction", _label_datatype(model))]
     if description.labels is not None:
         probability = _tensor("probability", "FP64", len(description.labels))
