@@ -258,3 +258,14 @@ def test_a_job_dies_with_its_killed_task_and_leaves_nothing(spark, work, tmp_pat
 
     wait_for(lambda: not is_there(pid))
     assert task.find(ValidationReport) is None
+
+
+@pytest.mark.integration
+def test_a_real_spark_job_without_its_data_fails_in_its_own_words(work, log, caplog):
+    python = ROOT / ".venv" / "spark" / "bin" / "python"
+    engine = engine_for(Spark(connection="spark_test", python=str(python), conf={"spark.ui.enabled": False}))
+
+    with caplog.at_level(logging.INFO, log.name), pytest.raises((BadData, EngineTrouble), match="parcels"):
+        run_job(work(), engine, log)
+
+    assert not any("WARN" in record.message for record in caplog.records if record.name == log.name)

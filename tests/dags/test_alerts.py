@@ -1,0 +1,105 @@
+"""Messages reach people through real sockets, and never get in a run's way."""
+
+import logging
+
+import pytest
+
+from plugins.retraining import alerts
+from plugins.retraining.alerts import Audience, Message
+from plugins.retraining.catalog import load_entry
+
+PEOPLE = ("a@x.org", "b@x.org")
+AUDIENCE = Audience(model="late", slack="slack_test", smtp="smtp_test", sender="retraining@example.com", email=PEOPLE)
+NEWS = Message("late: version 7 is live", "log_loss < 0.3 & falling")
+
+
+def test_slack_and_mail_get_the_same_words(inbox):
+    alerts.send(AUDIENCE, NEWS)
+
+    assert inbox.slack == ["*late: version 7 is live*\nlog_loss < 0.3 & falling"]
+    assert [(mail.to, mail.subject, mail.body.strip()) for mail in inbox.mail] == [
+        ("a@x.org, b@x.org", "late: version 7 is live", "<pre>log_loss &lt; 0.3 &amp; falling</pre>")
+    ]
+
+
+@pytest.mark.parametrize(("slack", "mail"), [(None, "smtp_test"), ("slack_test", None), (None, None)])
+def test_only_those_who_asked_are_told(inbox, slack, mail):
+    alerts.send(AUDIENCE.model_copy(update={"slack": slack, "smtp": mail}), NEWS)
+
+    assert (len(inbox.slack), len(inbox.mail)) == (int(slack is not None), int(mail is not None))
+
+
+def test_the_spec_names_the_people_and_the_platform_the_connections(bundle):
+    model, platform = load_entry(bundle / "dags" / "models" / "late.yaml")
+    by_slack_only = model.spec.model_copy(update={"alerts": model.spec.alerts.model_copy(update={"email": ()})})
+
+    assert alerts.audience_of(model.spec, platform) == Audience(
+        model="late", slack="slack_test", smtp="smtp_test", sender="retraining@example.com", email=("parcels@example.com",)
+    )
+    assert alerts.audience_of(by_slack_only, platform).smtp is None
+
+
+def test_one_way_that_fails_is_logged_without_its_secrets_and_the_other_still_goes(inbox, caplog, monkeypatch):
+    url = "http://127.0.0.1:1/services"
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEAD", f'{{"conn_type": "slackwebhook", "host": "{url}", "password": "T0/B0/secret"}}')
+
+    with caplog.at_level(logging.WARNING, alerts.log.name):
+        alerts.send(AUDIENCE.model_copy(update={"slack": "slack_dead"}), NEWS)
+
+    said = [record.getMessage() for record in caplog.records if record.name == alerts.log.name]
+    assert said == ["no Slack sent: URLError; check the Airflow connection slack_dead"]
+    assert len(inbox.mail) == 1
+
+
+def test_a_connection_that_is_missing_is_logged_too(inbox, caplog):
+    with caplog.at_level(logging.WARNING, alerts.log.name):
+        alerts.send(AUDIENCE.model_copy(update={"slack": "absent", "smtp": "absent"}), NEWS)
+
+    said = [record.getMessage() for record in caplog.records if record.name == alerts.log.name]
+    assert [line.partition(":")[0] for line in said] == ["no Slack sent", "no mail sent"]
+    assert all(line.endswith("check the Airflow connection absent") for line in said)
+
+
+def at_deadline(state: str) -> dict:
+    run = {"dag_id": "late", "dag_run_id": "manual__2013-06-15T06:00:00+00:00", "state": state}
+    return {"dag_run": run, "deadline": {"id": "d", "deadline_time": "2013-06-15T07:30:00Z"}}
+
+
+@pytest.mark.parametrize(
+    ("callback", "text"),
+    [
+        (alerts.deadline_near, "*late: deadline near*\nRun {run} has used 80 % of its 90m and is not finished.\n"),
+        (
+            alerts.deadline_broken,
+            "*late: deadline broken*\nRun {run} is not finished after its 90m; it goes on.\n"
+            "What to do: read the running task's log.\n",
+        ),
+    ],
+)
+def test_a_deadline_is_told_while_the_run_works_with_a_link_to_it(inbox, callback, text):
+    callback(at_deadline("running"), audience=AUDIENCE.model_dump_json(), allowed="90m")
+
+    link = "http://localhost:8080/dags/late/runs/manual__2013-06-15T06%3A00%3A00%2B00%3A00"
+    assert inbox.slack == [text.format(run="manual__2013-06-15T06:00:00+00:00") + link]
+
+
+@pytest.mark.parametrize("state", ["success", "failed"])
+@pytest.mark.parametrize("callback", [alerts.deadline_near, alerts.deadline_broken])
+def test_a_run_that_has_ended_is_silent_at_its_deadline(inbox, callback, state):
+    callback(at_deadline(state), audience=AUDIENCE.model_dump_json(), allowed="90m")
+
+    assert (inbox.slack, inbox.mail) == ([], [])
+
+
+def test_airflow_stores_and_runs_the_deadlines_callbacks_as_they_are(bundle, inbox):
+    """By the path and the plain values that survive in Airflow's database, in the function that its executor calls."""
+    from airflow.sdk.execution_time.callback_supervisor import execute_callback
+
+    from plugins.retraining.dag import dag_for
+
+    near = dag_for(bundle / "dags" / "models" / "late.yaml").deadline[0].callback.serialize()
+
+    done = execute_callback(near["path"], {**near["kwargs"], "context": at_deadline("running")}, "", None, logging.getLogger())
+
+    assert done == (True, None)
+    assert inbox.slack[0].startswith("*late: deadline near*\n")

@@ -1,0 +1,89 @@
+"""What `open` freezes."""
+
+import shutil
+from datetime import UTC, datetime
+
+import pytest
+
+from contract.documents import RunDocument, read
+from contract.store import LocalStore
+from plugins.retraining.catalog import load_entry
+from plugins.retraining.errors import InvalidParam
+from plugins.retraining.open import BUNDLE, ROOMS, Trigger, code_hash, open_run, parse_as_of
+
+DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
+NONE_GIVEN = {"as_of": None, "data": None, "release": True}
+
+
+@pytest.fixture
+def entry(bundle):
+    return load_entry(bundle / "dags" / "models" / "late.yaml")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return LocalStore(str(tmp_path))
+
+
+def opened(entry, store, params=NONE_GIVEN, **trigger) -> RunDocument:
+    told = {"run_id": "r", "run_type": "scheduled", "clear_number": 0, "due": DUE, "conf": {}, "url": "http://airflow/r"}
+    return read(store, open_run(*entry, Trigger(**{**told, **trigger}), params, store), RunDocument)
+
+
+def test_a_run_without_params_is_as_of_its_due_time_and_has_spec_sql_and_suites(entry, store):
+    run = opened(entry, store)
+
+    assert (run.as_of, run.backfill, run.release, run.champion) == (DUE, False, True, None)
+    assert run.spec == entry[0].spec
+    assert run.sql == "SELECT parcel_id, sent, late, weight, depot FROM parcels\n"
+    assert run.suites == {"parcels": {"name": "parcels", "expectations": []}}
+
+
+def test_a_retry_reads_what_is_there_and_another_clearing_opens_anew(entry, store):
+    first = opened(entry, store)
+    later = datetime(2014, 1, 1, tzinfo=UTC)
+
+    assert opened(entry, store, due=later) == first
+    assert opened(entry, store, due=later, clear_number=1).as_of == later
+    assert store.names(first.folder) == ["run-0.json", "run-1.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2013-06-01", datetime(2013, 6, 1, tzinfo=UTC)),
+        ("2013-06-01T12:00:00", datetime(2013, 6, 1, 12, tzinfo=UTC)),
+        ("2013-06-01T12:00:00Z", datetime(2013, 6, 1, 12, tzinfo=UTC)),
+        ("2013-06-01T12:00:00+02:00", datetime(2013, 6, 1, 10, tzinfo=UTC)),
+    ],
+)
+def test_times_are_utc(text, moment):
+    assert parse_as_of(text) == moment
+
+
+def test_what_is_no_time_is_told(entry, store):
+    with pytest.raises(InvalidParam, match=r"^as_of: 'yesterday' is no time; write one such as 2013-06-01T00:00:00\+00:00$"):
+        opened(entry, store, params={**NONE_GIVEN, "as_of": "yesterday"})
+
+
+def test_a_what_if_run_reads_below_another_root(entry, store):
+    assert opened(entry, store, params={**NONE_GIVEN, "data": "/other/data"}).platform.data == "/other/data"
+
+
+@pytest.fixture
+def copy_of_the_rooms(tmp_path):
+    for room in ROOMS:
+        shutil.copytree(BUNDLE / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_the_code_hash_is_the_same_in_every_checkout_and_follows_code_sql_and_suites(entry, copy_of_the_rooms):
+    model = entry[0]
+    before = code_hash(BUNDLE, model)
+    same = code_hash(copy_of_the_rooms, model)
+    (copy_of_the_rooms / "spark_jobs" / "notes.txt").write_text("not code")
+    still_same = code_hash(copy_of_the_rooms, model)
+    (copy_of_the_rooms / "contract" / "keys.py").write_text("changed")
+
+    assert before == same == still_same
+    assert len({before, code_hash(copy_of_the_rooms, model), code_hash(BUNDLE, type(model)(model.spec, "SELECT 1", {}))}) == 3
