@@ -39,8 +39,6 @@ def write_model(pipeline: Path, spec: ModelSpec, labels: Labels | None, folder: 
         _one_of(stage, FEATURES)(stage, columns)
 
     scores = _one_of(algorithm, ALGORITHMS)(algorithm, graph, _vector(algorithm, columns))
-    if spec.task == "binary" and labels is None:
-        labels = [0, 1]
     _check_classes(algorithm, spec.task, scores.classes, labels)
 
     model = graph.model(answer(graph, scores))

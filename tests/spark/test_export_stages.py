@@ -27,63 +27,59 @@ from spark_jobs.export.runtime import feed_of
 from spark_jobs.export.stages import FEATURES, Columns
 from tests.spark.export_cases import CARRIERS, CATEGORICAL, NUMERIC, ORIGINS, rows_to_score, rows_to_train, spec_of
 
-IMPUTED, INDEXED, ENCODED = ["distance_i", "wind_i", "always_i"], ["carrier_x", "origin_x"], ["carrier_o", "origin_o"]
+IMPUTED, INDEXED = ["distance_i", "wind_i", "always_3_i"], ["carrier_x", "origin_x"]
 
 
-def impute(strategy: str = "median") -> Imputer:
-    return Imputer(inputCols=[*NUMERIC], outputCols=IMPUTED, strategy=strategy)
+def impute(strategy: str = "median", suffix: str = "i") -> Imputer:
+    return Imputer(inputCols=[*NUMERIC], outputCols=[f"{name}_{suffix}" for name in NUMERIC], strategy=strategy)
 
 
 def index(invalid: str = "keep") -> StringIndexer:
     return StringIndexer(inputCols=[*CATEGORICAL], outputCols=INDEXED, handleInvalid=invalid)
 
 
-def one_hot(invalid: str = "keep", drop_last: bool = True) -> OneHotEncoder:
-    return OneHotEncoder(inputCols=INDEXED, outputCols=ENCODED, handleInvalid=invalid, dropLast=drop_last)
+def one_hot(invalid: str, drop_last: bool, suffix: str) -> OneHotEncoder:
+    encoded = [f"{name}_{suffix}" for name in CATEGORICAL]
+    return OneHotEncoder(inputCols=INDEXED, outputCols=encoded, handleInvalid=invalid, dropLast=drop_last)
 
 
 def assemble(*names: str, invalid: str = "error", to: str = "features") -> VectorAssembler:
     return VectorAssembler(inputCols=[*names], outputCol=to, handleInvalid=invalid)
 
 
-def scale(mean: bool, std: bool) -> StandardScaler:
-    return StandardScaler(inputCol="assembled", outputCol="features", withMean=mean, withStd=std)
+def scale(mean: bool, std: bool, to: str) -> StandardScaler:
+    return StandardScaler(inputCol="assembled", outputCol=to, withMean=mean, withStd=std)
 
 
 PIPELINES: dict[str, Callable[[], list]] = {  # made in the test: a stage needs the JVM
-    "mean": lambda: [impute("mean"), assemble(*IMPUTED)],
-    "mode": lambda: [impute("mode"), assemble(*IMPUTED)],
-    "one imputed column, reversed order": lambda: [
-        Imputer(inputCol="distance", outputCol="filled"),
-        assemble("wind", "filled", "always_3"),
+    "every imputing": lambda: [
+        impute("mean", "mean"),
+        impute("median", "median"),
+        impute("mode", "mode"),
+        Imputer(inputCol="distance", outputCol="alone"),
+        assemble("wind", "alone", *(f"{name}_{how}" for how in ("mode", "mean", "median") for name in reversed(NUMERIC))),
     ],
     "numbers may be NaN": lambda: [assemble(*NUMERIC, invalid="keep")],
     "indexes only": lambda: [index(), assemble(*reversed(INDEXED))],
-    "one-hot keep, dropLast": lambda: [index(), one_hot("keep", True), assemble(*ENCODED)],
-    "one-hot keep, all": lambda: [index(), one_hot("keep", False), assemble(*ENCODED)],
-    "one-hot error, dropLast": lambda: [index(), one_hot("error", True), assemble(*ENCODED)],
-    "one-hot error, all": lambda: [
+    "every one-hot": lambda: [
         impute(),
         index(),
-        one_hot("error", False),
-        assemble("wind_i", *ENCODED, "distance_i", "origin_x"),
+        one_hot("keep", True, "a"),
+        one_hot("keep", False, "b"),
+        one_hot("error", True, "c"),
+        one_hot("error", False, "d"),
+        assemble("wind_i", *(f"{name}_{each}" for each in "abcd" for name in CATEGORICAL), "distance_i", "origin_x"),
     ],
-    "centred": lambda: [impute(), index(), one_hot(), assemble(*IMPUTED, *ENCODED, to="assembled"), scale(mean=True, std=False)],
-    "scaled": lambda: [impute(), index(), one_hot(), assemble(*IMPUTED, *ENCODED, to="assembled"), scale(mean=False, std=True)],
-    "both": lambda: [
+    "every scaling": lambda: [
         impute(),
         index(),
-        one_hot("keep", False),
-        assemble(*IMPUTED, *ENCODED, to="assembled"),
-        scale(mean=True, std=True),
-    ],
-    "neither": lambda: [impute(), assemble(*IMPUTED, to="assembled"), scale(mean=False, std=False)],
-    "an assembled vector assembled again": lambda: [
-        impute(),
-        assemble(*IMPUTED, to="assembled"),
-        StandardScaler(inputCol="assembled", outputCol="scaled"),
-        index(),
-        assemble("carrier_x", "scaled", invalid="keep"),
+        one_hot("keep", False, "a"),
+        assemble(*IMPUTED, "origin_a", "carrier_a", to="assembled"),
+        scale(mean=True, std=False, to="centred"),
+        scale(mean=False, std=True, to="scaled"),
+        scale(mean=True, std=True, to="both"),
+        scale(mean=False, std=False, to="neither"),
+        assemble("neither", "both", "centred", "carrier_x", "scaled"),
     ],
 }
 
@@ -143,8 +139,8 @@ def test_a_row_that_spark_throws_on_is_not_a_number(spark: SparkSession, train: 
     columns = exported(refusing, tmp_path)
 
     assert np.isnan(vectors(columns, frame)).all(axis=1).tolist() == [False, True, True, True, True]
-    assert columns.known == {"carrier": sorted(CARRIERS, key=columns.known["carrier"].index), "origin": columns.known["origin"]}
-    assert sorted(columns.known["origin"]) == sorted(ORIGINS)
+    known = {name: sorted(levels) for name, levels in columns.known.items()}
+    assert known == {"carrier": sorted(CARRIERS), "origin": sorted(ORIGINS)}
 
 
 def test_a_thousand_levels_are_looked_up_one_by_one(spark: SparkSession, tmp_path: Path):
