@@ -41,14 +41,12 @@ def train(spark: SparkSession, request: JobRequest, store: Store) -> Training:
     snapshot = documents.read(store, request.inputs["validate"], ValidationReport).snapshot
     rows, holdout = split(build_examples(spark, snapshot, spec, frozen.sql), spec, frozen.as_of)
     rows = rows.persist()
-    train_rows, train_until = extent(rows, spec)
+    train_rows, train_until = extent(rows, holdout, spec)
     labels = labels_of(rows, spec)
     clock.lap("examples", f"{train_rows:,} rows to train on")
     learned = learn(rows, spec, labels, int(frozen.as_of.timestamp()), clock)
     scored = score(holdout, spec, labels, learned.pipeline)
     holdout_rows = scored.count()
-    if holdout_rows == 0:
-        raise BadData(f"no rows are held out of {train_rows:,}: correct split.holdout, or see that the newest rows have a label")
     metrics, tables = scores(scored, spec, labels, METRICS[spec.task]), tables_of(scored, spec, labels)
     clock.lap("evaluate", f"{holdout_rows:,} rows held out: {', '.join(f'{name} {value:.4f}' for name, value in metrics.items())}")
     with tempfile.TemporaryDirectory() as name:
@@ -103,10 +101,12 @@ def score(holdout: DataFrame, spec: ModelSpec, labels: Labels | None, pipeline: 
     return pipeline.transform(with_label_index(holdout, spec, labels)).select(spec.examples.label, *answers).persist()
 
 
-def extent(train: DataFrame, spec: ModelSpec) -> tuple[int, datetime | None]:
-    """Rows, and the newest time among them."""
+def extent(train: DataFrame, holdout: DataFrame, spec: ModelSpec) -> tuple[int, datetime | None]:
+    """Training rows, and the newest time among them; BadData before any work where either side has no rows."""
     newest = F.max(spec.examples.time) if spec.examples.time else F.lit(None)
     rows, until = train.agg(F.count("*"), newest).first()
     if rows == 0:
         raise BadData(f"{spec.name} has no rows to train on: widen the sources' window, or shorten split.holdout and split.gap")
+    if holdout.isEmpty():
+        raise BadData(f"{spec.name} has no rows held out, only {rows:,} to train on: do the newest rows lack a label?")
     return rows, until and until.replace(tzinfo=UTC)

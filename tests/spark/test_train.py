@@ -179,5 +179,5 @@ def test_no_rows_before_the_holdout_is_bad_data(spark: SparkSession, mlflow_url:
 def test_no_rows_held_out_is_bad_data(spark: SparkSession, mlflow_url: str, store: LocalStore, snapshot: str) -> None:
     sql = "SELECT *, delay >= 5 AS y FROM flights WHERE at < timestamp '2026-01-04'"
 
-    with pytest.raises(BadData, match="no rows are held out of 288"):
+    with pytest.raises(BadData, match="untested_model has no rows held out, only 288 to train on"):
         train.run(spark, request_for(spec_with("untested_model"), sql, mlflow_url, store, snapshot), store)
