@@ -1,0 +1,136 @@
+"""The holdout's own conditions, its blocks, and the golden rows chosen from it."""
+
+from datetime import UTC, datetime, timedelta
+from math import inf
+
+import pytest
+from pyspark.ml import PipelineModel
+from pyspark.ml.feature import SQLTransformer, StringIndexerModel
+from pyspark.sql import DataFrame, SparkSession
+
+from contract.documents import GoldenRows
+from contract.errors import BadData
+from contract.spec import ModelSpec
+from spark_jobs.blocks import block_of
+from spark_jobs.golden import choose_golden_rows
+from spark_jobs.holdout import look_at
+
+SPEC = {
+    "name": "late",
+    "description": "late?",
+    "owner": "ops",
+    "sources": {"flights": {"format": "parquet", "path": "flights"}},
+    "examples": {"id": "id", "time": "at", "label": "late", "numeric": ["delay"], "categorical": ["gate"]},
+    "task": "regression",
+    "split": {"holdout": "14d"},
+    "algorithm": {"name": "linear_regression"},
+    "gate": {"metric": "rmse"},
+}
+BINARY = {"task": "binary", "algorithm": {"name": "gbt_classifier"}, "gate": {"metric": "auc"}}
+
+
+def spec_with(**changes: object) -> ModelSpec:
+    return ModelSpec.model_validate({**SPEC, **changes})
+
+
+def labelled(spark: SparkSession, *rows: tuple[str, float]) -> DataFrame:
+    return spark.createDataFrame(list(rows), "id string, late double")
+
+
+def test_a_holdout_of_one_class_is_bad_data_and_the_class_is_named(spark: SparkSession) -> None:
+    with pytest.raises(BadData, match=r"all 2 holdout rows of late have the class 1.0 in late: widen split.holdout"):
+        look_at(labelled(spark, ("a", 1.0), ("b", 1.0)), spec_with(**BINARY))
+
+
+def test_an_empty_holdout_is_bad_data(spark: SparkSession) -> None:
+    with pytest.raises(BadData, match="the holdout of late has no rows"):
+        look_at(spark.createDataFrame([], "id string, late double"), spec_with())
+
+
+def test_an_id_of_several_rows_is_bad_data(spark: SparkSession) -> None:
+    with pytest.raises(BadData, match="1 values of id name several holdout rows each, such as 'b'"):
+        look_at(labelled(spark, ("a", 1.0), ("b", 1.0), ("b", 2.0)), spec_with())
+
+
+def test_a_fit_holdout_is_counted_and_its_labels_centred(spark: SparkSession) -> None:
+    rows = labelled(spark, ("a", 1.0), ("b", 0.0), ("c", 2.0))
+
+    assert look_at(rows, spec_with()) == (3, 1.0)
+    assert look_at(rows, spec_with(**BINARY)) == (3, 0.0)
+
+
+def blocks(spark: SparkSession, spec: ModelSpec, as_of: datetime, times: list[datetime]) -> list[int]:
+    rows = spark.createDataFrame([(str(place), time) for place, time in enumerate(times)], "id string, at timestamp")
+    return [row.block for row in rows.orderBy("id").select(block_of(spec, as_of).alias("block")).collect()]
+
+
+AT_SIX = datetime(2026, 1, 15, 6, tzinfo=UTC)
+
+
+def test_a_block_is_a_utc_day(spark: SparkSession) -> None:
+    times = [datetime(2026, 1, *place, tzinfo=UTC) for place in [(1, 6), (1, 23), (2, 0), (14, 23), (15, 5)]]
+
+    assert blocks(spark, spec_with(), AT_SIX, times) == [0, 0, 1, 13, 14]
+
+
+def test_a_block_of_less_than_seven_days_is_an_hour(spark: SparkSession) -> None:
+    times = [AT_SIX - timedelta(days=6), AT_SIX - timedelta(days=6, minutes=-59), AT_SIX - timedelta(days=6, hours=-1)]
+
+    assert blocks(spark, spec_with(split={"holdout": "6d"}), AT_SIX, times) == [0, 0, 1]
+
+
+def test_more_than_two_hundred_blocks_are_merged_with_their_neighbours(spark: SparkSession) -> None:
+    midnight = datetime(2026, 1, 15, tzinfo=UTC)
+    times = [midnight - timedelta(days=day) for day in range(401, 0, -1)]
+
+    found = blocks_in_order(spark, spec_with(split={"holdout": "401d"}), midnight, times)
+
+    assert found == [day // 3 for day in range(401)]  # 401 days in threes: 134 blocks
+
+
+def blocks_in_order(spark: SparkSession, spec: ModelSpec, as_of: datetime, times: list[datetime]) -> list[int]:
+    rows = spark.createDataFrame([("x", time) for time in times], "id string, at timestamp")
+    return [row.block for row in rows.orderBy("at").select(block_of(spec, as_of).alias("block")).collect()]
+
+
+def test_rows_without_time_fall_into_thirty_blocks_by_id_whatever_else_is_there(spark: SparkSession) -> None:
+    spec = spec_with(examples={**SPEC["examples"], "time": None}, split={"holdout": 0.2})
+    rows = spark.range(3000).selectExpr("cast(id AS string) AS id").withColumn("block", block_of(spec, AT_SIX))
+
+    sizes = {row.block: row["count"] for row in rows.groupBy("block").count().collect()}
+
+    assert sorted(sizes) == list(range(30))
+    assert min(sizes.values()) > 60  # 100 on average
+
+
+def golden(spark: SparkSession, rows: list[tuple]) -> GoldenRows:
+    indexer = StringIndexerModel.from_arrays_of_labels([["a", "b"]], ["gate"], ["gate_indexed"], handleInvalid="keep")
+    pipeline = PipelineModel([indexer, SQLTransformer(statement="SELECT *, coalesce(delay, -1D) AS prediction FROM __THIS__")])
+    frame = spark.createDataFrame(rows, "id string, delay double, gate string")
+    return choose_golden_rows(pipeline.transform(frame), spec_with(), pipeline)
+
+
+def test_golden_rows_reach_over_the_predictions_and_hold_the_odd_rows(spark: SparkSession) -> None:
+    plain = [(f"p{i}", float(i % 1000), "ab"[i % 2]) for i in range(3000)]
+    odd = [("n1", None, "a"), ("n2", 5.0, None), ("u1", 6.0, "never seen")]
+
+    found = golden(spark, [*plain, *odd])
+
+    assert found.columns == ("delay", "gate")
+    assert len(found.rows) == len(found.expected) == 50
+    assert {(None, "a"), (5.0, None), (6.0, "never seen")} <= set(found.rows)
+    assert all(answer == ((-1.0 if row[0] is None else row[0]),) for row, answer in zip(found.rows, found.expected, strict=True))
+    assert {min((answer[0] + 1) // 25, 39) for answer in found.expected} == set(range(40))  # each fortieth of −1 to 999
+    assert GoldenRows.model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_small_holdout_gives_all_its_rows_but_those_json_cannot_hold(spark: SparkSession) -> None:
+    found = golden(spark, [("a", 1.0, "a"), ("b", 1.0, "b"), ("c", inf, "b")])
+
+    assert sorted(found.rows) == [(1.0, "a"), (1.0, "b")]
+
+
+def test_a_retry_chooses_the_same_golden_rows(spark: SparkSession) -> None:
+    rows = [(f"p{i}", float(i % 7), "ab"[i % 2]) for i in range(200)]
+
+    assert golden(spark, rows) == golden(spark, rows[::-1])

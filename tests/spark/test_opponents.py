@@ -1,0 +1,173 @@
+"""What a challenger is compared with. Champions here are plain SQL: the same rows, another answer."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pyspark.ml import PipelineModel
+from pyspark.ml.feature import SQLTransformer
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from contract.spec import ModelSpec
+from spark_jobs.answers import answer_of
+from spark_jobs.baseline import baseline_answer
+from spark_jobs.opponents import Incomparable, check_comparable, with_champion
+from spark_jobs.tracking import Version
+
+AS_OF = datetime(2026, 2, 1, tzinfo=UTC)
+SPEC = {
+    "name": "delay",
+    "description": "how late?",
+    "owner": "ops",
+    "sources": {"flights": {"format": "parquet", "path": "flights"}},
+    "examples": {"id": "id", "time": "at", "label": "late", "numeric": ["delay"]},
+    "task": "regression",
+    "split": {"holdout": "10d"},
+    "algorithm": {"name": "linear_regression"},
+    "gate": {"metric": "rmse"},
+}
+
+
+def spec_with(**changes: object) -> ModelSpec:
+    return ModelSpec.model_validate({**SPEC, **changes})
+
+
+def version(answer: str = "delay", sql: str | None = None, **changes: object) -> Version:
+    pipeline = PipelineModel([SQLTransformer(statement=f"SELECT *, double({answer}) AS prediction FROM __THIS__")])
+    until = datetime(2026, 1, 10, tzinfo=UTC)
+    fields = {"train_until": until, "as_of": datetime(2026, 1, 21, tzinfo=UTC), "spec": spec_with()}
+    return Version(**{**fields, **changes}, pipeline=pipeline, sql=sql, labels=None, onnx=Path("onnx"), mlflow_run="r")
+
+
+@pytest.fixture
+def flights(spark: SparkSession) -> DataFrame:
+    rows = [(f"f{i}", datetime(2026, 1, 25, tzinfo=UTC), 10.0 * i, 9.0 * i) for i in range(10)]
+    return spark.createDataFrame(rows, "id string, at timestamp, late double, delay double")
+
+
+def ours(flights: DataFrame, challenger: Version) -> DataFrame:
+    """The last eight flights are the holdout."""
+    scored = challenger.pipeline.transform(flights.where("id > 'f1'"))
+    return scored.select("id", "late", F.lit(1).alias("block"), answer_of(challenger, 0.0).alias("challenger"))
+
+
+def joined(flights: DataFrame, snapshot_of: Callable, champion: Version) -> list[Row]:
+    pairs = with_champion(ours(flights, version()), champion, snapshot_of(flights=flights), spec_with(), 0.0)
+    return pairs.orderBy("id").collect()
+
+
+def test_both_answer_the_same_rows(flights: DataFrame, snapshot_of: Callable) -> None:
+    rows = joined(flights, snapshot_of, version("delay * 2"))
+
+    assert [row.id for row in rows] == ["f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9"]
+    assert [row.challenger.error for row in rows] == [-2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0, -9.0]
+    assert [row.opponent.error for row in rows] == [16.0, 24.0, 32.0, 40.0, 48.0, 56.0, 64.0, 72.0]
+
+
+def test_the_champion_s_features_come_from_its_own_sql(flights: DataFrame, snapshot_of: Callable) -> None:
+    spec = spec_with(examples={**SPEC["examples"], "numeric": ["halved"], "sql": "old.sql"})
+
+    rows = joined(flights, snapshot_of, version("halved", sql="SELECT *, delay / 2 AS halved FROM flights", spec=spec))
+
+    assert [row.opponent.error for row in rows] == [-11.0, -16.5, -22.0, -27.5, -33.0, -38.5, -44.0, -49.5]
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        ("SELECT id, at, late + 1 AS late, delay FROM flights", "8 of 8 holdout rows have another label"),
+        ("SELECT id, at, if(id = 'f4', 0, late) AS late, delay FROM flights", "1 of 8 holdout rows have another label"),
+        ("SELECT * FROM flights WHERE id != 'f9'", "gives 7 of the 8 holdout rows; at least 90% are needed"),
+        ("SELECT * FROM flights WHERE id = 'f0'", "gives 0 of the 8 holdout rows"),
+        ("SELECT * FROM flights UNION ALL SELECT * FROM flights WHERE id = 'f5'", "gives 9 rows for 8 ids of the holdout"),
+        ("SELECT id, at, late FROM flights", "does not fit this snapshot: .*delay is missing"),
+        ("SELECT id, at, late, speed AS delay FROM flights", "does not fit this snapshot: .*speed"),
+    ],
+)
+def test_a_champion_without_the_same_rows_and_labels_is_incomparable(
+    flights: DataFrame, snapshot_of: Callable, sql: str, reason: str
+) -> None:
+    with pytest.raises(Incomparable, match=reason):
+        joined(flights, snapshot_of, version(sql=sql))
+
+
+HOLDOUT_START = datetime(2026, 1, 22, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"train_until": datetime(2026, 1, 21, 23, 59, tzinfo=UTC)}, None),
+        ({"train_until": HOLDOUT_START}, "trained on rows until 2026-01-22 00:00, and the holdout begins 2026-01-22 00:00"),
+        ({"train_until": None, "as_of": datetime(2026, 1, 21, tzinfo=UTC)}, None),
+        ({"train_until": None, "as_of": HOLDOUT_START}, "trained on rows until 2026-01-22"),
+        ({"spec": spec_with(task="binary", algorithm={"name": "gbt_classifier"}, gate={"metric": "auc"})}, "task is binary"),
+        ({"spec": spec_with(examples={**SPEC["examples"], "label": "very_late"})}, "label is very_late, the challenger's late"),
+        ({"spec": spec_with(examples={**SPEC["examples"], "id": "tail"})}, "id is tail, the challenger's id"),
+        ({"spec": spec_with(examples={**SPEC["examples"], "time": None}, split={"holdout": 0.2})}, "time column is absent"),
+        ({"spec": spec_with(sources={"flights": {"format": "parquet", "path": "other"}})}, "reads source flights from other"),
+        ({"spec": spec_with(sources={"trains": {"format": "parquet", "path": "t"}})}, "trains from t, the challenger has no such"),
+        ({"spec": spec_with(algorithm={"name": "gbt_regressor"}, split={"holdout": "3d"})}, None),
+    ],
+)
+def test_only_a_champion_that_answers_the_same_question_on_unseen_rows_is_comparable(
+    spark: SparkSession, changes: dict, reason: str | None
+) -> None:
+    if reason is None:
+        check_comparable(spec_with(), version(**changes), AS_OF)
+    else:
+        with pytest.raises(Incomparable, match=reason):
+            check_comparable(spec_with(), version(**changes), AS_OF)
+
+
+def test_rows_within_the_gap_after_the_champion_s_training_count_as_seen(spark: SparkSession) -> None:
+    champion = version(train_until=datetime(2026, 1, 21, tzinfo=UTC))
+
+    with pytest.raises(Incomparable, match="after a gap"):
+        check_comparable(spec_with(split={"holdout": "10d", "gap": "2d"}), champion, AS_OF)
+
+
+@pytest.mark.parametrize(("share", "comparable"), [(0.2, True), (0.3, True), (0.1, False)])
+def test_a_champion_that_kept_back_fewer_ids_has_learned_from_the_holdout(spark: SparkSession, share: float, comparable: bool) -> None:
+    def hashed(holdout: float) -> ModelSpec:
+        return spec_with(examples={**SPEC["examples"], "time": None}, split={"holdout": holdout})
+
+    champion = version(spec=hashed(share), train_until=None)
+
+    if comparable:
+        check_comparable(hashed(0.2), champion, AS_OF)
+    else:
+        with pytest.raises(Incomparable, match="kept back 0.1 of the ids and the challenger 0.2"):
+            check_comparable(hashed(0.2), champion, AS_OF)
+
+
+@pytest.mark.parametrize(("metric", "middle"), [("rmse", 22.0), ("mae", 3.0), ("r2", 22.0)])
+def test_the_regression_baseline_is_the_mean_or_for_mae_the_median(spark: SparkSession, metric: str, middle: float) -> None:
+    train = spark.createDataFrame([(each,) for each in (1.0, 2.0, 3.0, 4.0, 100.0)], "late double")
+    holdout = spark.createDataFrame([(10.0,)], "late double")
+
+    answer = holdout.select(baseline_answer(train, spec_with(gate={"metric": metric}), 5.0).alias("a")).first().a
+
+    assert (answer.error, answer.deviation) == (middle - 10.0, 5.0)
+
+
+def test_the_baseline_of_two_classes_answers_their_training_shares(spark: SparkSession) -> None:
+    train = spark.createDataFrame([(1.0,), (0.0,), (0.0,), (0.0,)], "late double")
+    holdout = spark.createDataFrame([(1.0,), (0.0,)], "late double")
+    spec = spec_with(task="binary", algorithm={"name": "gbt_classifier"}, gate={"metric": "auc"})
+
+    rows = holdout.select(baseline_answer(train, spec, 0.0).alias("a")).select("a.*").collect()
+
+    assert [tuple(row) for row in rows] == [(0.25, 0.0, 0.25, 1), (0.75, 1.0, 0.25, 0)]
+
+
+def test_the_baseline_of_many_classes_gives_nothing_to_one_it_never_saw(spark: SparkSession) -> None:
+    train = spark.createDataFrame([("b",), ("b",), ("a",), ("c",)], "late string")
+    holdout = spark.createDataFrame([("a",), ("b",), ("z",)], "late string")
+    spec = spec_with(task="multiclass", algorithm={"name": "logistic_regression"}, gate={"metric": "log_loss"})
+
+    rows = holdout.select(baseline_answer(train, spec, 0.0).alias("a")).select("a.*").collect()
+
+    assert [tuple(row) for row in rows] == [(0.25, 0.0), (0.5, 1.0), (0.0, 0.0)]
