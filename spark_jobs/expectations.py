@@ -72,7 +72,7 @@ def _detail(result: Any) -> str:
         return raised
     found = result.result
     if found.get("unexpected_count"):
-        bad = ", ".join(map(str, found.get("partial_unexpected_list", [])))
+        bad = ", ".join(str(value) for value in found.get("partial_unexpected_list", []) if value is not None)
         return f"{found['unexpected_count']:,} of {found['element_count']:,} rows" + (f", such as {bad}" if bad else "")
     return f"found {found['observed_value']}" if "observed_value" in found else "not met"
 

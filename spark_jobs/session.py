@@ -7,7 +7,6 @@ from pyspark.sql import SparkSession
 
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
-    "spark.sql.parquet.inferTimestampNTZ.enabled": "false",  # a time written without a zone is UTC
     "spark.sql.ansi.enabled": "true",  # Spark 3.5's default is off, 4's is on: one meaning of a spec's SQL on both
     "spark.ui.showConsoleProgress": "false",
 }

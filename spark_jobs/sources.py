@@ -37,7 +37,7 @@ def read_sources(spark: SparkSession, root: str, sources: Mapping[str, Source], 
 def read_source(spark: SparkSession, root: str, source: Source, as_of: datetime) -> DataFrame:
     """Rows of [as_of − window, as_of) with the spec's columns and types; without a window all before `as_of`."""
     path = source.path if "://" in source.path else f"{root.rstrip('/')}/{source.path}"
-    rows = _opened(spark, path, source)
+    rows = _zoned(_opened(spark, path, source))
     _check_columns(rows, path, source)
     rows = in_folders(rows, source, as_of)
     if source.format != "parquet":
@@ -78,6 +78,12 @@ def _opened(spark: SparkSession, path: str, source: Source) -> DataFrame:
         }
         reason = reasons.get(error.getCondition() or "", f"cannot be read ({_first_line(error)})")
         raise BadData(f"{path} {reason}; check the source's path and its last delivery") from None
+
+
+def _zoned(rows: DataFrame) -> DataFrame:
+    """Times written without a zone are UTC."""
+    names = [field.name for field in rows.schema if isinstance(field.dataType, T.TimestampNTZType)]
+    return rows.withColumns({name: F.col(name).cast("timestamp") for name in names})
 
 
 def _check_columns(rows: DataFrame, path: str, source: Source) -> None:

@@ -1,0 +1,147 @@
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from contract.documents import DataCheck, Snapshot, ValidationReport, write
+from contract.spec import ModelSpec, Source
+from contract.store import LocalStore
+from spark_jobs.checks import check_examples, check_source, check_volumes, earlier_snapshots
+
+AS_OF = datetime(2026, 1, 10, tzinfo=UTC)
+SPEC: dict[str, Any] = {
+    "name": "late",
+    "description": "late?",
+    "owner": "ops",
+    "sources": {"flights": {"format": "parquet", "path": "flights"}},
+    "examples": {"id": "id", "time": "at", "label": "late", "numeric": ["delay"], "categorical": ["gate"]},
+    "features": {"max_categories": 3},
+    "task": "binary",
+    "split": {"holdout": "1d"},
+    "algorithm": {"name": "logistic_regression"},
+    "gate": {"metric": "log_loss"},
+}
+GOOD = [
+    ("a", "2026-01-08", 0.0, 1.0, "x"),
+    ("b", "2026-01-08", 1.0, None, "y"),
+    ("c", "2026-01-09", 0.0, 3.0, "x"),
+    ("d", "2026-01-09", 1.0, 4.0, None),
+]
+
+
+def failed(spark: SparkSession, rows: list[tuple], **changes: Any) -> list[str]:
+    texts = spark.createDataFrame(rows, "id string, at string, late double, delay double, gate string")
+    examples = texts.selectExpr("id", "cast(at AS timestamp) AS at", "late", "delay", "gate")
+    checks = check_examples(examples, ModelSpec.model_validate({**SPEC, **changes}), AS_OF)
+    return [f"{check.name}: {check.detail}" for check in checks if not check.passed]
+
+
+def with_column(index: int, *values: Any) -> list[tuple]:
+    return [(*row[:index], value, *row[index + 1 :]) for row, value in zip(GOOD, values, strict=True)]
+
+
+def test_good_examples_pass_every_check(spark: SparkSession) -> None:
+    assert failed(spark, GOOD) == []
+
+
+def test_no_labelled_row_fails_what_needs_rows(spark: SparkSession) -> None:
+    assert failed(spark, []) == [
+        "label present: 0 rows with late",
+        "training rows: label varies: 0 rows",
+        "holdout: label varies: 0 rows",
+        "features have values: delay is null in all rows; gate is null in all rows",
+    ]
+
+
+def test_a_holdout_of_one_class_fails(spark: SparkSession) -> None:
+    assert failed(spark, with_column(2, 0.0, 1.0, 1.0, 1.0)) == ["holdout: label varies: 2 rows, late is 1.0 in all"]
+
+
+def test_training_rows_of_one_class_fail(spark: SparkSession) -> None:
+    assert failed(spark, with_column(2, 0.0, 0.0, 0.0, 1.0)) == ["training rows: label varies: 2 rows, late is 0.0 in all"]
+
+
+def test_a_binary_label_of_another_value_fails(spark: SparkSession) -> None:
+    assert failed(spark, with_column(2, 0.0, 1.0, 0.0, 2.0)) == ["label is 0 or 1: 1 rows with another late"]
+
+
+def test_a_feature_that_is_null_in_all_rows_fails(spark: SparkSession) -> None:
+    assert failed(spark, with_column(3, None, None, None, None)) == ["features have values: delay is null in all rows"]
+
+
+def test_a_category_with_too_many_levels_fails(spark: SparkSession) -> None:
+    assert failed(spark, with_column(4, "w", "x", "y", "z")) == ["categories have few levels: gate has 4 levels, 3 are allowed"]
+    assert failed(spark, with_column(4, "w", "x", "y", "y")) == []
+
+
+def test_ids_that_repeat_and_rows_without_id_or_time_fail(spark: SparkSession) -> None:
+    assert failed(spark, [*GOOD, ("a", "2026-01-08", 1.0, 1.0, "x"), (None, None, 1.0, 1.0, "x")]) == [
+        "every row has an id of its own and a time: 1 rows without id; "
+        "1 rows repeat another's id (does a join multiply rows?); 1 rows without at"
+    ]
+
+
+def source_checks(frame: DataFrame) -> dict[str, tuple[bool, str]]:
+    source = Source(format="parquet", path="flights", time_column="at", max_age="36h")
+    return {check.name: (check.passed, check.detail) for check in check_source(frame, "flights", source, AS_OF)}
+
+
+@pytest.mark.parametrize(("newest", "passed"), [("2026-01-08 12:00:00", True), ("2026-01-08 11:59:59", False)])
+def test_rows_are_fresh_if_the_newest_is_no_older_than_max_age(spark: SparkSession, newest: str, passed: bool) -> None:
+    frame = spark.sql(f"SELECT TIMESTAMP '2026-01-01 00:00:00' AS at UNION ALL SELECT TIMESTAMP '{newest}'")
+
+    assert source_checks(frame)["fresh"] == (
+        passed,
+        f"the newest row is of {newest[:16]} UTC, 2026-01-08 12:00 UTC or later is wanted (max_age 36h)",
+    )
+
+
+def test_an_empty_window_fails_and_is_not_fresh(spark: SparkSession) -> None:
+    checks = source_checks(spark.createDataFrame([], "at timestamp"))
+
+    assert checks["window has rows"] == (False, "0 rows")
+    assert checks["fresh"][0] is False
+
+
+def snapshot(rows: int, day: int = 10, source: str = "as today") -> Snapshot:
+    as_of = datetime(2026, 1, day, tzinfo=UTC)
+    return Snapshot(uri="/snapshot", fingerprint="any", rows={"flights": rows}, as_of=as_of, sources={"flights": source})
+
+
+@pytest.mark.parametrize(("rows", "passed"), [(49, False), (50, True), (200, True), (201, False)])
+def test_the_volume_is_between_half_and_twice_the_usual(rows: int, passed: bool) -> None:
+    (check,) = check_volumes(snapshot(rows), [snapshot(90), snapshot(100), snapshot(5000)])
+
+    assert check == DataCheck(
+        source="flights", name="volume", passed=passed, detail=f"{rows} rows where 100 are usual; 0.5 to 2.0 times as many pass"
+    )
+
+
+def test_the_volume_is_not_judged_before_there_are_three_snapshots_of_an_equal_source() -> None:
+    earlier = [snapshot(100), snapshot(100), snapshot(100, source="with another window")]
+
+    (check,) = check_volumes(snapshot(1), earlier)
+
+    assert (check.passed, check.detail) == (True, "skipped: 2 earlier snapshots of this source, 3 are needed")
+
+
+def test_only_the_last_ten_snapshots_are_usual() -> None:
+    (check,) = check_volumes(snapshot(1000), [*[snapshot(100)] * 20, *[snapshot(1000)] * 10])
+
+    assert check.passed
+
+
+def test_earlier_snapshots_are_those_that_passed_before_as_of(tmp_path: Path) -> None:
+    store = LocalStore(str(tmp_path))
+    for day in (7, 8, 9, 10, 11):
+        report = ValidationReport(snapshot=snapshot(day, day), checks=(), seconds=1)
+        write(store, f"runs/late/scheduled__2026-01-{day:02}-abc/validate-k{day}.json", report)
+    write(store, "runs/late/scheduled__2026-01-09-abc/validate-bad.report.json", report)
+    write(store, "runs/late/scheduled__2026-01-09-abc/validate-bad.error.json", report)
+    write(store, "runs/other/scheduled__2026-01-01-abc/validate-k.json", report)
+
+    earlier = earlier_snapshots(store, "runs/late/scheduled__2026-01-10-abc", AS_OF)
+
+    assert [found.rows["flights"] for found in earlier] == [7, 8, 9]

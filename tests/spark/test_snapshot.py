@@ -1,0 +1,76 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+
+from contract.spec import Source
+from spark_jobs.snapshot import content_of, fingerprint_of, freeze, source_hash
+
+AS_OF = datetime(2026, 1, 10, tzinfo=UTC)
+SOURCE = Source(format="parquet", path="flights")
+
+
+def fingerprint(frame: DataFrame) -> str:
+    return fingerprint_of({"flights": content_of(frame)})
+
+
+def rows(spark: SparkSession, *values: tuple[str | None, int | None], schema: str = "id string, x int") -> DataFrame:
+    return spark.createDataFrame(values, schema)
+
+
+def test_equal_rows_in_another_order_have_the_same_fingerprint(spark: SparkSession) -> None:
+    one = rows(spark, ("a", 1), ("b", None), ("c", 3))
+    other = rows(spark, ("c", 3), ("a", 1), ("b", None)).repartition(3).select("x", "id")
+
+    assert fingerprint(one) == fingerprint(other)
+
+
+def test_any_other_row_gives_another_fingerprint(spark: SparkSession) -> None:
+    different = [
+        rows(spark, ("a", 1), ("b", 2)),
+        rows(spark, ("a", 1), ("b", 3)),
+        rows(spark, ("a", 2), ("b", 1)),
+        rows(spark, ("a", 1), ("b", 2), ("b", 2)),
+        rows(spark, ("a", 1)),
+        rows(spark, ("a", 1), ("b", None)),
+        rows(spark, ("a", 1), ("b", 2), schema="id string, x long"),
+        rows(spark, ("a", 1), ("b", 2), schema="id string, y int"),
+    ]
+
+    assert len({fingerprint(frame) for frame in different}) == len(different)
+
+
+def test_a_null_in_another_column_is_another_row(spark: SparkSession) -> None:
+    schema = "id string, other string"
+
+    assert fingerprint(rows(spark, ("a", None), schema=schema)) != fingerprint(rows(spark, (None, "a"), schema=schema))
+
+
+def test_the_source_may_change_after_it_was_frozen(spark: SparkSession, tmp_path: Path) -> None:
+    source = str(tmp_path / "source")
+    rows(spark, ("a", 1), ("b", 2)).write.parquet(source)
+
+    frozen = freeze(spark, {"flights": spark.read.parquet(source)}, {"flights": SOURCE}, str(tmp_path / "snapshot"), AS_OF)
+    rows(spark, ("z", 9)).write.mode("overwrite").parquet(source)
+    frozen.frames["flights"].unpersist(blocking=True)  # as if the cached blocks were lost
+
+    assert sorted(frozen.frames["flights"].collect()) == [("a", 1), ("b", 2)]
+    assert frozen.snapshot.rows == {"flights": 2}
+    assert frozen.snapshot.fingerprint == fingerprint(frozen.frames["flights"])
+
+
+def test_a_half_written_folder_of_the_same_key_is_replaced(spark: SparkSession, tmp_path: Path) -> None:
+    uri = str(tmp_path / "snapshot")
+    rows(spark, ("left", 0), ("over", 0)).write.parquet(f"{uri}/flights")
+
+    frozen = freeze(spark, {"flights": rows(spark, ("a", 1))}, {"flights": SOURCE}, uri, AS_OF)
+
+    assert frozen.frames["flights"].collect() == [("a", 1)]
+    assert frozen.snapshot.uri == uri
+
+
+def test_a_source_defined_otherwise_has_another_hash() -> None:
+    longer = Source(format="parquet", path="flights", time_column="at", window="60d")
+
+    assert source_hash(SOURCE) == source_hash(Source(format="parquet", path="flights"))
+    assert source_hash(longer) != source_hash(longer.model_copy(update={"max_age": longer.window}))

@@ -1,0 +1,102 @@
+"""The whole job on a CSV source without time, and on data with several faults."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from contract.documents import JobRequest, RunDocument, ValidationReport, read
+from contract.errors import BadData
+from contract.platform import Images, Platform, ServingHost, Spark
+from contract.spec import parse_spec
+from contract.store import LocalStore
+from spark_jobs.jobs import validate
+
+SPEC = Path(__file__).parent / "specs" / "aircraft_engine.yaml"
+HEAD = "tailnum,year,manufacturer,engines,seats,engine"
+
+
+def request_for(folder: Path, *, suites: dict | None = None) -> JobRequest:
+    platform = Platform(
+        name="here",
+        store=str(folder / "store"),
+        data=str(folder),
+        mlflow="http://127.0.0.1:1",
+        spark=Spark(python="python"),
+        images=Images(repository="oci:images"),
+        serving=ServingHost(python="python"),
+    )
+    run = RunDocument(
+        model="aircraft_engine",
+        run_id="manual",
+        folder="runs/aircraft_engine/manual",
+        clear_number=0,
+        as_of=datetime(2026, 1, 10, tzinfo=UTC),
+        backfill=False,
+        spec=parse_spec(SPEC.read_text(), SPEC),
+        spec_hash="any",
+        sql=None,
+        suites=suites or {},
+        platform=platform,
+        champion=None,
+        code_hash="any",
+    )
+    return JobRequest(job="validate", key="k1", run=run)
+
+
+def write_planes(folder: Path, *rows: str) -> LocalStore:
+    (folder / "planes.csv").write_text("\n".join([HEAD, *rows]) + "\n")
+    return LocalStore(str(folder / "store"))
+
+
+def plane(number: int, engine: str, manufacturer: str = "BOEING", seats: str = "150") -> str:
+    return f"N{number},{1990 + number % 20},{manufacturer},2,{seats},{engine}"
+
+
+def test_a_good_source_becomes_a_snapshot_and_a_report(spark: SparkSession, tmp_path: Path) -> None:
+    store = write_planes(tmp_path, *(plane(number, "Turbo-jet" if number % 2 else "Turbo-fan") for number in range(40)))
+
+    report = validate.run(spark, request_for(tmp_path), store)
+
+    assert all(check.passed for check in report.checks)
+    assert report.snapshot.rows == {"planes": 40}
+    assert report.snapshot.uri == f"{store.root}/snapshots/aircraft_engine/k1"
+    assert spark.read.parquet(f"{report.snapshot.uri}/planes").count() == 40
+
+
+def test_all_that_is_wrong_is_one_sentence_and_a_report(spark: SparkSession, tmp_path: Path) -> None:
+    store = write_planes(
+        tmp_path, *(plane(number, "Turbo-jet", seats="NA") for number in range(20)), plane(3, "Turbo-jet", seats="NA")
+    )
+    suite = {"expectations": [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "seats"}}]}
+
+    with pytest.raises(BadData) as raised:
+        validate.run(spark, request_for(tmp_path, suites={"planes": suite}), store)
+
+    path = "runs/aircraft_engine/manual/validate-k1.report.json"
+    assert str(raised.value) == (
+        "5 of 11 checks failed on planes, examples for 2026-01-10: "
+        "planes: expect_column_values_to_not_be_null(seats) (21 of 21 rows); "
+        "examples: every row has an id of its own and a time (1 rows repeat another's tailnum (does a join multiply rows?)); "
+        "examples: training rows: label varies (15 rows, engine is Turbo-jet in all); "
+        "examples: holdout: label varies (6 rows, engine is Turbo-jet in all); "
+        "examples: features have values (seats is null in all rows). "
+        f"Nothing was trained; fix the data or the spec, then clear this task. Full report: {path}"
+    )
+    assert sum(not check.passed for check in read(store, path, ValidationReport).checks) == 5
+
+
+def test_examples_that_cannot_be_made_do_not_hide_what_else_is_wrong(spark: SparkSession, tmp_path: Path) -> None:
+    store = write_planes(tmp_path, plane(1, "Turbo-jet", seats="NA"))
+    request = request_for(
+        tmp_path,
+        suites={"planes": {"expectations": [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "seats"}}]}},
+    )
+    run = request.run.model_copy(update={"sql": "SELECT tailnum, year, engines, seats, manufacturer FROM planes"})
+
+    with pytest.raises(BadData) as raised:
+        validate.run(spark, request.model_copy(update={"run": run}), store)
+
+    assert "planes: expect_column_values_to_not_be_null(seats) (1 of 1 rows)" in str(raised.value)
+    assert "examples: columns (the examples of aircraft_engine do not fit its spec: engine is missing" in str(raised.value)
