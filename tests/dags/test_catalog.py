@@ -149,3 +149,27 @@ def test_the_plugins_folder_offers_airflow_no_module():
     found = find_path_from_directory(str(ROOT / "plugins"), ".airflowignore", "glob")
 
     assert [path for path in found if path.endswith(".py")] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        ("contract.errors.BadData", "fail"),
+        ("contract.errors.InvalidFile", "fail"),
+        ("plugins.retraining.errors.Stopped", "fail"),
+        ("plugins.retraining.errors.RolledBack", "fail"),
+        ("release.ledger.LedgerBroken", "fail"),
+        ("plugins.retraining.errors.EngineTrouble", "retry"),
+        ("contract.errors.StoreError", "retry"),
+        ("builtins.ConnectionError", "default"),
+    ],
+)
+def test_only_what_another_try_can_mend_is_tried_again(dags, error, action):
+    from airflow.sdk.module_loading import import_string
+
+    kind = import_string(error)
+    raised = kind("late.yaml", ["owner: missing"]) if error.endswith("InvalidFile") else kind("it failed")
+
+    for task in dags["late"].tasks:
+        assert task.retries == 2
+        assert task.retry_policy.evaluate(raised, try_number=1, max_tries=2).action.value == action

@@ -15,7 +15,7 @@ from release.ledger import Ledger
 from tests.dags.conftest import BUNDLE, HOME, Inbox
 from tests.dags.fakes import VERSION, FakeEngine
 from tests.dags.runner import Run, start
-from tests.release.fakes import FakeController
+from tests.release.fake_controller import FakeController
 
 STORE = HOME / "store"
 FIRST = datetime(2013, 6, 1, 6, tzinfo=UTC)
