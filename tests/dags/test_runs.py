@@ -118,7 +118,7 @@ def test_a_backfill_ends_at_its_verdict_and_tells_nobody(play, inbox):
     opened = read(store_at(str(STORE)), run.xcom("open"), RunDocument)
     assert (run.state, run.states()) == ("success", ALL_DONE | BEFORE_THE_REST)
     assert (opened.backfill, opened.as_of) == (True, SECOND)
-    assert run.xcom("decide", "reason").startswith("a backfill never releases; its verdict would be: log_loss improves by 0.004")
+    assert run.xcom("decide", "reason").startswith("a backfill never releases; its verdict would be: log_loss improves")
     assert (inbox.slack, inbox.mail, Ledger(store_at(str(STORE))).models()) == ([], [], [])
 
 
