@@ -78,8 +78,9 @@ def test_all_missing_and_wrong_columns_are_named_at_once(spark: SparkSession, sn
         build_examples(spark, snapshot_of(flights=flights), spec_with(), sql=None)
 
     assert str(raised.value) == (
-        "the examples of late do not fit its spec: at is string, not a timestamp; late is missing (there are: at, delay, gate, id); "
-        "delay is string, not a number or boolean; gate is double, not a string, whole number or boolean; fix the source or the spec"
+        "the examples of late do not fit its spec: at is string, not a timestamp; "
+        "late is missing (there are: at, delay, gate, id); delay is string, not a number or boolean; "
+        "gate is double, not a string, whole number or boolean; fix the source or the spec"
     )
 
 
