@@ -76,6 +76,7 @@ def environment() -> dict[str, str]:
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # ends of tasks are noticed sooner
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": AIRFLOW_URL.rsplit(":", 1)[1],
         "AIRFLOW__API__BASE_URL": AIRFLOW_URL,
@@ -103,7 +104,7 @@ def start() -> None:
     await_answer("MLflow", "mlflow", lambda: httpx.get(f"{MLFLOW_URL}/health", timeout=2).status_code == 200)
     await_answer("Airflow", "airflow-api-server", _airflow_is_healthy)
     httpx.get(f"{AIRFLOW_URL}/execution/health", timeout=60)  # builds its schemas now, not in the first task
-    await_answer("the router", "serving-host", lambda: httpx.get("http://127.0.0.1:8001/ping", timeout=2).status_code == 200)
+    await_answer("the router", "serving-host", lambda: httpx.get("http://127.0.0.1:8001/api/version", timeout=2).status_code == 200)
 
 
 def running() -> bool:

@@ -16,6 +16,7 @@ class Stage:
         self.title = " " * indent + title
         self.detail = ""
         self.seconds: float | None = None
+        self.told_at_s = 0.0
         self._started = time.monotonic()
 
     def elapsed(self) -> float:
@@ -61,6 +62,7 @@ def show_running(line: Stage) -> None:
     """On a terminal the line is redrawn each second; in a file it is written again each minute."""
     if sys.stdout.isatty():
         sys.stdout.write("\r\033[K" + line.line())
-    elif int(line.elapsed()) % QUIET_S == QUIET_S - 1:
+    elif line.elapsed() - line.told_at_s >= QUIET_S:
+        line.told_at_s = line.elapsed()
         sys.stdout.write(f"{line.line()} …\n")
     sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol, TypeVar
 
+from granian.rsgi import ProtocolClosed
 from msgspec import DecodeError, ValidationError
 from msgspec.json import Decoder
 
@@ -24,7 +25,10 @@ async def read(headers: Any, incoming: Incoming, limit: int = MAX_BYTES) -> byte
     """A declared length within the limit is kept by HTTP's own framing; any other body is counted as it comes."""
     declared = headers.get("content-length", "")
     if declared.isdecimal() and int(declared) <= limit and "transfer-encoding" not in headers:
-        return await incoming()
+        try:
+            return await incoming()
+        except ProtocolClosed:  # nobody reads this refusal, but it is counted as the client's error, not ours
+            raise RequestRefused("The client left before its body was whole.") from None
     pieces, size = [], 0
     async for piece in incoming:
         size += len(piece)

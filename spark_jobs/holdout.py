@@ -42,4 +42,4 @@ def _check_ids(scored: DataFrame, id: str) -> None:
     repeated = scored.groupBy(id).agg(F.count("*").alias("rows")).where("rows > 1")
     ids, example = repeated.agg(F.count("*"), F.min(id)).first()
     if ids:
-        raise BadData(f"{ids:,} values of {id} name several holdout rows each, such as {example!r}: correct examples.id or the SQL")
+        raise BadData(f"{id} is not unique: {ids:,} of its values name several holdout rows, such as {example!r}; correct examples.id or the SQL")

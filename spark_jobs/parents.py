@@ -1,5 +1,6 @@
 """A local job dies with its task: no orphan works on after its worker was killed."""
 
+import contextlib
 import os
 import threading
 import time
@@ -32,7 +33,8 @@ def parse_parents(text: str) -> list[Process]:
 def leave_if_orphaned(parents: list[Process]) -> None:
     for parent in parents:
         if not is_alive(parent):
-            print(f"process {parent.pid}, which this job works for, is gone: leaving", flush=True)
+            with contextlib.suppress(OSError):  # whoever read this may be gone, too
+                print(f"process {parent.pid}, which this job works for, is gone: leaving", flush=True)
             os._exit(ORPHANED)  # nothing may delay the end, no shutdown hook and no other thread
 
 

@@ -1,6 +1,7 @@
 """Paths, methods, limits, headers and metrics."""
 
 import json
+import time
 
 import pytest
 
@@ -86,6 +87,24 @@ def test_an_endless_body_costs_no_memory(regression):
     connection.close()
     assert regression.post("/invocations", ROW).status == 200
     assert regression.memory_mb() < before + 60
+
+
+def test_a_client_that_leaves_is_no_error_of_the_server(regression):
+    line = 'serving_requests_total{model="demo",version="7",endpoint="invocations",code="400"}'
+    before = metric(regression, line)
+
+    connection = regression.connect()
+    connection.putrequest("POST", "/invocations")
+    connection.putheader("content-length", "100")
+    connection.endheaders(b"{")
+    time.sleep(0.1)
+    connection.close()
+
+    deadline = time.monotonic() + 10
+    while metric(regression, line) == before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert metric(regression, line) == before + 1
+    assert "Traceback" not in regression.log.read_text()
 
 
 def metric(server, line):

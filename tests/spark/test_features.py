@@ -115,7 +115,7 @@ def test_a_value_that_spark_refuses_is_told_with_the_parameter(spark: SparkSessi
     rows = fit_features(train, spec).pipeline.transform(train)
 
     with pytest.raises(
-        BadData, match="decision_tree_classifier cannot be fitted with maxDepth=31: .*maxDepth given invalid value 31"
+        BadData, match=r"decision_tree_classifier cannot be fitted with maxDepth=31: .*maxDepth given invalid value 31"
     ):
         fit(spec.algorithm.name, {"maxDepth": 31}, rows, "late", seed=1)
 

@@ -48,7 +48,7 @@ def test_an_empty_holdout_is_bad_data(spark: SparkSession) -> None:
 
 
 def test_an_id_of_several_rows_is_bad_data(spark: SparkSession) -> None:
-    with pytest.raises(BadData, match="1 values of id name several holdout rows each, such as 'b'"):
+    with pytest.raises(BadData, match="id is not unique: 1 of its values name several holdout rows, such as 'b'"):
         look_at(labelled(spark, ("a", 1.0), ("b", 1.0), ("b", 2.0)), spec_with())
 
 

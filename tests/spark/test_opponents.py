@@ -130,7 +130,9 @@ def test_rows_within_the_gap_after_the_champion_s_training_count_as_seen(spark: 
 
 
 @pytest.mark.parametrize(("share", "comparable"), [(0.2, True), (0.3, True), (0.1, False)])
-def test_a_champion_that_kept_back_fewer_ids_has_learned_from_the_holdout(spark: SparkSession, share: float, comparable: bool) -> None:
+def test_a_champion_that_kept_back_fewer_ids_has_learned_from_the_holdout(
+    spark: SparkSession, share: float, comparable: bool
+) -> None:
     def hashed(holdout: float) -> ModelSpec:
         return spec_with(examples={**SPEC["examples"], "time": None}, split={"holdout": holdout})
 
@@ -139,7 +141,7 @@ def test_a_champion_that_kept_back_fewer_ids_has_learned_from_the_holdout(spark:
     if comparable:
         check_comparable(hashed(0.2), champion, AS_OF)
     else:
-        with pytest.raises(Incomparable, match="kept back 0.1 of the ids and the challenger 0.2"):
+        with pytest.raises(Incomparable, match=r"kept back 0\.1 of the ids and the challenger 0\.2"):
             check_comparable(hashed(0.2), champion, AS_OF)
 
 
