@@ -16,7 +16,9 @@ def answer_of(version: Version, centre: float) -> Column:
     return answer(spec.task, F.col(spec.examples.label), version.labels, probability, F.col("prediction"), centre)
 
 
-def answer(task: Task, label: Column, labels: Labels | None, probability: Column | None, prediction: Column, centre: float) -> Column:
+def answer(
+    task: Task, label: Column, labels: Labels | None, probability: Column | None, prediction: Column, centre: float
+) -> Column:
     """Classification: `truth` (probability given to the true class), `hit`, and for two classes `score` and `positive`.
     Regression: `error` and `deviation` (the label's, from `centre`). A missing answer is NaN: a sum would skip a null.
     """

@@ -32,7 +32,8 @@ def look_at(scored: DataFrame, spec: ModelSpec) -> Facts:
         raise BadData(f"the holdout of {spec.name} has no rows: widen split.holdout or see why the sources end early")
     if spec.task != "regression" and lowest == highest:
         raise BadData(
-            f"all {rows:,} holdout rows of {spec.name} have the class {lowest!r} in {label}: widen split.holdout or correct the label"
+            f"all {rows:,} holdout rows of {spec.name} have the class {lowest!r} in {label}: "
+            "widen split.holdout or correct the label"
         )
     _check_ids(scored, spec.examples.id)
     return Facts(rows, centre)
@@ -42,4 +43,6 @@ def _check_ids(scored: DataFrame, id: str) -> None:
     repeated = scored.groupBy(id).agg(F.count("*").alias("rows")).where("rows > 1")
     ids, example = repeated.agg(F.count("*"), F.min(id)).first()
     if ids:
-        raise BadData(f"{id} is not unique: {ids:,} of its values name several holdout rows, such as {example!r}; correct examples.id or the SQL")
+        raise BadData(
+            f"{id} is not unique: {ids:,} of its values name several holdout rows, such as {example!r}; correct examples.id or the SQL"
+        )

@@ -41,7 +41,9 @@ class Lines:
         self.url = url
         self.store = LocalStore(str(home / "store"))
         self.snapshot = Snapshot(uri=str(home / "snapshot"), fingerprint="f", rows={"flights": 24 * 24}, as_of=NEWER)
-        rows = [(i, FIRST + timedelta(hours=i), float(i * 37 % 100), "abc"[i % 3] if i % 11 else None, _late(i)) for i in range(24 * 24)]
+        rows = [
+            (i, FIRST + timedelta(hours=i), float(i * 37 % 100), "abc"[i % 3] if i % 11 else None, _late(i)) for i in range(24 * 24)
+        ]
         frame = spark.createDataFrame(rows, "id int, at timestamp, delay double, gate string, late boolean")
         frame.write.parquet(f"{self.snapshot.uri}/flights")
         report = ValidationReport(snapshot=self.snapshot, checks=(), seconds=1.0)
