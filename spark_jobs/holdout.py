@@ -44,5 +44,6 @@ def _check_ids(scored: DataFrame, id: str) -> None:
     ids, example = repeated.agg(F.count("*"), F.min(id)).first()
     if ids:
         raise BadData(
-            f"{id} is not unique: {ids:,} of its values name several holdout rows, such as {example!r}; correct examples.id or the SQL"
+            f"{id} is not unique: {ids:,} of its values name several holdout rows, such as {example!r}; "
+            "correct examples.id or the SQL"
         )
