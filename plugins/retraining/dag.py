@@ -140,8 +140,7 @@ def steps(model: Model, platform: Platform, audience: Audience, engine_for: Call
         "release": partial(operators.ReleaseStep, **wait),
     }
     return [
-        make(task_id=name, task_display_name=pages.STEPS[name].title, doc_md=pages.STEPS[name].text)
-        for name, make in tasks.items()
+        make(task_id=name, task_display_name=pages.STEPS[name].title, doc_md=pages.STEPS[name].text) for name, make in tasks.items()
     ]
 
 

@@ -22,7 +22,7 @@ from plugins.retraining.gate import decide
 from plugins.retraining.open import Trigger, open_run
 from plugins.retraining.steps import Work, ends_here, run_job
 
-# Airflow notices the end of a look up to a heartbeat late, and takes a look that began meanwhile for the one that ended: it would fail it.
+# Airflow notices the end of a look up to a heartbeat late. A look that began meanwhile is taken for the one that ended, and failed.
 POKE_S = conf.getint("workers", "min_heartbeat_interval") + 3
 
 

@@ -222,6 +222,7 @@ EXPECTED = {
     ],
 }
 
+
 def parse(path: Path) -> ModelSpec:
     return parse_spec(path.read_text(), path)
 
