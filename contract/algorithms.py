@@ -1,6 +1,11 @@
 """The algorithms a spec may name: which tasks each is for, and its parameters under Spark's own names."""
 
-from typing import Literal
+import difflib
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from contract.strict import Scalar, Strict, refuse, written
 
 Task = Literal["binary", "multiclass", "regression"]
 AlgorithmName = Literal[
@@ -48,3 +53,44 @@ METRICS: dict[Task, tuple[MetricName, ...]] = {
     "regression": ("rmse", "mae", "r2"),
 }
 LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"log_loss", "brier", "rmse", "mae"})
+
+
+class Search(Strict):
+    grid: dict[str, tuple[Scalar, ...]] = Field(min_length=1)
+    validation_share: float = Field(
+        0.2, gt=0, le=0.5, description="the newest (or hashed) part of the training rows that picks the winner"
+    )
+
+
+class Algorithm(Strict):
+    name: AlgorithmName
+    params: dict[str, Scalar] = {}
+    search: Search | None = None
+
+    @model_validator(mode="after")
+    def _known_params(self) -> Self:
+        grid = self.search.grid if self.search else {}
+        found = [problem for name, value in self.params.items() for problem in self._param_problems("params", name, (value,))]
+        found += [problem for name, values in grid.items() for problem in self._param_problems("search.grid", name, values)]
+        found += [f"params.{name}: is in search.grid, too" for name in self.params if name in grid]
+        return refuse(self, found)
+
+    def _param_problems(self, place: str, name: str, values: tuple[Scalar, ...]) -> list[str]:
+        known = PARAMS[self.name]
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+            return [f"{place}.{name}: {self.name} has no such parameter ({hint})"]
+        if not values:
+            return [f"{place}.{name}: must not be empty"]
+        kind = known[name]
+        return [f"{place}.{name}: {_KINDS[kind]} is wanted (is {written(value)})" for value in values if not _fits(value, kind)]
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def _fits(value: Scalar, kind: type) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is kind

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from contract.errors import InvalidFile
-from contract.strict import Strict, parse_yaml
+from contract.files import parse_yaml
+from contract.strict import Scalar, Shape, Strict
 
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+[^\s]*$")]
+Url = Annotated[str, Shape(r"^https?://[^\s/]+[^\s]*$", "an address such as http://127.0.0.1:5000")]
 
 
 class Spark(Strict):
@@ -17,11 +18,11 @@ class Spark(Strict):
     engine: Literal["local"] = "local"
     connection: str = Field("spark_default", description="Airflow connection with master and deploy mode")
     python: str = Field(description="the interpreter of Spark's environment")
-    conf: dict[str, str | int | float | bool] = {}
+    conf: dict[str, Scalar] = {}
 
 
 class Images(Strict):
-    repository: str = Field(pattern=r"^oci:.+", description="oci:FOLDER, an OCI image layout")
+    repository: Annotated[str, Shape(r"^oci:.+", "oci: and a folder")] = Field(description="oci:FOLDER, an OCI image layout")
 
 
 class ServingHost(Strict):

@@ -1,18 +1,26 @@
 """`ModelSpec`: one model's YAML, parsed. Keys are the model's own concepts; Spark's parameters keep Spark's names."""
 
-import difflib
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from contract.algorithms import METRICS, PARAMS, TASKS, AlgorithmName, MetricName, Task
-from contract.strict import Duration, Strict, parse_yaml
+from contract.algorithms import METRICS, TASKS, Algorithm, MetricName, Task
+from contract.files import parse_yaml
+from contract.strict import (
+    Duration,
+    LongerThanZero,
+    Shape,
+    Strict,
+    longer_than_zero,
+    parse_duration,
+    refuse,
+)
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Column = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
-ParamValue = bool | int | float | str
+Name = Annotated[str, Shape(r"^[a-z][a-z0-9_]{0,62}$", "a name of small letters, digits and _, a letter first,")]
+Column = Annotated[str, Shape(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$", "a column's name of letters, digits and _, no digit first,")]
+Email = Annotated[str, Shape(r"^[^@\s,]+@[^@\s,]+$", "one address such as ops@example.com")]
 ZERO = timedelta(0)
 
 
@@ -25,27 +33,27 @@ class Source(Strict):
     options: dict[str, str] = {}
     time_column: Column | None = None
     partition_column: Column | None = None
-    window: Duration | None = None
-    max_age: Duration | None = None
+    window: LongerThanZero | None = None
+    max_age: LongerThanZero | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        found = [
+            f"{key}: needs time_column"
+            for key in ("window", "max_age", "partition_column")
+            if getattr(self, key) is not None and self.time_column is None
+        ]
         if self.format != "parquet" and not self.columns:
-            raise ValueError(
-                f"columns: missing; {self.format} has no types of its own (write name: type, such as distance: double)"
-            )
-        for key in ("window", "max_age", "partition_column"):
-            if getattr(self, key) is not None and self.time_column is None:
-                raise ValueError(f"{key} needs time_column")
-        if self.window is not None and self.window <= ZERO:
-            raise ValueError("window must be longer than zero")
-        return self
+            found.append(f"columns: missing; {self.format} has no types of its own (write name: type, such as distance: double)")
+        return refuse(self, found)
 
 
 class Examples(Strict):
     """What one row to learn from looks like. Without `sql` the only source is taken as it is."""
 
-    sql: str | None = Field(None, pattern=r"^[\w.-]+\.sql$", description="a file beside the spec")
+    sql: Annotated[str, Shape(r"^[\w.-]+\.sql$", "the name of a .sql file beside the spec")] | None = Field(
+        None, description="a file beside the spec"
+    )
     time: Column | None = None
     id: Column
     label: Column
@@ -54,17 +62,15 @@ class Examples(Strict):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        features = [*self.numeric, *self.categorical]
-        if not features:
-            raise ValueError("numeric or categorical: at least one feature is needed")
+        """Spark does not tell Weight from weight."""
+        features = [name.lower() for name in (*self.numeric, *self.categorical)]
         twice = sorted({name for name in features if features.count(name) > 1})
-        if twice:
-            raise ValueError(f"listed twice: {', '.join(twice)}")
-        if self.label in features:
-            raise ValueError(f"{self.label} is the label and cannot be a feature")
-        if self.id in features:
-            raise ValueError(f"{self.id} is the id and cannot be a feature")
-        return self
+        found = [] if features else ["numeric or categorical: at least one feature is needed"]
+        found += [f"listed twice: {', '.join(twice)}"] if twice else []
+        roles = {role: name for role in ("id", "time", "label") if (name := getattr(self, role))}
+        found += [f"{name} is the {role} and cannot be a feature" for role, name in roles.items() if name.lower() in features]
+        found += [f"label: {name} is the {role}" for role, name in roles.items() if role != "label" and name == self.label]
+        return refuse(self, found)
 
 
 class Features(Strict):
@@ -77,54 +83,28 @@ class Features(Strict):
     max_categories: int = Field(1000, ge=2, le=100_000)
 
 
+def _parse_holdout(value: Any) -> timedelta | float:
+    if isinstance(value, float) and 0 < value <= 0.5:
+        return value
+    try:
+        return longer_than_zero(parse_duration(value))
+    except ValueError:
+        raise ValueError("a duration such as 14d, or a share up to 0.5, is wanted") from None
+
+
 class Split(Strict):
     """The rows kept back: a duration at the end of the window, or a share by hash of the id."""
 
-    holdout: Duration | Annotated[float, Field(gt=0, le=0.5)]
+    holdout: Annotated[Duration | Annotated[float, Field(gt=0, le=0.5)], BeforeValidator(_parse_holdout)]
     gap: Duration = ZERO
-
-
-class Search(Strict):
-    grid: dict[str, tuple[ParamValue, ...]] = Field(min_length=1)
-    validation_share: float = Field(
-        0.2, gt=0, le=0.5, description="the newest (or hashed) part of the training rows that picks the winner"
-    )
-
-
-class Algorithm(Strict):
-    name: AlgorithmName
-    params: dict[str, ParamValue] = {}
-    search: Search | None = None
-
-    @model_validator(mode="after")
-    def _known_params(self) -> Self:
-        known = PARAMS[self.name]
-        grid = self.search.grid if self.search else {}
-        for name, values in [*((n, (v,)) for n, v in self.params.items()), *grid.items()]:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
-                raise ValueError(f"{self.name} has no parameter '{name}' ({hint})")
-            if not values or not all(_fits(value, known[name]) for value in values):
-                raise ValueError(f"{name} takes {known[name].__name__} values")
-        both = sorted(set(self.params) & set(grid))
-        if both:
-            raise ValueError(f"in params and in search.grid: {', '.join(both)}")
-        return self
-
-
-def _fits(value: ParamValue, kind: type) -> bool:
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return type(value) is kind
 
 
 class Guard(Strict):
     """A limit on the challenger alone."""
 
     metric: MetricName
-    min: float | None = None
-    max: float | None = None
+    min: float | None = Field(None, allow_inf_nan=False)
+    max: float | None = Field(None, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:
@@ -153,22 +133,21 @@ class Serving(Strict):
     """How a version meets traffic, and the limits it must keep there."""
 
     canary: tuple[Annotated[int, Field(ge=1, le=100)], ...] = (5, 25, 100)
-    hold: Duration = timedelta(seconds=60)
-    max_hold: Duration | None = Field(None, description="longest wait for min_requests in a step; default 10 × hold")
+    hold: LongerThanZero = timedelta(seconds=60)
+    max_hold: LongerThanZero | None = Field(None, description="longest wait for min_requests in a step; default 10 × hold")
     min_requests: int = Field(300, ge=1)
     max_error_rate: float = Field(0.01, gt=0, lt=1)
-    max_p95: Duration = timedelta(milliseconds=50)
+    max_p95: LongerThanZero = timedelta(milliseconds=50)
     max_memory_mb: int = Field(512, ge=64)
 
     @model_validator(mode="after")
     def _steps(self) -> Self:
+        found = []
         if not self.canary or list(self.canary) != sorted(set(self.canary)) or self.canary[-1] != 100:
-            raise ValueError("canary: steps must rise and end at 100, such as [5, 25, 100]")
-        if self.hold <= ZERO:
-            raise ValueError("hold must be longer than zero")
+            found.append("canary: steps must rise and end at 100, such as [5, 25, 100]")
         if self.longest_hold < self.hold:
-            raise ValueError("max_hold is shorter than hold")
-        return self
+            found.append("max_hold: is shorter than hold")
+        return refuse(self, found)
 
     @property
     def longest_hold(self) -> timedelta:
@@ -177,7 +156,7 @@ class Serving(Strict):
 
 class Alerts(Strict):
     slack: bool = False
-    email: tuple[Annotated[str, StringConstraints(pattern=r"^[^@\s,]+@[^@\s,]+$")], ...] = ()
+    email: tuple[Email, ...] = ()
 
 
 class ModelSpec(Strict):
@@ -189,7 +168,7 @@ class ModelSpec(Strict):
     schedule: str | None = Field(None, description="a cron expression, @hourly, @daily…; absent: by hand only")
     start: date | None = None
     end: date | None = None
-    deadline: Duration = timedelta(hours=2)
+    deadline: LongerThanZero = timedelta(hours=2)
     sources: dict[Name, Source] = Field(min_length=1)
     expectations: dict[Name, Name] = {}
     examples: Examples
@@ -203,10 +182,7 @@ class ModelSpec(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = [*self._time_problems(), *self._task_problems(), *self._source_problems()]
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+        return refuse(self, [*self._time_problems(), *self._task_problems(), *self._source_problems()])
 
     def _time_problems(self) -> list[str]:
         by_time = isinstance(self.split.holdout, timedelta)
@@ -217,10 +193,8 @@ class ModelSpec(Strict):
             found.append(
                 "split.holdout: examples with time are split by a duration such as 14d, so that training precedes the holdout"
             )
-        if by_time and self.split.holdout <= ZERO:
-            found.append("split.holdout must be longer than zero")
         if not by_time and self.split.gap > ZERO:
-            found.append("split.gap needs a holdout by time")
+            found.append("split.gap: needs a holdout by time")
         if self.start and self.end and self.end < self.start:
             found.append(f"end: {self.end} is before start: {self.start}")
         if self.schedule and not self.start:
@@ -244,7 +218,7 @@ class ModelSpec(Strict):
         windows = [source.window for source in self.sources.values() if source.window]
         holdout = self.split.holdout
         if isinstance(holdout, timedelta) and windows and holdout + self.split.gap >= max(windows):
-            found.append("split.holdout and split.gap leave no rows to train on: they are as long as the longest source window")
+            found.append("split.holdout: with split.gap as long as the longest source window, no rows are left to train on")
         return found
 
 

@@ -1,18 +1,25 @@
-"""Parse once, at the edge, and report every problem: the base of all that people or other processes write."""
+"""The base of all that people or other processes write, and the kinds of value in it."""
 
-import difflib
 import re
-from collections.abc import Collection, Hashable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Annotated, Any, TypeVar
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
-
-from contract.errors import InvalidFile
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+)
+from pydantic_core import core_schema
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_LONGEST_D = 36_500  # a time minus more than this may lie before the calendar begins
 
 
 class Strict(BaseModel):
@@ -27,8 +34,11 @@ def parse_duration(value: Any) -> timedelta:
         return value
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"{value!r} is not a duration; write a number with a unit: ms, s, m, h or d, such as 90m")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+        raise ValueError("a duration is wanted, a number with its unit ms, s, m, h or d, such as 90m")
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > _LONGEST_D * _UNITS["d"]:
+        raise ValueError(f"must be at most {_LONGEST_D}d")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(value: timedelta) -> str:
@@ -49,134 +59,54 @@ Duration = Annotated[
 ]
 
 
-class _UniqueKeys(yaml.CSafeLoader):
-    """YAML's safe loader, but a key written twice is an error instead of the last one winning."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is written twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+def longer_than_zero(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than zero")
+    return value
 
 
-Parsed = TypeVar("Parsed", bound=Strict)
+def _refuse_many(value: Any) -> Any:
+    """Before pydantic tells each branch of the union."""
+    if not isinstance(value, bool | int | float | str) or value != value:
+        raise ValueError("one number, one text, true or false is wanted")
+    return value
 
 
-def parse_yaml(kind: type[Parsed], text: str, path: str, **given: Any) -> Parsed:
-    """The file as a `kind`, with the `given` keys added; raises InvalidFile with all problems at once."""
-    try:
-        content = yaml.load(text, _UniqueKeys)  # noqa: S506  (a subclass of the safe loader)
-    except yaml.YAMLError as error:
-        raise InvalidFile(path, [_yaml_problem(error)]) from None
-    if not isinstance(content, dict):
-        raise InvalidFile(path, ["the file is not a mapping of keys to values"])
-    clash = sorted(set(given) & set(content))
-    if clash:
-        raise InvalidFile(path, [f"{key}: not to be written; it is the file's name" for key in clash])
-    try:
-        return kind.model_validate({**content, **given})
-    except ValidationError as error:
-        raise InvalidFile(path, problems_of(error, kind, given)) from None
+LongerThanZero = Annotated[Duration, AfterValidator(longer_than_zero)]
+Scalar = Annotated[bool | int | float | str, BeforeValidator(_refuse_many)]
 
 
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{where}not YAML: {getattr(error, 'problem', None) or error}"
+@dataclass(frozen=True)
+class Shape:
+    """Annotates text that matches `pattern`; `wanted` is what people are told instead of the pattern."""
+
+    pattern: str
+    wanted: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "pattern": self.pattern}
+
+    def _check(self, text: str) -> str:
+        if re.fullmatch(self.pattern, text) is None:
+            raise ValueError(f"{self.wanted} is wanted")
+        return text
 
 
-_WANTED = {  # pydantic's kind of error: what people are told instead
-    "bool": "true or false is wanted",
-    "date": "a date is wanted, such as 2013-03-01",
-    "dict": "keys with values are wanted",
-    "finite": "a finite number is wanted",
-    "float": "a number is wanted",
-    "greater_than": "must be more than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "int": "a whole number is wanted",
-    "less_than": "must be less than {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "literal": "must be {expected}",
-    "model": "keys with values are wanted",
-    "string_pattern_mismatch": "does not match {pattern}",
-    "string_too_short": "must not be empty",
-    "string": "text is wanted",
-    "too_short": "must not be empty",
-    "tuple": "a list is wanted, such as [a, b]",
-}
+Checked = TypeVar("Checked", bound=Strict)
 
 
-def problems_of(error: ValidationError, kind: type[BaseModel], given: Collection[str] = ()) -> list[str]:
-    """One line for each place: what is wrong there, and the nearest right key for an unknown one. `given` is not to be written."""
-    schema = kind.model_json_schema()
-    found: dict[str, list[str]] = {}
-    for detail in error.errors(include_url=False):
-        path = _written_path(detail["loc"], schema)
-        found.setdefault(".".join(path), []).append(_problem(detail, path, schema, given))
-    return [": ".join(filter(None, (place, "; or ".join(problems)))) for place, problems in found.items()]
+def refuse(checked: Checked, problems: list[str]) -> Checked:
+    """For a validator of a whole: one line per problem, or the whole as it is."""
+    if problems:
+        raise ValueError(*problems)
+    return checked
 
 
-def _problem(detail: Any, path: list[str], schema: dict, given: Collection[str]) -> str:
-    if detail["type"] == "missing":
-        return "missing"
-    if detail["type"] == "extra_forbidden":
-        return f"unknown key{_nearest(path, schema, given)}"
-    message = _told(detail)
-    told = detail["type"] == "value_error" and repr(detail["input"]) in message
-    return message if told or isinstance(detail["input"], dict | list) else f"{message} (is {detail['input']!r})"
-
-
-def _told(detail: Any) -> str:
-    """An error of this project's own checks speaks for itself."""
-    kind = detail["type"]
-    for start in sorted(_WANTED, key=len, reverse=True):
-        if kind.startswith(start):
-            return _WANTED[start].format(**detail.get("ctx", {}))
-    return detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-
-
-def _nearest(path: list[str], schema: dict, given: Collection[str]) -> str:
-    known = [key for key in _at(path[:-1], schema).get("properties", {}) if len(path) > 1 or key not in given]
-    close = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.7)
-    if close:
-        return f" (did you mean '{close[0]}'?)"
-    return f" (known here: {', '.join(known)})" if known else ""
-
-
-def _written_path(location: tuple[int | str, ...], schema: dict) -> list[str]:
-    """pydantic's location without the names it gives to the branches of «this or that», which nobody wrote."""
-    path: list[str] = []
-    for part in map(str, location):
-        node = _at(path, schema)
-        if part != "[key]" and (_child(node, part) is not None or "properties" in node):
-            path.append(part)
-    return path
-
-
-def _at(path: list[str], schema: dict) -> dict:
-    node = _resolve(schema, schema)
-    for part in path:
-        node = _resolve(_child(node, part) or {}, schema)
-    return node
-
-
-def _resolve(node: dict, schema: dict) -> dict:
-    """Follows $ref, and takes the branch with keys out of «this or null»."""
-    while "$ref" in node or "anyOf" in node:
-        if "$ref" in node:
-            node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
-        else:
-            node = next((branch for branch in node["anyOf"] if "$ref" in branch), {})
-    return node
-
-
-def _child(node: dict, part: str) -> dict | None:
-    """The schema of a key or of a list's item; None where there can be none."""
-    if "items" in node or "prefixItems" in node:
-        return node.get("items", {}) if part.isdigit() else None
-    free = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
-    fitting = [node.get("properties", {}).get(part), *free]
-    return next((child for child in fitting if isinstance(child, dict)), None)
+def written(value: Any) -> str:
+    """A value as people would write it."""
+    if value is None:
+        return "empty"
+    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, date) else repr(value)

@@ -23,7 +23,7 @@ from demo.stage import Stage, show, stage
 from demo.traffic import Tally, Traffic
 
 MODEL = "flight_delay"
-AS_OF = ("2013-06-01T00:00:00+00:00", "2013-06-15T00:00:00+00:00")  # the untouched gate promotes at both (tests/integration)
+AS_OF = ("2013-05-15T00:00:00+00:00", "2013-06-01T00:00:00+00:00")  # the untouched gate promotes at both, or the demo fails
 REQUESTS_PER_SECOND = 100
 
 
@@ -112,6 +112,8 @@ def retrain(airflow: Airflow, live: Live, as_of: str) -> Run:
         ended = follow(airflow, live, MODEL, run)
     verdict = verdict_of(airflow, live, ended)
     print(f"    {verdict.decision}: {verdict.reason}")
+    if verdict.decision != "promote":
+        raise DemoError(f"the gate did not promote version as of {as_of[:10]}; it should, on these data")
     image = live.champion(MODEL)
     if ended.state != "success" or image is None or image.as_of != datetime.fromisoformat(as_of):
         raise DemoError(f"run {run} did not end with its version live: {AIRFLOW_URL}/dags/{MODEL}/runs/{run}")

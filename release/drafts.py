@@ -56,6 +56,14 @@ def release_outcome(
     return Outcome(request=active.request.id, kind=active.request.kind, done=done, reason=reason, release=release)
 
 
+def live_already(state: State, request: Request) -> Outcome:
+    """Of a release that was asked again, such as by clearing a task of a run that ended well: there is nothing left to do."""
+    previous = state.previous.digest if state.previous else None
+    reason = f"{name(request.image)} is live already"
+    release = Release(digest=request.image.digest, previous=previous, outcome="released", reason=reason)
+    return Outcome(request=request.id, kind="release", done=True, reason=reason, release=release)
+
+
 def by_controller(what: str, why: str, state: State, *, backward: bool = False, outcomes: tuple[Outcome, ...] = ()) -> Draft:
     return Draft(who="controller", why=why, what=what, state=state, outcomes=outcomes, backward=backward)
 

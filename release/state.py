@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from contract.documents import Image
 from release import canary
-from release.drafts import activate, by_controller, end, end_check, fail, move, name, release_outcome
+from release.drafts import activate, by_controller, end, end_check, fail, live_already, move, name, release_outcome
 from release.ledger import Active, Draft, Outcome, Request, State
 from release.observation import Observation
 
@@ -72,6 +72,8 @@ def _roll_back(state: State, request: Request, now: datetime) -> Draft | None:
 
 
 def _begin(state: State, request: Request, now: datetime) -> Draft:
+    if request.kind == "release" and state.live and state.live.digest == request.image.digest:
+        return end(state, live_already(state, request), checked=None)
     refusal = _refusal(state, request) if request.kind == "release" else ""
     if refusal:
         never_active = Active(request=request, image=request.image, phase="starting", since=now)

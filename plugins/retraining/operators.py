@@ -163,6 +163,7 @@ class DecideStep(Step, SkipMixin):
         self.log.info("The run ends here: %s", reason)
         if work.run.release and not work.run.backfill:  # else nobody expected a release
             alerts.send(self.audience, alerts.stopped(work.run.model, self.task_id, reason, context["ti"].log_url))
+        context["ti"].xcom_push("return_value", path)  # skip() does not come back
         self.skip(context["ti"], context["task"].get_flat_relatives(upstream=False))
         return path
 

@@ -84,6 +84,7 @@ def test_without_a_promotion_the_run_ends_green_with_the_reason_on_its_task(play
     assert (run.state, run.states()) == ("success", ALL_DONE | BEFORE_THE_REST)
     assert run.xcom("decide", "document")["decision"] == decision
     assert run.xcom("decide", "reason").startswith(f"{decision}: ")
+    assert run.xcom("decide", "return_value").startswith("runs/late/")
     assert inbox.slack[0].startswith(f"*late: stopped at decide*\n{decision}: ")
 
 

@@ -52,13 +52,18 @@ def test_absolute_paths_and_addresses_stay_as_they_are(write, tmp_path):
     [
         ("store: retraining", "stor: retraining", "stor: unknown key (did you mean 'store'?)"),
         ("store: retraining", "name: local\nstore: retraining", "name: not to be written; it is the file's name"),
-        ("http://127.0.0.1:5000", "127.0.0.1:5000", r"mlflow: does not match ^https?://[^\s/]+[^\s]*$ (is '127.0.0.1:5000')"),
-        ("oci:retraining", "retraining", "images.repository: does not match ^oci:.+ (is 'retraining/images')"),
+        (
+            "http://127.0.0.1:5000",
+            "127.0.0.1:5000",
+            "mlflow: an address such as http://127.0.0.1:5000 is wanted (is '127.0.0.1:5000')",
+        ),
+        ("oci:retraining", "retraining", "images.repository: oci: and a folder is wanted (is 'retraining/images')"),
         ("spark: {", "spark: {engine: yarn, ", "spark.engine: must be 'local' (is 'yarn')"),
         ("serving: {", "serving: {servers: 0, ", "serving.servers: must be at least 1 (is 0)"),
         ("serving: {", "serving: {target: docker, ", "serving.target: must be 'process' (is 'docker')"),
+        ("false}", "[1]}", "spark.conf.spark.ui.enabled: one number, one text, true or false is wanted"),
         ("serving: {python: ../venv/bin/python}", "serving: {}", "serving.python: missing"),
-        ("data: data", "data:", "data: text is wanted (is None)"),
+        ("data: data", "data:", "data: text is wanted (is empty)"),
     ],
 )
 def test_a_mistake_is_told_where_it_is_and_what_is_wanted(write, tmp_path, written, wrong, problem):

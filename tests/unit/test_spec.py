@@ -27,7 +27,7 @@ EXPECTED = {
         "task: missing",
     ],
     "empty_value": [
-        "owner: text is wanted (is None)",
+        "owner: text is wanted (is empty)",
     ],
     "empty_text": [
         "owner: must not be empty (is '')",
@@ -39,7 +39,7 @@ EXPECTED = {
         "line 3, column 1: not YAML: key 'owner' is written twice",
     ],
     "not_yaml": [
-        "line 19, column 8: not YAML: did not find expected ',' or '}'",
+        "line 19, column 8: not YAML: while parsing a flow mapping did not find expected ',' or '}'",
     ],
     "not_a_mapping": [
         "the file is not a mapping of keys to values",
@@ -48,25 +48,19 @@ EXPECTED = {
         "the file is not a mapping of keys to values",
     ],
     "duration_without_unit": [
-        "sources.parcels.window: 60 is not a duration; write a number with a unit: ms, s, m, h or d, such as 90m",
+        "sources.parcels.window: a duration is wanted, a number with its unit ms, s, m, h or d, such as 90m (is 60)",
     ],
     "deadline_in_words": [
-        "deadline: 'soon' is not a duration; write a number with a unit: ms, s, m, h or d, such as 90m",
+        "deadline: a duration is wanted, a number with its unit ms, s, m, h or d, such as 90m (is 'soon')",
     ],
     "holdout_without_unit": [
-        (
-            "split.holdout: 14 is not a duration; write a number with a unit: ms, s, m, h or d, such as 90m; or must "
-            "be at most 0.5 (is 14)"
-        ),
+        "split.holdout: a duration such as 14d, or a share up to 0.5, is wanted (is 14)",
     ],
     "holdout_share_too_large": [
-        (
-            "split.holdout: 0.7 is not a duration; write a number with a unit: ms, s, m, h or d, such as 90m; or must "
-            "be at most 0.5 (is 0.7)"
-        ),
+        "split.holdout: a duration such as 14d, or a share up to 0.5, is wanted (is 0.7)",
     ],
     "holdout_zero": [
-        "split.holdout must be longer than zero",
+        "split.holdout: a duration such as 14d, or a share up to 0.5, is wanted (is '0d')",
     ],
     "holdout_share_with_time": [
         "split.holdout: examples with time are split by a duration such as 14d, so that training precedes the holdout",
@@ -75,22 +69,23 @@ EXPECTED = {
         "split.holdout: a duration needs examples.time; rows without time are split by a share such as 0.2",
     ],
     "holdout_as_long_as_the_window": [
-        "split.holdout and split.gap leave no rows to train on: they are as long as the longest source window",
+        "split.holdout: with split.gap as long as the longest source window, no rows are left to train on",
     ],
     "window_zero": [
-        "sources.parcels: window must be longer than zero",
+        "sources.parcels.window: must be longer than zero (is '0d')",
     ],
     "window_without_time_column": [
-        "sources.parcels: window needs time_column",
+        "sources.parcels.window: needs time_column",
+        "sources.parcels.max_age: needs time_column",
     ],
     "csv_without_columns": [
-        "sources.parcels: columns: missing; csv has no types of its own (write name: type, such as distance: double)",
+        "sources.parcels.columns: missing; csv has no types of its own (write name: type, such as distance: double)",
     ],
     "format_unknown": [
         "sources.parcels.format: must be 'csv', 'json' or 'parquet' (is 'orc')",
     ],
     "source_name_with_capital": [
-        "sources.Parcels: does not match ^[a-z][a-z0-9_]{0,62}$ (is 'Parcels')",
+        "sources.Parcels: a name of small letters, digits and _, a letter first, is wanted (is 'Parcels')",
     ],
     "no_sources": [
         "sources: must not be empty",
@@ -102,10 +97,10 @@ EXPECTED = {
         "expectations.parcles: no such source",
     ],
     "sql_outside_the_folder": [
-        r"examples.sql: does not match ^[\w.-]+\.sql$ (is '../late.sql')",
+        "examples.sql: the name of a .sql file beside the spec is wanted (is '../late.sql')",
     ],
     "column_with_blank": [
-        "examples.id: does not match ^[A-Za-z_][A-Za-z0-9_]*$ (is 'parcel id')",
+        "examples.id: a column's name of letters, digits and _, no digit first, is wanted (is 'parcel id')",
     ],
     "no_features": [
         "examples: numeric or categorical: at least one feature is needed",
@@ -139,10 +134,10 @@ EXPECTED = {
         ),
     ],
     "param_unknown": [
-        "algorithm: logistic_regression has no parameter 'maxiter' (did you mean 'maxIter'?)",
+        "algorithm.params.maxiter: logistic_regression has no such parameter (did you mean 'maxIter'?)",
     ],
     "param_of_wrong_type": [
-        "algorithm: maxIter takes int values",
+        "algorithm.params.maxIter: a whole number is wanted (is 'many')",
     ],
     "grid_not_a_list": [
         "algorithm.search.grid.maxIter: a list is wanted, such as [a, b] (is 20)",
@@ -151,7 +146,7 @@ EXPECTED = {
         "algorithm.search.grid: must not be empty",
     ],
     "param_also_in_grid": [
-        "algorithm: in params and in search.grid: maxIter",
+        "algorithm.params.maxIter: is in search.grid, too",
     ],
     "handle_invalid_skip": [
         "features.handleInvalid: must be 'keep' or 'error' (is 'skip')",
@@ -178,19 +173,19 @@ EXPECTED = {
         "gate.guards: mae is no metric of task binary (known: log_loss, brier, auc, accuracy)",
     ],
     "canary_falls": [
-        "serving: canary: steps must rise and end at 100, such as [5, 25, 100]",
+        "serving.canary: steps must rise and end at 100, such as [5, 25, 100]",
     ],
     "canary_stops_short": [
-        "serving: canary: steps must rise and end at 100, such as [5, 25, 100]",
+        "serving.canary: steps must rise and end at 100, such as [5, 25, 100]",
     ],
     "canary_of_zero": [
         "serving.canary.0: must be at least 1 (is 0)",
     ],
     "hold_zero": [
-        "serving: hold must be longer than zero",
+        "serving.hold: must be longer than zero (is '0s')",
     ],
     "max_hold_below_hold": [
-        "serving: max_hold is shorter than hold",
+        "serving.max_hold: is shorter than hold",
     ],
     "error_rate_of_two": [
         "serving.max_error_rate: must be less than 1 (is 2)",
@@ -199,7 +194,7 @@ EXPECTED = {
         "serving.min_requests: a whole number is wanted (is 1.5)",
     ],
     "email_without_at": [
-        r"alerts.email.0: does not match ^[^@\s,]+@[^@\s,]+$ (is 'parcels')",
+        "alerts.email.0: one address such as ops@example.com is wanted (is 'parcels')",
     ],
     "slack_maybe": [
         "alerts.slack: true or false is wanted (is 'maybe')",
@@ -215,10 +210,77 @@ EXPECTED = {
     ],
     "several_mistakes": [
         "owner: missing",
-        "sources.parcels.window: 60 is not a duration; write a number with a unit: ms, s, m, h or d, such as 90m",
+        "sources.parcels.window: a duration is wanted, a number with its unit ms, s, m, h or d, such as 90m (is 60)",
         "task: missing",
         "gate.metric: must be 'log_loss', 'brier', 'auc', 'accuracy', 'rmse', 'mae' or 'r2' (is 'loss')",
         "ownr: unknown key (did you mean 'owner'?)",
+    ],
+    "day_that_never_was": [
+        "line 4, column 8: not YAML: 2013-02-30 (day is out of range for month)",
+    ],
+    "deadline_empty": [
+        "deadline: a duration is wanted, a number with its unit ms, s, m, h or d, such as 90m (is empty)",
+    ],
+    "deadline_zero": [
+        "deadline: must be longer than zero (is '0s')",
+    ],
+    "feature_twice_but_for_case": [
+        "examples: listed twice: weight",
+    ],
+    "guard_as_text": [
+        "gate.guards.0: keys with values are wanted (is 'auc > 0.5')",
+    ],
+    "guard_not_a_number": [
+        "gate.guards.0.min: a finite number is wanted (is nan)",
+    ],
+    "guard_unknown_key": [
+        "gate.guards.0.mn: unknown key (did you mean 'min'?)",
+    ],
+    "indented_by_a_tab": [
+        (
+            "line 7, column 1: not YAML: while scanning for the next token found character that cannot start any token; "
+            "indent with blanks, not tabs"
+        ),
+    ],
+    "key_is_a_list": [
+        "line 20, column 1: not YAML: a key must be text",
+    ],
+    "label_is_the_time": [
+        "examples.label: sent is the time",
+    ],
+    "option_not_text": [
+        "sources.parcels.options.mergeSchema: text is wanted (is true)",
+    ],
+    "p95_zero": [
+        "serving.max_p95: must be longer than zero (is '0ms')",
+    ],
+    "param_is_a_list": [
+        "algorithm.params.maxIter: one number, one text, true or false is wanted",
+    ],
+    "part_as_text": [
+        "split: keys with values are wanted (is '14d')",
+    ],
+    "several_mistakes_in_one_part": [
+        "serving.canary: steps must rise and end at 100, such as [5, 25, 100]",
+        "serving.max_hold: is shorter than hold",
+    ],
+    "text_begins_with_at": [
+        (
+            "line 2, column 8: not YAML: while scanning for the next token found character that cannot start any token; "
+            "put this text in quotes"
+        ),
+    ],
+    "text_holds_a_colon": [
+        "line 1, column 21: not YAML: mapping values are not allowed in this context; put a text that holds «: » in quotes",
+    ],
+    "time_as_feature": [
+        "examples: sent is the time and cannot be a feature",
+    ],
+    "two_documents": [
+        "line 15, column 1: not YAML: expected a single document in the stream but found another document",
+    ],
+    "window_of_ages": [
+        "sources.parcels.window: must be at most 36500d (is '99999999999d')",
     ],
 }
 
@@ -288,5 +350,12 @@ def test_a_spec_cannot_be_changed_after_it_was_parsed():
 
 @pytest.mark.parametrize("name", ["Late", "9late", "late-parcels"])
 def test_a_model_is_named_by_its_file_in_small_letters(name):
-    with pytest.raises(InvalidFile, match=rf"name: does not match .* \(is '{name}'\)"):
+    with pytest.raises(InvalidFile, match=rf"name: a name of small letters, .* is wanted \(is '{name}'\)"):
         parse_spec(GOOD, Path(f"{name}.yaml"))
+
+
+def test_what_an_anchor_brings_is_merged_and_may_be_overridden():
+    text = GOOD + "features: &careful {scale: true, impute: mean}\n"
+    spec = parse_spec(text.replace("{scale", "{<<: {impute: mode}, scale"), Path("late.yaml"))
+
+    assert (spec.features.scale, spec.features.impute) == (True, "mean")
