@@ -1,0 +1,165 @@
+"""YAML that people wrote: parsed once, at the edge, with every problem told in their words."""
+
+import difflib
+import re
+from collections.abc import Collection, Hashable
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from contract.errors import InvalidFile
+from contract.strict import Strict, written
+
+
+class _UniqueKeys(yaml.CSafeLoader):
+    """YAML's safe loader, but a key written twice is an error instead of the last one winning."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:  # such as 2013-02-30
+            raise yaml.constructor.ConstructorError(None, None, f"{node.value} ({error})", node.start_mark) from None
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # what it brings may be overridden
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be text", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is written twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+Parsed = TypeVar("Parsed", bound=Strict)
+
+
+def parse_yaml(kind: type[Parsed], text: str, path: str, **given: Any) -> Parsed:
+    """The file as a `kind`, with the `given` keys added; raises InvalidFile with all problems at once."""
+    try:
+        content = yaml.load(text, _UniqueKeys)  # noqa: S506  (a subclass of the safe loader)
+    except yaml.YAMLError as error:
+        raise InvalidFile(path, [_yaml_problem(error, text)]) from None
+    if not isinstance(content, dict):
+        raise InvalidFile(path, ["the file is not a mapping of keys to values"])
+    clash = sorted(set(given) & set(content))
+    if clash:
+        raise InvalidFile(path, [f"{key}: not to be written; it is the file's name" for key in clash])
+    try:
+        return kind.model_validate({**content, **given})
+    except ValidationError as error:
+        raise InvalidFile(path, problems_of(error, kind, given)) from None
+
+
+def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or problem is None:
+        return f"not YAML: {str(error).partition(chr(10))[0]}"
+    told = " ".join(filter(None, (getattr(error, "context", None), problem)))
+    return (
+        f"line {mark.line + 1}, column {mark.column + 1}: not YAML: {told}{_yaml_advice(problem, text.splitlines()[mark.line :])}"
+    )
+
+
+def _yaml_advice(problem: str, lines: list[str]) -> str:
+    """For what people write most often."""
+    if "mapping values are not allowed" in problem:
+        return "; put a text that holds «: » in quotes"
+    if "cannot start any token" in problem:
+        return "; indent with blanks, not tabs" if lines[0].lstrip(" ").startswith("\t") else "; put this text in quotes"
+    return ""
+
+
+_WANTED = {  # pydantic's kind of error: what people are told instead
+    "bool": "true or false is wanted",
+    "date": "a date is wanted, such as 2013-03-01",
+    "dict": "keys with values are wanted",
+    "finite": "a finite number is wanted",
+    "float": "a number is wanted",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "int": "a whole number is wanted",
+    "invalid_key": "a key must be text",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "literal": "must be {expected}",
+    "model": "keys with values are wanted",
+    "string_too_short": "must not be empty",
+    "string": "text is wanted",
+    "too_short": "must not be empty",
+    "tuple": "a list is wanted, such as [a, b]",
+}
+
+
+def problems_of(error: ValidationError, kind: type[BaseModel], given: Collection[str] = ()) -> list[str]:
+    """One line for each place: what is wrong there, and the nearest right key for an unknown one. `given` is not to be written."""
+    schema = kind.model_json_schema()
+    found = []
+    for detail in error.errors(include_url=False):
+        path = [str(part) for part in detail["loc"] if part != "[key]"]
+        of_whole = isinstance(detail["input"], dict)
+        found += [_line(".".join(path), problem, of_whole) for problem in _problems(detail, path, schema, given)]
+    return found
+
+
+def _line(place: str, problem: str, of_whole: bool) -> str:
+    """A check of a whole may name the key that it means."""
+    names_key = of_whole and re.match(r"[\w.]+: ", problem)
+    return ("." if names_key else ": ").join(filter(None, (place, problem)))
+
+
+def _problems(detail: Any, path: list[str], schema: dict, given: Collection[str]) -> list[str]:
+    """This project's own checks raise ValueError with a sentence for each problem."""
+    if detail["type"] == "missing":
+        return ["missing"]
+    if detail["type"] == "extra_forbidden":
+        return [f"unknown key{_nearest(path, schema, given)}"]
+    told = detail["ctx"]["error"].args if detail["type"] == "value_error" else (_told(detail),)
+    return (
+        [*told] if isinstance(detail["input"], dict | list) else [f"{problem} (is {written(detail['input'])})" for problem in told]
+    )
+
+
+def _told(detail: Any) -> str:
+    for start in sorted(_WANTED, key=len, reverse=True):
+        if detail["type"].startswith(start):
+            return _WANTED[start].format(**detail.get("ctx", {}))
+    return detail["msg"]
+
+
+def _nearest(path: list[str], schema: dict, given: Collection[str]) -> str:
+    known = [key for key in _at(path[:-1], schema).get("properties", {}) if len(path) > 1 or key not in given]
+    close = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.7)
+    if close:
+        return f" (did you mean '{close[0]}'?)"
+    return f" (known here: {', '.join(known)})" if known else ""
+
+
+def _at(path: list[str], schema: dict) -> dict:
+    node = _resolve(schema, schema)
+    for part in path:
+        node = _resolve(_child(node, part) or {}, schema)
+    return node
+
+
+def _resolve(node: dict, schema: dict) -> dict:
+    """Follows $ref, and takes the branch with keys out of «this or null»."""
+    while "$ref" in node or "anyOf" in node:
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+        else:
+            node = next((branch for branch in node["anyOf"] if "$ref" in branch), {})
+    return node
+
+
+def _child(node: dict, part: str) -> dict | None:
+    """The schema of a key or of a list's item; None where there can be none."""
+    if "items" in node or "prefixItems" in node:
+        return node.get("items", {}) if part.isdigit() else None
+    free = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+    fitting = [node.get("properties", {}).get(part), *free]
+    return next((child for child in fitting if isinstance(child, dict)), None)
