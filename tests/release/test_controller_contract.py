@@ -80,3 +80,16 @@ def test_a_release_compared_with_another_version_is_refused(controller, tmp_path
     outcome = ended(case, a_request("release", 1, expected_live=TWO))
     assert (outcome.done, outcome.release.outcome) == (False, "refused")
     assert ledger.champion("late") is None
+
+
+@pytest.mark.parametrize("controller", [real, fake])
+def test_a_release_of_what_is_live_already_has_nothing_left_to_do(controller, tmp_path):
+    case = ledger, _ = controller(tmp_path)
+    ended(case, a_request("check", 1))
+    ended(case, a_request("release", 1))
+    ended(case, a_request("check", 1, id="check-again"))
+    outcome = ended(case, a_request("release", 1, id="release-again"))  # compared when nothing was live
+    assert (outcome.done, outcome.release.outcome, outcome.release.steps) == (True, "released", ())
+    assert outcome.reason == f"version 1 ({ONE[7:19]}) is live already"
+    state = ledger.last("late").state
+    assert (state.live.version, state.checked, state.active) == (1, None, None)
