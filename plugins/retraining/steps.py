@@ -6,7 +6,7 @@ from logging import Logger
 
 from contract import documents
 from contract.documents import Failure, JobRequest, RunDocument, Verdict
-from contract.errors import BadData, RetrainingError
+from contract.errors import BadData, RetrainingError, StoreError
 from contract.keys import step_key
 from contract.store import Store
 from plugins.retraining.engines.base import Engine
@@ -56,6 +56,8 @@ def run_job(work: Work, engine: Engine, log: Logger) -> str:
     try:
         told = documents.find(work.store, work.beside("error"), Failure) is not None  # by a job whose task was killed
         return _accept(work, None if told else _submit(work, engine, log))
+    except StoreError:
+        raise  # of the store, not of the job, which may have ended well: the next try looks again
     except RetrainingError as error:
         failure = Failure(step=work.step, reason=str(error), data=isinstance(error, BadData))
         documents.write(work.store, work.beside("failed"), failure)

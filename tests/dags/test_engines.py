@@ -16,7 +16,7 @@ import pytest
 
 from contract import documents
 from contract.documents import Failure, RunDocument, ValidationReport
-from contract.errors import BadData
+from contract.errors import BadData, StoreError
 from contract.platform import Spark
 from contract.store import LocalStore
 from plugins.retraining.catalog import load_entry
@@ -135,6 +135,22 @@ def test_a_failure_that_the_job_left_before_its_task_was_killed_is_not_waited_fo
     with pytest.raises(BadData, match="no rows in the window"):
         run_job(task, engine, log)
     assert engine.ran == []
+
+
+def test_a_store_that_fails_while_the_result_is_looked_at_does_not_make_the_job_be_done_again(work, log, monkeypatch):
+    task, engine = work(), FakeEngine()
+    there = [None, StoreError("the store does not answer")]  # before the job, and after it
+
+    def look(path: str) -> None:
+        if isinstance(answer := there.pop(0), StoreError):
+            raise answer
+
+    with monkeypatch.context() as patched, pytest.raises(StoreError, match="does not answer"):
+        patched.setattr(task.store, "read", lambda path: None if path.endswith(".error.json") else look(path))
+        run_job(task, engine, log)
+
+    assert run_job(work(), engine, log) == task.path
+    assert engine.ran == ["validate"]
 
 
 def test_clearing_gives_new_work(work, log):
