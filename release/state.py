@@ -27,7 +27,7 @@ def project(state: State, servers: int) -> Projection:
     wanted: dict[str, tuple[Image, int]] = {}
     if state.checked:
         wanted[state.checked.digest] = (state.checked, 1)
-    if active and active.phase != "returning":
+    if active:  # also while everything returns: no server stops before its weight was read back as gone
         wanted[active.image.digest] = (active.image, 1 if active.request.kind == "check" else servers)
     for image in (state.previous, state.live):
         if image:
