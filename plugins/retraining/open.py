@@ -63,7 +63,10 @@ def parse_as_of(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidParam(f"as_of: {text!r} is no time; write one such as 2013-06-01T00:00:00+00:00") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if moment > datetime.now(UTC):  # live once, it would refuse every release until then
+        raise InvalidParam(f"as_of: {text} is in the future; write a time that has been")
+    return moment
 
 
 def code_hash(bundle: Path, model: Model) -> str:

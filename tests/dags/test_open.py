@@ -66,6 +66,12 @@ def test_what_is_no_time_is_told(entry, store):
         opened(entry, store, params={**NONE_GIVEN, "as_of": "yesterday"})
 
 
+def test_a_time_that_has_not_been_is_refused():
+    """A model without time would train as if nothing were wrong, and no later run could replace it before that day."""
+    with pytest.raises(InvalidParam, match="^as_of: 2113-06-01 is in the future; write a time that has been$"):
+        parse_as_of("2113-06-01")
+
+
 def test_a_what_if_run_reads_below_another_root(entry, store):
     assert opened(entry, store, params={**NONE_GIVEN, "data": "/other/data"}).platform.data == "/other/data"
 
