@@ -13,7 +13,7 @@ from contract.errors import RetrainingError
 from contract.platform import Platform
 from contract.spec import ModelSpec
 from contract.strict import Strict
-from plugins.retraining.errors import RolledBack
+from plugins.retraining.errors import RolledBack, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,8 @@ ADVICE = {
     "check": "Look at the reason and at the model's servers; clear `package` to build the image anew.",
     "release": "Look at the reason, then trigger a new run; this version is not tried again by itself.",
 }
+UNTOUCHED = "Nothing was changed: what served before goes on serving."
+UNKNOWN = "Its end is not known: the controller may still end it, well or not. See what is live, then clear this task to hear."
 
 
 class Audience(Strict):
@@ -56,10 +58,12 @@ def audience_of(spec: ModelSpec, platform: Platform) -> Audience:
 
 
 def stopped(model: str, step: str, why: str, link: str) -> Message:
-    return Message(
-        f"{model}: stopped at {step}",
-        f"{why}\nNothing was changed: what served before goes on serving.\nWhat to do: {ADVICE[step]}\n{link}",
-    )
+    return Message(f"{model}: stopped at {step}", f"{why}\n{UNTOUCHED}\nWhat to do: {ADVICE[step]}\n{link}")
+
+
+def lost(model: str, step: str, why: str, link: str) -> Message:
+    """The task failed, not the release that it had asked for."""
+    return Message(f"{model}: {step} lost sight of", f"{why}\n{UNKNOWN}\n{link}")
 
 
 def promoted(model: str, version: int, reason: str, link: str) -> Message:
@@ -69,7 +73,7 @@ def promoted(model: str, version: int, reason: str, link: str) -> Message:
 def rolled_back(model: str, why: str, link: str) -> Message:
     return Message(
         f"{model}: rolled back",
-        f"{why}\nAll traffic is back on the old version.\nWhat to do: {ADVICE['release']}\n{link}",
+        f"{why}\nAll traffic is back to what served before.\nWhat to do: {ADVICE['release']}\n{link}",
     )
 
 
@@ -90,6 +94,8 @@ def on_failure(context: dict[str, Any], audience: Audience) -> None:
     why = _sentence(error, task.task_id)
     if isinstance(error, RolledBack):
         send(audience, rolled_back(audience.model, why, task.log_url))
+    elif task.task_id == "release" and not isinstance(error, Stopped):
+        send(audience, lost(audience.model, task.task_id, why, task.log_url))
     else:
         send(audience, stopped(audience.model, task.task_id, why, task.log_url))
 

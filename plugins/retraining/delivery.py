@@ -95,7 +95,8 @@ def accept_release(work: Work, outcome: Outcome) -> Release:
     if outcome.release:
         documents.write(work.store, work.path, outcome.release)
     if outcome.release and outcome.release.outcome == "rolled_back":
-        raise RolledBack(outcome.reason)
+        alone = "" if outcome.release.previous else "; nothing served before, so requests are answered 503"
+        raise RolledBack(outcome.reason + alone)
     if not outcome.done or outcome.release is None or outcome.release.outcome != "released":
         raise Stopped(outcome.reason)
     return outcome.release

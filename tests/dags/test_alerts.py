@@ -1,12 +1,16 @@
 """Messages reach people through real sockets, and never get in a run's way."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.exceptions import AirflowSensorTimeout
 
+from contract.errors import StoreError
 from plugins.retraining import alerts
 from plugins.retraining.alerts import Audience, Message
 from plugins.retraining.catalog import load_entry
+from plugins.retraining.errors import Stopped
 
 PEOPLE = ("a@x.org", "b@x.org")
 AUDIENCE = Audience(model="late", slack="slack_test", smtp="smtp_test", sender="retraining@example.com", email=PEOPLE)
@@ -103,3 +107,22 @@ def test_airflow_stores_and_runs_the_deadlines_callbacks_as_they_are(bundle, inb
 
     assert done == (True, None)
     assert inbox.slack[0].startswith("*late: deadline near*\n")
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "subject", "effect"),
+    [
+        ("check", Stopped("row 3: 0.9 instead of 0.1"), "stopped at check", alerts.UNTOUCHED),
+        ("release", Stopped("version 8 is live"), "stopped at release", alerts.UNTOUCHED),
+        ("release", StoreError("the disk is full"), "release lost sight of", alerts.UNKNOWN),
+        ("release", AirflowSensorTimeout(), "release lost sight of", alerts.UNKNOWN),
+        ("release", None, "release lost sight of", alerts.UNKNOWN),
+    ],
+)
+def test_that_nothing_was_changed_is_said_only_where_it_is_known(inbox, step, error, subject, effect):
+    task = SimpleNamespace(task_id=step, log_url="http://airflow/log")
+
+    alerts.on_failure({"ti": task, "exception": error}, AUDIENCE)
+
+    assert inbox.slack[0].startswith(f"*late: {subject}*\n")
+    assert effect in inbox.slack[0].splitlines()

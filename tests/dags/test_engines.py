@@ -145,9 +145,10 @@ def test_a_store_that_fails_while_the_result_is_looked_at_does_not_make_the_job_
         if isinstance(answer := there.pop(0), StoreError):
             raise answer
 
-    with monkeypatch.context() as patched, pytest.raises(StoreError, match="does not answer"):
-        patched.setattr(task.store, "read", lambda path: None if path.endswith(".error.json") else look(path))
+    monkeypatch.setattr(task.store, "read", lambda path: None if path.endswith(".error.json") else look(path))
+    with pytest.raises(StoreError, match="does not answer"):
         run_job(task, engine, log)
+    monkeypatch.undo()
 
     assert run_job(work(), engine, log) == task.path
     assert engine.ran == ["validate"]

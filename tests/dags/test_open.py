@@ -68,7 +68,7 @@ def test_what_is_no_time_is_told(entry, store):
 
 def test_a_time_that_has_not_been_is_refused():
     """A model without time would train as if nothing were wrong, and no later run could replace it before that day."""
-    with pytest.raises(InvalidParam, match="^as_of: 2113-06-01 is in the future; write a time that has been$"):
+    with pytest.raises(InvalidParam, match=r"^as_of: 2113-06-01 is in the future; write a time that has been$"):
         parse_as_of("2113-06-01")
 
 

@@ -101,7 +101,10 @@ def test_a_release_that_misbehaves_fails_once_and_people_read_that_it_was_rolled
 
     assert (run.state, run.states()["release"], run.tries()["release"]) == ("failed", "failed", 1)
     assert Ledger(store_at(str(STORE))).champion("late") is None
-    assert inbox.slack[0].startswith("*late: rolled back*\nat 50 %: 7 of 100 requests failed\nAll traffic is back")
+    assert inbox.slack[0].startswith(
+        "*late: rolled back*\nat 50 %: 7 of 100 requests failed; nothing served before, so requests are answered 503\n"
+        "All traffic is back to what served before.\n"
+    )
 
 
 def test_clearing_a_rolled_back_release_asks_for_it_anew(play):
