@@ -5,6 +5,7 @@ UV := .venv/uv/bin/uv
 ROOMS := airflow spark serving release
 COMPILE = $(UV) pip compile -q --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
           --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+IS_SET_UP = if [ ! -e .venv/release/requirements.lock ]; then echo "nothing is set up yet: run make demo"; exit 1; fi
 INSTALL = $(UV) pip install -q --compile-bytecode --no-deps --require-hashes
 export AIRFLOW_HOME := $(CURDIR)/.demo
 unexport PYTHONDONTWRITEBYTECODE
@@ -18,17 +19,19 @@ help: ## list the commands
 setup: $(ROOMS:%=.venv/%/requirements.lock) .venv/flights/requirements.lock ## install the four locked environments into .venv/
 
 demo: ## the whole loop on real flight data: two retrains, two releases, serving at the end
-	@$(PYTHON) demo/preflight.py && started=$$(date +%s) && $(MAKE) --no-print-directory -s setup \
+	@$(PYTHON) demo/preflight.py && started=$$(date +%s) && mkdir -p .demo \
+	  && { flock -n 9 || { echo "another set-up is at work in this folder: waiting for it"; flock 9; } \
+	       && $(MAKE) --no-print-directory -s setup; } 9>.demo/setup.lock \
 	  && .venv/release/bin/python -m demo.run --setup-started $$started
 
 demo-failures: ## four bad runs, each stopped at its own gate (after make demo)
-	@.venv/release/bin/python -m demo.failures
+	@$(IS_SET_UP) && .venv/release/bin/python -m demo.failures
 
 status: ## what is live, what runs, and where each log is
-	@.venv/release/bin/python -m demo.status
+	@$(IS_SET_UP) && .venv/release/bin/python -m demo.status
 
 stop: ## stop every process of the demo; what is live stays recorded
-	@if [ -x .venv/release/bin/python ]; then .venv/release/bin/python -m demo.stop; fi
+	@if [ -e .venv/release/requirements.lock ]; then .venv/release/bin/python -m demo.stop; fi
 
 test: $(ROOMS:%=.venv/%/tests.lock) ## all tests that need no minutes of services
 	@$(PYTHON) tests/suites.py

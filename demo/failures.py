@@ -110,22 +110,18 @@ def titled(title: str, act: Callable[[], object]) -> object:
     return act()
 
 
-def main() -> int:
-    try:
-        if not services.running():
-            raise DemoError("nothing of the demo is running: run `make demo` first")
-        with only_one():
-            failures = Failures()
-            titled("1  a day of data is corrupted upstream", failures.bad_data)
-            titled("2  a challenger trained on shuffled labels", failures.shuffled_labels)
-            run = titled("3  an image whose model file was altered", failures.damaged_image)
-            titled("4  a model that is slow under live traffic", lambda: failures.slow_model(str(run)))
-    except DemoError as error:
-        print(f"\ndemo: {error}", file=sys.stderr)
-        return 1
+def show_all() -> int:
+    if not services.running():
+        raise DemoError("nothing of the demo is running: run `make demo` first")
+    with only_one():
+        failures = Failures()
+        titled("1  a day of data is corrupted upstream", failures.bad_data)
+        titled("2  a challenger trained on shuffled labels", failures.shuffled_labels)
+        run = titled("3  an image whose model file was altered", failures.damaged_image)
+        titled("4  a model that is slow under live traffic", lambda: failures.slow_model(str(run)))
     print("\nfour bad runs, four stops; the version that was live before is live still")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(services.tell(show_all))

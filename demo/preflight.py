@@ -1,5 +1,6 @@
 """Looks at the machine before anything is installed; written for any Python 3, so that a wrong one can say so."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,9 +16,9 @@ def python_problem():
         return None
     found = "{}.{}".format(*sys.version_info[:2])
     return (
-        f"Python 3.11 is needed and {sys.executable} is {found}: install it (Debian, Ubuntu: apt install python3.11 "
+        "Python 3.11 is needed and {} is {}: install it (Debian, Ubuntu: apt install python3.11 "
         "python3.11-venv) or name one: make demo PYTHON=/path/to/python3.11"
-    )
+    ).format(sys.executable, found)
 
 
 def venv_problem():
@@ -29,13 +30,20 @@ def venv_problem():
 
 
 def java_problem():
-    if shutil.which("java") is None:
+    """Spark prefers JAVA_HOME to PATH, and Java 8 calls itself 1.8."""
+    home = os.environ.get("JAVA_HOME")
+    java = os.path.join(home, "bin", "java") if home else "java"
+    where = "{}, of JAVA_HOME,".format(java) if home else "java on PATH"
+    advice = "unset JAVA_HOME or set it to the right one" if home else "put the right one first on PATH"
+    if shutil.which(java) is None:
+        if home:
+            return "Java 17 or 21 is needed and {} is not there: {}".format(where, advice)
         return "Java 17 or 21 is needed and no java is on PATH: install one (Debian, Ubuntu: apt install openjdk-17-jre-headless)"
-    text = subprocess.run(["java", "-version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout.decode(errors="replace")
-    match = re.search(r'version "(\d+)', text)
+    text = subprocess.run([java, "-version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout.decode(errors="replace")
+    match = re.search(r'version "(?:1\.)?(\d+)', text)
     if match is None or int(match.group(1)) not in GOOD_JAVA:
-        found = match.group(1) if match else "unknown"
-        return f"Java 17 or 21 is needed and `java` on PATH is version {found}: put the right one first on PATH"
+        found = "version " + match.group(1) if match else "of unknown version"
+        return "Java 17 or 21 is needed and {} is {}: {}".format(where, found, advice)
     return None
 
 
@@ -43,13 +51,13 @@ def disk_problem():
     free = shutil.disk_usage(".").free
     if free >= FREE_BYTES:
         return None
-    return f"6 GB of free disk are needed and {free / 1024**3:.1f} GB are free here: free some space"
+    return "6 GB of free disk are needed and {:.1f} GB are free here: free some space".format(free / 1024**3)
 
 
 def main():
     problems = [problem for problem in (python_problem(), venv_problem(), java_problem(), disk_problem()) if problem]
     for problem in problems:
-        print(f"preflight: {problem}", file=sys.stderr)
+        sys.stderr.write("preflight: {}\n".format(problem))
     return 1 if problems else 0
 
 

@@ -42,12 +42,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--setup-started", type=float, default=time.time(), help="when `make demo` began, in Unix seconds")
     began = parser.parse_args().setup_started
-    try:
-        with only_one():
-            return show_all(began)
-    except DemoError as error:
-        print(f"\ndemo: {error}", file=sys.stderr)
-        return 1
+    return services.tell(lambda: show_alone(began))
+
+
+def show_alone(began: float) -> int:
+    with only_one():
+        return show_all(began)
 
 
 @contextmanager

@@ -3,23 +3,43 @@
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 
+from contract.errors import RetrainingError
 from demo.place import AIRFLOW_URL, HOME, LOGS, MLFLOW_URL, PLATFORM, PORTS, ROOT, SMTP_PORT, WEBHOOK_PORT, python_of
+from demo.processes import pids_with
 
 CONF = HOME / "services.conf"
 SOCKET = HOME / "services.sock"
 START_TIMEOUT_S = 180
+MARK = ("AIRFLOW__CORE__PLUGINS_FOLDER", str(ROOT / "plugins"))  # in the environment of the services only
 
 
 class DemoError(Exception):
     """Ends the demo with one sentence."""
+
+
+def tell(show: Callable[[], int]) -> int:
+    """Its exit code; what ends it early is one sentence, and 1."""
+    try:
+        return show()
+    except (DemoError, RetrainingError) as error:
+        said = str(error)
+    except (httpx.HTTPError, TimeoutError) as error:
+        said = f"a service does not answer ({error}): look at `make status`, then `make demo` goes on with what is live"
+    except KeyboardInterrupt:
+        said = "interrupted; the services run on: `make demo` goes on with what is live, `make stop` ends them"
+    print(f"\ndemo: {said}", file=sys.stderr)
+    return 1
 
 
 def commands() -> dict[str, str]:
@@ -69,7 +89,7 @@ def environment() -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "PATH": f"{ROOT}/.venv/airflow/bin:{os.environ['PATH']}",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        MARK[0]: MARK[1],
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundle),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",
         "AIRFLOW__CORE__PARALLELISM": "4",
@@ -93,7 +113,7 @@ def environment() -> dict[str, str]:
 
 def start() -> None:
     """Everything up and answering, or a DemoError that names the service and its log."""
-    _check_ports()
+    check_ports(PORTS)
     for folder in (LOGS, HOME / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True)
     (HOME / "passwords.json").write_text('{"admin": "admin"}')
@@ -112,12 +132,15 @@ def running() -> bool:
 
 
 def stop() -> None:
-    """Returns when the last process is gone."""
+    """Returns when the last process is gone, those included that a killed scheduler left."""
     pid_file = HOME / "services.pid"
     pid = int(pid_file.read_text()) if pid_file.exists() else None
     _control("shutdown")
     while pid is not None and Path(f"/proc/{pid}").exists():
         time.sleep(0.2)
+    for orphan in pids_with(*MARK):
+        with suppress(ProcessLookupError):
+            os.kill(orphan, signal.SIGKILL)
 
 
 def restart(service: str) -> None:
@@ -139,16 +162,23 @@ def _migrate(env: dict[str, str]) -> None:
         raise DemoError(f"Airflow's database could not be made: {done.stderr.strip()[-500:]}")
 
 
-def _check_ports() -> None:
-    for port, user in PORTS.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                raise DemoError(
-                    f"port {port}, which {user} needs, is taken: find its owner with `ss -ltnp 'sport = :{port}'` and stop it"
-                ) from None
+def check_ports(users: dict[int, str]) -> None:
+    taken = [port for port in users if _is_taken(port)]
+    if taken:
+        named = " and ".join(f"port {port}, which {users[port]} needs," for port in taken)
+        sockets = " or ".join(f"sport = :{port}" for port in taken)
+        what = "is taken: find its owner" if len(taken) == 1 else "are taken: find their owners"
+        raise DemoError(f"{named} {what} with `ss -ltnp '{sockets}'`, stop what you find, and try again")
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def _airflow_is_healthy() -> bool:
