@@ -145,5 +145,9 @@ def steps(model: Model, platform: Platform, audience: Audience, engine_for: Call
 
 
 def longest_wait(spec: ModelSpec) -> timedelta:
-    """The deadline, or all canary steps at their longest if that is more."""
-    return max(spec.deadline, (len(spec.serving.canary) + 1) * spec.serving.longest_hold)
+    """The deadline, or as long as the controller may take if that is more: a release must not go live unheard.
+
+    Each step at its longest and once from the start again, with the minutes that it gives to routing, golden rows and starting.
+    """
+    steps = len(spec.serving.canary)
+    return max(spec.deadline, (steps + 1) * spec.serving.longest_hold + steps * timedelta(minutes=6) + timedelta(minutes=5))

@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from contract import documents
-from contract.documents import Check, Comparison, Image, Release, Training
+from contract.documents import Check, Comparison, Image, Release, Training, Verdict
 from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
-from plugins.retraining.steps import Work
+from plugins.retraining.steps import Work, ends_here
 from release.ledger import Ledger, Outcome, Request
 
 SERVING = Path(__file__).resolve().parents[2] / "serving"
@@ -17,9 +17,15 @@ SERVED = ("model.onnx", "model.json")
 
 
 def package_version(work: Work, log: Logger) -> str:
-    """Path of the Image document; the same version gives the same digest, so a retry changes nothing."""
+    """Path of the Image document; the same version gives the same digest, so a retry changes nothing.
+
+    Raises Stopped without a verdict to go on: Airflow's skipping is for people to see, and can be overruled.
+    """
     from images.package import package
 
+    reason = ends_here(work.run, work.read("decide", Verdict))
+    if reason:
+        raise Stopped(reason)
     if work.find(Image):
         log.info("%s is there already: taken up", work.path)
         return work.path

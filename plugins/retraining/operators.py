@@ -149,6 +149,7 @@ class DecideStep(Step, SkipMixin):
 
     inputs = ("compare",)
     leaves = Verdict
+    inherits_from_skipmixin = True  # the scheduler asks this, not the class: else clearing a skipped task would run it
 
     def execute(self, context: Context) -> str:
         work = self.work(context)

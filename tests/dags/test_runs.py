@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,11 @@ import pytest
 from contract.documents import Image, RunDocument, read
 from contract.store import store_at
 from plugins.retraining import operators
-from plugins.retraining.dag import dag_for
+from plugins.retraining.catalog import load_model
+from plugins.retraining.dag import dag_for, longest_wait
+from release.canary import ASK_WITHIN, NAME_WITHIN, SHIFT_WITHIN
 from release.ledger import Ledger
+from release.state import START_WITHIN
 from tests.dags.conftest import BUNDLE, HOME, Inbox
 from tests.dags.fakes import VERSION, FakeEngine
 from tests.dags.runner import Run, start
@@ -88,6 +91,15 @@ def test_without_a_promotion_the_run_ends_green_with_the_reason_on_its_task(play
     assert inbox.slack[0].startswith(f"*late: stopped at decide*\n{decision}: ")
 
 
+def test_clearing_what_a_verdict_has_skipped_does_not_get_round_it(play):
+    run = play(FakeEngine(compare="worse"))
+
+    run.clear("package").go()
+
+    assert run.states() == ALL_DONE | BEFORE_THE_REST
+    assert Ledger(store_at(str(STORE))).champion("late") is None
+
+
 def test_a_broken_image_stops_at_check(play, inbox):
     run = play(check="row 3: 0.9 instead of 0.1")
 
@@ -105,6 +117,17 @@ def test_a_release_that_misbehaves_fails_once_and_people_read_that_it_was_rolled
         "*late: rolled back*\nat 50 %: 7 of 100 requests failed; nothing served before, so requests are answered 503\n"
         "All traffic is back to what served before.\n"
     )
+
+
+def test_airflow_waits_for_a_release_for_as_long_as_the_controller_may_take(bundle):
+    spec = load_model(bundle / "dags" / "models" / "late.yaml").spec
+    serving = spec.serving.model_copy(update={"canary": (1, 5, 10, 25, 50, 100), "hold": timedelta(seconds=20)})
+    busy = spec.model_copy(update={"serving": serving})
+
+    slowest_step = SHIFT_WITHIN + serving.longest_hold + ASK_WITHIN
+
+    assert longest_wait(busy) >= START_WITHIN + 6 * slowest_step + serving.longest_hold + NAME_WITHIN
+    assert longest_wait(busy.model_copy(update={"deadline": timedelta(days=1)})) == timedelta(days=1)
 
 
 def test_clearing_a_rolled_back_release_asks_for_it_anew(play):
