@@ -4,9 +4,11 @@ import re
 
 from contract.errors import BadData, RetrainingError, StoreError
 
-# SQLSTATE classes 22 (values that do not fit) and 42 (names and types that do not fit), and files that are not what they should be.
+# SQLSTATE classes 22 (values that do not fit) and 42 (names and types that do not fit), files that are not what they should be,
+# and what `handleInvalid: error` forbids.
 DATA = re.compile(
     r"SQLSTATE: (22|42)|PARQUET_COLUMN_DATA_TYPE_MISMATCH|is not a Parquet file|CSV header does not conform to the schema"
+    r"|Unseen label: |StringIndexer encountered NULL value"
 )
 JAVA_MESSAGE = re.compile(r"^(?:: |Caused by: )[\w.$]+: (.+)$", re.MULTILINE)
 
