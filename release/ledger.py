@@ -3,7 +3,8 @@
 import re
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -16,6 +17,7 @@ from contract.strict import Strict
 
 _ENTRY = re.compile(r"(\d{8})\.json")
 OUTCOMES_KEPT = 20  # in each entry; older ones are found in the entries that appended them
+ASKED_AGAIN_WITHIN = timedelta(days=7)  # whoever waits for an outcome asks every few seconds
 
 Kind = Literal["check", "release", "rollback", "freeze", "unfreeze"]
 Phase = Literal["starting", "shifting", "watching", "asking", "naming", "returning"]
@@ -193,7 +195,10 @@ class Ledger:
         return entry if self.store.create(self._path(model, entry.n), content) else None
 
     def _older_outcome(self, model: str, request_id: str) -> Outcome | None:
-        brought = (outcome for entry in self.entries(model) for outcome in entry.outcomes)
+        """A ledger only grows, and each new request comes here: it must not read the whole."""
+        since = datetime.now(UTC) - ASKED_AGAIN_WITHIN
+        recent = takewhile(lambda entry: entry.time >= since, self.entries(model))
+        brought = (outcome for entry in recent for outcome in entry.outcomes)
         return next((outcome for outcome in brought if outcome.request == request_id), None)
 
     def _numbers(self, model: str) -> list[int]:

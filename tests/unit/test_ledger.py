@@ -63,6 +63,21 @@ def test_a_request_that_has_ended_is_not_made_again_even_if_its_outcome_is_old(l
     assert ledger.champion("late").version == 7
 
 
+def test_a_new_request_does_not_read_a_ledger_of_years(ledger, monkeypatch):
+    for n in range(1, 31):
+        ended(ledger, f"old-{n}")
+        entry = json.loads(file(ledger, n).read_text())
+        entry["time"] = "2013-06-01T00:00:00Z"
+        file(ledger, n).write_text(json.dumps(entry))
+    read = []
+    look = ledger.store.read
+    monkeypatch.setattr(ledger.store, "read", lambda path: read.append(path) or look(path))
+
+    assert ledger.outcome("late", "new") is None
+
+    assert [path[-13:] for path in read] == ["00000030.json", "00000030.json"]
+
+
 def test_who_comes_second_gets_no_number(ledger):
     ledger.request(freeze("a"))
     last = ledger.last("late")
