@@ -24,11 +24,17 @@ def check_source(frame: DataFrame, name: str, source: Source, as_of: datetime) -
     rows, last = frame.agg(F.count("*"), newest.cast("timestamp")).first()
     checks = [
         DataCheck(source=name, name="columns", passed=True, detail=f"{len(frame.columns)} as the spec says"),
-        DataCheck(source=name, name="window has rows", passed=rows > 0, detail=f"{rows:,} rows"),
+        DataCheck(source=name, name="window has rows", passed=rows > 0, detail=f"{rows:,} rows {_window(source, as_of)}"),
     ]
     if source.max_age is not None:
         checks.append(_freshness(name, last.replace(tzinfo=UTC) if last else None, source, as_of))
     return checks
+
+
+def _window(source: Source, as_of: datetime) -> str:
+    if source.time_column is None:
+        return "in all"
+    return f"from {_minute(as_of - source.window)} until {_minute(as_of)}" if source.window else f"before {_minute(as_of)}"
 
 
 def _freshness(name: str, newest: datetime | None, source: Source, as_of: datetime) -> DataCheck:

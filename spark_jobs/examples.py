@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -82,7 +83,13 @@ def _query(spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql: str | 
     session = spark.newSession()  # views of one model's query must not meet another's
     for name in spec.sources:
         session.read.parquet(f"{snapshot.uri}/{name}").createOrReplaceTempView(name)
-    return session.table(next(iter(spec.sources))) if sql is None else session.sql(sql)
+    if sql is None:
+        return session.table(next(iter(spec.sources)))
+    try:
+        return session.sql(sql)
+    except AnalysisException as error:
+        told = str(error).strip().partition("\n")[0]
+        raise BadData(f"{spec.examples.sql or 'the SQL'} does not fit the sources: {told}; fix it, or the source") from None
 
 
 def _wanted(spec: ModelSpec) -> dict[str, tuple[tuple[type[T.DataType], ...], str]]:

@@ -84,7 +84,7 @@ def test_ids_that_repeat_and_rows_without_id_or_time_fail(spark: SparkSession) -
 
 
 def source_checks(frame: DataFrame) -> dict[str, tuple[bool, str]]:
-    source = Source(format="parquet", path="flights", time_column="at", max_age="36h")
+    source = Source(format="parquet", path="flights", time_column="at", max_age="36h", window="9d")
     return {check.name: (check.passed, check.detail) for check in check_source(frame, "flights", source, AS_OF)}
 
 
@@ -101,7 +101,7 @@ def test_rows_are_fresh_if_the_newest_is_no_older_than_max_age(spark: SparkSessi
 def test_an_empty_window_fails_and_is_not_fresh(spark: SparkSession) -> None:
     checks = source_checks(spark.createDataFrame([], "at timestamp"))
 
-    assert checks["window has rows"] == (False, "0 rows")
+    assert checks["window has rows"] == (False, "0 rows from 2026-01-01 00:00 UTC until 2026-01-10 00:00 UTC")
     assert checks["fresh"][0] is False
 
 

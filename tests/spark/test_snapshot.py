@@ -1,9 +1,13 @@
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from contract.errors import StoreError
 from contract.spec import Source
+from spark_jobs.failures import explain
 from spark_jobs.snapshot import content_of, fingerprint_of, freeze, source_hash
 
 AS_OF = datetime(2026, 1, 10, tzinfo=UTC)
@@ -74,3 +78,26 @@ def test_a_source_defined_otherwise_has_another_hash() -> None:
 
     assert source_hash(SOURCE) == source_hash(Source(format="parquet", path="flights"))
     assert source_hash(longer) != source_hash(longer.model_copy(update={"max_age": longer.window}))
+
+
+def test_a_full_disk_is_told_as_one_and_the_same_snapshot_is_written_once_there_is_room(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small disk")
+    frames = {"flights": spark.range(100_000).selectExpr("rand(1) AS x")}
+    try:
+        with pytest.raises(Exception, match="x") as raised:
+            freeze(spark, frames, {"flights": SOURCE}, f"{disk}/snapshot", AS_OF)
+        subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
+        snapshot = freeze(spark, frames, {"flights": SOURCE}, f"{disk}/snapshot", AS_OF).snapshot
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+    told = explain(raised.value)
+    assert type(told) is StoreError
+    assert str(told) == "the disk of the store or of Spark's scratch folder is full: free space, then clear this task"
+    assert snapshot.rows == {"flights": 100_000}

@@ -99,4 +99,39 @@ def test_examples_that_cannot_be_made_do_not_hide_what_else_is_wrong(spark: Spar
         validate.run(spark, request.model_copy(update={"run": run}), store)
 
     assert "planes: expect_column_values_to_not_be_null(seats) (1 of 1 rows)" in str(raised.value)
-    assert "examples: columns (the examples of aircraft_engine do not fit its spec: engine is missing" in str(raised.value)
+    assert "examples: can be made (the examples of aircraft_engine do not fit its spec: engine is missing" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        (
+            "SELECT *, make AS manufacturer FROM planes",
+            "the SQL does not fit the sources: [UNRESOLVED_COLUMN.WITH_SUGGESTION] A column, variable, or function parameter "
+            "with name `make` cannot be resolved. Did you mean one of the following? [`year`, ",
+        ),
+        ("SELECT * FORM planes", "the SQL does not fit the sources: [PARSE_SYNTAX_ERROR] Syntax error at or near 'planes'"),
+        (
+            "SELECT * EXCEPT (seats), 1 / (engines - 2) AS seats FROM planes",
+            "data and query do not fit together: [DIVIDE_BY_ZERO] Division by zero.",
+        ),
+    ],
+)
+def test_a_query_that_the_data_does_not_fit_is_one_failed_check(spark: SparkSession, tmp_path: Path, sql: str, told: str) -> None:
+    """Such as after a column was renamed: what the sources' own checks found is reported beside it."""
+    store = write_planes(tmp_path, *(plane(number, "Turbo-jet" if number % 2 else "Turbo-fan") for number in range(40)))
+    request = request_for(tmp_path)
+    run = request.run.model_copy(update={"sql": sql})
+
+    with pytest.raises(BadData) as raised:
+        validate.run(spark, request.model_copy(update={"run": run}), store)
+
+    assert str(raised.value).startswith(f"1 of 4 checks failed on examples for 2026-01-10: examples: can be made ({told}")
+    assert "\n" not in str(raised.value)
+
+
+def test_an_empty_window_is_named_with_its_days(spark: SparkSession, tmp_path: Path) -> None:
+    store = write_planes(tmp_path)
+
+    with pytest.raises(BadData, match=r"\d of \d+ checks failed on planes, examples .*: planes: window has rows \(0 rows in all\)"):
+        validate.run(spark, request_for(tmp_path), store)
