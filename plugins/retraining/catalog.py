@@ -63,8 +63,10 @@ def airflow_home() -> Path:
 def _text(path: Path) -> str:
     try:
         return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidFile(str(path), [f"cannot be read: {error}"]) from None
+    except OSError as error:
+        raise InvalidFile(str(path), [f"cannot be read ({error.strerror})"]) from None
+    except UnicodeDecodeError as error:
+        raise InvalidFile(str(path), [f"byte {error.start + 1} is not UTF-8; save the file as UTF-8"]) from None
 
 
 def _schedule_problems(spec: ModelSpec) -> list[str]:

@@ -40,6 +40,12 @@ def test_a_broken_dag_shows_all_problems_of_spec_and_named_files_and_never_runs_
     ]
 
 
+def test_a_file_that_is_no_text_and_one_indented_by_tabs_say_what_to_do(dags):
+    assert "not_utf8.yaml: byte 17 is not UTF-8; save the file as UTF-8" in dags["not_utf8"].doc_md
+    assert "yaml_with_tabs.yaml: line 2, column 1: not YAML: " in dags["yaml_with_tabs"].doc_md
+    assert "indent with blanks, not tabs" in dags["yaml_with_tabs"].doc_md
+
+
 def test_the_task_of_a_broken_dag_fails_with_the_problems(dags):
     from contract.errors import InvalidFile
 
