@@ -86,17 +86,17 @@ class Failures:
         self._expect(
             set(tally.versions) == {str(self.champion.version)} and not tally.failures, "the old version should be serving"
         )
-        print(f"    still serving: version {self.champion.version}; message: {_last_subject()}")
+        print(f"    message sent: {_last_message()}\n    still serving: version {self.champion.version}")
 
     def _expect(self, held: bool, sentence: str) -> None:
         if not held:
             raise DemoError(f"{sentence}, and was not: see `make status`")
 
 
-def _last_subject() -> str:
-    """The first line of the newest message."""
+def _last_message() -> str:
+    """Subject and reason of the newest message."""
     messages = INBOX.read_text().split("\n--- ") if INBOX.exists() else []
-    return messages[-1].splitlines()[1] if messages else "none"
+    return ": ".join(line.removeprefix("<pre>") for line in messages[-1].splitlines()[1:3]) if messages else "none"
 
 
 def _print_tally(tally: Tally) -> None:

@@ -37,5 +37,5 @@ class Live:
         return f"{self.platform.serving.url}/{model}/invocations"
 
     def newest_job_log(self) -> Path | None:
-        logs = sorted(HOME.glob("**/jobs/*.log"), key=lambda path: path.stat().st_mtime)
+        logs = sorted(HOME.glob("logs/spark/*/*.log"), key=lambda path: path.stat().st_mtime)
         return logs[-1] if logs else None

@@ -1,6 +1,7 @@
 """Follows one DAG run, a line per task, and says at the end how it went."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from demo.airflow_api import ENDED, Airflow, TaskState
@@ -21,16 +22,19 @@ class Ended:
     states: dict[str, str | None]
 
 
-def follow(airflow: Airflow, live: Live, dag: str, run: str) -> Ended:
-    """Returns when the run has ended; a step that waits for long is shown with its last line of log."""
+def follow(airflow: Airflow, live: Live, dag: str, run: str, on_start: Callable[[str], object] = lambda _: None) -> Ended:
+    """Returns when the run has ended; a step that waits for long is shown with its last line of log.
+
+    `on_start` is told of each step when it has begun.
+    """
     lines: dict[str, Stage] = {}
     until = time.monotonic() + RUN_TIMEOUT_S
     while time.monotonic() < until:
         state = airflow.run_state(dag, run)
         tasks = {task.task: task for task in airflow.tasks(dag, run)}
         for step in STEPS:
-            if step in tasks:
-                _show_step(tasks[step], lines, live)
+            if step in tasks and _show_step(tasks[step], lines, live):
+                on_start(step)
         if state in ENDED:
             seconds = {name: line.elapsed() for name, line in lines.items()}
             return Ended(run, state, seconds, {name: task.state for name, task in tasks.items()})
@@ -38,20 +42,22 @@ def follow(airflow: Airflow, live: Live, dag: str, run: str) -> Ended:
     raise TimeoutError(f"{dag} {run} did not end within {RUN_TIMEOUT_S} s: look at it in the Airflow UI")
 
 
-def _show_step(task: TaskState, lines: dict[str, Stage], live: Live) -> None:
-    """A step's seconds run from its start to its end, its waiting included."""
-    if task.state in (None, "scheduled", "queued", "removed") and task.task not in lines:
-        return
+def _show_step(task: TaskState, lines: dict[str, Stage], live: Live) -> bool:
+    """Whether the step has begun just now. Its seconds run from its start to its end, its waiting included."""
+    if task.state in (None, "scheduled", "queued", "removed", "upstream_failed", "skipped") and task.task not in lines:
+        return False
+    begins = task.task not in lines
     line = lines.setdefault(task.task, Stage(task.task, indent=4))
     if line.seconds is not None:
-        return
-    if task.state in ("success", "failed", "upstream_failed", "skipped"):
-        line.detail = task.state if task.state != "success" else ""
+        return begins
+    if task.state in ("success", "failed"):
+        line.detail = "stopped here" if task.state == "failed" else ""
         line.end()
         show(line)
     else:
         line.detail = _progress(live) if task.task in ("validate", "train", "compare") else ""
         show_running(line)
+    return begins
 
 
 def _progress(live: Live) -> str:

@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from contract.documents import Image, Verdict
 from demo import services
@@ -24,7 +25,7 @@ from demo.traffic import Tally, Traffic
 
 MODEL = "flight_delay"
 AS_OF = ("2013-05-15T00:00:00+00:00", "2013-06-01T00:00:00+00:00")  # the untouched gate promotes at both, or the demo fails
-REQUESTS_PER_SECOND = 100
+REQUESTS_PER_SECOND = 150
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,12 @@ def is_done(live: Live, as_of: str) -> bool:
 
 
 def retrain(airflow: Airflow, live: Live, as_of: str) -> Run:
-    """One run from trigger to live; with traffic all the time if something is live already."""
+    """One run from trigger to live; if something is live already, clients ask it from before the release until after."""
     print(f"\n  retrain as of {as_of[:10]}")
-    serving = live.champion(MODEL) is not None
-    with clients(live) if serving else nullcontext() as tally:
+    with Clients(live) as asking:
         run = airflow.trigger(MODEL, {"as_of": as_of})
-        ended = follow(airflow, live, MODEL, run)
+        ended = follow(airflow, live, MODEL, run, on_start=asking.begin)
+    tally = asking.tally
     verdict = verdict_of(airflow, live, ended)
     print(f"    {verdict.decision}: {verdict.reason}")
     if verdict.decision != "promote":
@@ -122,6 +123,26 @@ def retrain(airflow: Airflow, live: Live, as_of: str) -> Run:
             f"    clients: {tally.sent:,} requests meanwhile, {len(tally.failures)} failed, p99 {tally.percentile_ms(0.99):.0f} ms"
         )
     return Run(as_of, ended, verdict, image, tally)
+
+
+class Clients:
+    """Ask what is live from the moment a new image is packed; nothing to ask, nothing sent."""
+
+    def __init__(self, live: Live):
+        self.tally: Tally | None = None
+        self._live = live
+        self._serving = live.champion(MODEL) is not None
+        self._open = ExitStack()
+
+    def begin(self, step: str) -> None:
+        if step == "package" and self._serving:
+            self.tally = self._open.enter_context(clients(self._live))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
 
 def clients(live: Live) -> Traffic:

@@ -153,7 +153,11 @@ def _signature(spec: ModelSpec) -> ModelSignature:
 
 def _experiment(client: MlflowClient, model: str) -> str:
     found = client.get_experiment_by_name(model)
-    return found.experiment_id if found else client.create_experiment(model, tags={"mlflow.experimentKind": "custom_model_development"})
+    return (
+        found.experiment_id
+        if found
+        else client.create_experiment(model, tags={"mlflow.experimentKind": "custom_model_development"})
+    )
 
 
 def _fail_leftovers(client: MlflowClient, experiment: str, origin: str) -> None:

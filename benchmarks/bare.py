@@ -1,0 +1,41 @@
+"""The same Spark work without the bundle, as one PySpark script would do it: snapshot, examples, search, fit, score, save."""
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+
+from contract.spec import parse_spec
+from spark_jobs.clock import Clock
+from spark_jobs.examples import build_examples, split
+from spark_jobs.jobs.train import learn, score
+from spark_jobs.labels import labels_of
+from spark_jobs.scores import scores
+from spark_jobs.session import start_session
+from spark_jobs.snapshot import freeze
+from spark_jobs.sources import read_sources
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("spec", "data", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--as-of", type=datetime.fromisoformat, required=True)
+    asked = parser.parse_args()
+    spec = parse_spec(asked.spec.read_text(), asked.spec)
+    sql = (asked.spec.parent / spec.examples.sql).read_text() if spec.examples.sql else None
+    spark, clock = start_session("bare"), Clock("bare")
+    frozen = freeze(
+        spark, read_sources(spark, str(asked.data), spec.sources, asked.as_of), spec.sources, str(asked.out), asked.as_of
+    )
+    clock.lap("snapshot", "written and read back")
+    train, holdout = split(build_examples(spark, frozen.snapshot, spec, sql), spec, asked.as_of)
+    train = train.persist()
+    labels = labels_of(train, spec)
+    learned = learn(train, spec, labels, int(asked.as_of.timestamp()), clock)
+    found = scores(score(holdout, spec, labels, learned.pipeline), spec, labels, [spec.gate.metric])
+    learned.pipeline.write().overwrite().save(f"{asked.out}/model")
+    clock.lap("end", f"{found}")
+
+
+if __name__ == "__main__":
+    main()
