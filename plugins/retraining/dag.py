@@ -118,7 +118,7 @@ def deadlines(spec: ModelSpec, audience: Audience) -> list[DeadlineAlert]:
         DeadlineAlert(
             name=name,
             reference=DeadlineReference.DAGRUN_QUEUED_AT,
-            interval=share * spec.deadline,
+            interval=(share * spec.deadline).total_seconds(),  # Airflow 3.3 cannot clear a task where it is a timedelta (#70368)
             callback=SyncCallback(call, kwargs=kwargs),
         )
         for name, share, call in tiers

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from airflow.models.serialized_dag import SerializedDagModel
@@ -87,7 +87,7 @@ class Run:
 def start(dag: DAG, turn: Callable[[], None], *, kind: str = "manual", due: datetime, conf: dict[str, Any] | None = None) -> Run:
     with create_session() as session:
         run_id = f"{kind}__{due.isoformat()}_{uuid.uuid4().hex[:6]}"
-        serialized(dag.dag_id, session).create_dagrun(
+        run = serialized(dag.dag_id, session).create_dagrun(
             run_id=run_id,
             logical_date=due if kind != "manual" else None,
             data_interval=(due, due) if kind != "manual" else None,
@@ -95,10 +95,10 @@ def start(dag: DAG, turn: Callable[[], None], *, kind: str = "manual", due: date
             conf=conf,
             run_type=DagRunType(kind),
             triggered_by=DagRunTriggeredByType.TEST,
-            state=DagRunState.RUNNING,
-            start_date=datetime.now(UTC),
+            state=DagRunState.QUEUED,  # from then on its deadlines count
             session=session,
         )
+        run.set_state(DagRunState.RUNNING)
     return Run(dag, run_id, turn)
 
 

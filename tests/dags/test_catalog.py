@@ -85,7 +85,7 @@ def test_a_model_has_its_eight_steps_in_one_line_and_its_limits(dags):
 
 
 def test_deadline_alerts_come_at_four_fifths_and_at_the_deadline(dags):
-    assert [(alert.interval.total_seconds(), alert.callback.path) for alert in dags["late"].deadline] == [
+    assert [(alert.interval, alert.callback.path) for alert in dags["late"].deadline] == [
         (480, "plugins.retraining.alerts.deadline_near"),
         (600, "plugins.retraining.alerts.deadline_broken"),
     ]
