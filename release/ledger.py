@@ -145,18 +145,27 @@ class Entry(Draft):
 class Ledger:
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._followed: dict[str, int] = {}  # model: an entry that all earlier ones were there for
 
     def models(self) -> list[str]:
         return self.store.names("ledger")
 
     def last(self, model: str) -> Entry | None:
-        """Raises LedgerBroken at a gap or if the last entry cannot be read."""
-        numbers = self._numbers(model)
-        return self._read(model, numbers[-1]) if numbers else None
+        """Raises LedgerBroken at a gap or at an unreadable entry. Each instance lists the whole once, then only looks for more."""
+        known = self._followed.get(model) or self._listed(model)
+        entry = self._read(model, known) if known else None
+        while entry and (newer := self._find(model, entry.n + 1)):
+            entry = newer
+        if entry:
+            self._followed[model] = entry.n
+        return entry
 
     def entries(self, model: str) -> Iterator[Entry]:
         """Newest first."""
-        return (self._read(model, n) for n in reversed(self._numbers(model)))
+        entry = self.last(model)
+        while entry:
+            yield entry
+            entry = self._read(model, entry.n - 1) if entry.n > 1 else None
 
     def champion(self, model: str) -> Image | None:
         """What is live at 100 %, outside of any release."""
@@ -201,33 +210,40 @@ class Ledger:
         brought = (outcome for entry in recent for outcome in entry.outcomes)
         return next((outcome for outcome in brought if outcome.request == request_id), None)
 
-    def _numbers(self, model: str) -> list[int]:
+    def _listed(self, model: str) -> int:
+        """How many entries there are; their numbers have no gap."""
         names = self.store.names(f"ledger/{model}")
         for wanted, name in enumerate(names, start=1):
             match = _ENTRY.fullmatch(name)
             if match is None:
-                raise LedgerBroken(f"{self._place(model, name)} is no ledger entry: move it away; releases wait until then")
+                place = f"{self.store.root}/ledger/{model}/{name}"
+                raise LedgerBroken(f"{place} is no ledger entry: move it away; releases wait until then")
             if int(match[1]) != wanted:
-                missing = self._place(model, f"{wanted:08d}.json")
-                raise LedgerBroken(f"{missing} is missing: restore it from a backup; releases wait until then")
-        return list(range(1, len(names) + 1))
+                raise self._broken(model, wanted, "is missing")
+        return len(names)
 
     def _read(self, model: str, n: int) -> Entry:
-        path = self._path(model, n)
-        try:
-            entry = Entry.model_validate_json(self.store.read(path) or b"")
-        except ValidationError as error:
-            raise _unreadable(f"{self.store.root}/{path}", error.errors(include_url=False)[0]["msg"]) from None
-        if entry.n != n:
-            raise _unreadable(f"{self.store.root}/{path}", f"it says that it is entry {entry.n}")
+        entry = self._find(model, n)
+        if entry is None:
+            raise self._broken(model, n, "is missing")
         return entry
+
+    def _find(self, model: str, n: int) -> Entry | None:
+        content = self.store.read(self._path(model, n))
+        if content is None:
+            return None
+        try:
+            entry = Entry.model_validate_json(content)
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"]
+            raise self._broken(model, n, f"cannot be trusted ({reason})") from None
+        if entry.n != n:
+            raise self._broken(model, n, f"cannot be trusted (it says that it is entry {entry.n})")
+        return entry
+
+    def _broken(self, model: str, n: int, how: str) -> LedgerBroken:
+        place = f"{self.store.root}/{self._path(model, n)}"
+        return LedgerBroken(f"{place} {how}: restore it from a backup; releases wait until then")
 
     def _path(self, model: str, n: int) -> str:
         return f"ledger/{model}/{n:08d}.json"
-
-    def _place(self, model: str, name: str) -> str:
-        return f"{self.store.root}/ledger/{model}/{name}"
-
-
-def _unreadable(place: str, why: str) -> LedgerBroken:
-    return LedgerBroken(f"{place} cannot be trusted ({why}): restore it from a backup; releases wait until then")

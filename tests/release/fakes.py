@@ -236,7 +236,7 @@ class FakeWorld:
 
     def restart(self) -> None:
         world = World(self.target, self.router, self.alias, self.probe, self.store, Inline())
-        self.controller = Controller(self.ledger, world, self.home, self.servers, self.clock)
+        self.controller = Controller(Ledger(self.store), world, self.home, self.servers, self.clock)
 
     def turn(self) -> None:
         """One second: traffic, then the controller, or its restart."""

@@ -308,6 +308,8 @@ def test_a_broken_ledger_stops_releases_and_the_live_version_goes_on(world, harm
         world.store.files[numbers[-1]] = world.store.files[numbers[-1]][:100]
     else:
         del world.store.files[numbers[-1 if harm == "lost" else 1]]
+    if harm == "gap":
+        world.restart()  # a controller lists old entries when it starts
     world.target.running.clear()
     world.settle(3)
     assert running(world) == {ONE: 2}
@@ -319,6 +321,7 @@ def test_a_broken_model_harms_no_other(world, caplog):
     world.put_live(1)
     world.outcome(a_request("check", 7, model="other"))
     world.store.files["ledger/late/00000099.json"] = b"{"
+    world.restart()
     assert world.outcome(a_request("release", 7, model="other")).release.outcome == "released"
     assert "ledger/late/" in caplog.text
 

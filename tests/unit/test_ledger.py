@@ -69,13 +69,43 @@ def test_a_new_request_does_not_read_a_ledger_of_years(ledger, monkeypatch):
         entry = json.loads(file(ledger, n).read_text())
         entry["time"] = "2013-06-01T00:00:00Z"
         file(ledger, n).write_text(json.dumps(entry))
+    assert ledger.last("late").n == 30
     read = []
     look = ledger.store.read
     monkeypatch.setattr(ledger.store, "read", lambda path: read.append(path) or look(path))
 
     assert ledger.outcome("late", "new") is None
 
-    assert [path[-13:] for path in read] == ["00000030.json", "00000030.json"]
+    assert {path[-13:] for path in read} == {"00000030.json", "00000031.json"}
+
+
+def test_the_whole_ledger_is_listed_once_however_often_it_is_asked(ledger, monkeypatch):
+    for id in "abc":
+        ledger.request(freeze(id))
+    listed, reader = [], Ledger(ledger.store)
+    look = ledger.store.names
+    monkeypatch.setattr(ledger.store, "names", lambda folder: listed.append(folder) or look(folder))
+
+    assert reader.last("late").n == 3
+    for id in "de":
+        ledger.request(freeze(id))
+    assert reader.last("late").n == 5
+    assert [entry.n for entry in reader.entries("late")] == [5, 4, 3, 2, 1]
+
+    assert listed == ["ledger/late"]
+
+
+@pytest.mark.parametrize("newer", ["", "d"])
+def test_an_entry_that_was_there_and_is_gone_breaks_the_ledger(ledger, newer):
+    for id in "abc":
+        ledger.request(freeze(id))
+    assert ledger.last("late").n == 3
+    if newer:
+        Ledger(ledger.store).request(freeze(newer))
+    file(ledger, 3).unlink()
+
+    with pytest.raises(LedgerBroken, match=r"00000003\.json is missing: restore it from a backup"):
+        ledger.last("late")
 
 
 def test_who_comes_second_gets_no_number(ledger):
@@ -111,7 +141,8 @@ def test_a_broken_ledger_is_named_and_takes_nothing_new(ledger, harm, sentence):
     for id in "abc":
         ledger.request(freeze(id))
     harm(ledger)
-    for use in (lambda: ledger.last("late"), lambda: ledger.request(freeze("d")), lambda: ledger.champion("late")):
+    broken = Ledger(ledger.store)
+    for use in (lambda: broken.last("late"), lambda: broken.request(freeze("d")), lambda: broken.champion("late")):
         with pytest.raises(LedgerBroken) as error:
             use()
         assert sentence in str(error.value)
