@@ -28,6 +28,7 @@ class RunDocument(Strict):
     run_id: str
     folder: str = Field(description="this run's folder in the store")
     clear_number: int
+    started: datetime | None = Field(None, description="when Airflow began it; tells runs of one id apart")
     as_of: datetime
     backfill: bool
     release: bool = Field(True, description="False: this run was asked to end at decide")

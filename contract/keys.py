@@ -12,10 +12,13 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def run_folder(model: str, run: str) -> str:
-    """Airflow's run ids hold colons and plus signs: kept readable, but safe in every store and URL."""
+def run_folder(model: str, run: str, started: str = "") -> str:
+    """Airflow's run ids hold colons and plus signs: kept readable, but safe in every store and URL.
+
+    A run that was deleted and made again under its id has started at another time, and finds nothing of the first.
+    """
     safe = "".join(char if char.isalnum() or char in "-_." else "-" for char in run)
-    return f"runs/{model}/{safe}-{hashlib.sha256(run.encode()).hexdigest()[:6]}"
+    return f"runs/{model}/{safe}-{hashlib.sha256((run + started).encode()).hexdigest()[:6]}"
 
 
 def step_key(store: Store, folder: str, step: str, inputs: list[str], clear_number: int) -> str:

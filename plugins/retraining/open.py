@@ -22,11 +22,16 @@ ROOMS = ("contract", "images", "plugins", "release", "serving", "spark_jobs")
 
 @dataclass(frozen=True)
 class Trigger:
-    """What Airflow says about the run. `conf` is what the person who triggered it gave, unchecked."""
+    """What Airflow says about the run. `conf` is what the person who triggered it gave, unchecked.
+
+    `started` stays as it is over the retries of one clearing: the only thing in Airflow's words that a run that was deleted
+    and made again under its id does not share with the first.
+    """
 
     run_id: str
     run_type: str
     clear_number: int
+    started: datetime
     due: datetime
     conf: dict[str, Any]
     url: str
@@ -36,12 +41,13 @@ def open_run(model: Model, platform: Platform, trigger: Trigger, params: dict[st
     """Path of the run document; the one that is there already wins."""
     _refuse_unknown(trigger.conf, list(params))
     champion = Ledger(store).champion(model.spec.name)
-    folder = run_folder(model.spec.name, trigger.run_id)
+    folder = run_folder(model.spec.name, trigger.run_id, trigger.started.isoformat())
     document = RunDocument(
         model=model.spec.name,
         run_id=trigger.run_id,
         folder=folder,
         clear_number=trigger.clear_number,
+        started=trigger.started,
         as_of=parse_as_of(params["as_of"]) if params["as_of"] else trigger.due,
         backfill=trigger.run_type == "backfill",
         release=params["release"],

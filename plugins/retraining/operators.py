@@ -97,6 +97,7 @@ class OpenStep(Step):
             run_id=run.run_id,
             run_type=str(getattr(run.run_type, "value", run.run_type)),
             clear_number=run.clear_number or 0,
+            started=run.start_date or run.run_after,
             due=run.data_interval_end or run.run_after,
             conf=run.conf or {},
             url=alerts.run_url(run.dag_id, run.run_id),

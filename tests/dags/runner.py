@@ -57,6 +57,10 @@ class Run:
                 )
         return self
 
+    def delete(self) -> None:
+        with create_session() as session:
+            session.delete(self._run(session))
+
     @property
     def state(self) -> str:
         with create_session() as session:
@@ -84,9 +88,17 @@ class Run:
         return session.query(DagRun).filter_by(dag_id=self.dag.dag_id, run_id=self.run_id).one()
 
 
-def start(dag: DAG, turn: Callable[[], None], *, kind: str = "manual", due: datetime, conf: dict[str, Any] | None = None) -> Run:
+def start(
+    dag: DAG,
+    turn: Callable[[], None],
+    *,
+    kind: str = "manual",
+    due: datetime,
+    conf: dict[str, Any] | None = None,
+    run_id: str = "",
+) -> Run:
     with create_session() as session:
-        run_id = f"{kind}__{due.isoformat()}_{uuid.uuid4().hex[:6]}"
+        run_id = run_id or f"{kind}__{due.isoformat()}_{uuid.uuid4().hex[:6]}"
         run = serialized(dag.dag_id, session).create_dagrun(
             run_id=run_id,
             logical_date=due if kind != "manual" else None,

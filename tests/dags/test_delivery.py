@@ -14,6 +14,8 @@ from plugins.retraining.errors import Stopped
 from plugins.retraining.open import Trigger, open_run
 from plugins.retraining.steps import Work
 
+DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
+
 
 @pytest.mark.parametrize(
     ("decision", "kind", "release", "reason"),
@@ -26,7 +28,7 @@ from plugins.retraining.steps import Work
 )
 def test_nothing_is_packaged_that_the_verdict_does_not_let_go_on(bundle, tmp_path, decision, kind, release, reason):
     store = LocalStore(str(tmp_path))
-    trigger = Trigger("r", kind, clear_number=0, due=datetime(2013, 6, 15, 6, tzinfo=UTC), conf={}, url="")
+    trigger = Trigger("r", kind, clear_number=0, started=DUE, due=DUE, conf={}, url="")
     entry = load_entry(bundle / "dags" / "models" / "late.yaml")
     opened = open_run(*entry, trigger, {"as_of": None, "data": None, "release": release}, store)
     run = documents.read(store, opened, RunDocument)

@@ -26,7 +26,7 @@ def store(tmp_path):
 
 
 def opened(entry, store, params=NONE_GIVEN, **trigger) -> RunDocument:
-    told = {"run_id": "r", "run_type": "scheduled", "clear_number": 0, "due": DUE, "conf": {}, "url": "http://airflow/r"}
+    told = {"run_id": "r", "run_type": "scheduled", "clear_number": 0, "started": DUE, "due": DUE, "conf": {}, "url": "http://r"}
     return read(store, open_run(*entry, Trigger(**{**told, **trigger}), params, store), RunDocument)
 
 
@@ -46,6 +46,16 @@ def test_a_retry_reads_what_is_there_and_another_clearing_opens_anew(entry, stor
     assert opened(entry, store, due=later) == first
     assert opened(entry, store, due=later, clear_number=1).as_of == later
     assert store.names(first.folder) == ["run-0.json", "run-1.json"]
+
+
+def test_a_run_that_was_deleted_and_made_again_under_its_id_takes_up_nothing(entry, store):
+    first = opened(entry, store)
+    later = datetime(2014, 1, 1, tzinfo=UTC)
+
+    second = opened(entry, store, started=later, due=later)
+
+    assert (second.as_of, second.started) == (later, later)
+    assert second.folder != first.folder
 
 
 @pytest.mark.parametrize(

@@ -193,3 +193,16 @@ def test_clearing_a_step_does_it_and_what_follows_anew_from_what_was_frozen(play
 
     assert engine.ran == ["validate", "train", "compare", "compare"]
     assert run.xcom("open") == opened
+
+
+def test_a_run_that_is_deleted_and_made_again_under_its_id_does_all_of_its_work(play):
+    engine = FakeEngine()
+    first = play(engine)
+    first_opened = first.xcom("open")
+
+    first.delete()
+    again = start(first.dag, first.turn, due=THIRD, run_id=first.run_id).go()
+
+    assert engine.ran == ["validate", "train", "compare"] * 2
+    assert again.xcom("open") != first_opened
+    assert again.states() == ALL_DONE
