@@ -46,7 +46,7 @@ class World:
             weights = self._router.seen(model)
             traffic = self._router.traffic(model)
         with noting(trouble):
-            self._stop_unwanted(model, wanted, running, weights, now)
+            self._stop_unwanted(model, wanted, weights, now)
         return Observation(
             ready={digest: sum(s in self._ready for s in running if s.digest == digest) for digest in wanted.servers},
             weights=weights,
@@ -85,11 +85,9 @@ class World:
             chosen += [server for server in there if server in self._ready] or there
         self._router.route(model, wanted.weights, chosen)
 
-    def _stop_unwanted(
-        self, model: str, wanted: Projection, running: list[Server], weights: dict[str, int] | None, now: datetime
-    ) -> None:
+    def _stop_unwanted(self, model: str, wanted: Projection, weights: dict[str, int] | None, now: datetime) -> None:
         """Only what was read back as without weight, and then waited."""
-        for digest in {server.digest for server in running}:
+        for digest in self._target.digests(model):
             if digest in wanted.servers or weights is None or digest in weights:
                 self._idle_since.pop((model, digest), None)
             elif now - self._idle_since.setdefault((model, digest), now) >= STOP_AFTER:

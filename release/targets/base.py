@@ -29,6 +29,9 @@ class Target(Protocol):
     def servers(self) -> list[Server]:
         """What really runs, of every model, ready or not."""
 
+    def digests(self, model: str) -> set[str]:
+        """All that the host keeps of a model, also what has crashed and runs no more."""
+
     def stop(self, model: str, digest: str) -> None: ...
 
     def memory_mb(self, server: Server) -> float | None:

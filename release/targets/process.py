@@ -50,8 +50,10 @@ class ProcessTarget:
 
     def servers(self) -> list[Server]:
         states = self._states()
-        found = [self._server(path) for path in sorted(self._folder.glob("*.conf")) if states.get(path.stem) in ANSWERING]
-        return [server for server in found if server is not None]
+        return [server for server in self._configured() if states.get(server.name) in ANSWERING]
+
+    def digests(self, model: str) -> set[str]:
+        return {server.digest for server in self._configured() if server.model == model}
 
     def stop(self, model: str, digest: str) -> None:
         self._drop(self._programs(model, digest))
@@ -103,6 +105,10 @@ class ProcessTarget:
 
     def _programs(self, model: str, digest: str) -> list[str]:
         return sorted(path.stem for path in self._folder.glob(f"{_prefix(model, digest)}*.conf"))
+
+    def _configured(self) -> list[Server]:
+        found = [self._server(path) for path in sorted(self._folder.glob("*.conf"))]
+        return [server for server in found if server is not None]
 
     def _server(self, path: Path) -> Server | None:
         """The first line says what the program serves. None if the file was removed since it was listed."""

@@ -85,6 +85,7 @@ class FakeTarget:
     def __init__(self, faults: Faults | None = None) -> None:
         self.faults = faults or Faults()
         self.running: list[Server] = []
+        self.crashed: list[Server] = []
         self.damaged: set[str] = set()
         self.started = 0
         self.memory = 100.0
@@ -105,9 +106,18 @@ class FakeTarget:
     def servers(self) -> list[Server]:
         return list(self.running)
 
+    def digests(self, model: str) -> set[str]:
+        return {server.digest for server in (*self.running, *self.crashed) if server.model == model}
+
+    def crash(self, digest: str) -> None:
+        """For good: what was tried to bring its servers back was in vain."""
+        self.crashed += [server for server in self.running if server.digest == digest]
+        self.running = [server for server in self.running if server.digest != digest]
+
     def stop(self, model: str, digest: str) -> None:
         self.faults.point()
         self.running = [server for server in self.running if (server.model, server.digest) != (model, digest)]
+        self.crashed = [server for server in self.crashed if (server.model, server.digest) != (model, digest)]
         self.faults.point()
 
     def memory_mb(self, server: Server) -> float | None:

@@ -51,6 +51,8 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
 
+if behaviour.get("stillborn"):
+    sys.exit("no model")
 ThreadingHTTPServer.request_queue_size = 128
 ThreadingHTTPServer.daemon_threads = False  # exit waits for what is being answered
 server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[6])), Handler)

@@ -300,6 +300,17 @@ def test_a_person_on_the_host_goes_back_while_the_store_fails(world):
     assert list((world.home / "commands").iterdir()) == []
 
 
+def test_a_version_that_crashed_for_good_is_cleared_away_as_soon_as_nobody_wants_it(world):
+    world.put_live(1)
+    world.router.behaves[TWO] = Behaviour(error_share=0.5)
+    world.outcome(a_request("check", 2))
+    assert world.outcome(a_request("release", 2, expected_live=ONE)).release.outcome == "rolled_back"
+    world.target.crash(TWO)
+    assert world.target.digests("late") == {ONE, TWO}
+    world.settle()
+    assert world.target.digests("late") == {ONE}
+
+
 @pytest.mark.parametrize("harm", ["torn", "gap", "lost"])
 def test_a_broken_ledger_stops_releases_and_the_live_version_goes_on(world, harm, caplog):
     world.put_live(1)

@@ -18,6 +18,7 @@ class Bench(NamedTuple):
     target: Target
     image: Callable[[int], Image]
     damage: Callable[[Image], None]
+    start_in_vain: Callable[[int], Image]  # a version whose server crashes until it is given up
 
     def running(self, image: Image) -> list[Server]:
         return [server for server in self.target.servers() if (server.model, server.digest) == (image.model, image.digest)]
@@ -32,13 +33,27 @@ class Bench(NamedTuple):
 def bench(request) -> Bench:
     if request.param == "fake":
         target = FakeTarget()
-        yield Bench(target, an_image, lambda image: target.damaged.add(image.digest))
+        yield Bench(target, an_image, lambda image: target.damaged.add(image.digest), lambda version: crash(target, version))
     else:
         host = request.getfixturevalue("host")
         target = ProcessTarget(host.serving)
-        yield Bench(target, lambda version: host.image(version, "target"), lambda image: flip_a_bit(host, image))
-        for server in target.servers():
-            target.stop(server.model, server.digest)
+
+        def stillborn(version: int) -> Image:
+            image = host.image(version, "target", stillborn=True)
+            target.ensure(image, 1)
+            until(lambda: target.digests("target") and not target.servers(), "it has crashed")
+            return image
+
+        yield Bench(target, lambda version: host.image(version, "target"), lambda image: flip_a_bit(host, image), stillborn)
+        for digest in target.digests("target"):
+            target.stop("target", digest)
+
+
+def crash(target: FakeTarget, version: int) -> Image:
+    image = an_image(version)
+    target.ensure(image, 1)
+    target.crash(image.digest)
+    return image
 
 
 def flip_a_bit(host: LocalHost, image: Image) -> None:
@@ -88,6 +103,16 @@ def test_stopping_a_digest_leaves_the_others_alone_and_may_be_repeated(bench):
 
     until(lambda: not bench.running(old), "the old ones are gone")
     assert bench.running(new) == kept
+
+
+def test_what_has_crashed_is_known_until_it_is_stopped(bench):
+    image = bench.start_in_vain(1)
+    assert bench.target.digests(image.model) == {image.digest}
+
+    bench.target.stop(image.model, image.digest)
+
+    assert bench.target.digests(image.model) == set()
+    assert bench.running(image) == []
 
 
 def test_a_stopped_digest_may_start_again(bench):
