@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -13,15 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import psutil
 
 from contract.errors import RetrainingError
 from demo.place import AIRFLOW_URL, HOME, LOGS, MLFLOW_URL, PLATFORM, PORTS, ROOT, SMTP_PORT, WEBHOOK_PORT, python_of
-from demo.processes import pids_with
 
 CONF = HOME / "services.conf"
 SOCKET = HOME / "services.sock"
 START_TIMEOUT_S = 180
-MARK = ("AIRFLOW__CORE__PLUGINS_FOLDER", str(ROOT / "plugins"))  # in the environment of the services only
 
 
 class DemoError(Exception):
@@ -89,13 +87,14 @@ def environment() -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "PATH": f"{ROOT}/.venv/airflow/bin:{os.environ['PATH']}",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        MARK[0]: MARK[1],
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundle),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "15",
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",  # a killed scheduler's tasks are taken over, else after 300 s
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # ends of tasks are noticed sooner
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": AIRFLOW_URL.rsplit(":", 1)[1],
@@ -138,9 +137,8 @@ def stop() -> None:
     _control("shutdown")
     while pid is not None and Path(f"/proc/{pid}").exists():
         time.sleep(0.2)
-    for orphan in pids_with(*MARK):
-        with suppress(ProcessLookupError):
-            os.kill(orphan, signal.SIGKILL)
+    for process in _orphans():
+        process.kill()
 
 
 def restart(service: str) -> None:
@@ -154,6 +152,16 @@ def listing() -> str:
 def _control(*words: str) -> subprocess.CompletedProcess[str]:
     command = [python_of("release"), "-m", "supervisor.supervisorctl", "-c", str(CONF), *words]
     return subprocess.run(command, capture_output=True, text=True)
+
+
+def _orphans() -> list[psutil.Process]:
+    """What a killed scheduler left. Airflow's processes write a title over their command and their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cwd() == str(ROOT) and " ".join(process.cmdline()).startswith("airflow "):
+                found.append(process)
+    return found
 
 
 def _migrate(env: dict[str, str]) -> None:
