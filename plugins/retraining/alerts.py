@@ -25,7 +25,7 @@ ADVICE = {
     "decide": "Nothing, if the reason is right. Else look at the comparison, and at `gate` in the spec.",
     "package": "Clear this task when the cause is gone; nothing was released.",
     "check": "Look at the reason and at the model's servers; clear `package` to build the image anew.",
-    "release": "Look at the reason, then trigger a new run; this version is not tried again by itself.",
+    "release": "Look at the reason, then trigger a new run; or clear `check` to try this version again.",
 }
 UNTOUCHED = "Nothing was changed: what served before goes on serving."
 UNKNOWN = "Its end is not known: the controller may still end it, well or not. See what is live, then clear this task to hear."

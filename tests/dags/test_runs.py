@@ -116,6 +116,7 @@ def test_a_release_that_misbehaves_fails_once_and_people_read_that_it_was_rolled
     assert inbox.slack[0].startswith(
         "*late: rolled back*\nat 50 %: 7 of 100 requests failed; nothing served before, so requests are answered 503\n"
         "All traffic is back to what served before.\n"
+        "What to do: Look at the reason, then trigger a new run; or clear `check` to try this version again.\n"
     )
 
 
@@ -130,11 +131,11 @@ def test_airflow_waits_for_a_release_for_as_long_as_the_controller_may_take(bund
     assert longest_wait(busy.model_copy(update={"deadline": timedelta(days=1)})) == timedelta(days=1)
 
 
-def test_clearing_a_rolled_back_release_asks_for_it_anew(play):
+def test_clearing_the_check_of_a_rolled_back_release_tries_it_anew(play):
     run = play(release="at 50 %: 7 of 100 requests failed")
     run.turn.__self__.release = "well"
 
-    run.clear("release").go()
+    run.clear("check").go()
 
     assert (run.state, Ledger(store_at(str(STORE))).champion("late").version) == ("success", VERSION)
 

@@ -35,6 +35,8 @@ class FakeController:
             draft = end(state, live_already(state, request), checked=None)
         elif request.expected_live != (state.live and state.live.digest):
             draft = end(state, release_outcome(state, active, "refused", "another version is live"))
+        elif state.checked is None or state.checked.digest != image.digest:
+            draft = end(state, release_outcome(state, active, "refused", "it has not passed a check; clear check"))
         elif self.release == "well":
             outcome = release_outcome(state, active, "released", "all steps held", done=True)
             draft = end(state, outcome, live=image, previous=state.live, checked=None)

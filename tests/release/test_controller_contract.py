@@ -82,6 +82,25 @@ def test_a_release_compared_with_another_version_is_refused(controller, tmp_path
     assert ledger.champion("late") is None
 
 
+@pytest.mark.parametrize("controller", [real, lambda path: fake(path, release="errors")])
+def test_each_release_of_a_version_needs_a_check_of_its_own(controller, tmp_path):
+    case = controller(tmp_path)
+    unchecked = ended(case, a_request("release", 2, id="unchecked"))
+    ended(case, a_request("check", 2))
+    taken_back = ended(case, a_request("release", 2))
+    again = ended(case, a_request("release", 2, id="again"))
+    ended(case, a_request("check", 2, id="check-again"))
+    checked_again = ended(case, a_request("release", 2, id="checked-again"))
+    assert [outcome.release.outcome for outcome in (unchecked, taken_back, again, checked_again)] == [
+        "refused",
+        "rolled_back",
+        "refused",
+        "rolled_back",
+    ]
+    assert unchecked.reason.endswith("; clear check")
+    assert again.reason.endswith("; clear check")
+
+
 @pytest.mark.parametrize("controller", [real, fake])
 def test_a_release_of_what_is_live_already_has_nothing_left_to_do(controller, tmp_path):
     case = ledger, _ = controller(tmp_path)
