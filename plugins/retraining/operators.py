@@ -13,7 +13,7 @@ from contract.platform import Platform, Spark
 from contract.store import Store, store_at
 from contract.strict import Strict
 from plugins.retraining import alerts
-from plugins.retraining.alerts import Audience
+from plugins.retraining.alerts import Audience, Message
 from plugins.retraining.catalog import Model
 from plugins.retraining.delivery import accept_check, accept_release, ask, package_version
 from plugins.retraining.engines.base import Engine
@@ -76,6 +76,12 @@ class Step(BaseOperator):
             raise EngineTrouble(f"{absent[0]} left no document to work with: clear it")
         run = documents.read(self.store, paths.pop("open"), RunDocument)
         return Work(self.task_id, run, self.store, paths, context["dag_run"].clear_number or 0)
+
+    def tell(self, work: Work, message: Message) -> None:
+        """Once for each key; a try that is killed between sending and noting it says it twice rather than never."""
+        if work.store.read(work.beside("told")) is None:
+            alerts.send(self.audience, message)
+            work.store.create(work.beside("told"), b"{}\n")
 
     def show(self, context: Context, path: str) -> Any:
         """The document, also as an XCom for people."""
@@ -164,7 +170,7 @@ class DecideStep(Step, SkipMixin):
             return path
         self.log.info("The run ends here: %s", reason)
         if work.run.release and not work.run.backfill:  # else nobody expected a release
-            alerts.send(self.audience, alerts.stopped(work.run.model, self.task_id, reason, context["ti"].log_url))
+            self.tell(work, alerts.stopped(work.run.model, self.task_id, reason, context["ti"].log_url))
         context["ti"].xcom_push("return_value", path)  # skip() does not come back
         self.skip(context["ti"], context["task"].get_flat_relatives(upstream=False))
         return path
@@ -208,13 +214,11 @@ class ReleaseStep(Step, BaseSensorOperator):
         outcome = ask(work, "release")
         if outcome is None:
             return PokeReturnValue(False)
-        told = work.find(Release) is not None  # a try before this one died after it had told people
         accept_release(work, outcome)
         self.show(context, work.path)
         self.link = f"{work.run.platform.serving.url}/{work.run.model}/"
-        if not told:
-            version = work.read("package", Image).version
-            alerts.send(self.audience, alerts.promoted(work.run.model, version, outcome.reason, self.link))
+        version = work.read("package", Image).version
+        self.tell(work, alerts.promoted(work.run.model, version, outcome.reason, self.link))
         return PokeReturnValue(True, work.path)
 
 

@@ -57,6 +57,14 @@ class Run:
                 )
         return self
 
+    def kill(self, task_id: str) -> "Run":
+        """The task's process is gone before it could say that it was done: it is to be tried once more."""
+        with create_session() as session:
+            run = self._run(session)
+            run.set_state(DagRunState.RUNNING)
+            run.get_task_instance(task_id, session=session).state = None
+        return self
+
     def delete(self) -> None:
         with create_session() as session:
             session.delete(self._run(session))

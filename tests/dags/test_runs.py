@@ -207,3 +207,25 @@ def test_a_run_that_is_deleted_and_made_again_under_its_id_does_all_of_its_work(
     assert engine.ran == ["validate", "train", "compare"] * 2
     assert again.xcom("open") != first_opened
     assert again.states() == ALL_DONE
+
+
+@pytest.mark.parametrize(("step", "compare"), [("decide", "worse"), ("release", "well")])
+def test_a_try_after_one_that_was_killed_does_not_tell_people_again(play, inbox, step, compare):
+    run = play(FakeEngine(compare=compare))
+    states = run.states()
+
+    run.kill(step).go()
+
+    assert (run.states(), run.tries()[step]) == (states, 2)
+    assert len(inbox.slack) == len(inbox.mail) == 1
+
+
+@pytest.mark.parametrize(("step", "compare"), [("decide", "worse"), ("release", "well")])
+def test_a_try_that_was_killed_before_it_told_people_leaves_that_to_the_next(play, inbox, step, compare):
+    run = play(FakeEngine(compare=compare))
+    next(STORE.rglob(f"{step}-*.told.json")).unlink()
+
+    run.kill(step).go()
+
+    first, second = (text.splitlines()[:2] for text in inbox.slack)
+    assert first == second
