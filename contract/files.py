@@ -119,9 +119,13 @@ def _problems(detail: Any, path: list[str], schema: dict, given: Collection[str]
     if detail["type"] == "extra_forbidden":
         return [f"unknown key{_nearest(path, schema, given)}"]
     told = detail["ctx"]["error"].args if detail["type"] == "value_error" else (_told(detail),)
-    return (
-        [*told] if isinstance(detail["input"], dict | list) else [f"{problem} (is {written(detail['input'])})" for problem in told]
-    )
+    return [problem + _echo(detail["input"]) for problem in told]
+
+
+def _echo(value: Any) -> str:
+    """What was written; nothing of a whole, and nothing that looks like an address with a password."""
+    text = written(value)
+    return "" if isinstance(value, dict | list) or re.search(r":.*@", text, re.DOTALL) else f" (is {text})"
 
 
 def _told(detail: Any) -> str:

@@ -9,7 +9,7 @@ from contract.errors import InvalidFile
 from contract.files import parse_yaml
 from contract.strict import Scalar, Shape, Strict
 
-Url = Annotated[str, Shape(r"^https?://[^\s/]+[^\s]*$", "an address such as http://127.0.0.1:5000")]
+Url = Annotated[str, Shape(r"^https?://[^\s/@][^\s@]*$", "an address without user and password such as http://127.0.0.1:5000")]
 
 
 class Spark(Strict):

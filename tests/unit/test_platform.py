@@ -55,7 +55,7 @@ def test_absolute_paths_and_addresses_stay_as_they_are(write, tmp_path):
         (
             "http://127.0.0.1:5000",
             "127.0.0.1:5000",
-            "mlflow: an address such as http://127.0.0.1:5000 is wanted (is '127.0.0.1:5000')",
+            "mlflow: an address without user and password such as http://127.0.0.1:5000 is wanted (is '127.0.0.1:5000')",
         ),
         ("oci:retraining", "retraining", "images.repository: oci: and a folder is wanted (is 'retraining/images')"),
         ("spark: {", "spark: {engine: yarn, ", "spark.engine: must be 'local' (is 'yarn')"),
@@ -71,6 +71,17 @@ def test_a_mistake_is_told_where_it_is_and_what_is_wanted(write, tmp_path, writt
         load_platform(write(GOOD.replace(written, wrong)), tmp_path)
 
     assert problem in caught.value.problems
+
+
+@pytest.mark.parametrize("address", ["http://ann:s3cret@mlflow:5000", "ann:s3cret@mlflow:5000", "http://ann:s3/cret@mlflow"])
+@pytest.mark.parametrize("key", ["mlflow", "url", "router_api"])
+def test_an_address_with_a_password_is_refused_and_not_repeated(write, tmp_path, key, address):
+    text = GOOD.replace("http://127.0.0.1:5000", address) if key == "mlflow" else GOOD[:-2] + f', {key}: "{address}"}}'
+
+    with pytest.raises(InvalidFile, match=f"{key}: an address without user and password such as ") as caught:
+        load_platform(write(text), tmp_path)
+
+    assert "cret" not in str(caught.value)
 
 
 def test_a_file_that_is_not_there_says_how_platforms_are_chosen(tmp_path):
