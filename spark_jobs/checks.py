@@ -67,21 +67,11 @@ def _volume(name: str, rows: int, earlier: list[int]) -> DataCheck:
 
 
 def earlier_snapshots(store: Store, folder: str, as_of: datetime) -> list[Snapshot]:
-    """Snapshots that passed in other runs of this model, the oldest first; looks at the newest run folders first."""
+    """Snapshots that passed in runs of this model, by their `as_of`: what a run's id says may be when somebody triggered it."""
     model, _, _ = folder.rpartition("/")
-    found: dict[datetime, Snapshot] = {}
-    for run in sorted(store.names(model), key=_time_in_name, reverse=True):
-        for snapshot in _snapshots_in(store, f"{model}/{run}"):
-            if snapshot.as_of < as_of:
-                found.setdefault(snapshot.as_of, snapshot)
-        if len(found) >= AT_MOST:
-            break
+    every = (snapshot for run in store.names(model) for snapshot in _snapshots_in(store, f"{model}/{run}"))
+    found = {snapshot.as_of: snapshot for snapshot in every if snapshot.as_of < as_of}
     return [found[time] for time in sorted(found)]
-
-
-def _time_in_name(run: str) -> str:
-    """Airflow names runs such as scheduled__2013-06-01T06:00:00."""
-    return run.partition("__")[2]
 
 
 def _snapshots_in(store: Store, folder: str) -> Iterator[Snapshot]:

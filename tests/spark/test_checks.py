@@ -145,3 +145,17 @@ def test_earlier_snapshots_are_those_that_passed_before_as_of(tmp_path: Path) ->
     earlier = earlier_snapshots(store, "runs/late/scheduled__2026-01-10-abc", AS_OF)
 
     assert [found.rows["flights"] for found in earlier] == [7, 8, 9]
+
+
+def test_earlier_snapshots_are_in_the_order_of_their_data_whenever_their_runs_were_triggered(tmp_path: Path) -> None:
+    store = LocalStore(str(tmp_path))
+    triggered = {"manual__2026-03-01-abc": 5, "manual__2026-01-02-abc": 7, "by-hand": 6, "scheduled__2026-01-04-abc": 4}
+    for run, day in triggered.items():
+        write(store, f"runs/late/{run}/validate-k.json", ValidationReport(snapshot=snapshot(day, day), checks=(), seconds=1))
+    for day in range(10, 22):
+        report = ValidationReport(snapshot=snapshot(3, 3), checks=(), seconds=1)
+        write(store, f"runs/late/manual__2026-03-{day}-abc/validate-k.json", report)
+
+    earlier = earlier_snapshots(store, "runs/late/scheduled__2026-01-10-abc", AS_OF)
+
+    assert [found.rows["flights"] for found in earlier] == [3, 4, 5, 6, 7]
