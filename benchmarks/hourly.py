@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from demo.airflow_api import Airflow
 from demo.live import Live
 from demo.loop import follow
-from demo.run import MODEL
+from demo.place import MODEL
 
 HOURS = 6
 FIRST = datetime(2013, 11, 1, tzinfo=UTC)

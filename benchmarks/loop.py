@@ -17,8 +17,7 @@ from contract.documents import Release
 from demo.airflow_api import Airflow
 from demo.live import Live
 from demo.loop import STEPS, Ended, follow
-from demo.place import HOME, ROOT, python_of
-from demo.run import MODEL
+from demo.place import HOME, MODEL, ROOT, python_of
 
 OUT = ROOT / ".build" / "bare"
 

@@ -3,7 +3,7 @@
 import time
 
 from demo.live import Live
-from demo.run import MODEL
+from demo.place import MODEL
 from demo.traffic import Traffic
 
 PER_SECOND = 265

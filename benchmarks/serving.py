@@ -14,8 +14,7 @@ from pathlib import Path
 
 from benchmarks import load
 from demo.live import Live
-from demo.place import HOME, ROOT, python_of
-from demo.run import MODEL
+from demo.place import HOME, MODEL, ROOT, python_of
 
 RUNS = 3
 SECONDS = 8

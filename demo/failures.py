@@ -9,8 +9,8 @@ from demo import faults, services
 from demo.airflow_api import Airflow
 from demo.live import Live
 from demo.loop import Ended, follow
-from demo.place import INBOX
-from demo.run import MODEL, clients, only_one
+from demo.place import INBOX, MODEL
+from demo.run import clients, only_one
 from demo.services import DemoError
 from demo.traffic import Tally
 from release.ledger import Outcome

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from demo.airflow_api import ENDED, Airflow, TaskState
 from demo.live import Live
+from demo.place import ROOT
 from demo.stage import Stage, show, show_running
 
 STEPS = ("open", "validate", "train", "compare", "decide", "package", "check", "release")
 RUN_TIMEOUT_S = 1800
+SILENT_S = 60
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ def _progress(live: Live) -> str:
     log = live.newest_job_log()
     if log is None:
         return ""
+    silent_s = time.time() - log.stat().st_mtime
+    if silent_s > SILENT_S:
+        return f"silent for {silent_s:.0f} s, see {log.relative_to(ROOT)}"
     said = [
         text for text in log.read_text(errors="replace").splitlines()[-30:] if text.startswith(("validate:", "train:", "compare:"))
     ]

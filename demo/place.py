@@ -24,5 +24,9 @@ PORTS = {
 }
 
 
+MODEL = "flight_delay"
+AS_OF = ("2013-05-15T00:00:00+00:00", "2013-06-01T00:00:00+00:00")  # the untouched gate promotes at both (a test)
+
+
 def python_of(room: str) -> str:
     return str(ROOT / ".venv" / room / "bin" / "python")

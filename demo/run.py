@@ -18,13 +18,11 @@ from demo import services
 from demo.airflow_api import Airflow
 from demo.live import Live
 from demo.loop import STEPS, Ended, follow
-from demo.place import AIRFLOW_URL, HOME, INBOX, MLFLOW_URL, ROOT, SERVING_URL, python_of
+from demo.place import AIRFLOW_URL, AS_OF, HOME, INBOX, MLFLOW_URL, MODEL, ROOT, SERVING_URL, python_of
 from demo.services import DemoError
 from demo.stage import Stage, show, stage
 from demo.traffic import Tally, Traffic
 
-MODEL = "flight_delay"
-AS_OF = ("2013-05-15T00:00:00+00:00", "2013-06-01T00:00:00+00:00")  # the untouched gate promotes at both, or the demo fails
 REQUESTS_PER_SECOND = 150
 
 

@@ -35,7 +35,7 @@ STEPS = {
     ),
     "package": Page("Package image", "Makes the version an OCI image, named by its digest: the same version, the same digest."),
     "check": Page(
-        "Check in sandbox",
+        "Check image",
         "Asks the release controller to start the image alone and put the golden rows to it. It waits without holding a slot.",
     ),
     "release": Page(

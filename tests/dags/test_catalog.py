@@ -74,7 +74,7 @@ def test_a_model_has_its_eight_steps_in_one_line_and_its_limits(dags):
         ("compare", "Compare on holdout"),
         ("decide", "Decide"),
         ("package", "Package image"),
-        ("check", "Check in sandbox"),
+        ("check", "Check image"),
         ("release", "Release"),
     ]
     assert all(task.doc_md for task in late.tasks)
