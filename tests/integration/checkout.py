@@ -1,0 +1,133 @@
+"""A checkout of its own with services of its own, run as `make demo` runs them: what is killed here is nobody else's."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import xmlrpc.client
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+from supervisor.xmlrpc import SupervisorTransport
+
+from demo.place import PORTS
+from tests.integration.waiting import until
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ORPHANS_S = 3  # what looks each second for its parent may be there as long
+
+
+def taken_port() -> int | None:
+    """The first port of the services that another process holds."""
+    for port in PORTS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return port
+    return None
+
+
+class Checkout:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / ".demo"
+        self.inbox = self.home / "inbox.txt"
+
+    def make(self) -> None:
+        """The files that git tracks, as they are now; the same environments; and one small model with its data."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+        for name in filter(None, names):
+            if (ROOT / name).is_file():
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, self.folder / name)
+        (self.folder / ".venv").symlink_to(ROOT / ".venv")
+        shutil.copy2(HERE / "trip_delay.yaml", self.folder / "dags/models")
+        self.python("spark", str(HERE / "trips.py"), str(self.home / "data/trips"))
+
+    def start(self) -> None:
+        """Returns when everything answers."""
+        self.python("release", "-c", "from demo import services; services.start()")
+
+    def stop(self) -> None:
+        self.python("release", "-m", "demo.stop")
+
+    def end(self) -> list[str]:
+        """Stops everything; returns what a stop had left, which is gone now, too."""
+        self.stop()
+        time.sleep(ORPHANS_S)
+        left = processes_with(str(self.folder))
+        told = [" ".join(process.cmdline()) for process in left]
+        for process in left:
+            process.kill()
+        return told
+
+    def python(self, room: str, *arguments: str) -> None:
+        command = [str(self.folder / ".venv" / room / "bin/python"), *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self._environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    def service(self, name: str) -> "Program":
+        """One of Airflow's processes, MLflow, or the inbox."""
+        return Program(self.home / "services.sock", name)
+
+    def on_host(self, name: str) -> "Program":
+        """The controller, Traefik, or a model server."""
+        return Program(self.home / "serving/supervisor.sock", name)
+
+    def processes(self) -> list[str]:
+        """What runs from this checkout, whoever started it."""
+        return [" ".join(process.cmdline()) for process in processes_with(str(self.folder))]
+
+    def _environment(self) -> dict[str, str]:
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW", "RETRAINING"))}
+        return {**ours, "PYTHONPATH": str(self.folder)}
+
+
+class Program:
+    """A program that a supervisord keeps running."""
+
+    def __init__(self, supervisor: Path, name: str) -> None:
+        self.name = name
+        self._supervisor = supervisor
+
+    @property
+    def pid(self) -> int:
+        return self._ask("getProcessInfo")["pid"]
+
+    def kill(self) -> None:
+        """With −9; returns when it runs again."""
+        pid = self.pid
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: self.pid not in (0, pid), f"{self.name} runs again", seconds=60)
+
+    def stop(self) -> None:
+        self._ask("stopProcess")
+
+    def start(self) -> None:
+        self._ask("startProcess")
+
+    def _ask(self, method: str) -> Any:
+        transport = SupervisorTransport(serverurl=f"unix://{self._supervisor}")
+        with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
+            return getattr(proxy.supervisor, method)(self.name)
+
+
+def processes_with(*parts: str) -> list[psutil.Process]:
+    """Those whose command line or working directory holds all of the parts."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            told = f"{' '.join(process.cmdline())} {process.cwd()}"
+            if process.status() != psutil.STATUS_ZOMBIE and all(part in told for part in parts):
+                found.append(process)
+    return found

@@ -1,0 +1,176 @@
+"""The running product, as the tests ask it and wait for it."""
+
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import psutil
+
+from contract.documents import Image
+from contract.platform import load_platform
+from contract.store import store_at
+from demo.airflow_api import ENDED, Airflow
+from demo.place import MLFLOW_URL
+from demo.traffic import Traffic
+from images.layout import unpack
+from images.package import package
+from release.alias import MlflowAlias
+from release.ledger import Entry, Ledger, Outcome, Request
+from release.router import TraefikRouter
+from tests.integration.checkout import Checkout, processes_with
+from tests.integration.waiting import until
+
+MODEL = "trip_delay"
+FIRST_AS_OF = datetime(2013, 3, 25, tzinfo=UTC)
+REQUESTS_PER_SECOND = 50
+CLIENTS = 4
+RUN_TIMEOUT_S = 600
+
+
+class Run(NamedTuple):
+    """A DAG run that has ended."""
+
+    state: str
+    tasks: dict[str, str | None]
+
+
+class AirflowOfTests(Airflow):
+    """What only tests ask."""
+
+    def task(self, run: str, task: str) -> dict[str, Any]:
+        return self._http.get(f"/api/v2/dags/{MODEL}/dagRuns/{run}/taskInstances/{task}").raise_for_status().json()
+
+    def named_xcom(self, run: str, task: str, name: str) -> Any:
+        path = f"/api/v2/dags/{MODEL}/dagRuns/{run}/taskInstances/{task}/xcomEntries/{name}"
+        return self._http.get(path, params={"deserialize": True}).raise_for_status().json()["value"]
+
+    def backfill(self, first: datetime, last: datetime) -> None:
+        asked = {"dag_id": MODEL, "from_date": first.isoformat(), "to_date": last.isoformat(), "max_active_runs": 2}
+        self._http.post("/api/v2/backfills", json=asked).raise_for_status()
+
+    def runs(self, kind: str) -> list[str]:
+        found = self._http.get(f"/api/v2/dags/{MODEL}/dagRuns", params={"run_type": kind}).raise_for_status().json()
+        return [run["dag_run_id"] for run in found["dag_runs"]]
+
+
+class Product:
+    def __init__(self, checkout: Checkout) -> None:
+        self.checkout = checkout
+        self.platform = load_platform(checkout.folder / "dags/platforms/local.yaml", checkout.home)
+        self.store = store_at(self.platform.store)
+        self.ledger = Ledger(self.store)
+        self.router = TraefikRouter(self.platform.serving)
+        self.alias = MlflowAlias(MLFLOW_URL)
+        self.airflow: AirflowOfTests
+
+    def start(self) -> None:
+        """A token of Airflow's ends with the process that signed it."""
+        self.checkout.start()
+        self.airflow = AirflowOfTests()
+        self.airflow.await_dag(MODEL)
+        self.airflow.unpause(MODEL)
+
+    def traffic(self) -> Traffic:
+        rows = [[120.0, 3.0, "AA"], [480.0, 28.0, "UA"], [250.0, None, "ZZ"]]
+        url = f"{self.platform.serving.url}/{MODEL}/invocations"
+        return Traffic(url, ["distance", "wind", "carrier"], rows, REQUESTS_PER_SECOND, CLIENTS)
+
+    # runs of the DAG
+
+    def trigger(self) -> str:
+        """A run as of the day after the live version's."""
+        live = self.ledger.champion(MODEL)
+        as_of = live.as_of.replace(hour=0) + timedelta(days=1) if live else FIRST_AS_OF
+        return self.airflow.trigger(MODEL, {"as_of": as_of.isoformat()})
+
+    def ended(self, run: str) -> Run:
+        until(lambda: self.airflow.run_state(MODEL, run) in ENDED, f"run {run} has ended", RUN_TIMEOUT_S, every_s=0.5)
+        tasks = {task.task: task.state for task in self.airflow.tasks(MODEL, run)}
+        return Run(self.airflow.run_state(MODEL, run), tasks)
+
+    def await_task(self, run: str, task: str, state: str, seconds: float = RUN_TIMEOUT_S) -> None:
+        until(lambda: self.airflow.task(run, task)["state"] == state, f"{task} is {state}", seconds=seconds)
+
+    def await_task_process(self, run: str, task: str) -> psutil.Process:
+        """The process that Airflow runs the task in; its title holds the try's id."""
+
+        def found() -> list[psutil.Process]:
+            return processes_with(f"airflow worker -- {self.airflow.task(run, task)['id']}")
+
+        return until(found, f"{task} has a process", seconds=RUN_TIMEOUT_S)[0]
+
+    def await_spark(self, job: str) -> psutil.Process:
+        """The Java process of a Spark job, once its Python has begun."""
+
+        def found() -> list[psutil.Process]:
+            running = processes_with(str(self.checkout.folder), f"run.py {job} --request")
+            return [process for process in running if process.name() == "java"]
+
+        return until(found, f"{job} is a Spark job", seconds=RUN_TIMEOUT_S)[0]
+
+    # releases
+
+    def next_image(self) -> Image:
+        """The live version's files as one more version, registered in MLflow as any other."""
+        live = self.ledger.champion(MODEL)
+        with tempfile.TemporaryDirectory() as folder:
+            unpack(live.reference, Path(folder, "image"))
+            files = {path.name: path.read_bytes() for path in Path(folder, "image/models/current").iterdir()}
+        return package(
+            model=MODEL,
+            version=_register_again(live.version),
+            as_of=live.as_of + timedelta(hours=1),
+            files=files,
+            serving=self.checkout.folder / "serving",
+            repository=self.platform.images.repository,
+            labels={},
+        )
+
+    def ask(self, kind: str, image: Image) -> Request:
+        """As Airflow's tasks do, with the golden rows and limits of the newest request."""
+        like = next(entry.state.active.request for entry in self.ledger.entries(MODEL) if entry.state.active)
+        live = self.ledger.champion(MODEL)
+        changed = {"id": f"{kind}-{image.version}", "kind": kind, "image": image, "expected_live": live.digest}
+        request = like.model_copy(update=changed)
+        self.ledger.request(request)
+        return request
+
+    def await_outcome(self, request: Request) -> Outcome:
+        return until(lambda: self.ledger.outcome(MODEL, request.id), f"{request.id} has ended", seconds=120)
+
+    def await_canary(self, seconds: float = RUN_TIMEOUT_S) -> Entry:
+        """A release has sent the first part of the traffic to its version."""
+
+        def watching() -> Entry | None:
+            last = self.ledger.last(MODEL)
+            active = last and last.state.active
+            return last if active and (active.phase, active.percent) == ("watching", 20) else None
+
+        return until(watching, "a release watches its canary", seconds=seconds)
+
+    def outcomes(self, request_id: str) -> list[Outcome]:
+        """All that the ledger ever told of it."""
+        return [outcome for entry in self.ledger.entries(MODEL) for outcome in entry.outcomes if outcome.request == request_id]
+
+    def messages(self, subject: str) -> list[str]:
+        """Those in the inbox with this text, one for each channel that it came by."""
+        text = self.checkout.inbox.read_text() if self.checkout.inbox.exists() else ""
+        return [message for message in text.split("--- ") if subject in message]
+
+    def serving_version(self) -> str:
+        """Of the answer to one request; empty where there is none."""
+        asked = {"dataframe_split": {"columns": ["distance", "wind", "carrier"], "data": [[120.0, 3.0, "AA"]]}}
+        try:
+            answer = httpx.post(f"{self.platform.serving.url}/{MODEL}/invocations", json=asked, timeout=10, trust_env=False)
+        except httpx.TransportError:
+            return ""
+        return answer.headers.get("X-Model-Version", "") if answer.is_success else ""
+
+
+def _register_again(version: int) -> int:
+    mlflow = httpx.Client(base_url=f"{MLFLOW_URL}/api/2.0/mlflow/model-versions", timeout=30, trust_env=False)
+    known = mlflow.get("/get", params={"name": MODEL, "version": str(version)}).raise_for_status().json()["model_version"]
+    asked = {"name": MODEL, "source": known["source"], "run_id": known["run_id"], "tags": known["tags"]}
+    return int(mlflow.post("/create", json=asked).raise_for_status().json()["model_version"]["version"])

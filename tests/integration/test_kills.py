@@ -1,0 +1,74 @@
+"""Each process is killed with −9 while a release is under way and clients ask: the release ends by itself, and once."""
+
+import pytest
+
+from contract.documents import Image
+from demo.traffic import Tally
+from release.ledger import Outcome
+from tests.integration.product import CLIENTS, MODEL, REQUESTS_PER_SECOND, Product
+from tests.integration.waiting import until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+ORPHAN_S = 8  # a job looks each second for its task, and leaves; the rest is for a busy machine
+OUTAGE_S = 5  # Traefik is started again at once
+
+
+def controller(product: Product, image: Image) -> None:
+    product.checkout.on_host("controller").kill()
+
+
+def traefik(product: Product, image: Image) -> None:
+    product.checkout.on_host("traefik").kill()
+
+
+def new_server(product: Product, image: Image) -> None:
+    product.checkout.on_host(f"{MODEL}-{image.digest.removeprefix('sha256:')[:12]}-0").kill()
+
+
+@pytest.mark.parametrize(
+    ("kill", "most_failures"),
+    [(controller, 0), (new_server, CLIENTS), (traefik, OUTAGE_S * REQUESTS_PER_SECOND)],
+)
+def test_a_release_goes_on_over_the_death_of_what_serves_it(live: Product, kill, most_failures, record_property):
+    image = live.next_image()
+    with live.traffic() as tally:
+        assert live.await_outcome(live.ask("check", image)).done
+        request = live.ask("release", image)
+        live.await_canary(seconds=60)
+        kill(live, image)
+        live.await_outcome(request)
+    record_property("failed requests", len(tally.failures))
+    print(f"{kill.__name__} killed: {len(tally.failures)} of {tally.sent} requests failed")
+    assert len(tally.failures) <= most_failures, tally.failures[:3]
+    assert_released(live, request.id, image, tally)
+
+
+def test_a_run_goes_on_over_the_death_of_its_tasks_and_of_the_scheduler(live: Product):
+    run = live.trigger()
+    job = live.await_spark("validate")
+    live.await_task_process(run, "validate").kill()
+    until(lambda: not job.is_running(), "the Spark job died with its task", seconds=ORPHAN_S)
+    with live.traffic() as tally:
+        entry = live.await_canary()
+        live.await_task_process(run, "release").kill()
+        live.checkout.service("airflow-scheduler").kill()
+        active = entry.state.active
+        until(lambda: live.ledger.outcome(MODEL, active.request.id), "the release ended without Airflow", seconds=60)
+        ended = live.ended(run)
+    assert ended.state == "success", ended.tasks
+    assert tally.failures == []
+    assert_released(live, active.request.id, active.image, tally)
+    assert live.messages(f"version {active.image.version} is live") != []
+
+
+def assert_released(product: Product, request_id: str, image: Image, tally: Tally) -> None:
+    """Once, at 100 % on the one digest that the ledger names."""
+    outcome: Outcome
+    (outcome,) = product.outcomes(request_id)
+    assert (outcome.release.outcome, outcome.release.digest) == ("released", image.digest), outcome.reason
+    assert product.ledger.champion(MODEL) == image
+    assert product.ledger.last(MODEL).state.weights == {image.digest: 100}
+    until(lambda: product.router.seen(MODEL) == {image.digest: 100}, "the router has the ledger's weights", seconds=10)
+    assert str(image.version) in tally.versions
+    assert product.alias.get(MODEL) == image.version
