@@ -4,11 +4,10 @@ from pathlib import Path
 
 from airflow.sdk import get_parsing_context
 
-from plugins.retraining.dag import dag_for, dag_id_of
+from plugins.retraining.dag import dag_for, model_files
 
 wanted = get_parsing_context().dag_id  # set in a task's process, which needs its own DAG only
 
-for path in sorted((Path(__file__).parent / "models").glob("*.yaml")):
-    if wanted in (None, dag_id_of(path)):
-        dag = dag_for(path)  # a file that does not parse becomes a DAG that says so
-        globals()[dag.dag_id] = dag
+for dag_id, path in model_files(Path(__file__).parent / "models").items():
+    if wanted in (None, dag_id):
+        globals()[f"dag {dag_id}"] = dag_for(path, dag_id=dag_id)  # a file that cannot be used becomes a DAG that says so

@@ -21,6 +21,7 @@ from airflow.sdk import (
 )
 
 from contract.errors import InvalidFile, RetrainingError, StoreError
+from contract.keys import digest_of
 from contract.platform import Platform, Spark
 from contract.spec import ModelSpec
 from contract.strict import format_duration
@@ -55,24 +56,44 @@ PARAMS = {
 }
 
 
-def dag_for(path: Path, engine_for: Callable[[Spark], Engine] = engine_of) -> DAG:
+def model_files(folder: Path) -> dict[str, Path]:
+    """Each model's file by the id of its DAG. A file whose id another has gets one of its own: none hides another."""
+    files = [path for path in folder.glob("*") if path.suffix.lower() in (".yaml", ".yml")]
+    found: dict[str, Path] = {}
+    for path in sorted(files, key=lambda path: (dag_id_of(path) != path.stem, path.name)):  # right names first
+        dag_id = dag_id_of(path)
+        found[f"{dag_id}-{digest_of(path.name)[:6]}" if dag_id in found else dag_id] = path
+    return found
+
+
+def dag_for(path: Path, engine_for: Callable[[Spark], Engine] = engine_of, dag_id: str = "") -> DAG:
     """The model's DAG; if its file or the platform's cannot be used, one that says why and harms no other."""
+    dag_id = dag_id or dag_id_of(path)
     try:
+        _refuse_name(path, dag_id)
         model, platform = load_entry(path)
         return build_dag(model, platform, engine_for)
     except InvalidFile as error:
-        return broken_dag(path, error.problems)
+        return broken_dag(dag_id, path, error.problems)
     except Exception as error:  # whatever it is: one file must not take the other models' DAGs with it
-        return broken_dag(path, [f"{type(error).__name__}: {error}"])
+        return broken_dag(dag_id, path, [f"{type(error).__name__}: {error}"])
 
 
 def dag_id_of(path: Path) -> str:
-    return re.sub(r"[^\w.-]", "_", path.stem, flags=re.ASCII)
+    name = path.stem if path.suffix == ".yaml" else path.name
+    return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)
 
 
-def broken_dag(path: Path, problems: list[str]) -> DAG:
+def _refuse_name(path: Path, dag_id: str) -> None:
+    if path.suffix != ".yaml":
+        raise InvalidFile(str(path), [f"a model's file ends in .yaml: rename it to {path.stem}.yaml, or remove it"])
+    if dag_id != dag_id_of(path):
+        raise InvalidFile(str(path), [f"the DAG {dag_id_of(path)} is another file's: rename this one"])
+
+
+def broken_dag(dag_id: str, path: Path, problems: list[str]) -> DAG:
     with DAG(
-        dag_id_of(path),
+        dag_id,
         description=f"{path.name} cannot be used",
         doc_md=pages.broken(path.name, problems),
         schedule=None,

@@ -1,6 +1,7 @@
 """Files that people wrote become DAGs, whatever is in them."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,35 @@ def test_every_file_is_a_dag_of_its_own_name_and_a_broken_one_harms_no_other(dag
         "worse": True,
         "wrong": True,
         "yaml_with_tabs": True,
+    }
+
+
+def test_a_file_whose_name_does_not_do_says_so_in_a_dag_of_its_own_and_hides_no_other(bundle, tmp_path):
+    from airflow.dag_processing.dagbag import DagBag
+
+    copy = shutil.copytree(bundle, tmp_path / "bundle")
+    models = copy / "dags" / "models"
+    for path in models.iterdir():
+        if path.stem != "late":
+            path.unlink()
+    late = (models / "late.yaml").read_text()
+    for name in ("late.yml", "path.yaml", "two words.yaml", "two_words.yaml", "two~words.yaml", "UPPER.YAML", "notes.txt"):
+        (models / name).write_text(late)
+
+    dags = DagBag(copy / "dags" / "retraining.py", bundle_name="dags-folder").dags
+
+    told = {name: dag.doc_md.splitlines()[-1].strip() for name, dag in dags.items() if "broken-spec" in dag.tags}
+    spaced, waved = sorted(name for name in told if name.startswith("two_words-"))
+    assert sorted(set(dags) - set(told)) == ["late", "path", "two_words"]
+    assert told == {
+        "late.yml": "a model's file ends in .yaml: rename it to late.yaml, or remove it",
+        "UPPER.YAML": "a model's file ends in .yaml: rename it to UPPER.yaml, or remove it",
+        spaced: "the DAG two_words is another file's: rename this one",
+        waved: "the DAG two_words is another file's: rename this one",
+    }
+    assert {dags[name].description for name in (spaced, waved)} == {
+        "two words.yaml cannot be used",
+        "two~words.yaml cannot be used",
     }
 
 
