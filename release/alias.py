@@ -26,7 +26,7 @@ class MlflowAlias:
         """None where MLflow knows no such model, or one without this alias."""
         answer = self._ask("GET", params={"name": model, "alias": NAME})
         if answer.is_success:
-            return int(answer.json()["model_version"]["version"])
+            return self._version(answer)
         if _error_code(answer) in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # MLflow's «no model», «no alias»
             return None
         raise self._refused(answer, f"the alias of {model}")
@@ -37,6 +37,12 @@ class MlflowAlias:
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             raise AliasUnknown(f"MLflow does not answer at {self._place} ({reason}); see that it runs, the alias follows") from None
+
+    def _version(self, answer: httpx.Response) -> int:
+        try:
+            return int(answer.json()["model_version"]["version"])
+        except (ValueError, KeyError, TypeError):
+            raise AliasUnknown(f"what answers at {self._place} is not MLflow; see `mlflow` in the platform's file") from None
 
     def _refused(self, answer: httpx.Response, what: str) -> AliasUnknown:
         reason = f"{answer.status_code} {_error_code(answer)}".rstrip()

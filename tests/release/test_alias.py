@@ -20,6 +20,7 @@ class Mlflow(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Endpoint)
         self.aliases: dict[tuple[str, str], str] = {}
         self.broken = False
+        self.instead: bytes | None = None
         self.seconds = 0.0
 
     @property
@@ -56,7 +57,7 @@ class Endpoint(BaseHTTPRequestHandler):
 
     def _answer(self, code: int, content: dict) -> None:
         time.sleep(self.server.seconds)
-        body = b"<html>Bad Gateway</html>" if self.server.broken else json.dumps(content).encode()
+        body = b"<html>Bad Gateway</html>" if self.server.broken else self.server.instead or json.dumps(content).encode()
         self.send_response(502 if self.server.broken else code)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -99,6 +100,15 @@ def test_a_broken_answer_is_never_read_as_no_alias(mlflow):
     mlflow.broken = True
 
     with pytest.raises(AliasUnknown, match=r"refused the alias of late \(502\)"):
+        MlflowAlias(mlflow.url).get("late")
+
+
+@pytest.mark.parametrize("body", [b"<html>Log in</html>", b"{}", b"[]", b'{"model_version": {"version": "latest"}}', b"\xff"])
+def test_what_is_not_mlflow_is_never_read_as_an_alias(mlflow, body):
+    mlflow.aliases["late", "champion"] = "4"
+    mlflow.instead = body
+
+    with pytest.raises(AliasUnknown, match=f"what answers at {mlflow.url}{ALIAS} is not MLflow; see `mlflow` in"):
         MlflowAlias(mlflow.url).get("late")
 
 
