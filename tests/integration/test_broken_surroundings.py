@@ -1,0 +1,59 @@
+"""What a run leans on is away or damaged: it says so in one sentence, what was live goes on serving, and the run can be mended."""
+
+import time
+
+import pytest
+
+from contract.documents import Image, read
+from demo.faults import damage_model_layer
+from demo.place import MLFLOW_URL
+from tests.integration.product import MODEL, Product
+from tests.integration.waiting import until
+from tests.release.local import answers
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+TOLD_WITHIN_S = 180
+
+
+def test_a_run_without_mlflow_says_so_and_goes_on_when_it_is_back(live: Product):
+    mlflow = live.checkout.service("mlflow")
+    run = live.trigger()
+    mlflow.stop()
+    try:
+        live.await_task(run, "train", "running")
+        started = time.monotonic()
+        live.await_task(run, "train", "failed", seconds=TOLD_WITHIN_S)
+        print(f"train told of MLflow after {time.monotonic() - started:.0f} s")
+        assert live.ended(run).state == "failed"
+    finally:
+        mlflow.start()
+    (by_slack,) = [message for message in live.messages("stopped at train") if " slack " in message]
+    assert f"MLflow at {MLFLOW_URL} failed: " in by_slack
+    assert "See that it runs and that the platform file names it, then clear this task" in by_slack
+
+    until(lambda: answers(f"{MLFLOW_URL}/health"), "MLflow is back", seconds=60)
+    live.airflow.clear(MODEL, run, "train")
+    assert live.ended(run).state == "success"
+
+
+def test_a_damaged_image_stops_at_its_check_and_is_released_when_it_was_packed_anew(live: Product):
+    old = live.ledger.champion(MODEL)
+    controller = live.checkout.on_host("controller")
+    run = live.trigger()
+    live.await_task(run, "compare", "running")
+    controller.stop()
+    try:
+        path = until(lambda: live.airflow.xcom(MODEL, run, "package"), "the run has its image", seconds=300)
+        image = read(live.store, path, Image)
+        damage_model_layer(image)
+    finally:
+        controller.start()
+    ended = live.ended(run)
+    assert (ended.state, ended.tasks["check"], ended.tasks["release"]) == ("failed", "failed", "upstream_failed")
+    assert live.serving_version() == str(old.version)
+
+    live.airflow.clear(MODEL, run, "package")
+    assert live.ended(run).state == "success"
+    assert live.ledger.champion(MODEL) == image
+    assert live.serving_version() == str(image.version)

@@ -1,0 +1,50 @@
+"""Whole runs through the real services: released, released under traffic, cleared, backfilled."""
+
+from datetime import timedelta
+
+import pytest
+
+from contract.documents import Verdict, read
+from tests.integration.product import MODEL, Product, Run
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+
+def test_the_first_run_releases_its_version(product: Product, first_run: Run):
+    assert first_run == Run("success", dict.fromkeys(first_run.tasks, "success"))
+    champion = product.ledger.champion(MODEL)
+    assert (champion.version, product.alias.get(MODEL), product.serving_version()) == (1, 1, "1")
+
+
+def test_the_next_version_arrives_while_clients_ask_and_none_of_them_fails(live: Product):
+    old = live.ledger.champion(MODEL)
+    run = live.trigger()
+    with live.traffic() as tally:
+        assert live.ended(run).state == "success"
+    new = live.ledger.champion(MODEL)
+    assert tally.failures == []
+    assert set(tally.versions) == {str(old.version), str(new.version)}
+    assert live.serving_version() == str(new.version) != str(old.version)
+    assert live.alias.get(MODEL) == new.version
+    assert live.router.seen(MODEL) == {new.digest: 100}
+    ended = [
+        outcome for entry in live.ledger.entries(MODEL) for outcome in entry.outcomes if new.digest in outcome.model_dump_json()
+    ]
+    assert [outcome.kind for outcome in ended] == ["release", "check"]
+    assert ended[0].release.previous == old.digest
+    told = live.messages(f"version {new.version} is live")
+    assert sorted(message.split()[1] for message in told) == ["mail", "slack"]
+
+
+def test_a_backfill_ends_at_its_verdicts_and_releases_nothing(live: Product):
+    champion, entries = live.ledger.champion(MODEL), live.ledger.last(MODEL).n
+    first = champion.as_of.replace(hour=0) + timedelta(days=1)
+    live.airflow.backfill(first, first + timedelta(days=2, seconds=-1))
+    runs = live.airflow.runs("backfill")
+    assert len(runs) == 2
+    for run in runs:
+        ended = live.ended(run)
+        assert (ended.state, ended.tasks["decide"], ended.tasks["package"]) == ("success", "success", "skipped")
+        assert read(live.store, live.airflow.xcom(MODEL, run, "decide"), Verdict).decision == "promote"
+        assert live.airflow.named_xcom(run, "decide", "reason").startswith("a backfill never releases; its verdict would be: ")
+    assert live.ledger.last(MODEL).n == entries
