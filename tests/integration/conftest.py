@@ -1,11 +1,13 @@
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 
+from contract.documents import Image
 from demo.place import PORTS
 from tests.integration.checkout import ROOT, Checkout, taken_port
-from tests.integration.product import Product, Run
+from tests.integration.product import MODEL, Product, Run
 
 
 @pytest.fixture(scope="session")
@@ -26,14 +28,24 @@ def product() -> Iterator[Product]:
     assert left == [], "make stop left processes"
 
 
+class First(NamedTuple):
+    """How the first version's run ended, and what there was right after it."""
+
+    run: Run
+    champion: Image | None
+    alias: int | None
+    serving: str
+
+
 @pytest.fixture(scope="session")
-def first_run(product: Product) -> Run:
-    """The first version's run, which every later one is compared with."""
-    return product.ended(product.trigger())
+def first(product: Product) -> First:
+    """Every later version is compared with this one."""
+    run = product.ended(product.trigger())
+    return First(run, product.ledger.champion(MODEL), product.alias.get(MODEL), product.serving_version())
 
 
 @pytest.fixture
-def live(product: Product, first_run: Run) -> Product:
+def live(product: Product, first: First) -> Product:
     """The product while a version serves and nothing else is under way."""
-    assert product.serving_version() == str(product.ledger.champion("trip_delay").version)
+    assert product.serving_version() == str(product.ledger.champion(MODEL).version)
     return product

@@ -10,10 +10,9 @@ from tests.integration.product import MODEL, Product, Run
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 
-def test_the_first_run_releases_its_version(product: Product, first_run: Run):
-    assert first_run == Run("success", dict.fromkeys(first_run.tasks, "success"))
-    champion = product.ledger.champion(MODEL)
-    assert (champion.version, product.alias.get(MODEL), product.serving_version()) == (1, 1, "1")
+def test_the_first_run_releases_its_version(first):
+    assert first.run == Run("success", dict.fromkeys(first.run.tasks, "success"))
+    assert (first.champion.version, first.alias, first.serving) == (1, 1, "1")
 
 
 def test_the_next_version_arrives_while_clients_ask_and_none_of_them_fails(live: Product):
