@@ -31,7 +31,8 @@ def free_port() -> int:
 def serve(command: list[str], port: int, body: bytes, cwd: Path) -> Iterator[tuple[subprocess.Popen, float]]:
     """The server on core 0, and the seconds from its start to its first right answer."""
     started = time.monotonic()
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": "http://127.0.0.1:5000"}
+    path = f"{Path(command[0]).parent}:{os.environ['PATH']}"  # mlflow starts its server by name
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path}
     process = subprocess.Popen(
         ["taskset", "-c", "0", *command], cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from contract.documents import Image
 from demo import faults, services
-from demo.airflow_api import Airflow
+from demo.airflow_api import ENDED, Airflow
 from demo.live import Live
 from demo.loop import Ended, follow
 from demo.place import INBOX, MODEL
@@ -67,7 +67,7 @@ class Failures:
     def _await_image(self, run: str) -> Image:
         until = time.monotonic() + TASK_TIMEOUT_S
         while (path := self.airflow.xcom(MODEL, run, "package")) is None:
-            if time.monotonic() > until or self.airflow.run_state(MODEL, run) == "failed":
+            if time.monotonic() > until or self.airflow.run_state(MODEL, run) in ENDED:
                 raise DemoError("the run did not reach its image")
             time.sleep(0.5)
         return self.live.document(path, Image)

@@ -54,7 +54,7 @@ def _show_step(task: TaskState, lines: dict[str, Stage], live: Live) -> bool:
         return begins
     if task.state in ("success", "failed"):
         line.detail = "stopped here" if task.state == "failed" else ""
-        line.end()
+        line.end(task.seconds if begins else None)  # it was over when we looked first
         show(line)
     else:
         line.detail = _progress(live) if task.task in ("validate", "train", "compare") else ""

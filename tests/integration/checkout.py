@@ -64,10 +64,9 @@ class Checkout:
         self.stop()
         time.sleep(ORPHANS_S)
         left = processes_with(str(self.folder))
-        told = [" ".join(process.cmdline()) for process in left]
         for process in left:
             process.kill()
-        return told
+        return list(left.values())
 
     def python(self, room: str, *arguments: str) -> None:
         command = [str(self.folder / ".venv" / room / "bin/python"), *arguments]
@@ -86,7 +85,7 @@ class Checkout:
 
     def processes(self) -> list[str]:
         """What runs from this checkout, whoever started it."""
-        return [" ".join(process.cmdline()) for process in processes_with(str(self.folder))]
+        return list(processes_with(str(self.folder)).values())
 
     def _environment(self) -> dict[str, str]:
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW", "RETRAINING"))}
@@ -122,12 +121,12 @@ class Program:
             return getattr(proxy.supervisor, method)(self.name)
 
 
-def processes_with(*parts: str) -> list[psutil.Process]:
-    """Those whose command line or working directory holds all of the parts."""
-    found = []
+def processes_with(*parts: str) -> dict[psutil.Process, str]:
+    """Those whose command line or working directory holds all of the parts, with both."""
+    found = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             told = f"{' '.join(process.cmdline())} {process.cwd()}"
             if process.status() != psutil.STATUS_ZOMBIE and all(part in told for part in parts):
-                found.append(process)
+                found[process] = told
     return found

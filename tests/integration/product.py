@@ -17,7 +17,7 @@ from demo.traffic import Traffic
 from images.layout import unpack
 from images.package import package
 from release.alias import MlflowAlias
-from release.ledger import Entry, Ledger, Outcome, Request
+from release.ledger import Active, Ledger, Outcome, Request
 from release.router import TraefikRouter
 from tests.integration.checkout import Checkout, processes_with
 from tests.integration.waiting import until
@@ -97,7 +97,7 @@ class Product:
         """The process that Airflow runs the task in; its title holds the try's id."""
 
         def found() -> list[psutil.Process]:
-            return processes_with(f"airflow worker -- {self.airflow.task(run, task)['id']}")
+            return list(processes_with(f"airflow worker -- {self.airflow.task(run, task)['id']}"))
 
         return until(found, f"{task} has a process", seconds=RUN_TIMEOUT_S)[0]
 
@@ -140,15 +140,15 @@ class Product:
     def await_outcome(self, request: Request) -> Outcome:
         return until(lambda: self.ledger.outcome(MODEL, request.id), f"{request.id} has ended", seconds=120)
 
-    def await_canary(self, seconds: float = RUN_TIMEOUT_S) -> Entry:
-        """A release has sent the first part of the traffic to its version."""
+    def await_release(self, percent: int, seconds: float = RUN_TIMEOUT_S) -> Active:
+        """One under way that sends its version this part of the traffic, or more."""
 
-        def watching() -> Entry | None:
+        def under_way() -> Active | None:
             last = self.ledger.last(MODEL)
             active = last and last.state.active
-            return last if active and (active.phase, active.percent) == ("watching", 20) else None
+            return active if active and active.request.kind == "release" and active.percent >= percent else None
 
-        return until(watching, "a release watches its canary", seconds=seconds)
+        return until(under_way, f"a release sends {percent} % to its version", seconds=seconds)
 
     def outcomes(self, request_id: str) -> list[Outcome]:
         """All that the ledger ever told of it."""

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from contract.documents import Image, read
+from demo.airflow_api import ENDED
 from demo.faults import damage_model_layer
 from demo.place import MLFLOW_URL
 from tests.integration.product import MODEL, Product
@@ -14,6 +15,7 @@ from tests.release.local import answers
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 TOLD_WITHIN_S = 180
+STOPPED_WITHIN_S = 8  # a Spark job looks each second for its task; the rest is for a busy machine
 
 
 def test_a_run_without_mlflow_says_so_and_goes_on_when_it_is_back(live: Product):
@@ -57,3 +59,18 @@ def test_a_damaged_image_stops_at_its_check_and_is_released_when_it_was_packed_a
     assert live.ended(run).state == "success"
     assert live.ledger.champion(MODEL) == image
     assert live.serving_version() == str(image.version)
+
+
+def test_a_stop_in_the_middle_of_a_run_loses_nothing(live: Product):
+    old = live.ledger.champion(MODEL)
+    run = live.trigger()
+    live.await_spark("train")
+    live.checkout.stop()
+    until(lambda: live.checkout.processes() == [], "nothing runs any more", seconds=STOPPED_WITHIN_S)
+
+    live.start()
+    until(lambda: live.serving_version() == str(old.version), "what was live serves again", seconds=60)
+    assert live.ledger.champion(MODEL) == old
+    assert live.airflow.run_state(MODEL, run) not in ENDED
+    assert live.ended(run).state == "success"
+    assert live.ledger.champion(MODEL).version > old.version

@@ -34,6 +34,11 @@ def test_the_next_version_arrives_while_clients_ask_and_none_of_them_fails(live:
     told = live.messages(f"version {new.version} is live")
     assert sorted(message.split()[1] for message in told) == ["mail", "slack"]
 
+    live.airflow.clear(MODEL, run, "package")  # the same version again: the same image, which is live already
+    assert live.ended(run) == Run("success", dict.fromkeys(live.ended(run).tasks, "success"))
+    assert live.ledger.champion(MODEL) == new
+    assert live.serving_version() == str(new.version)
+
 
 def test_a_backfill_ends_at_its_verdicts_and_releases_nothing(live: Product):
     champion, entries = live.ledger.champion(MODEL), live.ledger.last(MODEL).n

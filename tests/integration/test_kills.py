@@ -35,8 +35,9 @@ def test_a_release_goes_on_over_the_death_of_what_serves_it(live: Product, kill,
     with live.traffic() as tally:
         assert live.await_outcome(live.ask("check", image)).done
         request = live.ask("release", image)
-        live.await_canary(seconds=60)
+        live.await_release(percent=20, seconds=60)
         kill(live, image)
+        assert live.ledger.outcome(MODEL, request.id) is None
         live.await_outcome(request)
     record_property("failed requests", len(tally.failures))
     print(f"{kill.__name__} killed: {len(tally.failures)} of {tally.sent} requests failed")
@@ -50,10 +51,10 @@ def test_a_run_goes_on_over_the_death_of_its_tasks_and_of_the_scheduler(live: Pr
     live.await_task_process(run, "validate").kill()
     until(lambda: not job.is_running(), "the Spark job died with its task", seconds=ORPHAN_S)
     with live.traffic() as tally:
-        entry = live.await_canary()
+        active = live.await_release(percent=0)
         live.await_task_process(run, "release").kill()
         live.checkout.service("airflow-scheduler").kill()
-        active = entry.state.active
+        assert live.ledger.outcome(MODEL, active.request.id) is None
         until(lambda: live.ledger.outcome(MODEL, active.request.id), "the release ended without Airflow", seconds=60)
         ended = live.ended(run)
     assert ended.state == "success", ended.tasks
