@@ -97,8 +97,9 @@ def main() -> None:
     target = ROOT / ".build" / "mlflow-model"
     if not target.exists():
         onnx_as_mlflow_model(model, target)
-    row = dict(zip(golden.columns, golden.rows[0], strict=True))
-    ours = json.dumps({"dataframe_split": {"columns": golden.columns, "data": [golden.rows[0]]}}).encode()
+    whole = next(row for row in golden.rows if None not in row)  # MLflow's server takes no nulls in tensors
+    row = dict(zip(golden.columns, whole, strict=True))
+    ours = json.dumps({"dataframe_split": {"columns": golden.columns, "data": [whole]}}).encode()
     tensors = {"numeric": [[row[name] for name in shape["numeric"]]], "categorical": [[row[name] for name in shape["categorical"]]]}
     theirs = json.dumps({"inputs": tensors}).encode()
     ratios = []

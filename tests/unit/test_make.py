@@ -12,8 +12,10 @@ IGNORED = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().split(
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout of which only what `make` and git look at is there."""
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # the tests themselves may run under a make, which these would speak of
+        monkeypatch.delenv(name, raising=False)
     for name in ("Makefile", ".gitignore"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "kept.py").write_text("")
