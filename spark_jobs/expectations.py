@@ -3,6 +3,11 @@
 import os
 from typing import Any
 
+os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is imported
+
+import great_expectations as gx
+from great_expectations.core import ExpectationSuite
+from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from pyspark.sql import DataFrame
 
 from contract.documents import DataCheck
@@ -29,8 +34,6 @@ def check_suite(frame: DataFrame, source: str, suite: dict[str, Any]) -> list[Da
 
 def _expectations(source: str, suite: dict[str, Any]) -> list[Any]:
     """Built one by one: a suite silently drops an expectation whose type it does not know."""
-    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
-
     built = []
     for number, written in enumerate(suite.get("expectations", []), start=1):
         try:
@@ -44,9 +47,6 @@ def _expectations(source: str, suite: dict[str, Any]) -> list[Any]:
 
 
 def _batch(frame: DataFrame, source: str) -> Any:
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is imported
-    import great_expectations as gx
-
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     asset = context.data_sources.add_spark(source).add_dataframe_asset(source)
@@ -54,8 +54,6 @@ def _batch(frame: DataFrame, source: str) -> Any:
 
 
 def _validate(batch: Any, expectations: list[Any], result_format: str | dict[str, Any]) -> list[Any]:
-    from great_expectations.core import ExpectationSuite
-
     return batch.validate(ExpectationSuite(name="suite", expectations=expectations), result_format=result_format).results
 
 

@@ -6,6 +6,7 @@ Leaves `<job>-<key>.json` in the run's folder and exits 0, or `<job>-<key>.error
 import argparse
 import importlib
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -58,9 +59,11 @@ def run(request: JobRequest, store: Store) -> int:
 def work(request: JobRequest, store: Store) -> None:
     from spark_jobs.session import start_session
 
-    job = importlib.import_module(f"spark_jobs.jobs.{request.job}")
+    module = f"spark_jobs.jobs.{request.job}"
+    threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()  # takes as long as Spark's own start
     spark = start_session(f"{request.run.model} {request.job} {request.key[:8]}")
     try:
+        job = importlib.import_module(module)
         document = job.run(spark, request, store)
         print(f"{request.job}: wrote {write(store, f'{request.run.folder}/{document_name(request)}', document)}", flush=True)
     finally:
