@@ -73,7 +73,7 @@ def retrain(spark: SparkSession, run: RunDocument) -> tuple[int, Comparison]:
     """The version, and how it compares."""
     store, inputs, found = LocalStore(run.platform.store), {}, {}
     for name, job in {"validate": validate, "train": train, "compare": compare}.items():
-        found[name] = job.run(spark, JobRequest(job=name, key="k", run=run, inputs=inputs), store)
+        found[name] = job.run(spark, JobRequest(job=name, key=run.folder[-10:], run=run, inputs=inputs), store)
         inputs = {**inputs, name: documents.write(store, f"{run.folder}/{name}.json", found[name])}
     return found["train"].version, found["compare"]
 
