@@ -171,7 +171,7 @@ def _migrate(env: dict[str, str]) -> None:
 
 
 def check_ports(users: dict[int, str]) -> None:
-    taken = [port for port in users if _is_taken(port)]
+    taken = [port for port in users if is_taken(port)]
     if taken:
         named = " and ".join(f"port {port}, which {users[port]} needs," for port in taken)
         sockets = " or ".join(f"sport = :{port}" for port in taken)
@@ -179,7 +179,7 @@ def check_ports(users: dict[int, str]) -> None:
         raise DemoError(f"{named} {what} with `ss -ltnp '{sockets}'`, stop what you find, and try again")
 
 
-def _is_taken(port: int) -> bool:
+def is_taken(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import xmlrpc.client
@@ -15,6 +14,7 @@ import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from demo.place import PORTS
+from demo.services import is_taken
 from tests.integration.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -24,14 +24,7 @@ ORPHANS_S = 3  # what looks each second for its parent may be there as long
 
 def taken_port() -> int | None:
     """The first port of the services that another process holds."""
-    for port in PORTS:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                return port
-    return None
+    return next(filter(is_taken, PORTS), None)
 
 
 class Checkout:
