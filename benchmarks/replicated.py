@@ -1,6 +1,7 @@
-"""The demo's flights many times over, each copy with ids of its own: `--data FOLDER --out FOLDER --times N`."""
+"""The demo's flights many times over, each copy with ids of its own; run in Spark's environment, which has pyarrow."""
 
 import argparse
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,13 +9,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 
-def write(data: Path, out: Path, times: int) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+def write(data: Path, out: Path, times: int, first: date, days: int) -> None:
+    """`times` copies of each flight of these days, beside the same weather."""
+    out.mkdir(parents=True)
     (out / "weather").symlink_to((data / "weather").resolve())
-    for folder in sorted((data / "flights").iterdir()):
-        target = out / "flights" / folder.name
+    for day in (first + timedelta(days=number) for number in range(days)):
+        source, target = (root / "flights" / f"date={day}" for root in (data, out))
         target.mkdir(parents=True)
-        table = pa.concat_tables(pq.read_table(file) for file in folder.glob("*.parquet"))
+        table = pa.concat_tables(pq.read_table(file, partitioning=None) for file in sorted(source.glob("*.parquet")))
         pq.write_table(pa.concat_tables(_copy(table, number) for number in range(times)), target / "part-0.parquet")
 
 
@@ -26,11 +28,9 @@ def _copy(table: pa.Table, number: int) -> pa.Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--times", type=int, required=True)
-    asked = parser.parse_args()
-    write(asked.data, asked.out, asked.times)
+    for name, kind in (("data", Path), ("out", Path), ("times", int), ("first", date.fromisoformat), ("days", int)):
+        parser.add_argument(f"--{name}", type=kind, required=True)
+    write(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """From a verdict to live: the image, and what is asked of the release controller. Nothing here touches a server or the router."""
 
 import os
+import time
 from logging import Logger
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from release.ledger import Ledger, Outcome, Request
 
 SERVING = Path(__file__).resolve().parents[2] / "serving"
 SERVED = ("model.onnx", "model.json")
+LOOK_S = 0.3
 
 
 def package_version(work: Work, log: Logger) -> str:
@@ -67,8 +69,8 @@ def download_served(url: str, mlflow_run: str) -> dict[str, bytes]:
         return {name: (got / name).read_bytes() for name in SERVED}
 
 
-def ask(work: Work, kind: Literal["check", "release"]) -> Outcome | None:
-    """The controller's outcome, None while it has none; the request is made once, however often this is called."""
+def ask(work: Work, kind: Literal["check", "release"], patience_s: float = 0) -> Outcome | None:
+    """The controller's outcome, None if it has none within `patience_s`; the request is made once, however often this is called."""
     ledger = Ledger(work.store)
     run = work.run
     ledger.request(
@@ -84,7 +86,10 @@ def ask(work: Work, kind: Literal["check", "release"]) -> Outcome | None:
             why=f"run {run.run_id}",
         )
     )
-    return ledger.outcome(run.model, work.key)
+    until = time.monotonic() + patience_s
+    while (outcome := ledger.outcome(run.model, work.key)) is None and time.monotonic() < until:
+        time.sleep(LOOK_S)
+    return outcome
 
 
 def accept_check(work: Work, outcome: Outcome) -> Check:

@@ -21,6 +21,7 @@ from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.gate import decide
 from plugins.retraining.open import Trigger, open_run
 from plugins.retraining.steps import Work, ends_here, run_job
+from release.ledger import Outcome
 
 # Airflow notices the end of a look up to a heartbeat late. A look that began meanwhile is taken for the one that ended, and failed.
 POKE_S = conf.getint("workers", "min_heartbeat_interval") + 3
@@ -186,40 +187,43 @@ class PackageStep(Step):
         return path
 
 
-class CheckStep(Step, BaseSensorOperator):
-    """Asks for a check and waits for its outcome, holding no slot meanwhile."""
+class AskingStep(Step, BaseSensorOperator):
+    """Asks the controller for what the task is called, and waits for the outcome, holding no slot after `patience_s`."""
 
-    inputs = ("package", "compare")
-    leaves = Check
+    patience_s: ClassVar[float] = 0
 
     def poke(self, context: Context) -> PokeReturnValue:
         work = self.work(context)
-        outcome = ask(work, "check")
+        outcome = ask(work, self.task_id, self.patience_s)
         if outcome is None:
             return PokeReturnValue(False)
-        accept_check(work, outcome)
+        self.accept(work, outcome)
         self.show(context, work.path)
         return PokeReturnValue(True, work.path)
 
+    def accept(self, work: Work, outcome: Outcome) -> None:
+        raise NotImplementedError
 
-class ReleaseStep(Step, BaseSensorOperator):
-    """Asks for the release of the checked image and waits for its outcome, holding no slot meanwhile."""
 
+class CheckStep(AskingStep):
+    inputs = ("package", "compare")
+    leaves = Check
+    patience_s = 10  # most checks are over by then, and coming back later takes as long again
+
+    def accept(self, work: Work, outcome: Outcome) -> None:
+        accept_check(work, outcome)
+
+
+class ReleaseStep(AskingStep):
     inputs = ("package", "compare", "check")
     leaves = Release
     operator_extra_links = (DocumentLink(), EndpointLink())
 
-    def poke(self, context: Context) -> PokeReturnValue:
-        work = self.work(context)
-        outcome = ask(work, "release")
-        if outcome is None:
-            return PokeReturnValue(False)
+    def accept(self, work: Work, outcome: Outcome) -> None:
         accept_release(work, outcome)
-        self.show(context, work.path)
         self.link = f"{work.run.platform.serving.url}/{work.run.model}/"
         version = work.read("package", Image).version
         self.tell(work, alerts.promoted(work.run.model, version, outcome.reason, self.link))
-        return PokeReturnValue(True, work.path)
 
 
 class BrokenStep(BaseOperator):

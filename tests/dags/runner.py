@@ -82,6 +82,13 @@ class Run:
         with create_session() as session:
             return {ti.task_id: ti.try_number for ti in self._run(session).get_task_instances(session=session)}
 
+    def was_rescheduled(self, task_id: str) -> bool:
+        from airflow.models.taskreschedule import TaskReschedule
+
+        with create_session() as session:
+            ti = self._run(session).get_task_instance(task_id, session=session)
+            return session.query(TaskReschedule).filter_by(ti_id=ti.id).count() > 0
+
     def xcom(self, task_id: str, key: str = "return_value") -> Any:
         from airflow.models.xcom import XComModel
 

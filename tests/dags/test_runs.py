@@ -1,6 +1,7 @@
 """Whole runs of one model: what each ends with, what it leaves, and what people are told."""
 
 import shutil
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +33,7 @@ BEFORE_THE_REST = dict.fromkeys(("package", "check", "release"), "skipped")
 def play(airflow: None, bundle: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Starts a run of the model `late` on an empty store, with these stand-ins beside it."""
     monkeypatch.setattr(operators, "POKE_S", 0.1)
+    monkeypatch.setattr(operators.CheckStep, "patience_s", 0)
     shutil.rmtree(STORE, ignore_errors=True)
     path = bundle / "dags" / "models" / "late.yaml"
 
@@ -54,6 +56,20 @@ def test_a_better_model_goes_live_and_people_hear_of_it(play, inbox):
     assert run.xcom("train", "_link_MlflowLink") == "http://mlflow.example/#/runs/r1"
     assert run.xcom("release", "_link_EndpointLink") == "http://127.0.0.1:8000/late/"
     assert inbox.slack == ["*late: version 7 is live*\nall steps held\nEndpoint: http://127.0.0.1:8000/late/"]
+
+
+@pytest.mark.parametrize(("patience_s", "rescheduled"), [(0, True), (60, False)])
+def test_a_check_that_ends_soon_is_waited_for_without_giving_the_slot_back(play, monkeypatch, patience_s, rescheduled):
+    monkeypatch.setattr(operators.CheckStep, "patience_s", patience_s)
+    controller, over = FakeController(store_at(str(STORE))), threading.Event()
+    beside = threading.Thread(target=lambda: [controller.turn() for _ in iter(lambda: over.wait(0.5), True)])
+    beside.start()
+
+    run = play()
+
+    over.set()
+    beside.join()
+    assert (run.states()["check"], run.was_rescheduled("check")) == ("success", rescheduled)
 
 
 def test_bad_data_stops_at_validate_at_the_first_try_with_the_jobs_own_sentence(play, inbox):
