@@ -15,7 +15,7 @@ from release.observation import Observation, is_unknown
 SHIFT_WITHIN = timedelta(seconds=60)
 ASK_WITHIN = timedelta(minutes=5)
 NAME_WITHIN = timedelta(seconds=30)
-UNKNOWN_TURNS = 30
+TELL_WITHIN = timedelta(seconds=30)
 RESTARTS_ALLOWED = 3
 
 
@@ -131,9 +131,9 @@ def _after_answer(state: State, active: Active, seen: Observation, done: StepRep
 
 
 def _unknown(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
-    if seen.unknown_turns < UNKNOWN_TURNS:
+    if seen.silent_for < TELL_WITHIN:
         return None
-    silent = f"the router told nothing of this release for {UNKNOWN_TURNS} turns{seen.troubles}"
+    silent = f"the router told nothing of this release for {TELL_WITHIN.seconds} s{seen.troubles}"
     return start_returning(state, active, silent, now)
 
 

@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,7 +25,7 @@ from release.world import World
 
 log = logging.getLogger("release.controller")
 TURN_S = 1.0
-SOON_S = 0.2  # after an entry, whose effect is often there at once
+SOON_S, BUSY_S = 0.2, 5.0  # turns are quicker for some seconds after an entry: its effect is often there at once
 
 
 class AlreadyRunning(RetrainingError):
@@ -41,7 +40,7 @@ class Controller:
         self._commands = home / "commands"
         self._servers = servers
         self._clock = clock
-        self._silent: dict[str, int] = defaultdict(int)
+        self._heard: dict[str, datetime] = {}
         self._said: dict[str, str] = {}
 
     def turn(self) -> bool:
@@ -61,9 +60,10 @@ class Controller:
             return False
         state, now = kept.state, self._clock()
         seen = self._world.match(model, project(state, self._servers), self._servers, now)
-        self._silent[model] = self._silent[model] + 1 if is_unknown(state, seen) else 0
+        if model not in self._heard or not is_unknown(state, seen):
+            self._heard[model] = now
         self._say(model, "; ".join((*problem, *seen.broken.values(), *seen.trouble)))
-        draft = step(state, replace(seen, unknown_turns=self._silent[model]), now)
+        draft = step(state, replace(seen, silent_for=now - self._heard[model]), now)
         if draft:
             self._append(model, kept, draft, writable=not problem)
         self._take_command(model)
@@ -188,10 +188,12 @@ def main(arguments: list[str]) -> int:
     except RetrainingError as error:
         log.error("%s", error)
         return 1
-    log.info("one turn a second, lock %s", held.name)
+    log.info("at least one turn a second, lock %s", held.name)
+    moved = 0.0
     while True:
         started = time.monotonic()
-        pause_s = SOON_S if controller.turn() else TURN_S
+        moved = started if controller.turn() else moved
+        pause_s = SOON_S if started - moved < BUSY_S else TURN_S
         time.sleep(max(0.0, pause_s - (time.monotonic() - started)))
 
 

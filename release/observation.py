@@ -1,6 +1,7 @@
 """What one turn of the controller has seen of the world."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from contract.documents import Check
 from release.ledger import State, Traffic
@@ -14,7 +15,7 @@ class Observation:
     servers: int  # wanted of a digest that takes traffic
     answer: Check | None = None  # to the golden rows, once they were asked
     named: bool = False  # the alias was read back
-    unknown_turns: int = 0  # in a row, this one included
+    silent_for: timedelta = timedelta(0)  # how long no turn has told anything of the traffic
     broken: dict[str, str] = field(default_factory=dict)  # digest: why no retry can start it
     trouble: tuple[str, ...] = ()  # what else could not be done or told in this turn
 

@@ -13,6 +13,7 @@ from prometheus_client.samples import Sample
 from contract.errors import RetrainingError
 from contract.platform import ServingHost
 from images.files import write_whole
+from release.counters import Counters
 from release.ledger import Traffic
 from release.targets.base import Server
 
@@ -34,6 +35,7 @@ class TraefikRouter:
     def __init__(self, serving: ServingHost) -> None:
         self._folder = Path(serving.home, ROUTES)
         self._api = httpx.Client(base_url=serving.router_api, timeout=API_TIMEOUT_S, trust_env=False)  # this host: never by a proxy
+        self._counters = Counters()
 
     def route(self, model: str, weights: dict[str, int], servers: Sequence[Server]) -> None:
         content = render(model, weights, servers)
@@ -60,7 +62,7 @@ class TraefikRouter:
         samples: dict[str, list[Sample]] = defaultdict(list)
         for sample in _samples(text, model):
             samples["sha256:" + sample.labels["service"].removesuffix("@file").removeprefix(f"{model}-")].append(sample)
-        return {digest: _traffic(found) for digest, found in samples.items()}
+        return self._counters.grown(model, {digest: _traffic(found) for digest, found in samples.items()})
 
     def _service(self, name: str) -> dict[str, Any]:
         service = self._api.get(f"/api/http/services/{name}@file").raise_for_status().json()

@@ -12,7 +12,7 @@ from contract.documents import DataCheck, Snapshot, ValidationReport
 from contract.spec import ModelSpec, Source
 from contract.store import Store
 from contract.strict import format_duration
-from spark_jobs.examples import split
+from spark_jobs.examples import labelled, split
 
 EXAMPLES = "examples"  # the source that checks of the joined rows are listed under
 ENOUGH, AT_MOST = 3, 10  # earlier snapshots
@@ -80,10 +80,11 @@ def _snapshots_in(store: Store, folder: str) -> Iterator[Snapshot]:
             yield ValidationReport.model_validate_json(store.read(f"{folder}/{name}") or b"").snapshot
 
 
-def check_examples(examples: DataFrame, spec: ModelSpec, as_of: datetime) -> list[DataCheck]:
-    """`examples` is read more than once: give it cached."""
+def check_examples(rows: DataFrame, spec: ModelSpec, as_of: datetime) -> list[DataCheck]:
+    """`rows`, also those without label, are read more than once: give them cached."""
+    examples = labelled(rows, spec)
     train, holdout = split(examples, spec, as_of)
-    facts = examples.agg(*_facts(spec)).first().asDict()
+    facts = {**examples.agg(*_facts(spec)).first().asDict(), "all": rows.count()}
     return [
         DataCheck(source=EXAMPLES, name="columns", passed=True, detail=f"{len(examples.columns)} as the spec says"),
         _identity(facts, spec),
@@ -121,7 +122,9 @@ def _identity(facts: Mapping[str, Any], spec: ModelSpec) -> DataCheck:
 
 def _label(facts: Mapping[str, Any], spec: ModelSpec) -> Iterator[DataCheck]:
     label, rows = spec.examples.label, facts["rows"]
-    yield DataCheck(source=EXAMPLES, name="label present", passed=rows > 0, detail=f"{rows:,} rows with {label}")
+    yield DataCheck(
+        source=EXAMPLES, name="label present", passed=rows > 0, detail=f"{rows:,} of {facts['all']:,} rows have {label}"
+    )
     if spec.task == "binary":
         odd = facts["odd_labels"]
         yield DataCheck(source=EXAMPLES, name="label is 0 or 1", passed=odd == 0, detail=f"{odd:,} rows with another {label}")

@@ -24,9 +24,18 @@ class Split(NamedTuple):
 
 
 def build_examples(spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql: str | None) -> DataFrame:
+    """The rows of `build_rows` that have a label."""
+    return labelled(build_rows(spark, snapshot, spec, sql), spec)
+
+
+def labelled(rows: DataFrame, spec: ModelSpec) -> DataFrame:
+    return rows.where(F.col(spec.examples.label).isNotNull())
+
+
+def build_rows(spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql: str | None) -> DataFrame:
     """Columns: id string, time timestamp (if any), label, numeric double (NaN is null), categorical string.
 
-    The label is a double 0 or 1 (binary), a double (regression), a string (multiclass). Rows without label are dropped.
+    The label is a double 0 or 1 (binary), a double (regression), a string (multiclass), or null.
     Raises BadData naming every column that is missing or of a wrong type.
     """
     rows = _query(spark, snapshot, spec, sql)
@@ -34,9 +43,7 @@ def build_examples(spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql
     if problems:
         origin = spec.examples.sql or "the source"
         raise BadData(f"the examples of {spec.name} do not fit its spec: {'; '.join(problems)}; fix {origin} or the spec")
-    examples = rows.select(*_columns(spec, rows.schema))
-    _tell_unlabelled(examples, spec)
-    return examples.where(F.col(spec.examples.label).isNotNull())
+    return rows.select(*_columns(spec, rows.schema))
 
 
 def column_problems(schema: T.StructType, spec: ModelSpec) -> list[str]:
@@ -117,9 +124,3 @@ def _columns(spec: ModelSpec, schema: T.StructType) -> list[Column]:
 def _number(name: str) -> Column:
     value = F.col(name).cast("double")
     return F.when(~F.isnan(value), value).alias(name)
-
-
-def _tell_unlabelled(examples: DataFrame, spec: ModelSpec) -> None:
-    label = spec.examples.label
-    rows, labelled = examples.agg(F.count("*"), F.count(label)).first()
-    print(f"examples: {rows:,} rows, {rows - labelled:,} of them without {label} and dropped", flush=True)

@@ -1,9 +1,11 @@
 """Each metric as additive sufficient statistics per block, reduced in Spark, and a pure function from their sum to the value."""
 
 from collections.abc import Callable, Sequence
+from multiprocessing.pool import ThreadPool
 from typing import NamedTuple
 
 import numpy as np
+from pyspark import inheritable_thread_target
 from pyspark.ml.feature import Bucketizer
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -88,7 +90,10 @@ def reduce_by_block(pairs: DataFrame, names: Sequence[MetricName]) -> Statistics
     summed = [(side, name) for side in SIDES for name in names if isinstance(MEASURES[name], Summed)]
     ranked = [(side, name) for side in SIDES for name in names if isinstance(MEASURES[name], Ranked)]
     blocks, rows, sums = _sums(pairs, summed)
-    return Statistics(rows, {**sums, **{(side, name): _histograms(pairs, side, blocks) for side, name in ranked}})
+    with ThreadPool(len(SIDES)) as pool:  # neither side's passes keep all cores busy
+        count = inheritable_thread_target(pairs.sparkSession)(lambda side: _histograms(pairs, side, blocks))
+        histograms = dict(zip(SIDES, pool.map(count, SIDES) if ranked else (), strict=False))
+    return Statistics(rows, {**sums, **{(side, name): histograms[side] for side, name in ranked}})
 
 
 def _sums(pairs: DataFrame, keys: list[tuple[str, MetricName]]) -> tuple[np.ndarray, np.ndarray, dict]:

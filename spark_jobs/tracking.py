@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
@@ -19,7 +20,9 @@ from mlflow.models import Model
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
 from mlflow.utils.time import get_current_time_millis
+from pyspark import inheritable_thread_target
 from pyspark.ml import PipelineModel
+from pyspark.sql import SparkSession
 
 from contract.documents import RunDocument, Snapshot, Training
 from contract.errors import RetrainingError
@@ -105,6 +108,16 @@ def log_training(run: RunDocument, key: str, snapshot: Snapshot, result: Result,
         version = _register(client, started, tags, training)
         _finish(client, version)
     return training.model_copy(update={"version": int(version.version)})
+
+
+def load_versions(spark: SparkSession, model: str, versions: Sequence[int], folder: Path) -> list[Version]:
+    """Side by side: a pipeline's many small files keep one core busy for seconds."""
+
+    def load(version: int) -> Version:
+        return load_version(model, version, folder / str(version))
+
+    with ThreadPool(len(versions)) as pool:
+        return pool.map(inheritable_thread_target(spark)(load), versions, chunksize=1)
 
 
 def load_version(model: str, version: int, folder: Path) -> Version:

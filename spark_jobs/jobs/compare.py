@@ -23,7 +23,7 @@ from spark_jobs.holdout import Facts, look_at, score
 from spark_jobs.metrics import reduce_by_block
 from spark_jobs.opponents import Incomparable, check_comparable, with_champion
 from spark_jobs.results import results_of
-from spark_jobs.tracking import connect, load_version
+from spark_jobs.tracking import Version, connect, load_versions
 
 
 class Outcome(NamedTuple):
@@ -40,7 +40,8 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
     snapshot = documents.read(store, request.inputs["validate"], ValidationReport).snapshot
     training = documents.read(store, request.inputs["train"], Training)
     with tempfile.TemporaryDirectory() as folder:
-        challenger = load_version(spec.name, training.version, Path(folder, "challenger"))
+        versions = [training.version, *([frozen.champion.version] if frozen.champion else [])]
+        challenger, *champion = load_versions(spark, spec.name, versions, Path(folder))
         train, holdout = split(build_examples(spark, snapshot, spec, challenger.sql), spec, frozen.as_of)
         scored = score(holdout, challenger)
         facts = look_at(scored, spec)
@@ -53,7 +54,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
         block, answer = block_of(spec, frozen.as_of).alias("block"), answer_of(challenger, facts.centre).alias("challenger")
         ours = scored.select(spec.examples.id, spec.examples.label, block, answer)
         if frozen.champion:
-            outcome = against_champion(ours, frozen, snapshot, facts, Path(folder, "champion"))
+            outcome = against_champion(ours, champion[0], frozen, snapshot, facts)
         else:
             outcome = measure(ours.withColumn("opponent", baseline_answer(train, spec, facts.centre)), spec)
         clock.lap("compare", outcome.incomparable or f"compared on {outcome.rows:,} rows")
@@ -63,9 +64,8 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
     return comparison
 
 
-def against_champion(ours: DataFrame, frozen: RunDocument, snapshot: Snapshot, facts: Facts, folder: Path) -> Outcome:
+def against_champion(ours: DataFrame, champion: Version, frozen: RunDocument, snapshot: Snapshot, facts: Facts) -> Outcome:
     """An honest comparison or none: what stands in its way is told to the person who may decide without it."""
-    champion = load_version(frozen.model, frozen.champion.version, folder)
     try:
         check_comparable(frozen.spec, champion, frozen.as_of)
         return measure(with_champion(ours, champion, snapshot, frozen.spec, facts.centre), frozen.spec)

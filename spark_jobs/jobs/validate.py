@@ -9,7 +9,7 @@ from contract.documents import DataCheck, JobRequest, RunDocument, Snapshot, Val
 from contract.errors import BadData
 from contract.store import Store
 from spark_jobs.checks import EXAMPLES, check_examples, check_source, check_volumes, earlier_snapshots
-from spark_jobs.examples import build_examples
+from spark_jobs.examples import build_rows
 from spark_jobs.expectations import check_suite
 from spark_jobs.failures import explain
 from spark_jobs.snapshot import freeze
@@ -47,7 +47,7 @@ def check_snapshot_examples(spark: SparkSession, snapshot: Snapshot, run: RunDoc
     """Examples that cannot be made are one failed check, so that what is wrong with the sources is reported as well."""
     print("validate: checking the examples", flush=True)
     try:
-        return check_examples(build_examples(spark, snapshot, run.spec, run.sql).cache(), run.spec, run.as_of)
+        return check_examples(build_rows(spark, snapshot, run.spec, run.sql).cache(), run.spec, run.as_of)
     except Exception as error:  # a query may meet data that it cannot work on, such as a zero that it divides by
         reason = explain(error)
         if not isinstance(reason, BadData):

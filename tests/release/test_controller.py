@@ -215,7 +215,7 @@ def test_silence_of_the_router_is_not_good_news(world):
     assert world.ledger.outcome("late", "release-2") is None  # nobody has read it back yet
     world.router.silent = False
     world.settle(2)
-    assert "told nothing of this release for 30 turns" in world.ledger.outcome("late", "release-2").reason
+    assert "told nothing of this release for 30 s" in world.ledger.outcome("late", "release-2").reason
 
 
 def test_counters_that_begin_anew_begin_the_step_anew(world):

@@ -161,15 +161,19 @@ def is_traefik_of(host: LocalHost, process: psutil.Process) -> bool:
     return command[0].endswith("/traefik") and process.cwd() == host.serving.home
 
 
-def test_a_killed_router_comes_back_with_the_same_routes(host, target, router):
+def test_a_killed_router_comes_back_with_the_same_routes_and_counts(host, target, router):
     image = host.image(1, "rerouted")
     put(router, "rerouted", {image.digest: 100}, serve(target, image))
+    ask(host, "rerouted")
+    assert router.traffic("rerouted")[image.digest].requests == 1
     os.kill(pid := traefik(host), signal.SIGKILL)
     until(lambda: not psutil.pid_exists(pid), "it is gone")
 
     until(lambda: router.seen("rerouted") == {image.digest: 100}, "the route is back")
 
+    router.traffic("rerouted")  # as the controller does every second
     assert ask(host, "rerouted").status_code == 200
+    assert router.traffic("rerouted")[image.digest].requests == 2
     target.stop("rerouted", image.digest)
 
 

@@ -124,6 +124,11 @@ def test_counters_only_grow_whatever_the_weights(bench):
 
     assert bench.router.traffic(bench.model)[OLD].requests == 6
 
+    bench.put({NEW: 100})
+    bench.send(bench.model, 4)
+
+    assert {digest: counted.requests for digest, counted in bench.router.traffic(bench.model).items()} == {OLD: 6, NEW: 6}
+
 
 def test_a_router_that_does_not_tell_knows_nothing(bench):
     bench.silent.route(bench.model, {OLD: 100}, [bench.server(OLD)])

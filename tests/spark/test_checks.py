@@ -48,7 +48,7 @@ def test_good_examples_pass_every_check(spark: SparkSession) -> None:
 
 def test_no_labelled_row_fails_what_needs_rows(spark: SparkSession) -> None:
     assert failed(spark, []) == [
-        "label present: 0 rows with late",
+        "label present: 0 of 0 rows have late",
         "training rows: label varies: 0 rows",
         "holdout: label varies: 0 rows",
         "features have values: delay is null in all rows; gate is null in all rows",

@@ -67,8 +67,8 @@ def test_what_should_be_true_while_an_entry_is_the_last(state, servers, weights,
         (releasing("watching", 100, ago_s=3), saw({TWO: 100}, 50), ("naming", 100)),
         (releasing("watching", 5, ago_s=30), saw({ONE: 95, TWO: 5}, 49), ("asking", 5)),
         (releasing("watching", 5, ago_s=30), saw({ONE: 100}, 50), None),  # the router lost its weights: unknown
-        (releasing("watching", 5, ago_s=30), saw(None, unknown_turns=29), None),
-        (releasing("watching", 5, ago_s=30), saw(None, unknown_turns=30), ("returning", 5)),
+        (releasing("watching", 5, ago_s=30), saw(None, silent_for=timedelta(seconds=29)), None),
+        (releasing("watching", 5, ago_s=30), saw(None, silent_for=timedelta(seconds=30)), ("returning", 5)),
         (releasing("asking", 5, ago_s=3), saw({ONE: 95, TWO: 5}, 9), None),
         (releasing("asking", 5, ago_s=301), saw({ONE: 95, TWO: 5}, 9), ("returning", 5)),
         (
@@ -111,7 +111,7 @@ def test_right_answers_without_latencies_tell_nothing(traffic, unknown):
 
 
 def test_going_back_may_be_done_before_it_is_recorded_and_nothing_else():
-    assert step(releasing("watching", 5), saw(None, unknown_turns=30), NOW).backward
+    assert step(releasing("watching", 5), saw(None, silent_for=timedelta(seconds=30)), NOW).backward
     assert step(releasing("returning", 5), saw({ONE: 100}), NOW).backward
     assert step(LIVE.model_copy(update={"queue": (a_request("rollback"),)}), saw({ONE: 100}), NOW).backward
     assert not step(releasing("starting"), saw({ONE: 100}), NOW).backward

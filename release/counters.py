@@ -1,0 +1,50 @@
+"""The router's counters, made to only grow: it forgets a service that leaves its file, and all of them when it starts anew."""
+
+from collections import defaultdict
+from typing import NamedTuple
+
+from release.ledger import Traffic
+
+NONE = Traffic()
+DIGESTS_KEPT = 8  # of a model: a release has two
+
+
+class Count(NamedTuple):
+    """`passed` was counted before the router began anew, `last` since."""
+
+    passed: Traffic
+    last: Traffic
+
+    @property
+    def total(self) -> Traffic:
+        return add(self.passed, self.last)
+
+
+class Counters:
+    """Of one process: after its own restart the counts are what the router tells."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[str, Count]] = defaultdict(dict)
+
+    def grown(self, model: str, told: dict[str, Traffic]) -> dict[str, Traffic]:
+        """What was counted of each digest that the router tells or has told of."""
+        counts = self._counts[model]
+        for digest in {**counts, **told}:
+            now, (passed, last) = told.get(digest, NONE), counts.pop(digest, Count(NONE, NONE))
+            counts[digest] = Count(add(passed, last) if now.requests < last.requests else passed, now)
+        for digest in list(counts)[:-DIGESTS_KEPT]:
+            del counts[digest]
+        return {digest: count.total for digest, count in counts.items()}
+
+
+def add(one: Traffic, other: Traffic) -> Traffic:
+    """Both have the same bounds, or one has none."""
+    latency: dict[float, int] = defaultdict(int)
+    for bound, count in (*one.latency, *other.latency):
+        latency[bound] += count
+    return Traffic(
+        requests=one.requests + other.requests,
+        errors=one.errors + other.errors,
+        client_errors=one.client_errors + other.client_errors,
+        latency=tuple(sorted(latency.items())),
+    )
