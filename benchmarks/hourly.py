@@ -4,10 +4,10 @@ import statistics
 import time
 from datetime import UTC, datetime, timedelta
 
+from benchmarks.timed_model import timed_model
 from demo.airflow_api import Airflow
 from demo.live import Live
 from demo.loop import follow
-from demo.place import MODEL
 
 HOURS = 6
 FIRST = datetime(2013, 11, 1, tzinfo=UTC)
@@ -15,12 +15,15 @@ FIRST = datetime(2013, 11, 1, tzinfo=UTC)
 
 def main() -> None:
     airflow, live, seconds = Airflow(), Live(), []
-    for hour in range(HOURS):
-        started = time.monotonic()
-        run = airflow.trigger(MODEL, {"as_of": (FIRST + timedelta(hours=hour)).isoformat()})
-        ended = follow(airflow, live, MODEL, run)
-        seconds.append(time.monotonic() - started)
-        print(f"  hour {hour + 1}: {seconds[-1]:.0f} s, {ended.state}", flush=True)
+    with timed_model(airflow, "hourly") as spec:
+        for hour in range(HOURS):
+            started = time.monotonic()
+            run = airflow.trigger(spec.stem, {"as_of": (FIRST + timedelta(hours=hour)).isoformat()})
+            ended = follow(airflow, live, spec.stem, run)
+            seconds.append(time.monotonic() - started)
+            image = live.champion(spec.stem)
+            told = f"live is version {image.version}, as of {image.as_of:%H:%M}" if image else "nothing is live"
+            print(f"  hour {hour + 1}: {seconds[-1]:.0f} s, {ended.state}; {told}", flush=True)
     longest = max(seconds)
     print(f"seconds a run: median {statistics.median(seconds):.0f} (from {min(seconds):.0f} to {longest:.0f}); an hour has 3,600")
 

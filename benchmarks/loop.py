@@ -19,7 +19,7 @@ from contract.documents import Release
 from demo.airflow_api import Airflow
 from demo.live import Live
 from demo.loop import STEPS, Ended, follow
-from demo.place import HOME, MODEL, ROOT, python_of
+from demo.place import HOME, ROOT, python_of
 
 OUT = ROOT / ".build" / "bare"
 FIRST = datetime(2013, 10, 1, tzinfo=UTC)
@@ -73,12 +73,11 @@ def compare(times: int, runs: int) -> None:
     airflow, live, rows = Airflow(), Live(), []
     large = times > 1
     data = copies(times, runs) if large else HOME / "data"
-    model = f"{MODEL}_{'large' if large else 'timed'}"
-    with timed_model(airflow, model, LARGE_GRID if large else None) as spec:
+    with timed_model(airflow, "large" if large else "timed", LARGE_GRID if large else None) as spec:
         for number in range(runs):
             as_of = FIRST + timedelta(days=number)
             bare = bare_seconds(live, spec, data, as_of)
-            whole, holds, ended = bundle_run(airflow, live, model, data, as_of)
+            whole, holds, ended = bundle_run(airflow, live, spec.stem, data, as_of)
             rows.append({"bare": bare, "bundle": whole - holds, "holds": holds, **{step: ended.seconds[step] for step in STEPS}})
             print(json.dumps({name: round(value, 1) for name, value in rows[-1].items()}), flush=True)
     added = [row["bundle"] - row["bare"] for row in rows]

@@ -1,7 +1,8 @@
-"""Requests a second on one core: this project's server against `mlflow models serve`, the same ONNX model, one row a request."""
+"""Requests a second on one core: this project's server against `mlflow models serve`, the same ONNX model and request."""
 
 import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -37,7 +38,7 @@ def serve(command: list[str], port: int, body: bytes, cwd: Path) -> Iterator[tup
         ["taskset", "-c", "0", *command], cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        while not answers(port, body):
+        while probability(port, body) is None:
             if process.poll() is not None or time.monotonic() - started > 120:
                 sys.exit(f"{command[:4]} did not answer")
             time.sleep(0.02)
@@ -47,13 +48,13 @@ def serve(command: list[str], port: int, body: bytes, cwd: Path) -> Iterator[tup
         process.wait(30)
 
 
-def answers(port: int, body: bytes) -> bool:
+def probability(port: int, body: bytes) -> float | None:
     asked = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(asked, timeout=30) as answer:
-            return "predictions" in json.load(answer)
+            return json.load(answer)["predictions"][0]["probability"]
     except OSError:
-        return False
+        return None
 
 
 def memory_mb(pid: int) -> float:
@@ -63,7 +64,8 @@ def memory_mb(pid: int) -> float:
     return sum(int(next(line for line in text.splitlines() if line.startswith("Pss:")).split()[1]) for text in rollups) / 1024
 
 
-def measure(name: str, command: list[str], port: int, body: bytes, cwd: Path) -> float:
+def measure(name: str, command: list[str], port: int, body: bytes, cwd: Path) -> tuple[float, float]:
+    """Requests a second, and what was answered."""
     with serve(command, port, body, cwd) as (process, start_s):
         url = f"http://127.0.0.1:{port}/invocations"
         load.run(url, body, CONNECTIONS, 2)
@@ -73,16 +75,18 @@ def measure(name: str, command: list[str], port: int, body: bytes, cwd: Path) ->
             f"failures {result.failures}  start {start_s:4.1f} s  memory {memory_mb(process.pid):4.0f} MB",
             flush=True,
         )
-        return result.per_second
+        return result.per_second, probability(port, body)
 
 
-def onnx_as_mlflow_model(folder: Path, target: Path) -> None:
-    """What a user of MLflow would log: the same graph in its ONNX flavor."""
-    script = (
-        "import sys, onnx, mlflow.onnx; "
-        "mlflow.onnx.save_model(onnx.load(sys.argv[1]), sys.argv[2], pip_requirements=['onnxruntime'])"
-    )
-    subprocess.run([python_of("spark"), "-c", script, str(folder / "model.onnx"), str(target)], check=True, capture_output=True)
+def commands(model: Path, target: Path, port: int) -> dict[str, list[str]]:
+    here = ["--host", "127.0.0.1"]
+    return {
+        "this project": [python_of("serving"), "-m", "serving", "--model", str(model), *here, "--port", str(port)],
+        "mlflow models serve": [
+            *(python_of("spark"), "-m", "mlflow", "models", "serve", "--model-uri", str(target)),
+            *(*here, "--port", str(port), "--env-manager", "local"),
+        ],
+    }
 
 
 def main() -> None:
@@ -92,37 +96,22 @@ def main() -> None:
     if image is None:
         sys.exit("nothing is live: run `make demo` first")
     unpacked = HOME / "serving" / "images" / image.digest.removeprefix("sha256:")
-    model = unpacked / "models" / "current"
-    shape = json.loads((model / "model.json").read_text())
-    target = ROOT / ".build" / "mlflow-model"
-    if not target.exists():
-        onnx_as_mlflow_model(model, target)
-    whole = next(row for row in golden.rows if None not in row)  # MLflow's server takes no nulls in tensors
-    row = dict(zip(golden.columns, whole, strict=True))
-    ours = json.dumps({"dataframe_split": {"columns": golden.columns, "data": [whole]}}).encode()
-    tensors = {"numeric": [[row[name] for name in shape["numeric"]]], "categorical": [[row[name] for name in shape["categorical"]]]}
-    theirs = json.dumps({"inputs": tensors}).encode()
+    model, target = unpacked / "models" / "current", ROOT / ".build" / "mlflow-model"
+    shutil.rmtree(target, ignore_errors=True)
+    script = ROOT / "benchmarks" / "mlflow_model.py"
+    subprocess.run([python_of("spark"), str(script), str(model), str(target)], check=True, capture_output=True)
+    row = next(row for row in golden.rows if None not in row)
+    body = json.dumps({"dataframe_split": {"columns": golden.columns, "data": [row]}}).encode()
     ratios = []
-    print(f"one core, {CONNECTIONS} connections, {SECONDS} s a run")
+    print(f"one core, the same model and request, {CONNECTIONS} connections, {SECONDS} s a run")
     for _ in range(RUNS):
         port = free_port()
-        served = [python_of("serving"), "-m", "serving", "--model", str(model), "--host", "127.0.0.1", "--port", str(port)]
-        rate = measure("this project", served, port, ours, unpacked / "app")
-        port = free_port()
-        mlflow = [
-            python_of("spark"),
-            "-m",
-            "mlflow",
-            "models",
-            "serve",
-            "-m",
-            str(target),
-            "-p",
-            str(port),
-            "--env-manager",
-            "local",
-        ]
-        ratios.append(rate / measure("mlflow models serve", mlflow, port, theirs, ROOT))
+        (ours, said), (theirs, also_said) = (
+            measure(name, command, port, body, unpacked / "app") for name, command in commands(model, target, port).items()
+        )
+        if abs(said - also_said) > 1e-9:
+            sys.exit(f"the servers differ: {said} and {also_said}")
+        ratios.append(ours / theirs)
     print(f"  ratio: median {statistics.median(ratios):.0f} (from {min(ratios):.0f} to {max(ratios):.0f}), wanted ≥ 20")
 
 

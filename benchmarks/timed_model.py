@@ -1,5 +1,6 @@
 """The demo's model under a name of its own, so that its runs are timed and the demo's are left alone."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,12 @@ MARGIN = 0.05  # what is timed is a run that goes through; the gate's strictness
 
 
 @contextmanager
-def timed_model(airflow: Airflow, name: str, grid: dict[str, list[float]] | None = None) -> Iterator[Path]:
-    """Its spec's file, known to Airflow meanwhile; `grid` replaces the demo's search."""
+def timed_model(airflow: Airflow, kind: str, grid: dict[str, list[float]] | None = None) -> Iterator[Path]:
+    """Its spec's file, known to Airflow meanwhile, of a new name each time; `grid` replaces the demo's search."""
+    name = f"{MODEL}_{kind}_{int(time.time())}"
     spec = yaml.safe_load((FOLDER / f"{MODEL}.yaml").read_text())
     spec["gate"]["margin"] = MARGIN
+    spec["serving"]["max_hold"] = spec["serving"]["hold"]  # nobody sends it requests to wait for
     if grid:
         spec["algorithm"]["search"]["grid"] = grid
     path = FOLDER / f"{name}.yaml"
