@@ -5,9 +5,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from contract.metrics import Task
 from contract.strict import Scalar, Strict, refuse, written
 
-Task = Literal["binary", "multiclass", "regression"]
 AlgorithmName = Literal[
     "logistic_regression",
     "linear_regression",
@@ -45,14 +45,6 @@ PARAMS: dict[AlgorithmName, dict[str, type]] = {
     "gbt_classifier": _BOOSTED,
     "gbt_regressor": {**_BOOSTED, "lossType": str},
 }
-
-MetricName = Literal["log_loss", "brier", "auc", "accuracy", "rmse", "mae", "r2"]
-METRICS: dict[Task, tuple[MetricName, ...]] = {
-    "binary": ("log_loss", "brier", "auc", "accuracy"),
-    "multiclass": ("log_loss", "accuracy"),
-    "regression": ("rmse", "mae", "r2"),
-}
-LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"log_loss", "brier", "rmse", "mae"})
 
 
 class Search(Strict):

@@ -5,8 +5,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
-from contract.algorithms import MetricName
 from contract.errors import StoreError
+from contract.metrics import MetricName
 from contract.platform import Platform
 from contract.spec import ModelSpec
 from contract.store import Store
@@ -14,11 +14,15 @@ from contract.strict import Strict
 
 
 class Champion(Strict):
-    """The version that the ledger says was live when the run was opened."""
+    """The version that the ledger says was live when the run was opened.
+
+    `anchor` is the last version promoted because it was better, or the first of all: small losses must not add up from there.
+    """
 
     version: int
     digest: str
     as_of: datetime
+    anchor: int | None = None
 
 
 class RunDocument(Strict):
@@ -38,8 +42,14 @@ class RunDocument(Strict):
     suites: dict[str, dict[str, Any]] = Field(description="source: its Great Expectations suite")
     platform: Platform
     champion: Champion | None
+    looks_a_year: float | None = Field(None, description="how often the schedule has this model judged")
     code_hash: str
     url: str = Field("", description="the run in the Airflow UI")
+
+    @property
+    def level(self) -> float:
+        """How often the gate's test may promote what it should not."""
+        return self.spec.gate.level(self.looks_a_year)
 
 
 class JobRequest(Strict):
@@ -92,12 +102,21 @@ class Training(Strict):
 
 
 class Interval(Strict):
-    """A two-sided interval around `value`; `low` and `high` are None where it is undefined, and `why` says why."""
+    """A two-sided interval around `value`, each side wrong with probability `level`: `error` times Student's t with `freedom`.
+
+    `low` and `high` are None where it is undefined, and `why` says why. `lag1` (of blocks in time order) and `skewness` describe
+    the block values that it comes from: the interval is too short where both are large.
+    """
 
     value: float | None
     low: float | None
     high: float | None
     blocks: int
+    level: float = 0.025
+    error: float | None = None
+    freedom: int | None = None
+    lag1: float | None = None
+    skewness: float | None = None
     why: str = ""
 
 
@@ -118,14 +137,41 @@ class Parity(Strict):
     labels_differ: int
 
 
-class Comparison(Strict):
-    """`opponent` is what the challenger was compared with; `incomparable` says why an honest comparison is impossible."""
+class SliceResult(Strict):
+    """The gate's metric on the rows where `column` has `value` (None: is null), or on those of `pooled` small values together.
 
-    opponent: Literal["champion", "baseline"]
-    champion_version: int | None
-    holdout_rows: int
-    metrics: tuple[MetricResult, ...]
+    `p_worse` is the one-sided p-value of «not worse by more than the slices' margin»: small where harm is shown.
+    """
+
+    column: str
+    value: str | None
+    pooled: int = 0
+    rows: int
+    improvement: Interval
+    p_worse: float | None
+
+
+class Contest(Strict):
+    """The challenger against one opponent on the holdout rows that neither has learned from.
+
+    `incomparable` says why an honest comparison is impossible; `unseen_after`: the opponent has learned from rows until then,
+    and only later ones count.
+    """
+
+    opponent: Literal["champion", "anchor", "baseline"]
+    version: int | None
+    rows: int
+    metrics: tuple[MetricResult, ...] = ()
+    slices: tuple[SliceResult, ...] = ()
+    unseen_after: datetime | None = None
     incomparable: str = ""
+
+
+class Comparison(Strict):
+    """The first contest is with the champion, or the trivial baseline; a second with the anchor, where that is another version."""
+
+    contests: tuple[Contest, ...] = Field(min_length=1)
+    anchor: int | None = Field(None, description="version that small losses are counted from; the champion may be it")
     parity: Parity
     golden: str = Field(description="path of the golden rows in the store")
     seconds: float
@@ -145,6 +191,9 @@ class GoldenRows(Strict):
 class Verdict(Strict):
     decision: Literal["promote", "keep", "inconclusive"]
     reason: str
+
+
+ANCHOR = "retraining.anchor"  # the label of an image that names its version's anchor
 
 
 class Image(Strict):

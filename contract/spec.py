@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from contract.algorithms import METRICS, TASKS, Algorithm, MetricName, Task
+from contract.algorithms import TASKS, Algorithm
 from contract.files import parse_yaml
+from contract.gate import TIME, Column, Gate
+from contract.metrics import METRICS, Task
 from contract.strict import (
     Duration,
     LongerThanZero,
@@ -19,7 +21,6 @@ from contract.strict import (
 )
 
 Name = Annotated[str, Shape(r"^[a-z][a-z0-9_]{0,62}$", "a name of small letters, digits and _, a letter first,")]
-Column = Annotated[str, Shape(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$", "a column's name of letters, digits and _, no digit first,")]
 Email = Annotated[str, Shape(r"^[^@\s,]+@[^@\s,]+$", "one address such as ops@example.com")]
 ZERO = timedelta(0)
 
@@ -97,36 +98,6 @@ class Split(Strict):
 
     holdout: Annotated[Duration | Annotated[float, Field(gt=0, le=0.5)], BeforeValidator(_parse_holdout)]
     gap: Duration = ZERO
-
-
-class Guard(Strict):
-    """A limit on the challenger alone."""
-
-    metric: MetricName
-    min: float | None = Field(None, allow_inf_nan=False)
-    max: float | None = Field(None, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _one_limit(self) -> Self:
-        if (self.min is None) == (self.max is None):
-            raise ValueError("a guard has either min or max")
-        return self
-
-
-class Gate(Strict):
-    """When a challenger may replace the champion. `margin` is in the metric's own unit."""
-
-    metric: MetricName
-    rule: Literal["better", "not_worse"] = "better"
-    margin: float = Field(0.0, ge=0, allow_inf_nan=False)
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    guards: tuple[Guard, ...] = ()
-
-    @model_validator(mode="after")
-    def _margin(self) -> Self:
-        if self.rule == "not_worse" and self.margin == 0:
-            raise ValueError("rule not_worse needs a margin above 0: how much worse is still good enough")
-        return self
 
 
 class Serving(Strict):
@@ -209,7 +180,20 @@ class ModelSpec(Strict):
         for place, metric in [("gate.metric", self.gate.metric), *(("gate.guards", g.metric) for g in self.gate.guards)]:
             if metric not in METRICS[self.task]:
                 found.append(f"{place}: {metric} is no metric of task {self.task} (known: {', '.join(METRICS[self.task])})")
-        return found
+        if self.gate.cluster and self.gate.cluster in (self.examples.label, self.examples.time):
+            found.append(f"gate.blocks: {self.gate.cluster} is the label or the time; write time for blocks of time")
+        if TIME in self.gate.blocks and self.examples.time is None:
+            found.append("gate.blocks: time needs examples.time")
+        if self.gate.yearly_false_promotions is not None and self.schedule is None:
+            found.append("gate.yearly_false_promotions: needs a schedule, which says how many looks a year share it")
+        return [*found, *self._slice_problems()]
+
+    def _slice_problems(self) -> list[str]:
+        examples = self.examples
+        unfit = {examples.id: "the id", examples.time: "the time", examples.label: "the label"}
+        unfit |= dict.fromkeys(examples.numeric, "a number")
+        named = self.gate.slices.columns if self.gate.slices else ()
+        return [f"gate.slices.columns: {name} is {unfit[name]}; columns of names are wanted" for name in named if name in unfit]
 
     def _source_problems(self) -> list[str]:
         found = [f"expectations.{name}: no such source" for name in self.expectations if name not in self.sources]

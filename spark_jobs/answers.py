@@ -4,7 +4,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from contract.algorithms import Task
+from contract.metrics import Task
 from spark_jobs.labels import Labels
 from spark_jobs.tracking import Version
 
@@ -19,23 +19,31 @@ def answer_of(version: Version, centre: float) -> Column:
 def answer(
     task: Task, label: Column, labels: Labels | None, probability: Column | None, prediction: Column, centre: float
 ) -> Column:
-    """Classification: `truth` (probability given to the true class), `hit`, and for two classes `score` and `positive`.
-    Regression: `error` and `deviation` (the label's, from `centre`). A missing answer is NaN: a sum would skip a null.
+    """Classification: `truth` (probability given to the true class); for two classes `score` and `positive`, for several the
+    labels `actual` and `predicted`, and `hit`. Regression: `error`, `label` and its `deviation` from `centre`.
+    A missing answer is NaN: a sum would skip a null.
     """
     if probability is None:
-        return F.struct(_known(prediction - label).alias("error"), (label - centre).alias("deviation"))
+        return F.struct(_known(prediction - label).alias("error"), label.alias("label"), (label - centre).alias("deviation"))
     index = _index(label, labels)
     truth = F.when(index < 0, 0.0).otherwise(F.get(probability, index))  # a class the model never saw got no probability
-    fields = [_known(truth).alias("truth"), _known((prediction == index).cast("double")).alias("hit")]
     if task == "binary":
-        fields += [_known(F.get(probability, F.lit(1))).alias("score"), index.alias("positive")]
-    return F.struct(*fields)
+        more = [_known(F.get(probability, F.lit(1))).alias("score"), index.alias("positive")]
+    else:
+        called = F.get(_array(labels), prediction.cast("int"))
+        hit = _known((prediction == index).cast("double"))
+        more = [label.alias("actual"), called.alias("predicted"), hit.alias("hit")]
+    return F.struct(_known(truth).alias("truth"), *more)
 
 
 def _index(label: Column, labels: Labels) -> Column:
     """The label's place among the model's labels, −1 where it is none of them."""
+    return (F.array_position(_array(labels), label) - 1).cast("int")
+
+
+def _array(labels: Labels) -> Column:
     kind = "string" if isinstance(labels[0], str) else "double"
-    return (F.array_position(F.array(*(F.lit(each).cast(kind) for each in labels)), label) - 1).cast("int")
+    return F.array(*(F.lit(each).cast(kind) for each in labels))
 
 
 def _known(value: Column) -> Column:

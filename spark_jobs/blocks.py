@@ -1,4 +1,4 @@
-"""The block of a holdout row. Rows of one block may depend on each other; blocks, not rows, are what the gate counts."""
+"""The blocks of a holdout row. Rows of one block may depend on each other; blocks, not rows, are what the gate counts."""
 
 from datetime import datetime, timedelta
 from math import ceil, floor
@@ -6,6 +6,7 @@ from math import ceil, floor
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from contract.gate import TIME
 from contract.spec import ModelSpec
 
 DAY_S = 86_400
@@ -13,17 +14,32 @@ HOUR_S = 3_600
 SHORT = timedelta(days=7)
 MOST_BLOCKS = 200
 HASH_BLOCKS = 30
+BY_TIME, BY_CLUSTER, BY_BOTH, BY_ROW = "time_block", "cluster_block", "both_block", "row_block"
 
 
-def block_of(spec: ModelSpec, as_of: datetime) -> Column:
-    """A whole number that rises with time: a UTC day, an hour of a short holdout, several of them where there are many.
+def groupings_of(spec: ModelSpec, as_of: datetime) -> dict[str, Column]:
+    """Each way to put rows into blocks, as a whole number: by time, by a column, or these two and both together."""
+    cluster = spec.gate.cluster
+    by_time = spec.examples.time is not None and (TIME in spec.gate.blocks or cluster is None)
+    if not (by_time or cluster):
+        return {BY_ROW: _hashed(HASH_BLOCKS, F.col(spec.examples.id))}
+    found = {BY_TIME: _time_block(spec, as_of)} if by_time else {}
+    if cluster:
+        found[BY_CLUSTER] = _hashed(MOST_BLOCKS, F.col(cluster))
+    if len(found) == 2:
+        found[BY_BOTH] = _hashed(MOST_BLOCKS, found[BY_TIME], F.col(cluster))
+    return found
 
-    Without time: a hash of the id, salted so that it does not follow the hash that chose the holdout.
-    """
-    if spec.examples.time is None:
-        return F.pmod(F.xxhash64(F.lit("block"), F.col(spec.examples.id)), F.lit(HASH_BLOCKS))
+
+def _time_block(spec: ModelSpec, as_of: datetime) -> Column:
+    """Rises with time: a UTC day, an hour of a short holdout, several of them where there are many."""
     unit_s = HOUR_S if spec.split.holdout < SHORT else DAY_S
     first = floor((as_of - spec.split.holdout).timestamp() / unit_s)
     units = ceil(as_of.timestamp() / unit_s) - first
     merged = ceil(units / MOST_BLOCKS)
     return F.floor((F.unix_seconds(F.col(spec.examples.time)) - first * unit_s) / (unit_s * merged))
+
+
+def _hashed(blocks: int, *columns: Column) -> Column:
+    """Salted, so that it does not follow the hash that chose the holdout. A null is a value like others."""
+    return F.pmod(F.xxhash64(F.lit("block"), *columns), F.lit(blocks))

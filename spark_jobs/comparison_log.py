@@ -28,9 +28,11 @@ def log_comparison(mlflow_run: str, comparison: Comparison) -> None:
 def numbers_of(comparison: Comparison) -> dict[str, float]:
     """Every number that is defined, under a name for MLflow."""
     found = {}
-    for result in comparison.metrics:
-        for side in ("challenger", "against", "improvement"):
-            interval: Interval = getattr(result, side)
-            name = f"compare.{result.metric}.{side}"
-            found |= {name: interval.value, f"{name}.low": interval.low, f"{name}.high": interval.high}
+    for contest in comparison.contests:
+        beside = ".anchor" if contest.opponent == "anchor" else ""
+        for result in contest.metrics:
+            for side in ("challenger", "against", "improvement"):
+                interval: Interval = getattr(result, side)
+                name = f"compare{beside}.{result.metric}.{side}"
+                found |= {name: interval.value, f"{name}.low": interval.low, f"{name}.high": interval.high}
     return {name: number for name, number in found.items() if number is not None}

@@ -33,7 +33,8 @@ def labelled(rows: DataFrame, spec: ModelSpec) -> DataFrame:
 
 
 def build_rows(spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql: str | None) -> DataFrame:
-    """Columns: id string, time timestamp (if any), label, numeric double (NaN is null), categorical string.
+    """Columns: id string, time timestamp (if any), label, numeric double (NaN is null), categorical string,
+    and what else the gate needs, as strings.
 
     The label is a double 0 or 1 (binary), a double (regression), a string (multiclass), or null.
     Raises BadData naming every column that is missing or of a wrong type.
@@ -107,18 +108,26 @@ def _wanted(spec: ModelSpec) -> dict[str, tuple[tuple[type[T.DataType], ...], st
         **({examples.time: (TIMES, "a timestamp")} if examples.time else {}),
         examples.label: level if spec.task == "multiclass" else number,
         **dict.fromkeys(examples.numeric, number),
-        **dict.fromkeys(examples.categorical, level),
+        **dict.fromkeys((*examples.categorical, *kept_columns(spec)), level),
     }
 
 
 def _columns(spec: ModelSpec, schema: T.StructType) -> list[Column]:
     examples = spec.examples
-    text = [examples.id, *examples.categorical]
+    text = [examples.id, *examples.categorical, *kept_columns(spec)]
     numbers = list(examples.numeric)
     (text if spec.task == "multiclass" else numbers).append(examples.label)
     casts = {**{name: _number(name) for name in numbers}, **{name: F.col(name).cast("string").alias(name) for name in text}}
     order = [examples.id, *([examples.time] if examples.time else []), examples.label, *examples.numeric, *examples.categorical]
+    order += kept_columns(spec)
     return [casts.get(name, F.col(name)) for name in order]
+
+
+def kept_columns(spec: ModelSpec) -> list[str]:
+    """What the gate needs besides features: as strings."""
+    examples = spec.examples
+    known = {examples.id, examples.time, examples.label, *examples.numeric, *examples.categorical}
+    return [name for name in spec.gate.columns if name not in known]
 
 
 def _number(name: str) -> Column:

@@ -1,20 +1,25 @@
 """The holdout scored by the challenger, and what must be true of it before anything is compared."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from contract.documents import RunDocument, Snapshot
 from contract.errors import BadData
 from contract.spec import ModelSpec
+from spark_jobs.answers import answer_of
+from spark_jobs.blocks import groupings_of
 from spark_jobs.tracking import Version
 
 
 class Facts(NamedTuple):
-    """`centre` is near the labels' mean (0 for classes): sums of squares around it lose no digits."""
+    """`centre` is near the labels' mean (0 for classes): sums of squares around it lose no digits. `labels`: of several classes."""
 
     rows: int
     centre: float
+    labels: tuple[str, ...] = ()
 
 
 def score(holdout: DataFrame, challenger: Version) -> DataFrame:
@@ -23,11 +28,35 @@ def score(holdout: DataFrame, challenger: Version) -> DataFrame:
     return challenger.pipeline.transform(holdout).select(*holdout.columns, *answers).persist()
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What every opponent of this challenger is compared on.
+
+    `rows`: id, label, time if any, the gate's columns, one column for each grouping into blocks, and `challenger`, its answer.
+    """
+
+    run: RunDocument
+    snapshot: Snapshot
+    challenger: Version
+    rows: DataFrame
+    facts: Facts
+
+
+def scored_by(challenger: Version, answers: DataFrame, facts: Facts, run: RunDocument, snapshot: Snapshot) -> Scored:
+    """`answers` as `score` leaves them."""
+    examples = run.spec.examples
+    blocks = [block.alias(name) for name, block in groupings_of(run.spec, run.as_of).items()]
+    kept = dict.fromkeys([examples.id, *([examples.time] if examples.time else []), examples.label, *run.spec.gate.columns])
+    rows = answers.select(*kept, *blocks, answer_of(challenger, facts.centre).alias("challenger"))
+    return Scored(run, snapshot, challenger, rows, facts)
+
+
 def look_at(scored: DataFrame, spec: ModelSpec) -> Facts:
     """Raises BadData for a holdout that cannot judge any model: no rows, one class, an id that names several rows."""
     label = spec.examples.label
     middle = F.avg(label) if spec.task == "regression" else F.lit(0.0)
-    rows, lowest, highest, centre = scored.agg(F.count("*"), F.min(label), F.max(label), middle).first()
+    labels = F.collect_set(label) if spec.task == "multiclass" else F.array()
+    rows, lowest, highest, centre, classes = scored.agg(F.count("*"), F.min(label), F.max(label), middle, labels).first()
     if not rows:
         raise BadData(f"the holdout of {spec.name} has no rows: widen split.holdout or see why the sources end early")
     if spec.task != "regression" and lowest == highest:
@@ -36,7 +65,7 @@ def look_at(scored: DataFrame, spec: ModelSpec) -> Facts:
             "widen split.holdout or correct the label"
         )
     _check_ids(scored, spec.examples.id)
-    return Facts(rows, centre)
+    return Facts(rows, centre, tuple(sorted(classes)))
 
 
 def _check_ids(scored: DataFrame, id: str) -> None:

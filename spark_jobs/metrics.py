@@ -1,6 +1,7 @@
-"""Each metric as additive sufficient statistics per block, reduced in Spark, and a pure function from their sum to the value."""
+"""Scored rows reduced, in Spark, to each metric's sufficient statistics by block: what reaches the driver is small."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from multiprocessing.pool import ThreadPool
 from typing import NamedTuple
 
@@ -10,120 +11,120 @@ from pyspark.ml.feature import Bucketizer
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contract.algorithms import MetricName
+from spark_jobs.measures import Measure, Ranked, Summed
 
 SIDES = ("challenger", "opponent")
-SMALLEST = 1e-15
-# An area under the curve by bins of equal weight w is wrong by at most w/2; a quantile sketch may widen each bin by 2·SKETCH_ERROR.
-# So at most (1/8192 + 2/32768)/2 = 0.92e-4. A value so frequent that it fills bins gets a bin of its own.
-BINS = 8_192
-SKETCH_ERROR = 1 / (4 * BINS)
-
-Field = Callable[[str], Column]
-
-
-class Summed(NamedTuple):
-    """A metric from sums over rows: statistics are the row count, then the sum of each term."""
-
-    terms: Callable[[Field], list[Column]]
-    value: Callable[[np.ndarray], float]
-
-
-class Ranked(NamedTuple):
-    """A metric from the order of scores: statistics are a histogram of each class over common bins (2 × bins, flattened)."""
-
-    value: Callable[[np.ndarray], float]
+WHOLE = "whole"
+# An area under the curve by bins of equal weight w is wrong by at most w/2; a quantile sketch may widen each bin by twice its
+# error, a quarter of w. So at most (1/12288 + 2/49152)/2 = 0.61e-4. A value so frequent that it fills bins gets a bin of its own.
+# Precision moves with the positive rows, so quantiles of their scores are cuts as well.
+BINS = 12_288
 
 
 class Statistics(NamedTuple):
-    """`rows` per block, in block order; `of[side, metric]`: blocks × statistics."""
+    """`rows` per block, in block order; `positives` of them, for two classes; `of[side, metric]`: blocks × statistics.
 
+    `value[side, metric]` turns a sum of such rows into the metric.
+    """
+
+    blocks: np.ndarray
     rows: np.ndarray
-    of: dict[tuple[str, MetricName], np.ndarray]
+    positives: np.ndarray | None
+    of: dict[tuple[str, str], np.ndarray]
+    value: dict[tuple[str, str], Callable[[np.ndarray], float]]
 
 
-def _mean(sums: np.ndarray) -> float:
-    return float(sums[1] / sums[0]) if sums[0] else np.nan
+class Binned(NamedTuple):
+    """Rows with `positive` and `bin`; `ties`: which bins hold one score only. The last bin is of scores that are no numbers."""
+
+    rows: DataFrame
+    ties: np.ndarray
 
 
-def _root_mean(sums: np.ndarray) -> float:
-    return float(np.sqrt(_mean(sums)))
+def reduce_by_blocks(pairs: DataFrame, groupings: Sequence[str], measures: Mapping[str, Measure]) -> dict[str, Statistics]:
+    """`pairs`: one row per holdout row with the answer of each side that is there, and a column of blocks for each grouping."""
+    return reduce_by_slices(pairs.withColumn(WHOLE, F.lit(0)), WHOLE, groupings, measures)[0]
 
 
-def _explained(sums: np.ndarray) -> float:
-    """1 − Σerror²/Σ(label − mean)², NaN for a constant label."""
-    rows, squares, deviations, deviation_squares = sums
-    spread = deviation_squares - deviations**2 / rows if rows else 0.0
-    return float(1 - squares / spread) if spread > 1e-12 * deviation_squares else np.nan
+def reduce_by_slices(
+    pairs: DataFrame, slices: str, groupings: Sequence[str], measures: Mapping[str, Measure], bins: int = BINS
+) -> dict[int, dict[str, Statistics]]:
+    """The same for each whole number in the column `slices`."""
+    sides = [side for side in SIDES if side in pairs.columns]
+    summed = {name: measure for name, measure in measures.items() if isinstance(measure, Summed)}
+    ranked = {name: measure for name, measure in measures.items() if isinstance(measure, Ranked)}
+    found = {grouping: _sums(pairs, (slices, grouping), sides, summed) for grouping in groupings}
+
+    def add(side: str) -> None:
+        binned = _binned(pairs, side, (slices, *groupings), bins)
+        for grouping, statistics in found.items():
+            for place, counts in _histograms(binned, (slices, grouping), statistics):
+                for name, measure in ranked.items():
+                    statistics[place].of[side, name] = counts
+                    statistics[place].value[side, name] = partial(measure.value, ties=binned.ties)
+
+    if ranked:
+        with ThreadPool(len(sides)) as pool:  # one side's passes do not keep all cores busy
+            pool.map(inheritable_thread_target(pairs.sparkSession)(add), sides)
+    return {place: {grouping: found[grouping][place] for grouping in groupings} for place in found[groupings[0]]}
 
 
-def _area(histogram: np.ndarray) -> float:
-    """The share of (positive, negative) pairs in the right order, a shared bin counting half. The last bin counts NaN scores."""
-    negative, positive = histogram.reshape(2, -1).astype(float)
-    pairs = negative.sum() * positive.sum()
-    if pairs == 0 or negative[-1] + positive[-1] > 0:
-        return np.nan
-    below = np.cumsum(negative) - negative / 2
-    return float(positive @ below / pairs)
-
-
-def _surprise(field: Field) -> Column:
-    """−ln of the true class's probability. NaN is kept by hand: Spark's least() would turn it into certainty."""
-    truth = field("truth")
-    clipped = F.greatest(F.lit(SMALLEST), F.least(F.lit(1 - SMALLEST), truth))
-    return F.when(F.isnan(truth), truth).otherwise(-F.log(clipped))
-
-
-MEASURES: dict[MetricName, Summed | Ranked] = {
-    "log_loss": Summed(lambda field: [_surprise(field)], _mean),
-    "brier": Summed(lambda field: [(1 - field("truth")) ** 2], _mean),
-    "accuracy": Summed(lambda field: [field("hit")], _mean),
-    "auc": Ranked(_area),
-    "rmse": Summed(lambda field: [field("error") ** 2], _root_mean),
-    "mae": Summed(lambda field: [F.abs(field("error"))], _mean),
-    "r2": Summed(lambda field: [field("error") ** 2, field("deviation"), field("deviation") ** 2], _explained),
-}
-
-
-def reduce_by_block(pairs: DataFrame, names: Sequence[MetricName]) -> Statistics:
-    """`pairs`: one row per holdout row with `block` and each side's answer. What reaches the driver is small whatever the rows."""
-    summed = [(side, name) for side in SIDES for name in names if isinstance(MEASURES[name], Summed)]
-    ranked = [(side, name) for side in SIDES for name in names if isinstance(MEASURES[name], Ranked)]
-    blocks, rows, sums = _sums(pairs, summed)
-    with ThreadPool(len(SIDES)) as pool:  # neither side's passes keep all cores busy
-        count = inheritable_thread_target(pairs.sparkSession)(lambda side: _histograms(pairs, side, blocks))
-        histograms = dict(zip(SIDES, pool.map(count, SIDES) if ranked else (), strict=False))
-    return Statistics(rows, {**sums, **{(side, name): histograms[side] for side, name in ranked}})
-
-
-def _sums(pairs: DataFrame, keys: list[tuple[str, MetricName]]) -> tuple[np.ndarray, np.ndarray, dict]:
-    """The blocks that hold rows, in order; how many; and the sums of each metric, one row per block."""
-    terms = {(side, name): MEASURES[name].terms(lambda field, side=side: F.col(f"{side}.{field}")) for side, name in keys}
+def _sums(pairs: DataFrame, keys: tuple[str, str], sides: Sequence[str], measures: Mapping[str, Summed]) -> dict[int, Statistics]:
+    """By slice: the blocks that hold rows, in order, and the sums of each metric, one row per block."""
+    terms = {(side, name): measure.terms(partial(_field, side)) for side in sides for name, measure in measures.items()}
+    binary = "positive" in pairs.schema[sides[0]].dataType.names
+    positives = F.sum(_field(sides[0], "positive")) if binary else F.lit(0)
     columns = [F.sum(term) for each in terms.values() for term in each]
-    table = np.array(pairs.groupBy("block").agg(F.count("*"), *columns).orderBy("block").collect(), dtype=float)
-    rows, place, of = table[:, 1], 2, {}
-    for key, each in terms.items():
-        of[key] = np.column_stack([rows, table[:, place : place + len(each)]])
-        place += len(each)
-    return table[:, 0], rows, of
+    counted = pairs.groupBy(*keys).agg(F.count("*"), positives, *columns).orderBy(*keys)
+    table = np.array(counted.collect(), dtype=float)
+    widths = {key: len(each) for key, each in terms.items()}
+    value = {(side, name): measures[name].value for side, name in terms}
+    return {int(place): _statistics(table[table[:, 0] == place, 1:], widths, binary, value) for place in np.unique(table[:, 0])}
 
 
-def _histograms(pairs: DataFrame, side: str, blocks: np.ndarray) -> np.ndarray:
-    """Counts by block, class and bin. Whole numbers of 4 bytes: 200 blocks take 26 MB."""
-    score = F.col(f"{side}.score")
+def _statistics(
+    table: np.ndarray, widths: Mapping[tuple[str, str], int], binary: bool, value: Mapping[tuple[str, str], Callable]
+) -> Statistics:
+    """`table`: block, rows, positives, then each side's and metric's sums, `widths` of them."""
+    rows, start, of = table[:, 1], 3, {}
+    for key, width in widths.items():
+        of[key] = np.column_stack([rows, table[:, start : start + width]])
+        start += width
+    return Statistics(table[:, 0], rows, table[:, 2] if binary else None, of, dict(value))
+
+
+def _field(side: str, name: str) -> Column:
+    return F.col(f"{side}.{name}")
+
+
+def _binned(pairs: DataFrame, side: str, keys: Sequence[str], bins: int) -> Binned:
+    score = _field(side, "score")
     one_zero = F.when(score == 0, 0.0).otherwise(score)  # the Bucketizer's search puts −0.0 below 0.0
-    scores = pairs.select("block", F.col(f"{side}.positive").alias("positive"), one_zero.alias("score"))
-    splits = _splits(scores)
+    scores = pairs.select(*keys, _field(side, "positive").alias("positive"), one_zero.alias("score"))
+    splits = _splits(scores, bins)
     binned = Bucketizer(splits=splits, inputCol="score", outputCol="bin", handleInvalid="keep").transform(scores)
-    cells = binned.groupBy("block", "positive", F.col("bin").cast("int").alias("bin")).agg(F.count("*").alias("rows")).toArrow()
-    counts = np.zeros((len(blocks), 2, len(splits)), dtype=np.int32)  # one bin between two splits, and one for NaN
-    place = np.searchsorted(blocks, cells["block"].to_numpy())
-    counts[place, cells["positive"].to_numpy(), cells["bin"].to_numpy()] = cells["rows"].to_numpy()
-    return counts.reshape(len(blocks), -1)
+    ties = np.append(np.nextafter(splits[:-1], np.inf) == splits[1:], False)
+    return Binned(binned.withColumn("bin", F.col("bin").cast("int")), ties)
 
 
-def _splits(scores: DataFrame) -> list[float]:
+def _histograms(binned: Binned, keys: tuple[str, str], statistics: Mapping[int, Statistics]) -> Iterator[tuple[int, np.ndarray]]:
+    """By slice: rows by block, class and bin, flattened to blocks × (2·bins). Whole numbers of 4 bytes: 200 blocks of the whole
+    take at most 80 MB."""
+    cells = binned.rows.groupBy(*keys, "positive", "bin").agg(F.count("*").alias("rows")).toArrow()
+    slices, *where, rows = (cells[name].to_numpy() for name in (*keys, "positive", "bin", "rows"))
+    for place, each in statistics.items():
+        here = slices == place
+        block, positive, score = (column[here] for column in where)
+        counts = np.zeros((len(each.blocks), 2, len(binned.ties)), dtype=np.int32)
+        counts[np.searchsorted(each.blocks, block), positive, score] = rows[here]
+        yield place, counts.reshape(len(each.blocks), -1)
+
+
+def _splits(scores: DataFrame, bins: int) -> list[float]:
     """Quantiles, each followed by the next larger double, so that rows of equal score never share a bin with others."""
-    shares = np.linspace(0, 1, BINS + 1).tolist()
-    quantiles = np.array(scores.approxQuantile("score", shares, SKETCH_ERROR) or [0.0])  # no quantile: every score is NaN
-    return [-np.inf, *np.unique([quantiles, np.nextafter(quantiles, np.inf)]).tolist(), np.inf]
+    cuts = [*_quantiles(scores, bins), *_quantiles(scores.where("positive = 1"), bins)] or [0.0]  # none: every score is NaN
+    return [-np.inf, *np.unique([cuts, np.nextafter(cuts, np.inf)]).tolist(), np.inf]
+
+
+def _quantiles(scores: DataFrame, bins: int) -> list[float]:
+    return scores.approxQuantile("score", np.linspace(0, 1, bins + 1).tolist(), 1 / (4 * bins))

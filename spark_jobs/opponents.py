@@ -1,6 +1,6 @@
-"""What a challenger is compared with: the champion on the same rows, or the trivial baseline where nothing is live yet."""
+"""An earlier version as the challenger's opponent: whether both answer one question, and its answers on the same rows."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
@@ -11,6 +11,7 @@ from contract.errors import BadData, RetrainingError
 from contract.spec import ModelSpec
 from spark_jobs.answers import answer_of
 from spark_jobs.examples import build_examples
+from spark_jobs.holdout import Scored
 from spark_jobs.tracking import Version
 
 LEAST_COMMON = 0.9  # of the holdout rows: fewer would say too little about the others
@@ -20,46 +21,47 @@ class Incomparable(RetrainingError):
     """No honest comparison is possible; a person may still decide."""
 
 
-def with_champion(ours: DataFrame, champion: Version, snapshot: Snapshot, spec: ModelSpec, centre: float) -> DataFrame:
-    """`ours` (id, label, block, challenger) joined with the champion's answers on the same ids; raises Incomparable."""
-    examples = champion.spec.examples
-    rows = _champion_rows(ours.sparkSession, champion, snapshot)
+def with_version(scored: Scored, opponent: Version, role: str, until: datetime | None) -> DataFrame:
+    """`scored.rows` after `until`, joined with the opponent's answers on the same ids; raises Incomparable."""
+    spec, examples = scored.run.spec, opponent.spec.examples
+    ours = scored.rows if until is None else scored.rows.where(F.col(spec.examples.time) > F.lit(until))
+    rows = _rows_of(ours.sparkSession, opponent, role, scored.snapshot)
     wanted = ours.select(F.col(spec.examples.id).alias(examples.id))
-    scored = champion.pipeline.transform(rows.join(wanted, on=examples.id, how="left_semi"))
-    theirs = scored.select(
-        F.col(examples.id).alias("champion_id"),
-        F.col(examples.label).alias("champion_label"),
-        answer_of(champion, centre).alias("opponent"),
+    theirs = opponent.pipeline.transform(rows.join(wanted, on=examples.id, how="left_semi")).select(
+        F.col(examples.id).alias("their_id"),
+        F.col(examples.label).alias("their_label"),
+        answer_of(opponent, scored.facts.centre).alias("opponent"),
     )
-    pairs = ours.join(theirs, on=F.col(spec.examples.id) == F.col("champion_id"), how="inner").persist()
-    _check_pairs(pairs, ours.count(), spec.examples.label)
+    pairs = ours.join(theirs, on=F.col(spec.examples.id) == F.col("their_id"), how="inner").persist()
+    _check_pairs(pairs, ours.count(), spec.examples.label, role)
     return pairs
 
 
-def _champion_rows(spark: SparkSession, champion: Version, snapshot: Snapshot) -> DataFrame:
+def _rows_of(spark: SparkSession, opponent: Version, role: str, snapshot: Snapshot) -> DataFrame:
     try:
-        return build_examples(spark, snapshot, champion.spec, champion.sql)
+        return build_examples(spark, snapshot, opponent.spec, opponent.sql)
     except (BadData, AnalysisException) as error:
         reason = str(error).splitlines()[0]
-        raise Incomparable(f"the champion's own feature SQL does not fit this snapshot: {reason}") from error
+        raise Incomparable(f"the {role}'s own feature SQL does not fit this snapshot: {reason}") from error
 
 
-def _check_pairs(pairs: DataFrame, rows: int, label: str) -> None:
-    other = ~F.col(label).eqNullSafe(F.col("champion_label"))
-    common, ids, relabelled = pairs.agg(F.count("*"), F.count_distinct("champion_id"), F.count_if(other)).first()
+def _check_pairs(pairs: DataFrame, rows: int, label: str, role: str) -> None:
+    if not rows:
+        raise Incomparable(f"the {role} has learned from all rows of the holdout")
+    other = ~F.col(label).eqNullSafe(F.col("their_label"))
+    common, ids, relabelled = pairs.agg(F.count("*"), F.count_distinct("their_id"), F.count_if(other)).first()
+    sql = f"the {role}'s own feature SQL"
     if common != ids:
-        raise Incomparable(f"the champion's own feature SQL gives {common:,} rows for {ids:,} ids of the holdout")
+        raise Incomparable(f"{sql} gives {common:,} rows for {ids:,} ids of the holdout")
     if common < LEAST_COMMON * rows:
-        raise Incomparable(
-            f"the champion's own feature SQL gives {common:,} of the {rows:,} holdout rows; at least {LEAST_COMMON:.0%} are needed"
-        )
+        raise Incomparable(f"{sql} gives {common:,} of the {rows:,} holdout rows; at least {LEAST_COMMON:.0%} are needed")
     if relabelled:
-        raise Incomparable(f"{relabelled:,} of {common:,} holdout rows have another label under the champion's own feature SQL")
+        raise Incomparable(f"{relabelled:,} of {common:,} holdout rows have another label under {sql}")
 
 
-def check_comparable(spec: ModelSpec, champion: Version, as_of: datetime) -> None:
-    """Raises Incomparable where the two answer different questions, or the champion has learned from holdout rows."""
-    theirs = champion.spec
+def check_comparable(spec: ModelSpec, opponent: Version, role: str) -> None:
+    """Raises Incomparable where the two answer different questions, or the opponent has learned from any holdout row by its id."""
+    theirs = opponent.spec
     for name, old, new in [
         ("task", theirs.task, spec.task),
         ("label", theirs.examples.label, spec.examples.label),
@@ -67,27 +69,22 @@ def check_comparable(spec: ModelSpec, champion: Version, as_of: datetime) -> Non
         ("time column", theirs.examples.time, spec.examples.time),
     ]:
         if old != new:
-            raise Incomparable(f"the champion's {name} is {old or 'absent'}, the challenger's {new or 'absent'}")
+            raise Incomparable(f"the {role}'s {name} is {old or 'absent'}, the challenger's {new or 'absent'}")
     for name, source in theirs.sources.items():
         now = spec.sources.get(name)
         if now is None or now.path != source.path:
             there = f"reads it from {now.path}" if now else "has no such source"
-            raise Incomparable(f"the champion reads source {name} from {source.path}, the challenger {there}")
-    _check_unseen(spec, champion, as_of)
-
-
-def _check_unseen(spec: ModelSpec, champion: Version, as_of: datetime) -> None:
-    holdout = spec.split.holdout
-    if isinstance(holdout, timedelta):
-        first = as_of - holdout
-        newest = champion.train_until or champion.as_of
-        if newest >= first - spec.split.gap:
-            raise Incomparable(
-                f"the champion was trained on rows until {newest:%Y-%m-%d %H:%M}, and the holdout begins {first:%Y-%m-%d %H:%M}"
-                + (" after a gap" if spec.split.gap else "")
-            )
-    elif champion.spec.split.holdout < holdout:
+            raise Incomparable(f"the {role} reads source {name} from {source.path}, the challenger {there}")
+    if spec.examples.time is None and theirs.split.holdout < spec.split.holdout:
         raise Incomparable(
-            f"the champion kept back {champion.spec.split.holdout:g} of the ids and the challenger {holdout:g}: "
+            f"the {role} kept back {theirs.split.holdout:g} of the ids and the challenger {spec.split.holdout:g}: "
             "it has learned from the others"
         )
+
+
+def seen_until(spec: ModelSpec, opponent: Version, as_of: datetime) -> datetime | None:
+    """Up to where the opponent's training, and the gap after it, reaches into the holdout; None if it does not."""
+    if spec.examples.time is None:
+        return None
+    until = (opponent.train_until or opponent.as_of) + spec.split.gap
+    return until if until >= as_of - spec.split.holdout else None

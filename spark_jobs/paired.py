@@ -4,7 +4,8 @@ Blocks in time order may depend on their neighbours: their variance is the equal
 (Lazarus, Lewis, Stock and Watson 2018). Blocks without order are independent clusters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -41,22 +42,55 @@ def improvement(challenger: Jackknife, opponent: Jackknife, lower_is_better: boo
     )
 
 
-def interval(estimate: Jackknife, rows: np.ndarray, *, in_time_order: bool, confidence: float) -> Interval:
-    """The two-sided interval; undefined, with the reason, where it could not be trusted. `rows`: how many each block has."""
-    blocks = len(rows)
-    value = float(estimate.value) if np.isfinite(estimate.value) else None
-    influence = (blocks - 1) * (estimate.value - estimate.without)
-    why = _untrusted(estimate, rows, influence)
+class Grouping(NamedTuple):
+    """One way to put the rows into blocks: how many each has, and whether the blocks follow each other in time."""
+
+    rows: np.ndarray
+    in_time_order: bool
+
+
+class Blocked(NamedTuple):
+    """A metric, or an improvement of one, under one grouping."""
+
+    estimate: Jackknife
+    grouping: Grouping
+
+
+def interval(found: Sequence[Blocked], level: float) -> Interval:
+    """The two-sided interval, each side wrong with probability `level`; undefined, with the reason, where it could not be trusted.
+
+    `found` is one grouping; or two and the third of both together, for rows that depend on each other in two ways: their variances
+    are then added and the third's taken off (Cameron, Gelbach and Miller 2011), but never to less than either alone.
+    """
+    first = found[0]
+    value = float(first.estimate.value) if np.isfinite(first.estimate.value) else None
+    blocks = min(len(each.grouping.rows) for each in found[:2])
+    why = next((reason for each in found[:2] if (reason := _untrusted(each))), "")
     if why:
-        return Interval(value=value, low=None, high=None, blocks=blocks, why=why)
-    error, freedom = _cosine_error(influence) if in_time_order else _cluster_error(influence)
-    if error <= ROUNDING * estimate.scale:
-        return Interval(value=value, low=None, high=None, blocks=blocks, why="its variance is zero")
-    half = float(stats.t.ppf((1 + confidence) / 2, freedom) * error)
-    return Interval(value=value, low=value - half, high=value + half, blocks=blocks)
+        return Interval(value=value, low=None, high=None, blocks=blocks, level=level, why=why)
+    errors = [_error(each) for each in found]
+    variances = [error**2 for error, _ in errors]
+    variance = variances[0] if len(found) == 1 else max(*variances[:2], variances[0] + variances[1] - variances[2])
+    error, freedom = sqrt(variance), min(freedom for _, freedom in errors[:2])
+    shape = {"error": error, "freedom": freedom, "lag1": _lag1(first), "skewness": _skewness(influence(first.estimate))}
+    if error <= ROUNDING * first.estimate.scale:
+        return Interval(value=value, low=None, high=None, blocks=blocks, level=level, why="its variance is zero", **shape)
+    half = float(stats.t.ppf(1 - level, freedom) * error)
+    return Interval(value=value, low=value - half, high=value + half, blocks=blocks, level=level, **shape)
 
 
-def _untrusted(estimate: Jackknife, rows: np.ndarray, influence: np.ndarray) -> str:
+def worse_than(bound: float, found: Interval) -> float:
+    """One-sided p-value of «the true value is `bound` or more»."""
+    return float(stats.t.cdf((found.value - bound) / found.error, found.freedom))
+
+
+def influence(estimate: Jackknife) -> np.ndarray:
+    """How far each block moves the value; for a mean, its own mean's distance from the whole, times its share of the rows."""
+    return (len(estimate.without) - 1) * (estimate.value - estimate.without)
+
+
+def _untrusted(found: Blocked) -> str:
+    estimate, rows = found.estimate, found.grouping.rows
     if not np.isfinite(estimate.value):
         return "it is undefined on these rows"
     if len(rows) < FEWEST_BLOCKS:
@@ -66,9 +100,15 @@ def _untrusted(estimate: Jackknife, rows: np.ndarray, influence: np.ndarray) -> 
         return f"{len(rows)} blocks of such unequal size count as {effective:.1f} and at least {FEWEST_BLOCKS} are needed"
     if not np.isfinite(estimate.without).all():
         return "it is undefined without one of the blocks"
-    if np.sqrt((influence**2).mean()) <= ROUNDING * estimate.scale:
+    if np.sqrt((influence(estimate) ** 2).mean()) <= ROUNDING * estimate.scale:
         return "it does not vary between blocks"
     return ""
+
+
+def _error(found: Blocked) -> tuple[float, int]:
+    """Standard error and degrees of freedom."""
+    moved = influence(found.estimate)
+    return _cosine_error(moved) if found.grouping.in_time_order else _cluster_error(moved)
 
 
 def _cluster_error(influence: np.ndarray) -> tuple[float, int]:
@@ -84,3 +124,16 @@ def _cosine_error(influence: np.ndarray) -> tuple[float, int]:
     waves = np.cos(np.pi * np.outer(np.arange(1, count + 1), np.arange(blocks) + 0.5) / blocks)
     long_run = (2 / blocks * (waves @ influence) ** 2).mean()
     return float(np.sqrt(long_run / blocks)), count
+
+
+def _lag1(found: Blocked) -> float | None:
+    """Correlation of neighbouring blocks' values."""
+    if not found.grouping.in_time_order:
+        return None
+    around = influence(found.estimate)
+    around = around - around.mean()
+    return float(around[1:] @ around[:-1] / (around @ around))
+
+
+def _skewness(values: np.ndarray) -> float:
+    return float(stats.skew(values))

@@ -1,23 +1,63 @@
 """From block statistics of both sides to every metric with its intervals. Pure."""
 
-from contract.algorithms import LOWER_IS_BETTER, METRICS, MetricName
-from contract.documents import MetricResult
-from contract.spec import ModelSpec
-from spark_jobs.metrics import MEASURES, Statistics
-from spark_jobs.paired import improvement, interval, jackknife
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from contract.documents import Interval, MetricResult, RunDocument, SliceResult
+from contract.metrics import LOWER_IS_BETTER, MetricName
+from spark_jobs.blocks import BY_TIME
+from spark_jobs.metrics import Statistics
+from spark_jobs.paired import Blocked, Grouping, Jackknife, improvement, interval, jackknife, worse_than
+
+FEWEST_OF_A_CLASS = 50
 
 
-def results_of(statistics: Statistics, spec: ModelSpec) -> tuple[MetricResult, ...]:
-    """Every metric of the task, the gate's first."""
-    names = sorted(METRICS[spec.task], key=lambda name: name != spec.gate.metric)
-    return tuple(_result(name, statistics, spec) for name in names)
+def results_of(statistics: Mapping[str, Statistics], run: RunDocument) -> tuple[MetricResult, ...]:
+    """Every metric that the spec measures, the gate's first; `statistics` by grouping."""
+    return tuple(_result(name, statistics, run) for name in run.spec.gate.measured(run.spec.task))
 
 
-def _result(name: MetricName, statistics: Statistics, spec: ModelSpec) -> MetricResult:
-    challenger, opponent = (jackknife(statistics.of[side, name], MEASURES[name].value) for side in ("challenger", "opponent"))
-    estimates = (challenger, opponent, improvement(challenger, opponent, name in LOWER_IS_BETTER))
-    in_time_order = spec.examples.time is not None
-    alone, against, gained = (
-        interval(each, statistics.rows, in_time_order=in_time_order, confidence=spec.gate.confidence) for each in estimates
+def slice_result(statistics: Mapping[str, Statistics], run: RunDocument, **about: Any) -> SliceResult:
+    gate = run.spec.gate
+    improvement = _judged(statistics, lambda each: _improvement(each, gate.metric), gate.side)
+    rows = int(next(iter(statistics.values())).rows.sum())
+    p_worse = None if improvement.low is None else worse_than(-gate.slices.margin, improvement)
+    return SliceResult(**about, rows=rows, improvement=improvement, p_worse=p_worse)
+
+
+def _result(name: MetricName, statistics: Mapping[str, Statistics], run: RunDocument) -> MetricResult:
+    """The gate's own improvement has the level of its test; what is only reported, and the guards, the spec's confidence."""
+    gate = run.spec.gate
+    return MetricResult(
+        metric=name,
+        challenger=_judged(statistics, lambda each: _side(each, "challenger", name), gate.side),
+        against=_judged(statistics, lambda each: _side(each, "opponent", name), gate.side),
+        improvement=_judged(statistics, lambda each: _improvement(each, name), run.level if name == gate.metric else gate.side),
     )
-    return MetricResult(metric=name, challenger=alone, against=against, improvement=gained)
+
+
+def _judged(statistics: Mapping[str, Statistics], estimate: Callable[[Statistics], Jackknife], level: float) -> Interval:
+    blocked = [Blocked(estimate(each), Grouping(each.rows, by == BY_TIME)) for by, each in statistics.items()]
+    return _refused(interval(blocked, level), _one_sided(next(iter(statistics.values()))))
+
+
+def _side(statistics: Statistics, side: str, name: MetricName) -> Jackknife:
+    return jackknife(statistics.of[side, name], statistics.value[side, name])
+
+
+def _improvement(statistics: Statistics, name: MetricName) -> Jackknife:
+    ours, theirs = (_side(statistics, side, name) for side in ("challenger", "opponent"))
+    return improvement(ours, theirs, name in LOWER_IS_BETTER)
+
+
+def _one_sided(statistics: Statistics) -> str:
+    """Why two classes cannot be told apart on these rows; empty if they can."""
+    if statistics.positives is None:
+        return ""
+    positive = int(statistics.positives.sum())
+    fewest = min(positive, int(statistics.rows.sum()) - positive)
+    return f"a class has {fewest} rows and at least {FEWEST_OF_A_CLASS} are needed" if fewest < FEWEST_OF_A_CLASS else ""
+
+
+def _refused(found: Interval, why: str) -> Interval:
+    return found.model_copy(update={"low": None, "high": None, "why": why}) if why else found

@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from math import isfinite
 
-import numpy as np
-from pyspark.ml.evaluation import BinaryClassificationEvaluator
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contract.algorithms import MetricName
+from contract.metrics import MetricName
 from contract.spec import ModelSpec
 from spark_jobs.answers import answer
 from spark_jobs.labels import Labels
-from spark_jobs.metrics import MEASURES, Summed
+from spark_jobs.measures import measures_of
+from spark_jobs.metrics import reduce_by_blocks
 
 
 def scores(scored: DataFrame, spec: ModelSpec, labels: Labels | None, names: Sequence[MetricName]) -> dict[MetricName, float]:
@@ -22,28 +21,7 @@ def scores(scored: DataFrame, spec: ModelSpec, labels: Labels | None, names: Seq
     centre = 0.0 if labels else scored.agg(F.mean(spec.examples.label)).first()[0] or 0.0
     probability = None if labels is None else vector_to_array("probability")
     judged = answer(spec.task, F.col(spec.examples.label), places, probability, F.col("prediction"), centre)
-    answers = scored.select(judged.alias("model"))
-    found = _summed(answers, [name for name in names if isinstance(MEASURES[name], Summed)])
-    if "auc" in names:
-        found["auc"] = _area(answers)
-    return {name: found[name] for name in names if isfinite(found[name])}
-
-
-def _summed(answers: DataFrame, names: list[MetricName]) -> dict[MetricName, float]:
-    if not names:
-        return {}
-    terms = {name: MEASURES[name].terms(lambda field: F.col(f"model.{field}")) for name in names}
-    sums = [F.sum(term) for each in terms.values() for term in each]
-    rows, *rest = answers.agg(F.count("*"), *sums).first()
-    values, found = iter(rest), {}
-    for name, each in terms.items():
-        found[name] = MEASURES[name].value(np.array([rows, *(next(values) for _ in each)], dtype=float))
-    return found
-
-
-def _area(answers: DataFrame) -> float:
-    """Exact, where the gate's has bins: one version is judged here, with no blocks to add up."""
-    pairs = answers.select(F.col("model.score").alias("score"), F.col("model.positive").cast("double").alias("positive"))
-    if pairs.select("positive").distinct().count() < 2:
-        return float("nan")
-    return BinaryClassificationEvaluator(rawPredictionCol="score", labelCol="positive", numBins=0).evaluate(pairs)
+    rows = scored.select(F.lit(0).alias("block"), judged.alias("challenger"))
+    statistics = reduce_by_blocks(rows, ["block"], measures_of(names, spec.task, spec.gate, places))["block"]
+    found = {name: statistics.value["challenger", name](statistics.of["challenger", name].sum(axis=0)) for name in names}
+    return {name: value for name, value in found.items() if isfinite(value)}

@@ -12,8 +12,8 @@ from pyspark.ml import Model
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contract.algorithms import LOWER_IS_BETTER
 from contract.errors import BadData
+from contract.metrics import LOWER_IS_BETTER
 from contract.spec import ModelSpec
 from spark_jobs.algorithms import describe, fit, with_bins
 from spark_jobs.boosting import LENGTH, first_trees, is_boosted

@@ -20,7 +20,9 @@ from mlflow.models import Model
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
 from mlflow.utils.time import get_current_time_millis
+from py4j.protocol import Py4JJavaError
 from pyspark import inheritable_thread_target
+from pyspark.errors import PySparkException
 from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession
 
@@ -31,6 +33,7 @@ from contract.spec import ModelSpec
 from spark_jobs.labels import Labels
 
 MODEL, PIPELINE, ONNX = "spark-model", "sparkml", "onnx"
+GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow says of a version, or a run, that was deleted
 # Three tries of 15 s and the pauses between them: a dead MLflow is told within a minute.
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
@@ -44,6 +47,10 @@ PATIENCE = {
 
 class TrackingFailed(RetrainingError):
     """MLflow did not answer, or refused; what was not registered does not count."""
+
+
+class VersionUnreadable(RetrainingError):
+    """MLflow answers, but has not, or not whole, what belongs to the version."""
 
 
 class Version(NamedTuple):
@@ -110,23 +117,39 @@ def log_training(run: RunDocument, key: str, snapshot: Snapshot, result: Result,
     return training.model_copy(update={"version": int(version.version)})
 
 
-def load_versions(spark: SparkSession, model: str, versions: Sequence[int], folder: Path) -> list[Version]:
+def load_versions(spark: SparkSession, model: str, versions: Sequence[int], folder: Path) -> list[Version | VersionUnreadable]:
     """Side by side: a pipeline's many small files keep one core busy for seconds."""
 
-    def load(version: int) -> Version:
-        return load_version(model, version, folder / str(version))
+    def load(version: int) -> Version | VersionUnreadable:
+        try:
+            return load_version(model, version, folder / str(version))
+        except VersionUnreadable as error:
+            return error
 
     with ThreadPool(len(versions)) as pool:
         return pool.map(inheritable_thread_target(spark)(load), versions, chunksize=1)
 
 
 def load_version(model: str, version: int, folder: Path) -> Version:
-    """A registered version, its files copied below `folder`, which must outlive the pipeline."""
+    """A registered version, its files copied below `folder`, which must outlive the pipeline. Raises VersionUnreadable."""
     with _telling():
         client = MlflowClient()
-        registered = client.get_model_version(model, str(version))
-        folder.mkdir(parents=True, exist_ok=True)
-        client.download_artifacts(registered.run_id, "", str(folder))
+        try:
+            registered = client.get_model_version(model, str(version))
+            folder.mkdir(parents=True, exist_ok=True)
+            client.download_artifacts(registered.run_id, "", str(folder))
+        except MlflowException as error:
+            if error.error_code in GONE:
+                raise VersionUnreadable(f"MLflow has no version {version} of {model} any more") from error
+            raise
+    try:
+        return _read_version(registered, folder)
+    except (OSError, ValueError, KeyError, PySparkException, Py4JJavaError) as error:
+        reason = str(error).strip().partition("\n")[0][:300]
+        raise VersionUnreadable(f"the files of version {version} of {model} in MLflow cannot be read: {reason}") from error
+
+
+def _read_version(registered: ModelVersion, folder: Path) -> Version:
     sql = folder / "features.sql"
     until = registered.tags["train_until"]
     return Version(

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from contract import documents
-from contract.documents import Check, Comparison, Image, Release, Training, Verdict
+from contract.documents import ANCHOR, Check, Comparison, Image, Release, RunDocument, Training, Verdict
 from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
 from plugins.retraining.steps import Work, ends_here
 from release.ledger import Ledger, Outcome, Request
@@ -44,10 +44,18 @@ def package_version(work: Work, log: Logger) -> str:
             "retraining.mlflow_run": training.mlflow_run,
             "retraining.spec_hash": run.spec_hash,
             "retraining.code_hash": run.code_hash,
+            **anchor_label(run, work.read("decide", Verdict), training.version),
         },
     )
     log.info("version %d of %s is %s, %s bytes", image.version, image.model, image.digest, f"{image.size:,}")
     return documents.write(work.store, work.path, image)
+
+
+def anchor_label(run: RunDocument, verdict: Verdict, version: int) -> dict[str, str]:
+    """Small losses are counted from the last version that was shown to be better, or from the first of all."""
+    shown_better = verdict.decision == "promote" and run.spec.gate.rule == "better"
+    anchor = version if run.champion is None or shown_better else run.champion.anchor
+    return {} if anchor is None else {ANCHOR: str(anchor)}
 
 
 def download_served(url: str, mlflow_run: str) -> dict[str, bytes]:

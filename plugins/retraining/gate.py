@@ -3,12 +3,14 @@
 Unknown means no: only what is shown is promoted. A «keep» outweighs an «inconclusive», which outweighs a «promote».
 """
 
+from collections.abc import Iterator
+from itertools import takewhile
 from math import floor, isfinite, log10
 from typing import Literal, NamedTuple
 
-from contract.algorithms import MetricName
-from contract.documents import Comparison, Interval, MetricResult, Verdict
-from contract.spec import Gate, Guard
+from contract.documents import Comparison, Contest, Interval, MetricResult, SliceResult, Verdict
+from contract.gate import Gate, Guard, Slices
+from contract.metrics import MetricName
 
 
 class Finding(NamedTuple):
@@ -26,9 +28,7 @@ class Bar(NamedTuple):
 
 
 def decide(comparison: Comparison, gate: Gate) -> Verdict:
-    if comparison.incomparable:
-        return Verdict(decision="inconclusive", reason=f"An honest comparison is impossible: {comparison.incomparable}.")
-    findings = [judge_improvement(comparison, gate), *(judge_guard(guard, comparison, gate) for guard in gate.guards)]
+    findings = list(findings_of(comparison, gate))
     for decision in ("keep", "inconclusive", "promote"):
         sentences = [finding.sentence for finding in findings if finding.decision == decision]
         if sentences:
@@ -36,13 +36,30 @@ def decide(comparison: Comparison, gate: Gate) -> Verdict:
     raise AssertionError("every finding has one of three decisions")
 
 
-def judge_improvement(comparison: Comparison, gate: Gate) -> Finding:
-    result = _result_of(gate.metric, comparison)
+def findings_of(comparison: Comparison, gate: Gate) -> Iterator[Finding]:
+    """Guards and slices are judged on the rows of the first contest."""
+    first = comparison.contests[0]
+    for contest in comparison.contests:
+        yield judge_contest(contest, gate)
+    if gate.rule == "not_worse" and first.opponent == "champion" and comparison.anchor is None:
+        yield Finding("inconclusive", f"The anchor of {_named(first)} is unknown, and small losses may have added up since it.")
+    if not first.incomparable:
+        yield from (judge_guard(guard, first) for guard in gate.guards)
+        if gate.slices and first.opponent != "baseline":
+            yield judge_slices(first, gate.slices, gate)
+
+
+def judge_contest(contest: Contest, gate: Gate) -> Finding:
+    if contest.incomparable:
+        return Finding("inconclusive", f"An honest comparison is impossible: {contest.incomparable}.")
+    result = _result_of(gate.metric, contest)
     if result is None or not _defined(result.improvement):
-        return Finding("inconclusive", f"The improvement of {gate.metric} is unknown: {_why(result and result.improvement)}.")
-    bar, gained = bar_of(comparison, gate), result.improvement
-    rows = f"{comparison.holdout_rows:,} rows in {gained.blocks} blocks"
-    seen = f"{gate.metric} {_change(gained, gate)} against {_opponent(comparison)} on {rows}"
+        why = _why(result and result.improvement)
+        return Finding("inconclusive", f"The improvement of {gate.metric} against {_named(contest)} is unknown: {why}.")
+    bar, gained = bar_of(contest, gate), result.improvement
+    rows = f"{contest.rows:,} rows in {gained.blocks} blocks"
+    later = f" after {contest.unseen_after:%Y-%m-%d %H:%M}, until when that one has learned" if contest.unseen_after else ""
+    seen = f"{gate.metric} {_change(gained)} against {_named(contest)} on {rows}{later}"
     if gained.low > bar.height:
         return Finding("promote", f"{seen}; {bar.told}.")
     if gained.high <= bar.height:
@@ -50,24 +67,63 @@ def judge_improvement(comparison: Comparison, gate: Gate) -> Finding:
     return Finding("inconclusive", f"{seen}, which cannot tell; {bar.told}.")
 
 
-def bar_of(comparison: Comparison, gate: Gate) -> Bar:
+def bar_of(contest: Contest, gate: Gate) -> Bar:
     """A first model must be better than the trivial baseline, whatever the rule."""
-    if comparison.opponent == "baseline":
+    if contest.opponent == "baseline":
         return Bar(0.0, "a first model must be better than that")
     if gate.rule == "better":
         return Bar(gate.margin, f"more than {gate.margin:g} was asked")
     return Bar(-gate.margin, f"it may worsen by less than {gate.margin:g}")
 
 
-def judge_guard(guard: Guard, comparison: Comparison, gate: Gate) -> Finding:
+def judge_slices(contest: Contest, slices: Slices, gate: Gate) -> Finding:
+    if not contest.slices:
+        return Finding("inconclusive", "The slices were not measured.")
+    return _judge_all_shown(contest, slices) if slices.require == "shown_not_worse" else _judge_harm(contest, slices, gate)
+
+
+def _judge_harm(contest: Contest, slices: Slices, gate: Gate) -> Finding:
+    """A veto on shown harm, at the gate's own confidence over all slices together (Holm 1979)."""
+    looked_at = sorted((each for each in contest.slices if each.p_worse is not None), key=lambda each: each.p_worse)
+    left = range(len(looked_at), 0, -1)
+    harmed = [*takewhile(lambda pair: pair[0].p_worse <= gate.side / pair[1], zip(looked_at, left, strict=True))]
+    told = f"of {len(contest.slices)} slices by {' and '.join(slices.columns)}"
+    if harmed:
+        worst = _slice(harmed[0][0])
+        return Finding("keep", f"{len(harmed)} {told} are shown to be worse by more than {slices.margin:g}, such as {worst}.")
+    unknown = len(contest.slices) - len(looked_at)
+    beside = f" ({unknown} are too small to tell)" if unknown else ""
+    return Finding("promote", f"None {told} is shown to be worse by more than {slices.margin:g}{beside}.")
+
+
+def _judge_all_shown(contest: Contest, slices: Slices) -> Finding:
+    """Wants every slice to pass, which needs no correction for their number."""
+    failing = [each for each in contest.slices if not (_defined(each.improvement) and each.improvement.low > -slices.margin)]
+    harmed = [each for each in failing if _defined(each.improvement) and each.improvement.high <= -slices.margin]
+    told = f"of {len(contest.slices)} slices by {' and '.join(slices.columns)}"
+    if harmed:
+        return Finding("keep", f"{len(harmed)} {told} are worse by more than {slices.margin:g}, such as {_slice(harmed[0])}.")
+    if failing:
+        example = _slice(failing[0])
+        return Finding("inconclusive", f"{len(failing)} {told} are not shown to keep within {slices.margin:g}, such as {example}.")
+    return Finding("promote", f"Each {told} is shown to worsen by less than {slices.margin:g}.")
+
+
+def _slice(found: SliceResult) -> str:
+    name = f"the {found.pooled:,} small ones together" if found.pooled else "null" if found.value is None else found.value
+    seen = _spelled(found.improvement, "+") if _defined(found.improvement) else f"unknown: {_why(found.improvement)}"
+    return f"{found.column} {name}: {seen} on {found.rows:,} rows"
+
+
+def judge_guard(guard: Guard, contest: Contest) -> Finding:
     """Holds where the whole interval keeps the limit, breaks where none of it does, else it is unknown."""
     limit, sign, asked = (guard.min, 1, "at least") if guard.max is None else (guard.max, -1, "at most")
     told = f"guard {guard.metric} {asked} {limit:g}"
-    result = _result_of(guard.metric, comparison)
+    result = _result_of(guard.metric, contest)
     if result is None or not _defined(result.challenger):
         return Finding("inconclusive", f"The {told} is unknown: {_why(result and result.challenger)}.")
     worst, best = sorted(sign * (bound - limit) for bound in (result.challenger.low, result.challenger.high))
-    seen = f"the challenger has {_spelled(result.challenger, gate)}"
+    seen = f"the challenger has {_spelled(result.challenger)}"
     if worst >= 0:
         return Finding("promote", f"The {told} holds: {seen}.")
     if best < 0:
@@ -75,8 +131,8 @@ def judge_guard(guard: Guard, comparison: Comparison, gate: Gate) -> Finding:
     return Finding("inconclusive", f"The {told} is unknown: {seen}.")
 
 
-def _result_of(metric: MetricName, comparison: Comparison) -> MetricResult | None:
-    return next((result for result in comparison.metrics if result.metric == metric), None)
+def _result_of(metric: MetricName, contest: Contest) -> MetricResult | None:
+    return next((result for result in contest.metrics if result.metric == metric), None)
 
 
 def _defined(interval: Interval) -> bool:
@@ -87,17 +143,17 @@ def _why(interval: Interval | None) -> str:
     return (interval.why or "it is not a number") if interval else "it was not measured"
 
 
-def _opponent(comparison: Comparison) -> str:
-    return "the trivial baseline" if comparison.opponent == "baseline" else f"champion version {comparison.champion_version}"
+def _named(contest: Contest) -> str:
+    return "the trivial baseline" if contest.opponent == "baseline" else f"{contest.opponent} version {contest.version}"
 
 
-def _change(gained: Interval, gate: Gate) -> str:
-    return f"{'improves' if gained.value >= 0 else 'worsens'}: {_spelled(gained, gate, sign='+')}"
+def _change(gained: Interval) -> str:
+    return f"{'improves' if gained.value >= 0 else 'worsens'}: {_spelled(gained, '+')}"
 
 
-def _spelled(interval: Interval, gate: Gate, sign: str = "") -> str:
+def _spelled(interval: Interval, sign: str = "") -> str:
     """Two digits of the interval's width: more would be noise."""
     width = interval.high - interval.low
     digits = min(max(1 - floor(log10(width)), 0), 12) if width > 0 else 6
     low, value, high = (f"{number:{sign}.{digits}f}" for number in (interval.low, interval.value, interval.high))
-    return f"{value} ({100 * gate.confidence:g} % interval {low} to {high})"
+    return f"{value} ({100 - 200 * interval.level:.4g} % interval {low} to {high})"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from contract.algorithms import Task
+from contract.metrics import Task
 from contract.spec import ModelSpec
 from spark_jobs.export.graph import Graph
 from spark_jobs.export.linear import linear_regression, logistic_regression

@@ -1,37 +1,24 @@
-"""Compare: challenger and champion, or the trivial baseline, on the same holdout rows; and the proof that ONNX equals Spark."""
+"""Compare: the challenger against each opponent on the same holdout rows; and the proof that ONNX equals Spark."""
 
 import tempfile
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import NamedTuple
 
+from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame, SparkSession
 
 from contract import documents
-from contract.algorithms import METRICS
-from contract.documents import Comparison, JobRequest, MetricResult, Parity, RunDocument, Snapshot, Training, ValidationReport
+from contract.documents import Comparison, Contest, GoldenRows, JobRequest, Parity, RunDocument, Training, ValidationReport
 from contract.spec import ModelSpec
 from contract.store import Store
-from spark_jobs.answers import answer_of
-from spark_jobs.baseline import baseline_answer
-from spark_jobs.blocks import block_of
 from spark_jobs.clock import Clock
 from spark_jobs.comparison_log import log_comparison
+from spark_jobs.contests import against_baseline, against_version
 from spark_jobs.examples import build_examples, split
 from spark_jobs.export.parity import prove
 from spark_jobs.golden import choose_golden_rows
-from spark_jobs.holdout import Facts, look_at, score
-from spark_jobs.metrics import reduce_by_block
-from spark_jobs.opponents import Incomparable, check_comparable, with_champion
-from spark_jobs.results import results_of
-from spark_jobs.tracking import Version, connect, load_versions
-
-
-class Outcome(NamedTuple):
-    """Results on `rows` rows, or why there are none."""
-
-    rows: int
-    results: tuple[MetricResult, ...] = ()
-    incomparable: str = ""
+from spark_jobs.holdout import look_at, score, scored_by
+from spark_jobs.tracking import Version, VersionUnreadable, connect, load_versions
 
 
 def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
@@ -39,53 +26,45 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
     connect(frozen.platform.mlflow)
     snapshot = documents.read(store, request.inputs["validate"], ValidationReport).snapshot
     training = documents.read(store, request.inputs["train"], Training)
+    roles = opponents_of(frozen)
     with tempfile.TemporaryDirectory() as folder:
-        versions = [training.version, *([frozen.champion.version] if frozen.champion else [])]
-        challenger, *champion = load_versions(spark, spec.name, versions, Path(folder))
+        challenger, *opponents = load_versions(spark, spec.name, [training.version, *roles.values()], Path(folder))
+        if isinstance(challenger, VersionUnreadable):
+            raise challenger
         train, holdout = split(build_examples(spark, snapshot, spec, challenger.sql), spec, frozen.as_of)
-        scored = score(holdout, challenger)
-        facts = look_at(scored, spec)
+        answers = score(holdout, challenger)
+        facts = look_at(answers, spec)
         clock.lap("score", f"version {training.version} scored {facts.rows:,} holdout rows")
 
-        parity = prove(scored, spec, challenger.onnx)
-        golden = choose_golden_rows(scored, spec, challenger.pipeline)
-        clock.lap("parity", f"ONNX equals Spark on {parity.rows:,} rows; chose {len(golden.rows)} golden rows")
-
-        block, answer = block_of(spec, frozen.as_of).alias("block"), answer_of(challenger, facts.centre).alias("challenger")
-        ours = scored.select(spec.examples.id, spec.examples.label, block, answer)
-        if frozen.champion:
-            outcome = against_champion(ours, champion[0], frozen, snapshot, facts)
-        else:
-            outcome = measure(ours.withColumn("opponent", baseline_answer(train, spec, facts.centre)), spec)
-        clock.lap("compare", outcome.incomparable or f"compared on {outcome.rows:,} rows")
+        with ThreadPool(1) as beside:  # either alone does not keep all cores busy
+            proving = beside.apply_async(inheritable_thread_target(spark)(prove_and_choose), (answers, spec, challenger))
+            scored = scored_by(challenger, answers, facts, frozen, snapshot)
+            contests = [against_version(scored, *role, loaded) for role, loaded in zip(roles.items(), opponents, strict=True)]
+            contests = tuple(contests or [against_baseline(scored, train)])
+            parity, golden = proving.get()
+        clock.lap("compare", "; ".join(map(told, contests)))
+        print(f"compare: ONNX equals Spark on {parity.rows:,} rows; chose {len(golden.rows)} golden rows", flush=True)
     golden_path = documents.write(store, f"{frozen.folder}/golden-{request.key}.json", golden)
-    comparison = comparison_of(frozen, outcome, parity, golden_path, round(sum(clock.seconds.values()), 3))
+    seconds = round(sum(clock.seconds.values()), 3)
+    anchor = frozen.champion and frozen.champion.anchor
+    comparison = Comparison(contests=contests, anchor=anchor, parity=parity, golden=golden_path, seconds=seconds)
     log_comparison(training.mlflow_run, comparison)
     return comparison
 
 
-def against_champion(ours: DataFrame, champion: Version, frozen: RunDocument, snapshot: Snapshot, facts: Facts) -> Outcome:
-    """An honest comparison or none: what stands in its way is told to the person who may decide without it."""
-    try:
-        check_comparable(frozen.spec, champion, frozen.as_of)
-        return measure(with_champion(ours, champion, snapshot, frozen.spec, facts.centre), frozen.spec)
-    except Incomparable as obstacle:
-        return Outcome(facts.rows, incomparable=str(obstacle))
+def prove_and_choose(answers: DataFrame, spec: ModelSpec, challenger: Version) -> tuple[Parity, GoldenRows]:
+    return prove(answers, spec, challenger.onnx), choose_golden_rows(answers, spec, challenger.pipeline)
 
 
-def measure(pairs: DataFrame, spec: ModelSpec) -> Outcome:
-    statistics = reduce_by_block(pairs, METRICS[spec.task])
-    return Outcome(int(statistics.rows.sum()), results_of(statistics, spec))
+def opponents_of(run: RunDocument) -> dict[str, int]:
+    """Role: version. The anchor where small losses could add up, and it is not the champion itself."""
+    if run.champion is None:
+        return {}
+    anchor = run.champion.anchor
+    beside = run.spec.gate.rule == "not_worse" and anchor not in (None, run.champion.version)
+    return {"champion": run.champion.version, **({"anchor": anchor} if beside else {})}
 
 
-def comparison_of(frozen: RunDocument, outcome: Outcome, parity: Parity, golden: str, seconds: float) -> Comparison:
-    return Comparison(
-        opponent="champion" if frozen.champion else "baseline",
-        champion_version=frozen.champion.version if frozen.champion else None,
-        holdout_rows=outcome.rows,
-        metrics=outcome.results,
-        incomparable=outcome.incomparable,
-        parity=parity,
-        golden=golden,
-        seconds=seconds,
-    )
+def told(contest: Contest) -> str:
+    name = f"{contest.opponent} version {contest.version}" if contest.version else contest.opponent
+    return f"{name}: {contest.incomparable or f'compared on {contest.rows:,} rows'}"

@@ -10,7 +10,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contract import documents
-from contract.algorithms import METRICS
 from contract.documents import JobRequest, Training, ValidationReport
 from contract.errors import BadData
 from contract.spec import ModelSpec
@@ -47,7 +46,7 @@ def train(spark: SparkSession, request: JobRequest, store: Store) -> Training:
     learned = learn(rows, spec, labels, int(frozen.as_of.timestamp()), clock)
     scored = score(holdout, spec, labels, learned.pipeline)
     holdout_rows = scored.count()
-    metrics, tables = scores(scored, spec, labels, METRICS[spec.task]), tables_of(scored, spec, labels)
+    metrics, tables = scores(scored, spec, labels, spec.gate.measured(spec.task)), tables_of(scored, spec, labels)
     clock.lap("evaluate", f"{holdout_rows:,} rows held out: {', '.join(f'{name} {value:.4f}' for name, value in metrics.items())}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -7,6 +7,7 @@ from pathlib import Path
 from contract import documents
 from contract.documents import (
     Comparison,
+    Contest,
     Failure,
     Interval,
     JobRequest,
@@ -81,18 +82,16 @@ def comparison(request: JobRequest, behaviour: str) -> Comparison:
     value, low, high = INTERVALS[behaviour]
     champion = request.run.champion
     alone = Interval(value=0.3, low=0.2, high=0.4, blocks=14)
-    return Comparison(
+    improvement = Interval(value=value, low=low, high=high, blocks=14)
+    contest = Contest(
         opponent="champion" if champion else "baseline",
-        champion_version=champion.version if champion else None,
-        holdout_rows=1,
-        metrics=(
-            MetricResult(
-                metric="log_loss",
-                challenger=alone,
-                against=alone,
-                improvement=Interval(value=value, low=low, high=high, blocks=14),
-            ),
-        ),
+        version=champion.version if champion else None,
+        rows=1,
+        metrics=(MetricResult(metric="log_loss", challenger=alone, against=alone, improvement=improvement),),
+    )
+    return Comparison(
+        contests=(contest,),
+        anchor=champion and champion.anchor,
         parity=Parity(rows=1, largest=0, labels_differ=0),
         golden=f"{request.run.folder}/golden.json",
         seconds=1,

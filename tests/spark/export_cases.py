@@ -7,8 +7,10 @@ from pathlib import Path
 from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 
-from contract.algorithms import METRICS, TASKS, Task
-from contract.spec import Algorithm, Examples, Gate, ModelSpec, Source, Split
+from contract.algorithms import TASKS
+from contract.gate import Gate
+from contract.metrics import METRICS, Task
+from contract.spec import Algorithm, Examples, ModelSpec, Source, Split
 from spark_jobs.export import Labels, write_model
 from spark_jobs.export.runtime import Model
 

@@ -9,10 +9,11 @@ from mlflow import MlflowClient
 from pyspark.sql import SparkSession
 
 from contract import documents
-from contract.documents import Champion, Comparison, GoldenRows, JobRequest, RunDocument, Snapshot, Training, ValidationReport
+from contract.documents import Champion, Comparison, GoldenRows, JobRequest, Snapshot, Training, ValidationReport
 from contract.spec import ModelSpec
 from contract.store import LocalStore
 from spark_jobs.jobs import compare, train
+from tests.spark.runs import run_of
 
 pytest_plugins = ["tests.spark.mlflow_server"]
 
@@ -57,27 +58,15 @@ class Lines:
         documents.write(self.store, f"runs/late/1/train-{as_of:%d}.json", training)
         return training
 
-    def compare(self, as_of: datetime, champion: Champion | None, key: str) -> Comparison:
+    def compare(self, as_of: datetime, champion: Champion | None, key: str, spec: ModelSpec = SPEC) -> Comparison:
         inputs = {"validate": "runs/late/1/validate-v.json", "train": f"runs/late/1/train-{as_of:%d}.json"}
-        return compare.run(self.spark, self.request("compare", as_of, champion, inputs, key), self.store)
+        return compare.run(self.spark, self.request("compare", as_of, champion, inputs, key, spec), self.store)
 
-    def request(self, job: str, as_of: datetime, champion: Champion | None, inputs: dict, key: str) -> JobRequest:
-        platform = {
-            "name": "local",
-            "store": self.store.root,
-            "data": "/data",
-            "mlflow": self.url,
-            "spark": {"python": "python"},
-            "images": {"repository": "oci:/images"},
-            "serving": {"python": "python"},
-        }
-        run = RunDocument.model_validate(
-            {
-                **{"model": "late", "run_id": f"{as_of:%d}", "folder": "runs/late/1", "clear_number": 0, "as_of": as_of},
-                **{"backfill": False, "spec": SPEC, "spec_hash": "s", "sql": None, "suites": {}, "platform": platform},
-                **{"champion": champion, "code_hash": "c"},
-            }
-        )
+    def request(
+        self, job: str, as_of: datetime, champion: Champion | None, inputs: dict, key: str, spec: ModelSpec = SPEC
+    ) -> JobRequest:
+        place = {"store": self.store.root, "mlflow": self.url}
+        run = run_of(spec, run_id=f"{as_of:%d}", as_of=as_of, champion=champion, **place)
         return JobRequest(job=job, key=key, run=run, inputs=inputs)
 
 
@@ -100,15 +89,16 @@ def test_a_first_model_is_compared_with_the_baseline_and_leaves_golden_rows_and_
 ) -> None:
     found = lines.compare(NEWER, None, "first")
 
-    assert (found.opponent, found.champion_version, found.incomparable) == ("baseline", None, "")
-    assert found.holdout_rows == 9 * 24
-    assert [result.metric for result in found.metrics] == ["log_loss", "brier", "auc", "accuracy"]
-    log_loss = found.metrics[0].improvement
+    contest = found.contests[0]
+    assert (contest.opponent, contest.version, contest.incomparable) == ("baseline", None, "")
+    assert contest.rows == 9 * 24
+    assert [result.metric for result in contest.metrics[:3]] == ["log_loss", "auc", "brier"]  # the gate's and its guards' first
+    log_loss = contest.metrics[0].improvement
     assert 0 < log_loss.low < log_loss.value < log_loss.high
     assert log_loss.blocks == 9
-    assert found.metrics[2].challenger.low > 0.6
-    assert found.metrics[2].against.value == 0.5
-    assert found.parity.rows == found.holdout_rows
+    assert contest.metrics[1].challenger.low > 0.6
+    assert contest.metrics[1].against.value == 0.5
+    assert found.parity.rows == contest.rows
     assert found.golden == "runs/late/1/golden-first.json"
     golden = documents.read(lines.store, found.golden, GoldenRows)
     assert golden.columns == ("delay", "gate")
@@ -123,9 +113,9 @@ def test_a_first_model_is_compared_with_the_baseline_and_leaves_golden_rows_and_
 
 
 def test_challenger_and_champion_answer_the_same_rows(lines: Lines) -> None:
-    found = lines.compare(NEWER, champion_of(lines.older, OLDER), "second")
+    found = lines.compare(NEWER, champion_of(lines.older, OLDER), "second").contests[0]
 
-    assert (found.opponent, found.champion_version, found.incomparable) == ("champion", lines.older.version, "")
+    assert (found.opponent, found.version, found.incomparable) == ("champion", lines.older.version, "")
     for result in found.metrics:
         sign = -1 if result.metric in ("log_loss", "brier") else 1
         assert result.improvement.value == pytest.approx(sign * (result.challenger.value - result.against.value))
@@ -135,16 +125,49 @@ def test_challenger_and_champion_answer_the_same_rows(lines: Lines) -> None:
 
 
 def test_a_version_compared_with_itself_has_no_interval(lines: Lines) -> None:
-    found = lines.compare(OLDER, champion_of(lines.older, OLDER), "itself")
+    found = lines.compare(OLDER, champion_of(lines.older, OLDER), "itself").contests[0]
 
     assert {(result.improvement.value, result.improvement.low) for result in found.metrics} == {(0.0, None)}
     assert found.metrics[0].improvement.why == "it does not vary between blocks"
 
 
-def test_a_champion_that_has_seen_the_holdout_gives_no_numbers_but_golden_rows_and_parity(lines: Lines) -> None:
+def test_a_champion_that_has_seen_the_whole_holdout_gives_no_numbers_but_golden_rows_and_parity(lines: Lines) -> None:
     found = lines.compare(OLDER, champion_of(lines.newer, NEWER), "seen")
 
-    assert found.metrics == ()
-    assert found.incomparable == "the champion was trained on rows until 2026-01-15 23:00, and the holdout begins 2026-01-06 00:00"
-    assert found.parity.rows == found.holdout_rows == 9 * 24
+    assert found.contests[0].metrics == ()
+    assert found.contests[0].incomparable == "the champion has learned from all rows of the holdout"
+    assert found.parity.rows == 9 * 24
     assert len(documents.read(lines.store, found.golden, GoldenRows).rows) == 50
+
+
+def test_a_champion_that_has_seen_a_part_of_the_holdout_is_compared_on_the_rest(lines: Lines) -> None:
+    """The newer version has learned from rows until the 15th, 23:00; its own holdout begins then."""
+    later = lines.train(datetime(2026, 1, 18, tzinfo=UTC))  # learned until the 8th
+    found = lines.compare(OLDER, champion_of(later, datetime(2026, 1, 14, tzinfo=UTC)), "part").contests[0]
+
+    assert found.unseen_after == datetime(2026, 1, 8, 23, tzinfo=UTC)
+    assert found.rows == 6 * 24  # the 9th to the 14th
+    assert {result.improvement.why for result in found.metrics} == {"there are 6 blocks and at least 7 are needed"}
+
+
+def test_an_anchor_is_a_second_opponent_where_freshness_alone_is_promoted(lines: Lines) -> None:
+    champion = champion_of(lines.older, OLDER).model_copy(update={"anchor": 99})
+    gate = {**SPEC.gate.model_dump(), "rule": "not_worse", "margin": 0.01}
+    spec = ModelSpec.model_validate({**SPEC.model_dump(), "gate": gate})
+
+    found = lines.compare(NEWER, champion, "anchored", spec)
+
+    assert found.anchor == 99
+    assert [(each.opponent, each.version, each.rows) for each in found.contests] == [("champion", 1, 216), ("anchor", 99, 0)]
+    assert found.contests[1].incomparable == "MLflow has no version 99 of late any more"
+
+
+def test_slices_are_judged_by_value_and_small_ones_together(lines: Lines) -> None:
+    gate = {**SPEC.gate.model_dump(), "slices": {"columns": ["gate"], "margin": 0.01, "min_rows": 50}}
+    spec = ModelSpec.model_validate({**SPEC.model_dump(), "gate": gate})
+
+    slices = lines.compare(NEWER, champion_of(lines.older, OLDER), "sliced", spec).contests[0].slices
+
+    assert sorted((each.value, each.rows) for each in slices if not each.pooled) == [("a", 65), ("b", 66), ("c", 65)]
+    assert [(each.pooled, each.rows) for each in slices if each.pooled] == [(1, 20)]  # the rows without a gate
+    assert all(each.improvement.low is None or 0 <= each.p_worse <= 1 for each in slices)

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from contract.documents import GoldenRows
 from contract.errors import BadData
 from contract.spec import ModelSpec
-from spark_jobs.blocks import block_of
+from spark_jobs.blocks import BY_BOTH, BY_CLUSTER, BY_ROW, BY_TIME, groupings_of
 from spark_jobs.golden import choose_golden_rows
 from spark_jobs.holdout import look_at
 
@@ -55,13 +55,13 @@ def test_an_id_of_several_rows_is_bad_data(spark: SparkSession) -> None:
 def test_a_fit_holdout_is_counted_and_its_labels_centred(spark: SparkSession) -> None:
     rows = labelled(spark, ("a", 1.0), ("b", 0.0), ("c", 2.0))
 
-    assert look_at(rows, spec_with()) == (3, 1.0)
-    assert look_at(rows, spec_with(**BINARY)) == (3, 0.0)
+    assert look_at(rows, spec_with()) == (3, 1.0, ())
+    assert look_at(rows, spec_with(**BINARY)) == (3, 0.0, ())
 
 
 def blocks(spark: SparkSession, spec: ModelSpec, as_of: datetime, times: list[datetime]) -> list[int]:
     rows = spark.createDataFrame([(str(place), time) for place, time in enumerate(times)], "id string, at timestamp")
-    return [row.block for row in rows.orderBy("id").select(block_of(spec, as_of).alias("block")).collect()]
+    return [row.block for row in rows.orderBy("id").select(groupings_of(spec, as_of)[BY_TIME].alias("block")).collect()]
 
 
 AT_SIX = datetime(2026, 1, 15, 6, tzinfo=UTC)
@@ -90,17 +90,43 @@ def test_more_than_two_hundred_blocks_are_merged_with_their_neighbours(spark: Sp
 
 def blocks_in_order(spark: SparkSession, spec: ModelSpec, as_of: datetime, times: list[datetime]) -> list[int]:
     rows = spark.createDataFrame([("x", time) for time in times], "id string, at timestamp")
-    return [row.block for row in rows.orderBy("at").select(block_of(spec, as_of).alias("block")).collect()]
+    return [row.block for row in rows.orderBy("at").select(groupings_of(spec, as_of)[BY_TIME].alias("block")).collect()]
 
 
 def test_rows_without_time_fall_into_thirty_blocks_by_id_whatever_else_is_there(spark: SparkSession) -> None:
     spec = spec_with(examples={**SPEC["examples"], "time": None}, split={"holdout": 0.2})
-    rows = spark.range(3000).selectExpr("cast(id AS string) AS id").withColumn("block", block_of(spec, AT_SIX))
+    rows = spark.range(3000).selectExpr("cast(id AS string) AS id").withColumn("block", groupings_of(spec, AT_SIX)[BY_ROW])
 
     sizes = {row.block: row["count"] for row in rows.groupBy("block").count().collect()}
 
     assert sorted(sizes) == list(range(30))
     assert min(sizes.values()) > 60  # 100 on average
+
+
+@pytest.mark.parametrize(
+    ("named", "groupings"),
+    [
+        ((), [BY_TIME]),
+        (("time",), [BY_TIME]),
+        (("customer",), [BY_CLUSTER]),
+        (("time", "customer"), [BY_TIME, BY_CLUSTER, BY_BOTH]),
+        (("customer", "time"), [BY_TIME, BY_CLUSTER, BY_BOTH]),
+    ],
+)
+def test_rows_are_grouped_by_time_by_a_column_or_by_both(named: tuple[str, ...], groupings: list[str]) -> None:
+    assert list(groupings_of(spec_with(gate={"metric": "rmse", "blocks": named}), AT_SIX)) == groupings
+
+
+def test_many_customers_are_merged_into_two_hundred_blocks_and_one_customer_is_never_in_two(spark: SparkSession) -> None:
+    by_customer = groupings_of(spec_with(gate={"metric": "rmse", "blocks": ["customer"]}), AT_SIX)[BY_CLUSTER]
+    rows = (
+        spark.range(20_000).selectExpr("if(id < 10, null, cast(id % 5000 AS string)) AS customer").select("customer", by_customer)
+    )
+
+    found = rows.toDF("customer", "block").distinct().toPandas()
+
+    assert sorted(found.block.unique()) == list(range(200))
+    assert len(found) == 5001  # the rows without a customer are one
 
 
 def golden(spark: SparkSession, rows: list[tuple]) -> GoldenRows:

@@ -8,15 +8,14 @@ import pytest
 from pyspark.ml import PipelineModel
 from pyspark.ml.feature import SQLTransformer
 from pyspark.sql import DataFrame, Row, SparkSession
-from pyspark.sql import functions as F
 
 from contract.spec import ModelSpec
-from spark_jobs.answers import answer_of
 from spark_jobs.baseline import baseline_answer
-from spark_jobs.opponents import Incomparable, check_comparable, with_champion
+from spark_jobs.holdout import Facts, scored_by
+from spark_jobs.opponents import Incomparable, check_comparable, seen_until, with_version
 from spark_jobs.tracking import Version
+from tests.spark.runs import AS_OF, run_of
 
-AS_OF = datetime(2026, 2, 1, tzinfo=UTC)
 SPEC = {
     "name": "delay",
     "description": "how late?",
@@ -47,15 +46,12 @@ def flights(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame(rows, "id string, at timestamp, late double, delay double")
 
 
-def ours(flights: DataFrame, challenger: Version) -> DataFrame:
+def joined(flights: DataFrame, snapshot_of: Callable, champion: Version, until: datetime | None = None) -> list[Row]:
     """The last eight flights are the holdout."""
-    scored = challenger.pipeline.transform(flights.where("id > 'f1'"))
-    return scored.select("id", "late", F.lit(1).alias("block"), answer_of(challenger, 0.0).alias("challenger"))
-
-
-def joined(flights: DataFrame, snapshot_of: Callable, champion: Version) -> list[Row]:
-    pairs = with_champion(ours(flights, version()), champion, snapshot_of(flights=flights), spec_with(), 0.0)
-    return pairs.orderBy("id").collect()
+    challenger, snapshot = version(), snapshot_of(flights=flights)
+    answers = challenger.pipeline.transform(flights.where("id > 'f1'"))
+    scored = scored_by(challenger, answers, Facts(8, 0.0), run_of(spec_with()), snapshot)
+    return with_version(scored, champion, "champion", until).orderBy("id").collect()
 
 
 def test_both_answer_the_same_rows(flights: DataFrame, snapshot_of: Callable) -> None:
@@ -99,10 +95,6 @@ HOLDOUT_START = datetime(2026, 1, 22, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"train_until": datetime(2026, 1, 21, 23, 59, tzinfo=UTC)}, None),
-        ({"train_until": HOLDOUT_START}, "trained on rows until 2026-01-22 00:00, and the holdout begins 2026-01-22 00:00"),
-        ({"train_until": None, "as_of": datetime(2026, 1, 21, tzinfo=UTC)}, None),
-        ({"train_until": None, "as_of": HOLDOUT_START}, "trained on rows until 2026-01-22"),
         ({"spec": spec_with(task="binary", algorithm={"name": "gbt_classifier"}, gate={"metric": "auc"})}, "task is binary"),
         ({"spec": spec_with(examples={**SPEC["examples"], "label": "very_late"})}, "label is very_late, the challenger's late"),
         ({"spec": spec_with(examples={**SPEC["examples"], "id": "tail"})}, "id is tail, the challenger's id"),
@@ -112,21 +104,43 @@ HOLDOUT_START = datetime(2026, 1, 22, tzinfo=UTC)
         ({"spec": spec_with(algorithm={"name": "gbt_regressor"}, split={"holdout": "3d"})}, None),
     ],
 )
-def test_only_a_champion_that_answers_the_same_question_on_unseen_rows_is_comparable(
+def test_only_a_champion_that_answers_the_same_question_is_comparable(
     spark: SparkSession, changes: dict, reason: str | None
 ) -> None:
     if reason is None:
-        check_comparable(spec_with(), version(**changes), AS_OF)
+        check_comparable(spec_with(), version(**changes), "champion")
     else:
         with pytest.raises(Incomparable, match=reason):
-            check_comparable(spec_with(), version(**changes), AS_OF)
+            check_comparable(spec_with(), version(**changes), "champion")
 
 
-def test_rows_within_the_gap_after_the_champion_s_training_count_as_seen(spark: SparkSession) -> None:
-    champion = version(train_until=datetime(2026, 1, 21, tzinfo=UTC))
+JUST_BEFORE, LATER = datetime(2026, 1, 21, 23, 59, tzinfo=UTC), datetime(2026, 1, 25, tzinfo=UTC)
 
-    with pytest.raises(Incomparable, match="after a gap"):
-        check_comparable(spec_with(split={"holdout": "10d", "gap": "2d"}), champion, AS_OF)
+
+@pytest.mark.parametrize(
+    ("gap", "changes", "seen"),
+    [
+        ("0d", {"train_until": JUST_BEFORE}, None),
+        ("0d", {"train_until": HOLDOUT_START}, HOLDOUT_START),
+        ("0d", {"train_until": LATER}, LATER),
+        ("0d", {"train_until": None, "as_of": JUST_BEFORE}, None),
+        ("0d", {"train_until": None, "as_of": LATER}, LATER),
+        # Rows within the gap after its training count as seen.
+        ("2d", {"train_until": datetime(2026, 1, 19, tzinfo=UTC)}, None),
+        ("2d", {"train_until": datetime(2026, 1, 21, tzinfo=UTC)}, datetime(2026, 1, 23, tzinfo=UTC)),
+    ],
+)
+def test_holdout_rows_that_the_champion_has_learned_from_do_not_count(
+    spark: SparkSession, gap: str, changes: dict, seen: datetime | None
+) -> None:
+    assert seen_until(spec_with(split={"holdout": "10d", "gap": gap}), version(**changes), AS_OF) == seen
+
+
+def test_rows_that_the_champion_has_seen_are_left_out(flights: DataFrame, snapshot_of: Callable) -> None:
+    """All flights are of the 25th."""
+    assert len(joined(flights, snapshot_of, version(), datetime(2026, 1, 24, 23, tzinfo=UTC))) == 8
+    with pytest.raises(Incomparable, match="the champion has learned from all rows of the holdout"):
+        joined(flights, snapshot_of, version(), LATER)
 
 
 @pytest.mark.parametrize(("share", "comparable"), [(0.2, True), (0.3, True), (0.1, False)])
@@ -139,10 +153,10 @@ def test_a_champion_that_kept_back_fewer_ids_has_learned_from_the_holdout(
     champion = version(spec=hashed(share), train_until=None)
 
     if comparable:
-        check_comparable(hashed(0.2), champion, AS_OF)
+        check_comparable(hashed(0.2), champion, "champion")
     else:
         with pytest.raises(Incomparable, match=r"kept back 0\.1 of the ids and the challenger 0\.2"):
-            check_comparable(hashed(0.2), champion, AS_OF)
+            check_comparable(hashed(0.2), champion, "champion")
 
 
 @pytest.mark.parametrize(("metric", "middle"), [("rmse", 22.0), ("mae", 3.0), ("r2", 22.0)])
@@ -152,7 +166,7 @@ def test_the_regression_baseline_is_the_mean_or_for_mae_the_median(spark: SparkS
 
     answer = holdout.select(baseline_answer(train, spec_with(gate={"metric": metric}), 5.0).alias("a")).first().a
 
-    assert (answer.error, answer.deviation) == (middle - 10.0, 5.0)
+    assert tuple(answer) == (middle - 10.0, 10.0, 5.0)
 
 
 def test_the_baseline_of_two_classes_answers_their_training_shares(spark: SparkSession) -> None:
@@ -162,7 +176,7 @@ def test_the_baseline_of_two_classes_answers_their_training_shares(spark: SparkS
 
     rows = holdout.select(baseline_answer(train, spec, 0.0).alias("a")).select("a.*").collect()
 
-    assert [tuple(row) for row in rows] == [(0.25, 0.0, 0.25, 1), (0.75, 1.0, 0.25, 0)]
+    assert [tuple(row) for row in rows] == [(0.25, 0.25, 1), (0.75, 0.25, 0)]
 
 
 def test_the_baseline_of_many_classes_gives_nothing_to_one_it_never_saw(spark: SparkSession) -> None:
@@ -172,4 +186,4 @@ def test_the_baseline_of_many_classes_gives_nothing_to_one_it_never_saw(spark: S
 
     rows = holdout.select(baseline_answer(train, spec, 0.0).alias("a")).select("a.*").collect()
 
-    assert [tuple(row) for row in rows] == [(0.25, 0.0), (0.5, 1.0), (0.0, 0.0)]
+    assert [tuple(row) for row in rows] == [(0.25, "a", "b", 0.0), (0.5, "b", "b", 1.0), (0.0, "z", "b", 0.0)]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from spark_jobs.paired import Jackknife, improvement, interval, jackknife
+from contract.documents import Interval
+from spark_jobs.paired import Blocked, Grouping, Jackknife, improvement, interval, jackknife
 
 SIZES = np.array([120, 80, 100, 150, 90, 60, 110, 130, 95, 105, 70, 140])
 
@@ -19,6 +20,11 @@ def losses(seed: int, sizes: np.ndarray = SIZES) -> list[np.ndarray]:
 
 def sums(blocks: list[np.ndarray]) -> np.ndarray:
     return np.array([[len(block), block.sum()] for block in blocks])
+
+
+def alone(estimate: Jackknife, rows: np.ndarray, *, in_time_order: bool, level: float = 0.025) -> Interval:
+    """The interval under one grouping."""
+    return interval([Blocked(estimate, Grouping(rows, in_time_order))], level)
 
 
 def mean(statistics: np.ndarray) -> float:
@@ -42,7 +48,7 @@ def test_clusters_have_the_plain_jackknife_interval_with_student_t() -> None:
     without = [np.concatenate(blocks[:index] + blocks[index + 1 :]).mean() for index in range(12)]
     variance = 11 / 12 * sum((value - whole) ** 2 for value in without)
 
-    found = interval(jackknife(sums(blocks), mean), SIZES, in_time_order=False, confidence=0.9)
+    found = alone(jackknife(sums(blocks), mean), SIZES, in_time_order=False, level=0.05)
 
     assert found.low == pytest.approx(whole - 1.7958848187 * math.sqrt(variance), abs=1e-10)  # t(0.95; 11)
     assert found.high == pytest.approx(whole + 1.7958848187 * math.sqrt(variance), abs=1e-10)
@@ -59,7 +65,7 @@ def test_blocks_in_time_order_have_the_cosine_interval() -> None:
         projections.append(sum(w * p for w, p in zip(weights, pseudo, strict=True)))
     error = math.sqrt(sum(each**2 for each in projections) / 5 / 12)
 
-    found = interval(estimate, SIZES, in_time_order=True, confidence=0.95)
+    found = alone(estimate, SIZES, in_time_order=True)
 
     assert found.low == pytest.approx(estimate.value - 2.5705818366 * error, abs=1e-10)  # t(0.975; 5)
     assert found.high == pytest.approx(estimate.value + 2.5705818366 * error, abs=1e-10)
@@ -70,17 +76,82 @@ def test_equal_clusters_of_a_mean_have_the_classical_interval_of_block_means() -
     means = [block.mean() for block in blocks]
     low, high = stats.t.interval(0.95, 19, np.mean(means), stats.sem(means))
 
-    found = interval(jackknife(sums(blocks), mean), np.full(20, 50), in_time_order=False, confidence=0.95)
+    found = alone(jackknife(sums(blocks), mean), np.full(20, 50), in_time_order=False)
 
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
+
+
+def test_what_the_block_values_look_like_is_told_with_the_interval() -> None:
+    values = np.array([1.0, 2, 3, 4, 5, 6, 7, 9])
+    around = values - values.mean()
+
+    found = alone(jackknife(np.column_stack([np.full(8, 10), 10 * values]), mean), np.full(8, 10), in_time_order=True)
+
+    assert found.lag1 == pytest.approx((around[1:] * around[:-1]).sum() / (around**2).sum())
+    assert found.skewness == pytest.approx((around**3).mean() / (around**2).mean() ** 1.5)
+    assert (found.high - found.value) / found.error == pytest.approx(2.7764451052)  # t(0.975; 4), and 1.6·√8 = 4.5
+    assert (found.freedom, found.level) == (4, 0.025)
+
+
+def crossed(seed: int, days: int, customers: int, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each customer once a day: day, customer and a loss with a shift of both."""
+    rng = np.random.default_rng(seed)
+    day, customer = (axis.ravel() for axis in np.meshgrid(np.arange(days), np.arange(customers), indexing="ij"))
+    loss = rng.normal(size=days)[day] + rng.normal(size=customers)[customer] + noise * rng.normal(size=day.size)
+    return day, customer, loss
+
+
+def blocked(block: np.ndarray, loss: np.ndarray) -> Blocked:
+    rows = np.bincount(block).astype(float)
+    return Blocked(jackknife(np.column_stack([rows, np.bincount(block, loss)]), mean), Grouping(rows, False))
+
+
+def two_way(day: np.ndarray, customer: np.ndarray, loss: np.ndarray) -> list[Blocked]:
+    return [blocked(day, loss), blocked(customer, loss), blocked(day * (customer.max() + 1) + customer, loss)]
+
+
+def test_two_ways_of_depending_have_the_variance_of_cameron_gelbach_and_miller() -> None:
+    day, customer, loss = crossed(12, 15, 10)
+    around = loss - loss.mean()
+
+    def variance(block: np.ndarray) -> float:
+        sums = np.bincount(block, around)
+        return len(sums) / (len(sums) - 1) * (sums**2).sum() / len(loss) ** 2
+
+    expected = variance(day) + variance(customer) - variance(day * 10 + customer)
+    found = interval(two_way(day, customer, loss), 0.025)
+
+    assert found.error == pytest.approx(math.sqrt(expected), rel=1e-9)
+    assert (found.blocks, found.freedom) == (10, 9)
+    assert found.high - found.value == pytest.approx(2.2621571628 * math.sqrt(expected), rel=1e-9)  # t(0.975; 9)
+
+
+def test_two_ways_are_never_surer_than_either_alone() -> None:
+    day, customer, loss = crossed(13, 12, 12, noise=100.0)  # rows that hardly depend on each other: the sum may fall below
+    found = two_way(day, customer, loss)
+    errors = [interval([each], 0.025).error for each in found[:2]]
+
+    assert interval(found, 0.025).error >= max(errors)
+
+
+def test_one_way_is_wrong_far_too_often_where_rows_depend_in_two_ways_and_two_ways_are_not() -> None:
+    days, draws = 0, 600
+    both = 0
+    for seed in range(draws):
+        found = two_way(*crossed(seed, 14, 14))
+        days += interval(found[:1], 0.025).low > 0
+        both += interval(found, 0.025).low > 0
+
+    assert 100 * days / draws > 6
+    assert 100 * both / draws < 4.5  # 2.5 % ± 3 standard deviations of 600 draws
 
 
 @pytest.mark.parametrize("in_time_order", [True, False])
 def test_swapping_the_models_flips_the_sign(in_time_order: bool) -> None:
     ours, theirs = jackknife(sums(losses(5)), mean), jackknife(sums(losses(6)), mean)
 
-    one = interval(improvement(ours, theirs, True), SIZES, in_time_order=in_time_order, confidence=0.95)
-    other = interval(improvement(theirs, ours, True), SIZES, in_time_order=in_time_order, confidence=0.95)
+    one = alone(improvement(ours, theirs, True), SIZES, in_time_order=in_time_order)
+    other = alone(improvement(theirs, ours, True), SIZES, in_time_order=in_time_order)
 
     assert (one.value, one.low, one.high) == (-other.value, -other.high, -other.low)
 
@@ -96,15 +167,15 @@ def test_scaling_the_loss_scales_the_interval() -> None:
     plain = jackknife(sums(losses(7)), mean)
     scaled = jackknife(sums([1e6 * block for block in losses(7)]), mean)
 
-    one = interval(plain, SIZES, in_time_order=True, confidence=0.95)
-    other = interval(scaled, SIZES, in_time_order=True, confidence=0.95)
+    one = alone(plain, SIZES, in_time_order=True)
+    other = alone(scaled, SIZES, in_time_order=True)
 
     assert (other.low, other.high) == pytest.approx((1e6 * one.low, 1e6 * one.high), rel=1e-9)
 
 
 def test_seven_blocks_are_enough_and_six_are_not() -> None:
-    seven = interval(jackknife(sums(losses(8)[:7]), mean), np.full(7, 10), in_time_order=True, confidence=0.95)
-    six = interval(jackknife(sums(losses(8)[:6]), mean), np.full(6, 10), in_time_order=True, confidence=0.95)
+    seven = alone(jackknife(sums(losses(8)[:7]), mean), np.full(7, 10), in_time_order=True)
+    six = alone(jackknife(sums(losses(8)[:6]), mean), np.full(6, 10), in_time_order=True)
 
     assert seven.low < seven.value < seven.high
     assert (six.low, six.high, six.why) == (None, None, "there are 6 blocks and at least 7 are needed")
@@ -114,7 +185,7 @@ def test_seven_blocks_are_enough_and_six_are_not() -> None:
 def test_many_blocks_of_very_unequal_size_do_not_count_as_many() -> None:
     sizes = np.array([1000, 1000, *[10] * 20])  # (2,200)² / (2·1,000² + 20·10²) = 2.4
 
-    found = interval(jackknife(sums(losses(9, sizes)), mean), sizes, in_time_order=True, confidence=0.95)
+    found = alone(jackknife(sums(losses(9, sizes)), mean), sizes, in_time_order=True)
 
     assert found.low is None
     assert found.why == "22 blocks of such unequal size count as 2.4 and at least 7 are needed"
@@ -123,7 +194,7 @@ def test_many_blocks_of_very_unequal_size_do_not_count_as_many() -> None:
 def test_two_equal_models_have_no_interval() -> None:
     one = jackknife(sums(losses(10)), mean)
 
-    found = interval(improvement(one, one, True), SIZES, in_time_order=True, confidence=0.95)
+    found = alone(improvement(one, one, True), SIZES, in_time_order=True)
 
     assert (found.value, found.low, found.why) == (0.0, None, "it does not vary between blocks")
 
@@ -133,7 +204,7 @@ def test_a_difference_of_rounding_only_is_no_variance() -> None:
     one = jackknife(sums(losses(11)), mean)
     other = Jackknife(one.value, one.without * (1 + 1e-15 * rng.normal(size=12)), one.scale)
 
-    found = interval(improvement(one, other, True), SIZES, in_time_order=False, confidence=0.95)
+    found = alone(improvement(one, other, True), SIZES, in_time_order=False)
 
     assert (found.low, found.why) == (None, "it does not vary between blocks")
 
@@ -143,7 +214,7 @@ def test_a_series_that_the_cosines_do_not_see_has_zero_variance() -> None:
     unseen = np.cos(np.pi * 6 * (np.arange(12) + 0.5) / 12)
     estimate = Jackknife(1.0, 1.0 - unseen / 11, 1.0)
 
-    found = interval(estimate, SIZES, in_time_order=True, confidence=0.95)
+    found = alone(estimate, SIZES, in_time_order=True)
 
     assert (found.low, found.why) == (None, "its variance is zero")
 
@@ -161,7 +232,7 @@ def test_what_is_no_number_has_no_interval(value: float, spoilt: float, why: str
     without = np.linspace(0.1, 0.2, 12)
     without[5] = spoilt
 
-    found = interval(Jackknife(value, without, 0.1), SIZES, in_time_order=False, confidence=0.95)
+    found = alone(Jackknife(value, without, 0.1), SIZES, in_time_order=False)
 
     assert (found.low, found.high, found.why) == (None, None, why)
 
@@ -194,7 +265,7 @@ def test_an_improvement_of_zero_is_rarely_shown_as_positive(
         for place in range(1, blocks):
             noise[place] = correlation * noise[place - 1] + math.sqrt(1 - correlation**2) * noise[place]
         statistics = np.column_stack([sizes, sizes * noise])
-        found = interval(jackknife(statistics, mean), sizes, in_time_order=in_time_order, confidence=0.95)
+        found = alone(jackknife(statistics, mean), sizes, in_time_order=in_time_order)
         promoted += found.low > 0
 
     assert lowest <= 100 * promoted / DRAWS <= highest

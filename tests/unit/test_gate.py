@@ -1,11 +1,12 @@
 """The gate as a table: what is shown is promoted, what is not is not, and the reason is one a person can act on."""
 
 import math
+from datetime import UTC, datetime
 
 import pytest
 
-from contract.documents import Comparison, Interval, MetricResult, Parity
-from contract.spec import Gate
+from contract.documents import Comparison, Contest, Interval, MetricResult, Parity, SliceResult
+from contract.gate import Gate
 from plugins.retraining.gate import decide
 
 NOWHERE = Interval(value=0.3, low=None, high=None, blocks=5, why="there are 5 blocks and at least 7 are needed")
@@ -22,9 +23,13 @@ def compared(improvement: Interval, auc: Interval | None = None, **changes: obje
     metrics = [MetricResult(metric="log_loss", challenger=ours, against=theirs, improvement=improvement)]
     if auc:
         metrics.append(MetricResult(metric="auc", challenger=auc, against=auc, improvement=NOWHERE))
-    about = {"opponent": "champion", "champion_version": 3, "holdout_rows": 51234, "metrics": tuple(metrics)}
+    about = {"opponent": "champion", "version": 3, "rows": 51234, "metrics": tuple(metrics)}
+    return comparison(Contest(**{**about, **changes}))
+
+
+def comparison(*contests: Contest, anchor: int | None = 3) -> Comparison:
     parity = Parity(rows=10000, largest=1e-15, labels_differ=0)
-    return Comparison(**{**about, "parity": parity, "golden": "golden.json", "seconds": 9.0, **changes})
+    return Comparison(contests=contests, anchor=anchor, parity=parity, golden="golden.json", seconds=9.0)
 
 
 def gate(**changes: object) -> Gate:
@@ -62,7 +67,7 @@ def test_the_whole_interval_must_clear_the_bar(rule: dict, low: float, high: flo
 )
 @pytest.mark.parametrize("rule", [{"rule": "better", "margin": 0.5}, {"rule": "not_worse", "margin": 0.5}])
 def test_a_first_model_must_beat_the_baseline_whatever_the_rule(rule: dict, low: float, high: float, decision: str) -> None:
-    first = compared(around((low + high) / 2, low, high), opponent="baseline", champion_version=None)
+    first = compared(around((low + high) / 2, low, high), opponent="baseline", version=None)
 
     assert decide(first, gate(**rule)).decision == decision
 
@@ -90,7 +95,7 @@ def test_a_comparison_without_the_gate_s_metric_is_inconclusive() -> None:
     verdict = decide(compared(around(0.1, 0.05, 0.15)), gate(metric="brier"))
 
     assert verdict.decision == "inconclusive"
-    assert verdict.reason == "The improvement of brier is unknown: it was not measured."
+    assert verdict.reason == "The improvement of brier against champion version 3 is unknown: it was not measured."
 
 
 def test_models_that_cannot_be_compared_are_for_a_person_to_decide() -> None:
@@ -138,7 +143,7 @@ def test_a_guard_holds_breaks_or_is_unknown(guards: list, auc: Interval | None, 
 
 
 @pytest.mark.parametrize(
-    ("comparison", "policy", "reason"),
+    ("found", "policy", "reason"),
     [
         (
             compared(around(0.0123456, 0.0100123, 0.0146789), around(0.75, 0.71, 0.79)),
@@ -147,18 +152,28 @@ def test_a_guard_holds_breaks_or_is_unknown(guards: list, auc: Interval | None, 
             "more than 0.002 was asked. The guard auc at least 0.7 holds: the challenger has 0.750 (95 % interval 0.710 to 0.790).",
         ),
         (
-            compared(around(-0.5, -0.75, -0.25)),
-            gate(rule="not_worse", margin=0.1, confidence=0.9),
-            "log_loss worsens: -0.50 (90 % interval -0.75 to -0.25) against champion version 3 on 51,234 rows in 14 blocks; "
+            compared(Interval(value=-0.5, low=-0.75, high=-0.25, blocks=14, level=0.005)),
+            gate(rule="not_worse", margin=0.1),
+            "log_loss worsens: -0.50 (99 % interval -0.75 to -0.25) against champion version 3 on 51,234 rows in 14 blocks; "
             "it may worsen by less than 0.1.",
         ),
         (
-            compared(around(1.0, -20.0, 22.0), opponent="baseline", champion_version=None),
+            compared(around(1.0, -20.0, 22.0), opponent="baseline", version=None),
             gate(),
             "log_loss improves: +1 (95 % interval -20 to +22) against the trivial baseline on 51,234 rows in 14 blocks, "
             "which cannot tell; a first model must be better than that.",
         ),
-        (compared(NOWHERE), gate(), "The improvement of log_loss is unknown: there are 5 blocks and at least 7 are needed."),
+        (
+            compared(NOWHERE),
+            gate(),
+            "The improvement of log_loss against champion version 3 is unknown: there are 5 blocks and at least 7 are needed.",
+        ),
+        (
+            compared(around(0.01, 0.005, 0.015), unseen_after=datetime(2026, 1, 8, 23, tzinfo=UTC)),
+            gate(),
+            "log_loss improves: +0.010 (95 % interval +0.005 to +0.015) against champion version 3 on 51,234 rows in 14 blocks "
+            "after 2026-01-08 23:00, until when that one has learned; more than 0.002 was asked.",
+        ),
         (
             compared(around(0.01, 0.005, 0.015), around(0.65, 0.6, 0.69)),
             gate(guards=AT_LEAST),
@@ -166,5 +181,105 @@ def test_a_guard_holds_breaks_or_is_unknown(guards: list, auc: Interval | None, 
         ),
     ],
 )
-def test_the_reason_names_the_metric_its_numbers_and_what_was_asked(comparison: Comparison, policy: Gate, reason: str) -> None:
-    assert decide(comparison, policy).reason == reason
+def test_the_reason_names_the_metric_its_numbers_and_what_was_asked(found: Comparison, policy: Gate, reason: str) -> None:
+    assert decide(found, policy).reason == reason
+
+
+def contest(opponent: str, version: int, improvement: Interval, **changes: object) -> Contest:
+    result = MetricResult(metric="log_loss", challenger=around(0.3, 0.29, 0.31), against=NOWHERE, improvement=improvement)
+    return Contest(**{"opponent": opponent, "version": version, "rows": 1000, "metrics": (result,), **changes})
+
+
+WELL, LOST = around(0.0, -0.0019, 0.002), around(-0.004, -0.006, -0.0021)
+
+
+@pytest.mark.parametrize(
+    ("found", "decision"),
+    [
+        (comparison(contest("champion", 3, WELL), anchor=3), "promote"),  # the champion is the anchor
+        (comparison(contest("champion", 3, WELL), contest("anchor", 1, WELL), anchor=1), "promote"),
+        (comparison(contest("champion", 3, WELL), contest("anchor", 1, LOST), anchor=1), "keep"),  # small losses added up
+        (comparison(contest("champion", 3, WELL), contest("anchor", 1, NOWHERE), anchor=1), "inconclusive"),
+        (comparison(contest("champion", 3, WELL), contest("anchor", 1, WELL, incomparable="it is gone"), anchor=1), "inconclusive"),
+        (comparison(contest("champion", 3, LOST), contest("anchor", 1, WELL), anchor=1), "keep"),
+        (comparison(contest("champion", 3, WELL), anchor=None), "inconclusive"),
+    ],
+)
+def test_not_worse_is_asked_of_champion_and_anchor(found: Comparison, decision: str) -> None:
+    assert decide(found, gate(**NOT_WORSE)).decision == decision
+
+
+def test_better_needs_no_anchor() -> None:
+    assert decide(comparison(contest("champion", 3, BETTER), anchor=None), gate()).decision == "promote"
+
+
+def part(p_worse: float | None, improvement: Interval = UNCLEAR, **about: object) -> SliceResult:
+    about = {"column": "carrier", "value": "AA", "rows": 2000, **about}
+    return SliceResult(improvement=improvement if p_worse is not None else NOWHERE, p_worse=p_worse, **about)
+
+
+def sliced(*parts: SliceResult) -> Comparison:
+    return comparison(contest("champion", 3, BETTER, slices=parts))
+
+
+@pytest.mark.parametrize(
+    ("p_values", "decision"),
+    [
+        ([0.5, 0.9], "promote"),
+        ([0.0125, 0.9], "keep"),  # 0.025 over two
+        ([0.0126, 0.9], "promote"),
+        ([0.02, 0.9], "promote"),
+        ([0.012, 0.025], "keep"),
+        ([0.008, 0.009, 0.9, 0.9], "promote"),  # 0.025 over four is 0.00625
+        ([0.006, 0.9, 0.9, 0.9], "keep"),
+        ([None, 0.9], "promote"),  # too small to tell: a veto protects against shown harm only
+        ([None, 0.02], "keep"),  # and leaves one to be judged
+        ([], "inconclusive"),
+    ],
+)
+def test_a_slice_that_is_shown_to_be_worse_vetoes(p_values: list[float | None], decision: str) -> None:
+    policy = gate(slices={"columns": ["carrier"], "margin": 0.01})
+
+    assert decide(sliced(*map(part, p_values)), policy).decision == decision
+
+
+@pytest.mark.parametrize(
+    ("improvements", "decision"),
+    [
+        ([BETTER, around(0.0, -0.009, 0.009)], "promote"),
+        ([BETTER, around(0.0, -0.01, 0.01)], "inconclusive"),
+        ([BETTER, NOWHERE], "inconclusive"),
+        ([NOWHERE, around(-0.03, -0.05, -0.01)], "keep"),
+        ([BETTER, around(-0.02, -0.05, -0.009)], "inconclusive"),
+    ],
+)
+def test_each_slice_must_be_shown_not_to_be_worse_where_that_is_asked(improvements: list[Interval], decision: str) -> None:
+    policy = gate(slices={"columns": ["carrier"], "margin": 0.01, "require": "shown_not_worse"})
+
+    assert decide(sliced(*(part(0.5, improvement) for improvement in improvements)), policy).decision == decision
+
+
+def test_a_veto_names_the_worst_slice() -> None:
+    policy = gate(slices={"columns": ["carrier", "origin"], "margin": 0.01})
+    small = part(0.001, around(-0.04, -0.06, -0.02), value="", pooled=12, rows=900)
+
+    verdict = decide(sliced(part(0.0001, around(-0.05, -0.06, -0.04), value=None), small, part(0.9)), policy)
+
+    assert verdict.reason == (
+        "2 of 3 slices by carrier and origin are shown to be worse by more than 0.01, such as carrier null: "
+        "-0.050 (95 % interval -0.060 to -0.040) on 2,000 rows."
+    )
+
+
+def test_a_first_model_is_not_sliced_against_the_baseline() -> None:
+    first = comparison(Contest(opponent="baseline", version=None, rows=1000, metrics=contest("champion", 3, BETTER).metrics))
+
+    assert decide(first, gate(slices={"columns": ["carrier"], "margin": 0.01})).decision == "promote"
+
+
+@pytest.mark.parametrize(
+    ("budget", "looks", "level"),
+    [(None, 365, 0.025), (1.0, 365, 1 / 365), (1.0, 8760, 1 / 8760), (20.0, 365, 0.025), (1.0, None, 0.025)],
+)
+def test_a_yearly_budget_is_shared_by_the_looks(budget: float | None, looks: float | None, level: float) -> None:
+    assert gate(yearly_false_promotions=budget).level(looks) == pytest.approx(level)

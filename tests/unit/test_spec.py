@@ -9,6 +9,7 @@ from contract.errors import InvalidFile
 from contract.spec import ModelSpec, parse_spec
 
 FOLDER = Path(__file__).parent / "broken_specs"
+BINARY_METRICS = "log_loss, brier, auc, average_precision, accuracy, balanced_accuracy, f1, precision, recall, expected_cost"
 EXPECTED = {
     "unknown_key": [
         "owner: missing",
@@ -152,7 +153,7 @@ EXPECTED = {
         "features.handleInvalid: must be 'keep' or 'error' (is 'skip')",
     ],
     "metric_of_another_task": [
-        "gate.metric: rmse is no metric of task binary (known: log_loss, brier, auc, accuracy)",
+        f"gate.metric: rmse is no metric of task binary (known: {BINARY_METRICS})",
     ],
     "margin_negative": [
         "gate.margin: must be at least 0 (is -0.01)",
@@ -161,7 +162,7 @@ EXPECTED = {
         "gate.margin: a finite number is wanted (is inf)",
     ],
     "not_worse_without_margin": [
-        "gate: rule not_worse needs a margin above 0: how much worse is still good enough",
+        "gate.margin: rule not_worse needs one above 0: how much worse is still good enough",
     ],
     "confidence_of_one": [
         "gate.confidence: must be less than 1 (is 1)",
@@ -170,7 +171,7 @@ EXPECTED = {
         "gate.guards.0: a guard has either min or max",
     ],
     "guard_of_another_task": [
-        "gate.guards: mae is no metric of task binary (known: log_loss, brier, auc, accuracy)",
+        f"gate.guards: mae is no metric of task binary (known: {BINARY_METRICS})",
     ],
     "canary_falls": [
         "serving.canary: steps must rise and end at 100, such as [5, 25, 100]",
@@ -212,7 +213,9 @@ EXPECTED = {
         "owner: missing",
         "sources.parcels.window: a duration is wanted, a number with its unit ms, s, m, h or d, such as 90m (is 60)",
         "task: missing",
-        "gate.metric: must be 'log_loss', 'brier', 'auc', 'accuracy', 'rmse', 'mae' or 'r2' (is 'loss')",
+        "gate.metric: must be 'log_loss', 'brier', 'auc', 'average_precision', 'accuracy', 'balanced_accuracy', 'f1', 'precision', "
+        "'recall', 'expected_cost', 'macro_f1', 'weighted_f1', 'rmse', 'mae', 'mape', 'r2', 'quantile_loss', 'mean_return' or "
+        "'sharpe' (is 'loss')",
         "ownr: unknown key (did you mean 'owner'?)",
     ],
     "day_that_never_was": [

@@ -1,0 +1,115 @@
+"""`Gate`: the part of a spec that says when a challenger may replace the champion."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from contract.metrics import METRICS, ON_DEMAND, MetricName, Task
+from contract.strict import Shape, Strict, refuse
+
+Column = Annotated[str, Shape(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$", "a column's name of letters, digits and _, no digit first,")]
+TIME = "time"  # the blocks of rows that have one
+
+
+class Guard(Strict):
+    """A limit on the challenger alone."""
+
+    metric: MetricName
+    min: float | None = Field(None, allow_inf_nan=False)
+    max: float | None = Field(None, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if (self.min is None) == (self.max is None):
+            raise ValueError("a guard has either min or max")
+        return self
+
+
+class Costs(Strict):
+    """What a decision costs, in any unit; a negative cost is a gain."""
+
+    true_positive: float = Field(0.0, allow_inf_nan=False)
+    false_positive: float = Field(0.0, allow_inf_nan=False)
+    true_negative: float = Field(0.0, allow_inf_nan=False)
+    false_negative: float = Field(0.0, allow_inf_nan=False)
+
+
+class Slices(Strict):
+    """Parts of the holdout, one for each value of a column, in which the gate's metric is looked at by itself.
+
+    `not_shown_worse` lets pass what was not shown to be worse by more than `margin`: it protects against shown harm only.
+    `shown_not_worse` wants the opposite shown for each slice.
+    """
+
+    columns: tuple[Column, ...] = Field(min_length=1, max_length=10)
+    margin: float = Field(ge=0, allow_inf_nan=False)
+    min_rows: int = Field(1000, ge=50, description="values with fewer holdout rows are pooled into one slice")
+    require: Literal["not_shown_worse", "shown_not_worse"] = "not_shown_worse"
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
+        return refuse(self, [f"columns: listed twice: {', '.join(twice)}"] if twice else [])
+
+
+class Gate(Strict):
+    """When a challenger may replace the champion. `margin` is in the metric's own unit."""
+
+    metric: MetricName
+    rule: Literal["better", "not_worse"] = "better"
+    margin: float = Field(0.0, ge=0, allow_inf_nan=False)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    blocks: tuple[Column, ...] = Field(
+        (), description="rows depend on each other by time, by a column such as customer, or by both"
+    )
+    threshold: float = Field(0.5, gt=0, lt=1, description="a binary answer above it counts as 1")
+    costs: Costs | None = None
+    quantile: float = Field(0.5, gt=0, lt=1, description="of quantile_loss")
+    guards: tuple[Guard, ...] = ()
+    slices: Slices | None = None
+    yearly_false_promotions: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="how many are accepted a year: sets a stricter level for each look"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        found = []
+        if self.rule == "not_worse" and self.margin == 0:
+            found.append("margin: rule not_worse needs one above 0: how much worse is still good enough")
+        if "expected_cost" in self.named and self.costs is None:
+            found.append("costs: missing; expected_cost needs them, such as {false_positive: 1, false_negative: 5}")
+        if len(self.blocks) > 2 or len(set(self.blocks)) < len(self.blocks):
+            found.append("blocks: time, one column, or both are wanted")
+        return refuse(self, found)
+
+    @property
+    def named(self) -> tuple[MetricName, ...]:
+        """The gate's own metric, then those of its guards."""
+        return tuple(dict.fromkeys((self.metric, *(guard.metric for guard in self.guards))))
+
+    @property
+    def cluster(self) -> str | None:
+        return next((name for name in self.blocks if name != TIME), None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the gate needs of a row besides its label and the answers."""
+        return tuple(dict.fromkeys([*([self.cluster] if self.cluster else []), *(self.slices.columns if self.slices else ())]))
+
+    @property
+    def side(self) -> float:
+        """How often each end of a reported interval may be wrong."""
+        return (1 - self.confidence) / 2
+
+    def level(self, looks_a_year: float | None) -> float:
+        """How often one look may promote what it should not: the yearly budget shared by the looks, where that is less.
+
+        The expected number of false promotions a year is at most the sum of the levels.
+        """
+        if self.yearly_false_promotions is None or looks_a_year is None:
+            return self.side
+        return min(self.side, self.yearly_false_promotions / looks_a_year)
+
+    def measured(self, task: Task) -> tuple[MetricName, ...]:
+        """Every metric that a comparison reports, the gate's own first."""
+        return tuple(dict.fromkeys((*self.named, *(name for name in METRICS[task] if name not in ON_DEMAND))))

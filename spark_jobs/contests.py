@@ -1,0 +1,54 @@
+"""One challenger's scored holdout, put beside one opponent after another: numbers on common rows, or why there are none."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pyspark.sql import DataFrame
+
+from contract.documents import Contest
+from spark_jobs.baseline import baseline_answer
+from spark_jobs.blocks import groupings_of
+from spark_jobs.holdout import Scored
+from spark_jobs.labels import Labels
+from spark_jobs.measures import measures_of
+from spark_jobs.metrics import reduce_by_blocks
+from spark_jobs.opponents import Incomparable, check_comparable, seen_until, with_version
+from spark_jobs.results import results_of
+from spark_jobs.slices import slice_results
+from spark_jobs.tracking import Version, VersionUnreadable
+
+
+def against_baseline(scored: Scored, train: DataFrame) -> Contest:
+    pairs = scored.rows.withColumn("opponent", baseline_answer(train, scored.run.spec, scored.facts.centre))
+    return measured(scored, pairs, {"opponent": "baseline", "version": None})
+
+
+def against_version(
+    scored: Scored, role: Literal["champion", "anchor"], number: int, opponent: Version | VersionUnreadable
+) -> Contest:
+    """An honest comparison or none: what stands in its way is told to the person who may decide without it."""
+    about = {"opponent": role, "version": number}
+    try:
+        if isinstance(opponent, VersionUnreadable):
+            raise opponent
+        check_comparable(scored.run.spec, opponent, role)
+        until = seen_until(scored.run.spec, opponent, scored.run.as_of)
+        pairs = with_version(scored, opponent, role, until)
+        return measured(scored, pairs, {**about, "unseen_after": until}, opponent)
+    except (Incomparable, VersionUnreadable) as obstacle:
+        return Contest(**about, rows=0, incomparable=str(obstacle))
+
+
+def measured(scored: Scored, pairs: DataFrame, about: Mapping[str, Any], *opponents: Version) -> Contest:
+    run = scored.run
+    spec, groupings, classes = run.spec, list(groupings_of(run.spec, run.as_of)), classes_of(scored, *opponents)
+    statistics = reduce_by_blocks(pairs, groupings, measures_of(spec.gate.measured(spec.task), spec.task, spec.gate, classes))
+    slices = slice_results(pairs, groupings, run, classes)
+    rows = int(next(iter(statistics.values())).rows.sum())
+    return Contest(**about, rows=rows, metrics=results_of(statistics, run), slices=slices)
+
+
+def classes_of(scored: Scored, *opponents: Version) -> Labels | None:
+    """Every label that a model knows or a row has, in one order."""
+    known = {label for version in (scored.challenger, *opponents) for label in version.labels or ()}
+    return sorted({*known, *scored.facts.labels}) or None

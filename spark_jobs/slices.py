@@ -1,0 +1,52 @@
+"""The gate's metric in parts of the holdout: one for each frequent value of a column, the others pooled."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from contract.documents import RunDocument, SliceResult
+from spark_jobs.labels import Labels
+from spark_jobs.measures import measures_of
+from spark_jobs.metrics import reduce_by_slices
+from spark_jobs.results import slice_result
+
+MOST_VALUES = 20
+OTHERS = -1
+BINS = 512  # of scores, in each slice: an area is within 1/1,024, and both sides err alike
+
+
+class Slicing(NamedTuple):
+    """The values that are slices of their own, the most frequent first, and how many others are pooled."""
+
+    values: tuple[str | None, ...]
+    pooled: int
+
+
+def slice_results(pairs: DataFrame, groupings: Sequence[str], run: RunDocument, classes: Labels | None) -> tuple[SliceResult, ...]:
+    """One column after the other, so that what the driver holds does not grow with their number."""
+    gate = run.spec.gate
+    measures = measures_of([gate.metric], run.spec.task, gate, classes)
+    found = []
+    for column in gate.slices.columns if gate.slices else ():
+        slicing = slicing_of(pairs, column, gate.slices.min_rows)
+        placed = pairs.withColumn("slice", place_of(column, slicing))
+        for place, statistics in sorted(reduce_by_slices(placed, "slice", groupings, measures, BINS).items()):
+            value, pooled = ("", slicing.pooled) if place == OTHERS else (slicing.values[place], 0)
+            found.append(slice_result(statistics, run, column=column, value=value, pooled=pooled))
+    return tuple(found)
+
+
+def slicing_of(pairs: DataFrame, column: str, min_rows: int) -> Slicing:
+    counted = pairs.groupBy(column).agg(F.count("*").alias("rows"))
+    frequent = counted.where(F.col("rows") >= min_rows).orderBy(F.desc("rows"), column).limit(MOST_VALUES).collect()
+    return Slicing(tuple(row[column] for row in frequent), counted.count() - len(frequent))
+
+
+def place_of(column: str, slicing: Slicing) -> Column:
+    """The value's place in the slicing; a null is a value like others."""
+    found = F.lit(OTHERS)
+    for place, value in enumerate(slicing.values):
+        found = F.when(F.col(column).eqNullSafe(F.lit(value)), place).otherwise(found)
+    return found
