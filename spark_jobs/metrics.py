@@ -55,17 +55,18 @@ def reduce_by_slices(
     ranked = {name: measure for name, measure in measures.items() if isinstance(measure, Ranked)}
     found = {grouping: _sums(pairs, (slices, grouping), sides, summed) for grouping in groupings}
 
+    splits = _splits(pairs, sides, bins) if ranked else {}
+
     def add(side: str) -> None:
-        binned = _binned(pairs, side, (slices, *groupings), bins)
+        binned = _binned(pairs, side, (slices, *groupings), splits[side])
         for grouping, statistics in found.items():
             for place, counts in _histograms(binned, (slices, grouping), statistics):
                 for name, measure in ranked.items():
                     statistics[place].of[side, name] = counts
                     statistics[place].value[side, name] = partial(measure.value, ties=binned.ties)
 
-    if ranked:
-        with ThreadPool(len(sides)) as pool:  # one side's passes do not keep all cores busy
-            pool.map(inheritable_thread_target(pairs.sparkSession)(add), sides)
+    with ThreadPool(len(sides)) as pool:  # one side's passes do not keep all cores busy
+        pool.map(inheritable_thread_target(pairs.sparkSession)(add), splits)
     return {place: {grouping: found[grouping][place] for grouping in groupings} for place in found[groupings[0]]}
 
 
@@ -97,11 +98,13 @@ def _field(side: str, name: str) -> Column:
     return F.col(f"{side}.{name}")
 
 
-def _binned(pairs: DataFrame, side: str, keys: Sequence[str], bins: int) -> Binned:
+def _score(side: str) -> Column:
     score = _field(side, "score")
-    one_zero = F.when(score == 0, 0.0).otherwise(score)  # the Bucketizer's search puts −0.0 below 0.0
-    scores = pairs.select(*keys, _field(side, "positive").alias("positive"), one_zero.alias("score"))
-    splits = _splits(scores, bins)
+    return F.when(score == 0, 0.0).otherwise(score)  # the Bucketizer's search puts −0.0 below 0.0
+
+
+def _binned(pairs: DataFrame, side: str, keys: Sequence[str], splits: list[float]) -> Binned:
+    scores = pairs.select(*keys, _field(side, "positive").alias("positive"), _score(side).alias("score"))
     binned = Bucketizer(splits=splits, inputCol="score", outputCol="bin", handleInvalid="keep").transform(scores)
     ties = np.append(np.nextafter(splits[:-1], np.inf) == splits[1:], False)
     return Binned(binned.withColumn("bin", F.col("bin").cast("int")), ties)
@@ -120,11 +123,19 @@ def _histograms(binned: Binned, keys: tuple[str, str], statistics: Mapping[int, 
         yield place, counts.reshape(len(each.blocks), -1)
 
 
-def _splits(scores: DataFrame, bins: int) -> list[float]:
-    """Quantiles, each followed by the next larger double, so that rows of equal score never share a bin with others."""
-    cuts = [*_quantiles(scores, bins), *_quantiles(scores.where("positive = 1"), bins)] or [0.0]  # none: every score is NaN
-    return [-np.inf, *np.unique([cuts, np.nextafter(cuts, np.inf)]).tolist(), np.inf]
+def _splits(pairs: DataFrame, sides: Sequence[str], bins: int) -> dict[str, list[float]]:
+    """By side, quantiles of all scores and of the positive rows', in one pass; each is followed by the next larger double, so that
+    rows of equal score never share a bin with others."""
+    asked = []
+    for side in sides:
+        known = F.when(~F.isnan(_score(side)), _score(side))
+        asked += [_quantiles(known, bins), _quantiles(F.when(_field(side, "positive") == 1, known), bins)]
+    found = [cuts or [] for cuts in pairs.agg(*asked).first()]
+    cuts = {side: found[2 * place] + found[2 * place + 1] or [0.0] for place, side in enumerate(sides)}  # none: all scores are NaN
+    return {side: [-np.inf, *np.unique([each, np.nextafter(each, np.inf)]).tolist(), np.inf] for side, each in cuts.items()}
 
 
-def _quantiles(scores: DataFrame, bins: int) -> list[float]:
-    return scores.approxQuantile("score", np.linspace(0, 1, bins + 1).tolist(), 1 / (4 * bins))
+def _quantiles(score: Column, bins: int) -> Column:
+    """The shares go to the JVM as one text: a list of them would be sent number by number, which takes seconds."""
+    shares = ",".join(str(share) for share in np.linspace(0, 1, bins + 1).tolist())
+    return F.percentile_approx(score, F.split(F.lit(shares), ",").cast("array<double>"), 4 * bins)

@@ -33,7 +33,7 @@ def with_version(scored: Scored, opponent: Version, role: str, until: datetime |
         answer_of(opponent, scored.facts.centre).alias("opponent"),
     )
     pairs = ours.join(theirs, on=F.col(spec.examples.id) == F.col("their_id"), how="inner").persist()
-    _check_pairs(pairs, ours.count(), spec.examples.label, role)
+    _check_pairs(pairs, scored.facts.rows if until is None else ours.count(), spec.examples.label, role)
     return pairs
 
 
