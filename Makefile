@@ -42,7 +42,7 @@ test-integration: $(ROOMS:%=.venv/%/tests.lock) ## end to end and kill tests wit
 lint: .venv/lint/tests.lock ## ruff, and the arrows between the rooms
 	@.venv/lint/bin/ruff format --check -q . && .venv/lint/bin/ruff check -q . && .venv/lint/bin/lint-imports
 
-bench: setup ## every figure of the README, measured anew (about an hour)
+bench: setup .venv/spark/tests.lock ## every figure of the README, measured anew (about four hours)
 	@.venv/release/bin/python -m benchmarks
 
 lock: $(UV) ## lock every environment again

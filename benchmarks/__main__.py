@@ -1,9 +1,19 @@
 """`make bench`: all figures of the README, with the demo's services running."""
 
+import os
+import subprocess
 import sys
 
 from benchmarks import hourly, loop, router, serving
 from demo import services
+from demo.place import HOME, ROOT, python_of
+
+
+def in_spark(script: str, *options: str) -> None:
+    """In Spark's environment; one thread of numpy in each of its processes."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    subprocess.run([python_of("spark"), "-m", f"benchmarks.{script}", *options], cwd=ROOT, env=env, check=True)
+
 
 FIGURES = {
     "what the bundle adds to bare Spark": lambda: loop.compare(times=1, runs=3),
@@ -11,6 +21,10 @@ FIGURES = {
     "an hourly model": hourly.main,
     "one core of serving": serving.main,
     "the router for ten minutes": router.main,
+    "how often the gate is wrong": lambda: in_spark("gate_errors"),
+    "the same through Spark": lambda: in_spark("gate_through_spark"),
+    "a year of flights under several gates": lambda: in_spark("gate_year", "--data", str(HOME / "data")),
+    "what comparing costs beyond scoring": lambda: in_spark("gate_cost"),
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
+from contract.comparison import Interval
 from contract.errors import StoreError
 from contract.metrics import MetricName
 from contract.platform import Platform
@@ -85,11 +86,16 @@ class ValidationReport(Strict):
 
     snapshot: Snapshot
     checks: tuple[DataCheck, ...]
+    unlabelled: float = Field(0.0, description="share of the holdout's rows without a label")
     seconds: float
 
 
 class Training(Strict):
-    """`train_until` is the newest example time the fit, search included, has seen; None for rows without time."""
+    """`train_until` is the newest example time the fit, search included, has seen; None for rows without time.
+
+    `folds`: what the guards ask of the walk-forward folds, by metric: of models fitted as this one was, each to what precedes its
+    fold. It tells how good the recipe is over time, not how good this version is.
+    """
 
     mlflow_run: str
     mlflow_url: str
@@ -98,83 +104,8 @@ class Training(Strict):
     train_rows: int
     holdout_rows: int
     train_until: datetime | None
+    folds: dict[MetricName, Interval] = {}
     seconds: dict[str, float] = Field(description="stage: seconds")
-
-
-class Interval(Strict):
-    """A two-sided interval around `value`, each side wrong with probability `level`: `error` times Student's t with `freedom`.
-
-    `low` and `high` are None where it is undefined, and `why` says why. `lag1` (of blocks in time order) and `skewness` describe
-    the block values that it comes from: the interval is too short where both are large.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    blocks: int
-    level: float = 0.025
-    error: float | None = None
-    freedom: int | None = None
-    lag1: float | None = None
-    skewness: float | None = None
-    why: str = ""
-
-
-class MetricResult(Strict):
-    """`improvement` is positive where the challenger is better, whatever the metric's direction."""
-
-    metric: MetricName
-    challenger: Interval
-    against: Interval
-    improvement: Interval
-
-
-class Parity(Strict):
-    """ONNX against Spark on holdout rows: |a − b| ≤ 1e-9·max(1, |a|)."""
-
-    rows: int
-    largest: float
-    labels_differ: int
-
-
-class SliceResult(Strict):
-    """The gate's metric on the rows where `column` has `value` (None: is null), or on those of `pooled` small values together.
-
-    `p_worse` is the one-sided p-value of «not worse by more than the slices' margin»: small where harm is shown.
-    """
-
-    column: str
-    value: str | None
-    pooled: int = 0
-    rows: int
-    improvement: Interval
-    p_worse: float | None
-
-
-class Contest(Strict):
-    """The challenger against one opponent on the holdout rows that neither has learned from.
-
-    `incomparable` says why an honest comparison is impossible; `unseen_after`: the opponent has learned from rows until then,
-    and only later ones count.
-    """
-
-    opponent: Literal["champion", "anchor", "baseline"]
-    version: int | None
-    rows: int
-    metrics: tuple[MetricResult, ...] = ()
-    slices: tuple[SliceResult, ...] = ()
-    unseen_after: datetime | None = None
-    incomparable: str = ""
-
-
-class Comparison(Strict):
-    """The first contest is with the champion, or the trivial baseline; a second with the anchor, where that is another version."""
-
-    contests: tuple[Contest, ...] = Field(min_length=1)
-    anchor: int | None = Field(None, description="version that small losses are counted from; the champion may be it")
-    parity: Parity
-    golden: str = Field(description="path of the golden rows in the store")
-    seconds: float
 
 
 class GoldenRows(Strict):
@@ -186,11 +117,6 @@ class GoldenRows(Strict):
     columns: tuple[str, ...]
     rows: tuple[tuple[float | str | None, ...], ...]
     expected: tuple[tuple[float, ...], ...]
-
-
-class Verdict(Strict):
-    decision: Literal["promote", "keep", "inconclusive"]
-    reason: str
 
 
 ANCHOR = "retraining.anchor"  # the label of an image that names its version's anchor

@@ -1,20 +1,22 @@
 """`Gate`: the part of a spec that says when a challenger may replace the champion."""
 
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from contract.metrics import METRICS, ON_DEMAND, MetricName, Task
-from contract.strict import Shape, Strict, refuse
+from contract.strict import LongerThanZero, Shape, Strict, refuse
 
 Column = Annotated[str, Shape(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$", "a column's name of letters, digits and _, no digit first,")]
 TIME = "time"  # the blocks of rows that have one
 
 
 class Guard(Strict):
-    """A limit on the challenger alone."""
+    """A limit on the challenger alone: on the holdout's rows, or on its recipe's walk-forward folds."""
 
     metric: MetricName
+    over: Literal["holdout", "folds"] = "holdout"
     min: float | None = Field(None, allow_inf_nan=False)
     max: float | None = Field(None, allow_inf_nan=False)
 
@@ -65,11 +67,17 @@ class Gate(Strict):
     threshold: float = Field(0.5, gt=0, lt=1, description="a binary answer above it counts as 1")
     costs: Costs | None = None
     quantile: float = Field(0.5, gt=0, lt=1, description="of quantile_loss")
+    season: LongerThanZero | None = Field(
+        None, description="a first model must beat the label one season earlier, in each cluster of blocks if there is one"
+    )
     guards: tuple[Guard, ...] = ()
     slices: Slices | None = None
     yearly_false_promotions: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="how many are accepted a year: sets a stricter level for each look"
     )
+    approval: Literal["required"] | None = Field(None, description="a promotion waits for a person's yes")
+    on_inconclusive: Literal["keep", "ask"] = "keep"
+    answer_within: LongerThanZero = Field(timedelta(minutes=30), description="later than this, or than the deadline, means no")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

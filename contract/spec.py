@@ -1,6 +1,6 @@
 """`ModelSpec`: one model's YAML, parsed. Keys are the model's own concepts; Spark's parameters keep Spark's names."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -34,6 +34,7 @@ class Source(Strict):
     options: dict[str, str] = {}
     time_column: Column | None = None
     partition_column: Column | None = None
+    allow_future: tuple[Column, ...] = Field((), description="times that may lie after as_of, such as a planned arrival")
     window: LongerThanZero | None = None
     max_age: LongerThanZero | None = None
 
@@ -60,6 +61,7 @@ class Examples(Strict):
     label: Column
     numeric: tuple[Column, ...] = ()
     categorical: tuple[Column, ...] = ()
+    allow_leakage: tuple[Column, ...] = Field((), description="features that may tell the label almost perfectly by themselves")
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -70,6 +72,8 @@ class Examples(Strict):
         found += [f"listed twice: {', '.join(twice)}"] if twice else []
         roles = {role: name for role in ("id", "time", "label") if (name := getattr(self, role))}
         found += [f"{name} is the {role} and cannot be a feature" for role, name in roles.items() if name.lower() in features]
+        unknown = [name for name in self.allow_leakage if name not in (*self.numeric, *self.categorical)]
+        found += [f"allow_leakage: {name} is no feature" for name in unknown]
         found += [f"label: {name} is the {role}" for role, name in roles.items() if role != "label" and name == self.label]
         return refuse(self, found)
 
@@ -98,6 +102,11 @@ class Split(Strict):
 
     holdout: Annotated[Duration | Annotated[float, Field(gt=0, le=0.5)], BeforeValidator(_parse_holdout)]
     gap: Duration = ZERO
+    folds: int | None = Field(
+        None, ge=2, le=20, description="walk-forward: so many spans of the holdout's length before it choose the parameters"
+    )
+    label_delay: Duration = Field(ZERO, description="a row's label comes this much later: the holdout ends so long before as_of")
+    max_unlabelled: float = Field(0.02, ge=0, lt=1, description="share of the holdout's rows that may have no label yet")
 
 
 class Serving(Strict):
@@ -164,8 +173,8 @@ class ModelSpec(Strict):
             found.append(
                 "split.holdout: examples with time are split by a duration such as 14d, so that training precedes the holdout"
             )
-        if not by_time and self.split.gap > ZERO:
-            found.append("split.gap: needs a holdout by time")
+        timed = [key for key in ("gap", "label_delay", "folds") if getattr(self.split, key)]
+        found += [f"split.{key}: needs a holdout by time" for key in timed if not by_time]
         if self.start and self.end and self.end < self.start:
             found.append(f"end: {self.end} is before start: {self.start}")
         if self.schedule and not self.start:
@@ -180,10 +189,14 @@ class ModelSpec(Strict):
         for place, metric in [("gate.metric", self.gate.metric), *(("gate.guards", g.metric) for g in self.gate.guards)]:
             if metric not in METRICS[self.task]:
                 found.append(f"{place}: {metric} is no metric of task {self.task} (known: {', '.join(METRICS[self.task])})")
+        if any(guard.over == "folds" for guard in self.gate.guards) and not self.split.folds:
+            found.append("gate.guards: over folds needs split.folds")
         if self.gate.cluster and self.gate.cluster in (self.examples.label, self.examples.time):
             found.append(f"gate.blocks: {self.gate.cluster} is the label or the time; write time for blocks of time")
         if TIME in self.gate.blocks and self.examples.time is None:
             found.append("gate.blocks: time needs examples.time")
+        if self.gate.season is not None and (self.task != "regression" or self.examples.time is None):
+            found.append("gate.season: needs task regression and examples.time")
         if self.gate.yearly_false_promotions is not None and self.schedule is None:
             found.append("gate.yearly_false_promotions: needs a schedule, which says how many looks a year share it")
         return [*found, *self._slice_problems()]
@@ -200,10 +213,21 @@ class ModelSpec(Strict):
         if self.examples.sql is None and len(self.sources) > 1:
             found.append("examples.sql: missing; with several sources a query must join them")
         windows = [source.window for source in self.sources.values() if source.window]
-        holdout = self.split.holdout
-        if isinstance(holdout, timedelta) and windows and holdout + self.split.gap >= max(windows):
-            found.append("split.holdout: with split.gap as long as the longest source window, no rows are left to train on")
+        if isinstance(self.split.holdout, timedelta) and windows and self._kept_back() >= max(windows):
+            keys = [f"split.{key}" for key in ("gap", "label_delay", "folds") if getattr(self.split, key)] or ["split.gap"]
+            told = f"with {' and '.join(keys)} as long as the longest source window"
+            found.append(f"split.holdout: {told}, no rows are left to train on")
         return found
+
+    def _kept_back(self) -> timedelta:
+        """Of the window's end, what the oldest model of a run cannot learn from."""
+        split = self.split
+        folds = split.folds or 0
+        return split.label_delay + (split.holdout + split.gap) + folds * split.holdout + (split.gap if folds else ZERO)
+
+    def labels_until(self, as_of: datetime) -> datetime:
+        """Rows from then on have no label yet: the holdout ends there."""
+        return as_of - self.split.label_delay
 
 
 def parse_spec(text: str, path: Path) -> ModelSpec:

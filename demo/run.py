@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from contract.documents import Image, Verdict
+from contract.comparison import Verdict
+from contract.documents import Image
 from demo import services
 from demo.airflow_api import Airflow
 from demo.live import Live

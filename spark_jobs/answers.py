@@ -6,7 +6,7 @@ from pyspark.sql import functions as F
 
 from contract.metrics import Task
 from spark_jobs.labels import Labels
-from spark_jobs.tracking import Version
+from spark_jobs.versions import Version
 
 
 def answer_of(version: Version, centre: float) -> Column:

@@ -23,7 +23,8 @@ def groupings_of(spec: ModelSpec, as_of: datetime) -> dict[str, Column]:
     by_time = spec.examples.time is not None and (TIME in spec.gate.blocks or cluster is None)
     if not (by_time or cluster):
         return {BY_ROW: _hashed(HASH_BLOCKS, F.col(spec.examples.id))}
-    found = {BY_TIME: _time_block(spec, as_of)} if by_time else {}
+    until = spec.labels_until(as_of)
+    found = {BY_TIME: time_block(spec, until - spec.split.holdout, until)} if by_time else {}
     if cluster:
         found[BY_CLUSTER] = _hashed(MOST_BLOCKS, F.col(cluster))
     if len(found) == 2:
@@ -31,11 +32,11 @@ def groupings_of(spec: ModelSpec, as_of: datetime) -> dict[str, Column]:
     return found
 
 
-def _time_block(spec: ModelSpec, as_of: datetime) -> Column:
+def time_block(spec: ModelSpec, since: datetime, until: datetime) -> Column:
     """Rises with time: a UTC day, an hour of a short holdout, several of them where there are many."""
-    unit_s = HOUR_S if spec.split.holdout < SHORT else DAY_S
-    first = floor((as_of - spec.split.holdout).timestamp() / unit_s)
-    units = ceil(as_of.timestamp() / unit_s) - first
+    unit_s = HOUR_S if until - since < SHORT else DAY_S
+    first = floor(since.timestamp() / unit_s)
+    units = ceil(until.timestamp() / unit_s) - first
     merged = ceil(units / MOST_BLOCKS)
     return F.floor((F.unix_seconds(F.col(spec.examples.time)) - first * unit_s) / (unit_s * merged))
 

@@ -3,32 +3,54 @@
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from contract.documents import DataCheck, Snapshot, ValidationReport
 from contract.spec import ModelSpec, Source
 from contract.store import Store
 from contract.strict import format_duration
-from spark_jobs.examples import labelled, split
+from spark_jobs.examples import labelled, parts_of
+from spark_jobs.leakage import leaks, sampled
 
 EXAMPLES = "examples"  # the source that checks of the joined rows are listed under
 ENOUGH, AT_MOST = 3, 10  # earlier snapshots
 LEAST, MOST = 0.5, 2.0  # of their median
+TIMES = (T.TimestampType, T.TimestampNTZType, T.DateType)
 
 
 def check_source(frame: DataFrame, name: str, source: Source, as_of: datetime) -> list[DataCheck]:
     newest = F.max(source.time_column) if source.time_column else F.lit(None)
-    rows, last = frame.agg(F.count("*"), newest.cast("timestamp")).first()
+    times = _other_times(frame, source)
+    rows, last, *latest = frame.agg(
+        F.count("*"), newest.cast("timestamp"), *(F.max(time).cast("timestamp") for time in times)
+    ).first()
     checks = [
         DataCheck(source=name, name="columns", passed=True, detail=f"{len(frame.columns)} as the spec says"),
         DataCheck(source=name, name="window has rows", passed=rows > 0, detail=f"{rows:,} rows {_window(source, as_of)}"),
     ]
+    if times:
+        checks.append(_future(name, dict(zip(times, latest, strict=True)), as_of))
     if source.max_age is not None:
         checks.append(_freshness(name, last.replace(tzinfo=UTC) if last else None, source, as_of))
     return checks
+
+
+def _other_times(frame: DataFrame, source: Source) -> list[str]:
+    """Columns of times and dates but the source's own, which ends before `as_of` by itself, and those that may be later."""
+    known = {source.time_column, source.partition_column, *source.allow_future}
+    return [field.name for field in frame.schema if isinstance(field.dataType, TIMES) and field.name not in known]
+
+
+def _future(name: str, latest: Mapping[str, datetime | None], as_of: datetime) -> DataCheck:
+    """What is known only later cannot be known where the model is asked."""
+    late = {column: time.replace(tzinfo=UTC) for column, time in latest.items() if time and time.replace(tzinfo=UTC) > as_of}
+    detail = "; ".join(f"{column} has times until {_minute(time)}" for column, time in late.items())
+    advice = "; if that is known in advance, name it in allow_future" if late else ""
+    return DataCheck(source=name, name="no times after as_of", passed=not late, detail=f"{detail}{advice}")
 
 
 def _window(source: Source, as_of: datetime) -> str:
@@ -80,34 +102,59 @@ def _snapshots_in(store: Store, folder: str) -> Iterator[Snapshot]:
             yield ValidationReport.model_validate_json(store.read(f"{folder}/{name}") or b"").snapshot
 
 
-def check_examples(rows: DataFrame, spec: ModelSpec, as_of: datetime) -> list[DataCheck]:
-    """`rows`, also those without label, are read more than once: give them cached."""
-    examples = labelled(rows, spec)
-    train, holdout = split(examples, spec, as_of)
-    facts = {**examples.agg(*_facts(spec)).first().asDict(), "all": rows.count()}
-    return [
-        DataCheck(source=EXAMPLES, name="columns", passed=True, detail=f"{len(examples.columns)} as the spec says"),
+class Examined(NamedTuple):
+    """`unlabelled`: the share of the holdout's rows without a label."""
+
+    checks: list[DataCheck]
+    unlabelled: float = 0.0
+
+
+def check_examples(rows: DataFrame, spec: ModelSpec, as_of: datetime) -> Examined:
+    """`rows` include those without label; they are read three times, which is sooner than keeping them."""
+    facts = rows.agg(*_facts(spec, as_of)).first().asDict()
+    named = F.when(F.col(spec.examples.id).isNotNull(), F.xxhash64(spec.examples.id))
+    facts["distinct_ids"] = labelled(rows, spec).agg(F.count_distinct(named)).first()[0]
+    learned, judged = (_varies(name, facts[part], spec) for name, part in (("training rows", "train"), ("holdout", "holdout")))
+    checks = [
+        DataCheck(source=EXAMPLES, name="columns", passed=True, detail=f"{len(rows.columns)} as the spec says"),
         _identity(facts, spec),
         *_label(facts, spec),
-        _part("training rows", train, spec),
-        _part("holdout", holdout, spec),
+        learned,
+        judged,
         _filled(facts, spec),
-        *([_levels(examples, facts, spec)] if spec.examples.categorical else []),
+        *([_levels(labelled(rows, spec), facts, spec)] if spec.examples.categorical else []),
     ]
+    if learned.passed:
+        sample = sampled(labelled(rows.where(parts_of(spec, as_of)[0]), spec), facts["train"].rows)
+        checks.append(_listed("no feature tells the label by itself", leaks(sample, spec)))
+    return Examined(checks, 1 - facts["holdout"].rows / facts["holdout"].all if facts["holdout"].all else 0.0)
 
 
-def _facts(spec: ModelSpec) -> list[Column]:
+def _facts(spec: ModelSpec, as_of: datetime) -> list[Column]:
+    """Counts are of labelled rows but for `all`. Not one of distinct ids: it would carry all others along for each id."""
     named = spec.examples
     label = F.col(named.label)
+
+    def of_labelled(column: Column | str) -> Column:
+        return F.count(F.when(label.isNotNull(), column))
+
     return [
-        F.count("*").alias("rows"),
-        F.count(named.id).alias("ids"),
-        F.count_distinct(named.id).alias("distinct_ids"),
-        (F.count(named.time) if named.time else F.count("*")).alias("times"),
+        F.count("*").alias("all"),
+        F.count(label).alias("rows"),
+        of_labelled(F.col(named.id)).alias("ids"),
+        of_labelled(F.col(named.time) if named.time else F.lit(1)).alias("times"),
         F.count(F.when(~label.isin(0, 1), label) if spec.task == "binary" else F.lit(None)).alias("odd_labels"),
-        *(F.count(name).alias(f"filled {name}") for name in (*named.numeric, *named.categorical)),
-        *(F.approx_count_distinct(name).alias(f"levels {name}") for name in named.categorical),
+        *(of_labelled(F.col(name)).alias(f"filled {name}") for name in (*named.numeric, *named.categorical)),
+        *(F.approx_count_distinct(F.when(label.isNotNull(), F.col(name))).alias(f"levels {name}") for name in named.categorical),
+        *(_part(part, label).alias(name) for name, part in zip(("train", "holdout"), parts_of(spec, as_of), strict=True)),
     ]
+
+
+def _part(part: Column, label: Column) -> Column:
+    known = F.when(part, label)
+    return F.struct(
+        F.count_if(part).alias("all"), F.count(known).alias("rows"), F.min(known).alias("low"), F.max(known).alias("high")
+    )
 
 
 def _identity(facts: Mapping[str, Any], spec: ModelSpec) -> DataCheck:
@@ -130,12 +177,11 @@ def _label(facts: Mapping[str, Any], spec: ModelSpec) -> Iterator[DataCheck]:
         yield DataCheck(source=EXAMPLES, name="label is 0 or 1", passed=odd == 0, detail=f"{odd:,} rows with another {label}")
 
 
-def _part(name: str, rows: DataFrame, spec: ModelSpec) -> DataCheck:
+def _varies(name: str, part: Row, spec: ModelSpec) -> DataCheck:
     """A part whose label is constant can neither teach nor judge."""
-    label = spec.examples.label
-    count, low, high = rows.agg(F.count("*"), F.min(label), F.max(label)).first()
-    detail = f"{count:,} rows" + (f", {label} is {low} in all" if count and low == high else "")
-    return DataCheck(source=EXAMPLES, name=f"{name}: label varies", passed=count > 0 and low != high, detail=detail)
+    constant = part.low == part.high
+    detail = f"{part.rows:,} rows" + (f", {spec.examples.label} is {part.low} in all" if part.rows and constant else "")
+    return DataCheck(source=EXAMPLES, name=f"{name}: label varies", passed=part.rows > 0 and not constant, detail=detail)
 
 
 def _filled(facts: Mapping[str, Any], spec: ModelSpec) -> DataCheck:

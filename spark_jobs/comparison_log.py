@@ -6,7 +6,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
-from contract.documents import Comparison, Interval
+from contract.comparison import Comparison, Interval
 from spark_jobs.tracking import TrackingFailed
 
 

@@ -5,9 +5,10 @@ from typing import Any, Literal
 
 from pyspark.sql import DataFrame
 
-from contract.documents import Contest
-from spark_jobs.baseline import baseline_answer
+from contract.comparison import Contest
+from spark_jobs.baseline import with_baseline
 from spark_jobs.blocks import groupings_of
+from spark_jobs.curves import curves_of
 from spark_jobs.holdout import Scored
 from spark_jobs.labels import Labels
 from spark_jobs.measures import measures_of
@@ -15,11 +16,11 @@ from spark_jobs.metrics import reduce_by_blocks
 from spark_jobs.opponents import Incomparable, check_comparable, seen_until, with_version
 from spark_jobs.results import results_of
 from spark_jobs.slices import slice_results
-from spark_jobs.tracking import Version, VersionUnreadable
+from spark_jobs.versions import Version, VersionUnreadable
 
 
 def against_baseline(scored: Scored, train: DataFrame) -> Contest:
-    pairs = scored.rows.withColumn("opponent", baseline_answer(train, scored.run.spec, scored.facts.centre))
+    pairs = with_baseline(scored.rows, train, scored.run.spec, scored.facts.centre)
     return measured(scored, pairs, {"opponent": "baseline", "version": None})
 
 
@@ -45,7 +46,7 @@ def measured(scored: Scored, pairs: DataFrame, about: Mapping[str, Any], *oppone
     statistics = reduce_by_blocks(pairs, groupings, measures_of(spec.gate.measured(spec.task), spec.task, spec.gate, classes))
     slices = slice_results(pairs, groupings, run, classes)
     rows = int(next(iter(statistics.values())).rows.sum())
-    return Contest(**about, rows=rows, metrics=results_of(statistics, run), slices=slices)
+    return Contest(**about, rows=rows, metrics=results_of(statistics, run), slices=slices, curves=curves_of(pairs, spec.task))
 
 
 def classes_of(scored: Scored, *opponents: Version) -> Labels | None:

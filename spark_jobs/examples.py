@@ -60,28 +60,36 @@ def column_problems(schema: T.StructType, spec: ModelSpec) -> list[str]:
 
 
 def split(examples: DataFrame, spec: ModelSpec, as_of: datetime) -> Split:
-    """The holdout is the end of the window, or a share of the ids."""
+    return Split(*(examples.where(part) for part in parts_of(spec, as_of)))
+
+
+def parts_of(spec: ModelSpec, as_of: datetime) -> tuple[Column, Column]:
+    """Whether a row is to be trained on, and whether it is held out: the end of the window, or a share of the ids."""
     holdout = spec.split.holdout
     if isinstance(holdout, timedelta):
-        return split_by_time(examples, spec.examples.time, as_of, holdout, spec.split.gap)
-    return split_by_hash(examples, spec.examples.id, spec.name, holdout)
+        return parts_by_time(spec.examples.time, spec.labels_until(as_of), holdout, spec.split.gap)
+    return parts_by_hash(spec.examples.id, spec.name, holdout)
 
 
-def split_by_time(examples: DataFrame, time: str, until: datetime, holdout: timedelta, gap: timedelta = timedelta(0)) -> Split:
+def parts_by_time(time: str, until: datetime, holdout: timedelta, gap: timedelta = timedelta(0)) -> tuple[Column, Column]:
     """Holdout: [until − holdout, until). Training rows end `gap` before it. Needs times with a zone, as documents hold them."""
-    first = until - holdout
-    when = F.col(time)
-    return Split(
-        train=examples.where(when < F.lit(first - gap)),
-        holdout=examples.where((when >= F.lit(first)) & (when < F.lit(until))),
-    )
+    first, when = until - holdout, F.col(time)
+    return when < F.lit(first - gap), (when >= F.lit(first)) & (when < F.lit(until))
 
 
-def split_by_hash(examples: DataFrame, id: str, salt: str, share: float) -> Split:
+def parts_by_hash(id: str, salt: str, share: float) -> tuple[Column, Column]:
     """An id stays on its side for as long as the salt is the same: never salt by date, or trained rows enter the holdout."""
     bucket = F.pmod(F.xxhash64(F.lit(salt), F.col(id)), F.lit(BUCKETS))
     kept_back = bucket < F.lit(round(share * BUCKETS))
-    return Split(train=examples.where(~kept_back), holdout=examples.where(kept_back))
+    return ~kept_back, kept_back
+
+
+def split_by_time(examples: DataFrame, time: str, until: datetime, holdout: timedelta, gap: timedelta = timedelta(0)) -> Split:
+    return Split(*(examples.where(part) for part in parts_by_time(time, until, holdout, gap)))
+
+
+def split_by_hash(examples: DataFrame, id: str, salt: str, share: float) -> Split:
+    return Split(*(examples.where(part) for part in parts_by_hash(id, salt, share)))
 
 
 def _query(spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql: str | None) -> DataFrame:

@@ -11,7 +11,7 @@ from contract.errors import BadData
 from contract.spec import ModelSpec
 from spark_jobs.answers import answer_of
 from spark_jobs.blocks import groupings_of
-from spark_jobs.tracking import Version
+from spark_jobs.versions import Version
 
 
 class Facts(NamedTuple):
@@ -52,7 +52,7 @@ def scored_by(challenger: Version, answers: DataFrame, facts: Facts, run: RunDoc
 
 
 def look_at(scored: DataFrame, spec: ModelSpec) -> Facts:
-    """Raises BadData for a holdout that cannot judge any model: no rows, one class, an id that names several rows."""
+    """Raises BadData for a holdout that cannot judge any model: no rows, one class."""
     label = spec.examples.label
     middle = F.avg(label) if spec.task == "regression" else F.lit(0.0)
     labels = F.collect_set(label) if spec.task == "multiclass" else F.array()
@@ -64,15 +64,4 @@ def look_at(scored: DataFrame, spec: ModelSpec) -> Facts:
             f"all {rows:,} holdout rows of {spec.name} have the class {lowest!r} in {label}: "
             "widen split.holdout or correct the label"
         )
-    _check_ids(scored, spec.examples.id)
     return Facts(rows, centre, tuple(sorted(classes)))
-
-
-def _check_ids(scored: DataFrame, id: str) -> None:
-    repeated = scored.groupBy(id).agg(F.count("*").alias("rows")).where("rows > 1")
-    ids, example = repeated.agg(F.count("*"), F.min(id)).first()
-    if ids:
-        raise BadData(
-            f"{id} is not unique: {ids:,} of its values name several holdout rows, such as {example!r}; "
-            "correct examples.id or the SQL"
-        )

@@ -12,7 +12,7 @@ from contract.spec import ModelSpec
 from spark_jobs.answers import answer_of
 from spark_jobs.examples import build_examples
 from spark_jobs.holdout import Scored
-from spark_jobs.tracking import Version
+from spark_jobs.versions import Version
 
 LEAST_COMMON = 0.9  # of the holdout rows: fewer would say too little about the others
 
@@ -87,4 +87,4 @@ def seen_until(spec: ModelSpec, opponent: Version, as_of: datetime) -> datetime 
     if spec.examples.time is None:
         return None
     until = (opponent.train_until or opponent.as_of) + spec.split.gap
-    return until if until >= as_of - spec.split.holdout else None
+    return until if until >= spec.labels_until(as_of) - spec.split.holdout else None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from contract.documents import Interval
+from contract.comparison import Interval
 
 FEWEST_BLOCKS = 7
 ROUNDING = 1e-9  # a spread this small beside the metric itself is the noise of summing doubles

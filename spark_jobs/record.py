@@ -19,10 +19,14 @@ def write_inputs(folder: Path, spec: ModelSpec, sql: str | None) -> None:
 
 
 def write_candidates(folder: Path, candidates: Sequence[Candidate], metric: str) -> None:
-    """Best first."""
-    rows = [{**each.params, metric: each.score, "seconds": round(each.seconds, 3)} for each in candidates]
+    """Best first; with walk-forward folds each fold's score, the newest first."""
+    rows = [{**each.params, metric: each.score, **_folds(each), "seconds": round(each.seconds, 3)} for each in candidates]
     if rows:
         _write_table(folder / "candidates.json", rows)
+
+
+def _folds(candidate: Candidate) -> dict[str, float]:
+    return {f"fold {place}": score for place, score in enumerate(candidate.spans, 1)} if len(candidate.spans) > 1 else {}
 
 
 def write_diagnostics(folder: Path, tables: dict[str, Table]) -> None:

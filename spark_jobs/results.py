@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from contract.documents import Interval, MetricResult, RunDocument, SliceResult
+from contract.comparison import Interval, MetricResult, SliceResult
+from contract.documents import RunDocument
 from contract.metrics import LOWER_IS_BETTER, MetricName
 from spark_jobs.blocks import BY_TIME
 from spark_jobs.metrics import Statistics
@@ -30,10 +31,14 @@ def _result(name: MetricName, statistics: Mapping[str, Statistics], run: RunDocu
     gate = run.spec.gate
     return MetricResult(
         metric=name,
-        challenger=_judged(statistics, lambda each: _side(each, "challenger", name), gate.side),
-        against=_judged(statistics, lambda each: _side(each, "opponent", name), gate.side),
+        challenger=side_of(statistics, "challenger", name, gate.side),
+        against=side_of(statistics, "opponent", name, gate.side),
         improvement=_judged(statistics, lambda each: _improvement(each, name), run.level if name == gate.metric else gate.side),
     )
+
+
+def side_of(statistics: Mapping[str, Statistics], side: str, name: MetricName, level: float) -> Interval:
+    return _judged(statistics, lambda each: _side(each, side, name), level)
 
 
 def _judged(statistics: Mapping[str, Statistics], estimate: Callable[[Statistics], Jackknife], level: float) -> Interval:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import isfinite
 
 from pyspark.ml.functions import vector_to_array
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contract.metrics import MetricName
@@ -17,11 +17,19 @@ from spark_jobs.metrics import reduce_by_blocks
 
 def scores(scored: DataFrame, spec: ModelSpec, labels: Labels | None, names: Sequence[MetricName]) -> dict[MetricName, float]:
     """Those of the metrics that are defined on these rows; the label is a number, as with_label_index leaves it."""
-    places = None if labels is None else [*range(len(labels))]
+    places = places_of(labels)
     centre = 0.0 if labels else scored.agg(F.mean(spec.examples.label)).first()[0] or 0.0
-    probability = None if labels is None else vector_to_array("probability")
-    judged = answer(spec.task, F.col(spec.examples.label), places, probability, F.col("prediction"), centre)
-    rows = scored.select(F.lit(0).alias("block"), judged.alias("challenger"))
+    rows = scored.select(F.lit(0).alias("block"), indexed_answer(spec, labels, centre).alias("challenger"))
     statistics = reduce_by_blocks(rows, ["block"], measures_of(names, spec.task, spec.gate, places))["block"]
     found = {name: statistics.value["challenger", name](statistics.of["challenger", name].sum(axis=0)) for name in names}
     return {name: value for name, value in found.items() if isfinite(value)}
+
+
+def indexed_answer(spec: ModelSpec, labels: Labels | None, centre: float) -> Column:
+    """The answer on rows whose label is its place among the labels, as with_label_index leaves it."""
+    probability = None if labels is None else vector_to_array("probability")
+    return answer(spec.task, F.col(spec.examples.label), places_of(labels), probability, F.col("prediction"), centre)
+
+
+def places_of(labels: Labels | None) -> list[int] | None:
+    return None if labels is None else [*range(len(labels))]

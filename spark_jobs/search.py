@@ -1,10 +1,11 @@
 """Search over a grid: which parameters do best on rows that are newer than those they were fitted on."""
 
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC
 from itertools import product
 from multiprocessing.pool import ThreadPool
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from pyspark import inheritable_thread_target
@@ -18,16 +19,18 @@ from contract.spec import ModelSpec
 from spark_jobs.algorithms import describe, fit, with_bins
 from spark_jobs.boosting import LENGTH, first_trees, is_boosted
 from spark_jobs.examples import Split, split_by_hash, split_by_time
+from spark_jobs.folds import TICK, newest_of, walk_forward
 from spark_jobs.labels import Labels
 from spark_jobs.scores import scores
 
-TICK = timedelta(microseconds=1)  # Spark's finest time
-
 
 class Candidate(NamedTuple):
+    """`score` is the mean of `spans`, the scores on each part of the rows that it was validated on, the newest first."""
+
     params: dict[str, Any]
     score: float
     seconds: float
+    spans: tuple[float, ...]
 
 
 class Plan(NamedTuple):
@@ -39,17 +42,24 @@ class Plan(NamedTuple):
 
 def search(rows: DataFrame, spec: ModelSpec, labels: Labels | None, levels: int, seed: int) -> tuple[Candidate, ...]:
     """Every candidate of the grid, best first. `rows` hold id, time, label index and features, and are best cached."""
-    halves = validation_split(rows, spec)
-    _refuse_empty(halves, spec)
+    spans = validation_spans(rows, spec)
     plans = plans_of(spec, levels)
 
     def run(plan: Plan) -> list[Candidate]:
-        return list(candidates_of(plan, halves, spec, labels, seed))
+        return candidates_of(plan, spans, spec, labels, seed)
 
     with ThreadPool(min(len(plans), rows.sparkSession.sparkContext.defaultParallelism)) as pool:
         found = pool.map(inheritable_thread_target(rows.sparkSession)(run), plans, chunksize=1)
     direction = 1 if spec.gate.metric in LOWER_IS_BETTER else -1
     return tuple(sorted((each for some in found for each in some), key=lambda candidate: direction * candidate.score))
+
+
+def validation_spans(rows: DataFrame, spec: ModelSpec) -> list[Split]:
+    """The walk-forward folds, or one part of the rows. Raises BadData where one has nothing to fit or to validate."""
+    spans = walk_forward(rows, spec) if spec.split.folds else [validation_split(rows, spec)]
+    for span in spans:
+        _refuse_empty(span, spec)
+    return spans
 
 
 def plans_of(spec: ModelSpec, levels: int) -> list[Plan]:
@@ -62,18 +72,29 @@ def plans_of(spec: ModelSpec, levels: int) -> list[Plan]:
     return [Plan(with_bins(name, params, levels), lengths) for params in combined]
 
 
-def candidates_of(plan: Plan, halves: Split, spec: ModelSpec, labels: Labels | None, seed: int) -> Iterator[Candidate]:
-    """A candidate's seconds are the fit's and its own scoring's; only the first of a shared fit has the fit's."""
+def candidates_of(plan: Plan, spans: Sequence[Split], spec: ModelSpec, labels: Labels | None, seed: int) -> list[Candidate]:
+    found = [_mean(tries) for tries in zip(*(list(tries_of(plan, span, spec, labels, seed)) for span in spans), strict=True)]
+    for each in found:
+        print(f"train: {describe(each.params)}: {spec.gate.metric} {each.score:.5f} ({each.seconds:.1f} s)", flush=True)
+    return found
+
+
+def tries_of(plan: Plan, span: Split, spec: ModelSpec, labels: Labels | None, seed: int) -> Iterator[Candidate]:
+    """On one span. Its seconds are the fit's and its own scoring's; only the first of a shared fit has the fit's."""
     started, metric = time.monotonic(), spec.gate.metric
-    model = fit(spec.algorithm.name, plan.params, halves.train, spec.examples.label, seed)
+    model = fit(spec.algorithm.name, plan.params, span.train, spec.examples.label, seed)
     for params, fitted in _fitted(plan, model):
-        found = scores(fitted.transform(halves.holdout), spec, labels, [metric])
+        found = scores(fitted.transform(span.holdout), spec, labels, [metric])
         if metric not in found:
             raise BadData(f"{metric} is undefined on the search's validation rows: do they hold one class? Raise validation_share")
-        candidate = Candidate(params, found[metric], time.monotonic() - started)
-        print(f"train: {describe(params)}: {metric} {candidate.score:.5f} ({candidate.seconds:.1f} s)", flush=True)
-        yield candidate
+        yield Candidate(params, found[metric], time.monotonic() - started, (found[metric],))
         started = time.monotonic()
+
+
+def _mean(tries: Sequence[Candidate]) -> Candidate:
+    """Of one candidate on all spans."""
+    spans = tuple(each.score for each in tries)
+    return Candidate(tries[0].params, fmean(spans), sum(each.seconds for each in tries), spans)
 
 
 def validation_split(rows: DataFrame, spec: ModelSpec) -> Split:
@@ -82,9 +103,9 @@ def validation_split(rows: DataFrame, spec: ModelSpec) -> Split:
     if spec.examples.time is None:
         return split_by_hash(rows, spec.examples.id, f"{spec.name} search", share)
     when = F.col(spec.examples.time)
-    first, newest = rows.agg(F.percentile_approx(when, 1 - share), F.max(when)).first()
-    until = _utc(newest) + TICK
-    return split_by_time(rows, spec.examples.time, until, until - _utc(first), spec.split.gap)
+    first = rows.agg(F.percentile_approx(when, 1 - share)).first()[0].replace(tzinfo=UTC)
+    until = newest_of(rows, spec) + TICK
+    return split_by_time(rows, spec.examples.time, until, until - first, spec.split.gap)
 
 
 def _fitted(plan: Plan, model: Model) -> Iterator[tuple[dict[str, Any], Model]]:
@@ -100,7 +121,3 @@ def _refuse_empty(halves: Split, spec: ModelSpec) -> None:
             raise BadData(
                 f"the search of {spec.name} has no rows {name}: widen the sources' window or change validation_share or gap"
             )
-
-
-def _utc(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contract.documents import RunDocument, SliceResult
+from contract.comparison import SliceResult
+from contract.documents import RunDocument
 from spark_jobs.labels import Labels
 from spark_jobs.measures import measures_of
 from spark_jobs.metrics import reduce_by_slices

@@ -2,10 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
@@ -20,20 +19,16 @@ from mlflow.models import Model
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
 from mlflow.utils.time import get_current_time_millis
-from py4j.protocol import Py4JJavaError
-from pyspark import inheritable_thread_target
-from pyspark.errors import PySparkException
 from pyspark.ml import PipelineModel
-from pyspark.sql import SparkSession
 
+from contract.comparison import Interval
 from contract.documents import RunDocument, Snapshot, Training
 from contract.errors import RetrainingError
 from contract.keys import digest_of
+from contract.metrics import MetricName
 from contract.spec import ModelSpec
-from spark_jobs.labels import Labels
 
 MODEL, PIPELINE, ONNX = "spark-model", "sparkml", "onnx"
-GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow says of a version, or a run, that was deleted
 # Three tries of 15 s and the pauses between them: a dead MLflow is told within a minute.
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
@@ -49,23 +44,6 @@ class TrackingFailed(RetrainingError):
     """MLflow did not answer, or refused; what was not registered does not count."""
 
 
-class VersionUnreadable(RetrainingError):
-    """MLflow answers, but has not, or not whole, what belongs to the version."""
-
-
-class Version(NamedTuple):
-    """One registered version with all that scoring needs; `onnx` is the folder with model.onnx and model.json."""
-
-    pipeline: PipelineModel
-    spec: ModelSpec
-    sql: str | None
-    labels: Labels | None
-    train_until: datetime | None
-    as_of: datetime
-    onnx: Path
-    mlflow_run: str
-
-
 class Result(NamedTuple):
     """What one training found; `seconds` by stage."""
 
@@ -74,6 +52,7 @@ class Result(NamedTuple):
     train_rows: int
     holdout_rows: int
     train_until: datetime | None
+    folds: dict[MetricName, Interval]
     seconds: dict[str, float]
 
 
@@ -82,13 +61,13 @@ def connect(url: str) -> None:
     os.environ.update(PATIENCE)
     mlflow.set_tracking_uri(url)
     mlflow.set_registry_uri(url)
-    with _telling():
+    with telling():
         MlflowClient().search_registered_models(max_results=1)
 
 
 def find_training(model: str, key: str) -> Training | None:
     """The training that an earlier try of this request has registered, with what it may not have got to do."""
-    with _telling():
+    with telling():
         client = MlflowClient()
         found = client.search_model_versions(f"name = '{model}' and tags.request = '{key}'")
         if not found:
@@ -100,7 +79,7 @@ def find_training(model: str, key: str) -> Training | None:
 
 def log_training(run: RunDocument, key: str, snapshot: Snapshot, result: Result, folder: Path) -> Training:
     """Everything in `folder` and `result` becomes an MLflow run and a new version with the alias `challenger`."""
-    with _telling():
+    with telling():
         client = MlflowClient()
         experiment = _experiment(client, run.model)
         origin = digest_of([run.platform.store, run.folder])[:32]
@@ -115,53 +94,6 @@ def log_training(run: RunDocument, key: str, snapshot: Snapshot, result: Result,
         version = _register(client, started, tags, training)
         _finish(client, version)
     return training.model_copy(update={"version": int(version.version)})
-
-
-def load_versions(spark: SparkSession, model: str, versions: Sequence[int], folder: Path) -> list[Version | VersionUnreadable]:
-    """Side by side: a pipeline's many small files keep one core busy for seconds."""
-
-    def load(version: int) -> Version | VersionUnreadable:
-        try:
-            return load_version(model, version, folder / str(version))
-        except VersionUnreadable as error:
-            return error
-
-    with ThreadPool(len(versions)) as pool:
-        return pool.map(inheritable_thread_target(spark)(load), versions, chunksize=1)
-
-
-def load_version(model: str, version: int, folder: Path) -> Version:
-    """A registered version, its files copied below `folder`, which must outlive the pipeline. Raises VersionUnreadable."""
-    with _telling():
-        client = MlflowClient()
-        try:
-            registered = client.get_model_version(model, str(version))
-            folder.mkdir(parents=True, exist_ok=True)
-            client.download_artifacts(registered.run_id, "", str(folder))
-        except MlflowException as error:
-            if error.error_code in GONE:
-                raise VersionUnreadable(f"MLflow has no version {version} of {model} any more") from error
-            raise
-    try:
-        return _read_version(registered, folder)
-    except (OSError, ValueError, KeyError, PySparkException, Py4JJavaError) as error:
-        reason = str(error).strip().partition("\n")[0][:300]
-        raise VersionUnreadable(f"the files of version {version} of {model} in MLflow cannot be read: {reason}") from error
-
-
-def _read_version(registered: ModelVersion, folder: Path) -> Version:
-    sql = folder / "features.sql"
-    until = registered.tags["train_until"]
-    return Version(
-        pipeline=PipelineModel.load(f"file://{folder.resolve() / MODEL / PIPELINE}"),
-        spec=ModelSpec.model_validate_json((folder / "spec.json").read_bytes()),
-        sql=sql.read_text() if sql.exists() else None,
-        labels=json.loads((folder / ONNX / "model.json").read_bytes())["labels"],
-        train_until=datetime.fromisoformat(until) if until else None,
-        as_of=datetime.fromisoformat(registered.tags["as_of"]),
-        onnx=folder / ONNX,
-        mlflow_run=registered.run_id,
-    )
 
 
 def save_model(pipeline: PipelineModel, spec: ModelSpec, folder: Path) -> Path:
@@ -238,7 +170,7 @@ def _finish(client: MlflowClient, version: ModelVersion) -> None:
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
+def telling() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:

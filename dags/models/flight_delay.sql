@@ -1,4 +1,4 @@
--- One row per flight, as it is known when it leaves the gate. A cancelled or diverted flight has no arr_delay, so no label.
+-- One row per flight that leaves the gate, as it is known then. A diverted one has no arr_delay, so no label.
 -- The weather is that of the scheduled departure hour; it has one row per origin and hour (its suite says so), or none.
 SELECT
   flights.flight_id,
@@ -17,3 +17,4 @@ SELECT
 FROM flights
 LEFT JOIN weather
   ON weather.origin = flights.origin AND weather.time_hour = flights.time_hour
+WHERE flights.dep_delay IS NOT NULL  -- nobody asks about a cancelled one

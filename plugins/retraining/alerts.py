@@ -3,12 +3,14 @@
 import html
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowSensorTimeout
 
+from contract.comparison import Verdict
 from contract.errors import RetrainingError
 from contract.platform import Platform
 from contract.spec import ModelSpec
@@ -22,7 +24,7 @@ ADVICE = {
     "validate": "Mend the data, then clear this task; or change the source's checks in the spec or its suite.",
     "train": "Read the task's log; clear this task when the cause is gone.",
     "compare": "Read the task's log; clear this task when the cause is gone.",
-    "decide": "Nothing, if the reason is right. Else look at the comparison, and at `gate` in the spec.",
+    "decide": "Nothing, if the reason is right. To release it nevertheless, clear `decide` and answer with a reason.",
     "package": "Clear this task when the cause is gone; nothing was released.",
     "check": "Look at the reason and at the model's servers; clear `package` to build the image anew.",
     "release": "Look at the reason, then trigger a new run; or clear `check` to try this version again.",
@@ -59,6 +61,22 @@ def audience_of(spec: ModelSpec, platform: Platform) -> Audience:
 
 def stopped(model: str, step: str, why: str, link: str) -> Message:
     return Message(f"{model}: stopped at {step}", f"{why}\n{UNTOUCHED}\nWhat to do: {ADVICE[step]}\n{link}")
+
+
+def asked(model: str, why: str, patience: timedelta, link: str) -> Message:
+    return Message(f"{model}: waits for your answer", f"{why}\nUnanswered within {_spell(patience)}, it is not released.\n{link}")
+
+
+def overridden(model: str, verdict: Verdict, link: str) -> Message:
+    answer = verdict.answer
+    return Message(
+        f"{model}: released against its verdict",
+        f"{answer.by} overrode «{verdict.decision}»: {answer.reason}\nThe verdict was: {verdict.reason}\n{link}",
+    )
+
+
+def _spell(duration: timedelta) -> str:
+    return f"{max(round(duration.total_seconds() / 60), 1)} minutes"
 
 
 def lost(model: str, step: str, why: str, link: str) -> Message:

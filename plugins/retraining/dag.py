@@ -28,6 +28,7 @@ from contract.strict import format_duration
 from plugins.retraining import alerts, operators, pages
 from plugins.retraining.alerts import Audience
 from plugins.retraining.catalog import Model, load_entry
+from plugins.retraining.decide import DecideStep
 from plugins.retraining.engines import engine_for as engine_of
 from plugins.retraining.engines.base import Engine
 from plugins.retraining.errors import EngineTrouble
@@ -38,22 +39,6 @@ RETRIES = ExceptionRetryPolicy(  # bad data, a file with mistakes, a gate that s
         RetryRule(exception=RetrainingError, action=RetryAction.FAIL),
     ]
 )
-PARAMS = {
-    "as_of": Param(
-        None,
-        type=["null", "string"],
-        format="date-time",
-        title="As of",
-        description="Train as if it were this time; absent: the run's own.",
-    ),
-    "data": Param(
-        None,
-        type=["null", "string"],
-        title="Data root",
-        description="What if the sources' relative paths were read below this folder? Absent: the platform's.",
-    ),
-    "release": Param(True, type="boolean", title="Release", description="Off: the run ends at its verdict."),
-}
 
 
 def model_files(folder: Path) -> dict[str, Path]:
@@ -116,7 +101,7 @@ def build_dag(model: Model, platform: Platform, engine_for: Callable[[Spark], En
         end_date=spec.end and datetime.combine(spec.end, time.max, UTC),  # bounds scheduled runs only
         catchup=False,
         max_active_runs=1,
-        params=PARAMS,
+        params=params(),
         tags={"retraining", spec.task},
         deadline=deadlines(spec, audience),
         default_args={
@@ -129,6 +114,21 @@ def build_dag(model: Model, platform: Platform, engine_for: Callable[[Spark], En
     ) as dag:
         chain(*steps(model, platform, audience, engine_for))
     return dag
+
+
+def params() -> dict[str, Param]:
+    """New ones for each DAG: Airflow puts a run's values into them."""
+    as_of = {"title": "As of", "description": "Train as if it were this time; absent: the run's own."}
+    data = {
+        "title": "Data root",
+        "description": "What if the sources' relative paths were read below this folder? Absent: the platform's.",
+    }
+    release = {"title": "Release", "description": "Off: the run ends at its verdict."}
+    return {
+        "as_of": Param(None, type=["null", "string"], format="date-time", **as_of),
+        "data": Param(None, type=["null", "string"], **data),
+        "release": Param(True, type="boolean", **release),
+    }
 
 
 def deadlines(spec: ModelSpec, audience: Audience) -> list[DeadlineAlert]:
@@ -155,7 +155,7 @@ def steps(model: Model, platform: Platform, audience: Audience, engine_for: Call
         "validate": partial(operators.ValidateStep, **spark),
         "train": partial(operators.TrainStep, **spark),
         "compare": partial(operators.CompareStep, **spark),
-        "decide": partial(operators.DecideStep, **shared),
+        "decide": partial(DecideStep, **shared),
         "package": partial(operators.PackageStep, **shared),
         "check": partial(operators.CheckStep, **wait),
         "release": partial(operators.ReleaseStep, **wait),

@@ -1,6 +1,5 @@
 """From a verdict to live: the image, and what is asked of the release controller. Nothing here touches a server or the router."""
 
-import os
 import time
 from logging import Logger
 from pathlib import Path
@@ -8,8 +7,10 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from contract import documents
-from contract.documents import ANCHOR, Check, Comparison, Image, Release, RunDocument, Training, Verdict
+from contract.comparison import Comparison, Verdict
+from contract.documents import ANCHOR, Check, Image, Release, RunDocument, Training
 from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
+from plugins.retraining.registry import be_impatient
 from plugins.retraining.steps import Work, ends_here
 from release.ledger import Ledger, Outcome, Request
 
@@ -60,8 +61,7 @@ def anchor_label(run: RunDocument, verdict: Verdict, version: int) -> dict[str, 
 
 def download_served(url: str, mlflow_run: str) -> dict[str, bytes]:
     """The files of the ONNX model that the training run logged."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # Airflow retries the task; MLflow's own default takes minutes
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    be_impatient()
     from mlflow.artifacts import download_artifacts  # two seconds: the task pays them, the parser does not
     from mlflow.exceptions import MlflowException
 

@@ -8,7 +8,7 @@ from itertools import takewhile
 from math import floor, isfinite, log10
 from typing import Literal, NamedTuple
 
-from contract.documents import Comparison, Contest, Interval, MetricResult, SliceResult, Verdict
+from contract.comparison import Comparison, Contest, Interval, MetricResult, SliceResult, Verdict
 from contract.gate import Gate, Guard, Slices
 from contract.metrics import MetricName
 
@@ -44,7 +44,7 @@ def findings_of(comparison: Comparison, gate: Gate) -> Iterator[Finding]:
     if gate.rule == "not_worse" and first.opponent == "champion" and comparison.anchor is None:
         yield Finding("inconclusive", f"The anchor of {_named(first)} is unknown, and small losses may have added up since it.")
     if not first.incomparable:
-        yield from (judge_guard(guard, first) for guard in gate.guards)
+        yield from (judge_guard(guard, comparison) for guard in gate.guards)
         if gate.slices and first.opponent != "baseline":
             yield judge_slices(first, gate.slices, gate)
 
@@ -115,15 +115,22 @@ def _slice(found: SliceResult) -> str:
     return f"{found.column} {name}: {seen} on {found.rows:,} rows"
 
 
-def judge_guard(guard: Guard, contest: Contest) -> Finding:
+def _guarded(guard: Guard, comparison: Comparison) -> Interval | None:
+    if guard.over == "folds":
+        return comparison.folds.get(guard.metric)
+    result = _result_of(guard.metric, comparison.contests[0])
+    return result and result.challenger
+
+
+def judge_guard(guard: Guard, comparison: Comparison) -> Finding:
     """Holds where the whole interval keeps the limit, breaks where none of it does, else it is unknown."""
     limit, sign, asked = (guard.min, 1, "at least") if guard.max is None else (guard.max, -1, "at most")
-    told = f"guard {guard.metric} {asked} {limit:g}"
-    result = _result_of(guard.metric, contest)
-    if result is None or not _defined(result.challenger):
-        return Finding("inconclusive", f"The {told} is unknown: {_why(result and result.challenger)}.")
-    worst, best = sorted(sign * (bound - limit) for bound in (result.challenger.low, result.challenger.high))
-    seen = f"the challenger has {_spelled(result.challenger)}"
+    told = f"guard {guard.metric} {asked} {limit:g}{' on the folds' if guard.over == 'folds' else ''}"
+    found = _guarded(guard, comparison)
+    if found is None or not _defined(found):
+        return Finding("inconclusive", f"The {told} is unknown: {_why(found)}.")
+    worst, best = sorted(sign * (bound - limit) for bound in (found.low, found.high))
+    seen = f"{'its recipe' if guard.over == 'folds' else 'the challenger'} has {_spelled(found)}"
     if worst >= 0:
         return Finding("promote", f"The {told} holds: {seen}.")
     if best < 0:

@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, Context, PokeReturnValue, SkipMixin, conf
+from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, Context, PokeReturnValue, conf
 
 from contract import documents
-from contract.documents import Check, Comparison, Image, Release, RunDocument, Training, ValidationReport, Verdict
+from contract.comparison import Comparison
+from contract.documents import Check, Image, Release, RunDocument, Training, ValidationReport
 from contract.errors import InvalidFile
 from contract.platform import Platform, Spark
 from contract.store import Store, store_at
@@ -18,9 +19,8 @@ from plugins.retraining.catalog import Model
 from plugins.retraining.delivery import accept_check, accept_release, ask, package_version
 from plugins.retraining.engines.base import Engine
 from plugins.retraining.errors import EngineTrouble
-from plugins.retraining.gate import decide
 from plugins.retraining.open import Trigger, open_run
-from plugins.retraining.steps import Work, ends_here, run_job
+from plugins.retraining.steps import Work, run_job
 from release.ledger import Outcome
 
 # Airflow notices the end of a look up to a heartbeat late. A look that began meanwhile is taken for the one that ended, and failed.
@@ -78,11 +78,11 @@ class Step(BaseOperator):
         run = documents.read(self.store, paths.pop("open"), RunDocument)
         return Work(self.task_id, run, self.store, paths, context["dag_run"].clear_number or 0)
 
-    def tell(self, work: Work, message: Message) -> None:
-        """Once for each key; a try that is killed between sending and noting it says it twice rather than never."""
-        if work.store.read(work.beside("told")) is None:
+    def tell(self, work: Work, message: Message, occasion: str = "told") -> None:
+        """Once for each key and occasion; a try that is killed between sending and noting it says it twice rather than never."""
+        if work.store.read(work.beside(occasion)) is None:
             alerts.send(self.audience, message)
-            work.store.create(work.beside("told"), b"{}\n")
+            work.store.create(work.beside(occasion), b"{}\n")
 
     def show(self, context: Context, path: str) -> Any:
         """The document, also as an XCom for people."""
@@ -150,31 +150,6 @@ class TrainStep(SparkStep):
 class CompareStep(SparkStep):
     inputs = ("validate", "train")
     leaves = Comparison
-
-
-class DecideStep(Step, SkipMixin):
-    """Ends the run green where the challenger is not to be released; the reason is on the task."""
-
-    inputs = ("compare",)
-    leaves = Verdict
-    inherits_from_skipmixin = True  # the scheduler asks this, not the class: else clearing a skipped task would run it
-
-    def execute(self, context: Context) -> str:
-        work = self.work(context)
-        verdict = decide(work.read("compare", Comparison), work.run.spec.gate)
-        path = documents.write(work.store, work.path, verdict)
-        self.show(context, path)
-        reason = ends_here(work.run, verdict)
-        context["ti"].xcom_push("reason", reason or verdict.reason)
-        if not reason:
-            self.log.info("promote: %s", verdict.reason)
-            return path
-        self.log.info("The run ends here: %s", reason)
-        if work.run.release and not work.run.backfill:  # else nobody expected a release
-            self.tell(work, alerts.stopped(work.run.model, self.task_id, reason, context["ti"].log_url))
-        context["ti"].xcom_push("return_value", path)  # skip() does not come back
-        self.skip(context["ti"], context["task"].get_flat_relatives(upstream=False))
-        return path
 
 
 class PackageStep(Step):

@@ -31,7 +31,8 @@ STEPS = {
     ),
     "decide": Page(
         "Decide",
-        "Promote, keep or inconclusive, by the spec's gate. But for promote, the run ends here, green; the XCom `reason` says why.",
+        "Promote, keep or inconclusive, by the spec's gate. But for promote, the run ends here, green; the XCom `reason` says why. "
+        "Where the spec wants it, a person is asked first; clear this task to be asked whether to override its verdict.",
     ),
     "package": Page("Package image", "Makes the version an OCI image, named by its digest: the same version, the same digest."),
     "check": Page(

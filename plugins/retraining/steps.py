@@ -5,7 +5,8 @@ from functools import cached_property
 from logging import Logger
 
 from contract import documents
-from contract.documents import Failure, JobRequest, RunDocument, Verdict
+from contract.comparison import Answer, Verdict
+from contract.documents import Failure, JobRequest, RunDocument
 from contract.errors import BadData, RetrainingError, StoreError
 from contract.keys import step_key
 from contract.store import Store
@@ -81,8 +82,18 @@ def _accept(work: Work, code: int | None) -> str:
 
 def ends_here(run: RunDocument, verdict: Verdict) -> str:
     """Why this run is not to release its challenger, as one sentence; empty: it goes on."""
-    if verdict.decision != "promote":
-        return f"{verdict.decision}: {verdict.reason}"
+    if not verdict.goes_on:
+        answered = f"; {told(verdict.answer)}" if verdict.answer else ""
+        return f"{verdict.decision}: {verdict.reason}{answered}"
+    return unreleasable(run, verdict)
+
+
+def told(answer: Answer) -> str:
+    return f"{answer.by} said {'yes' if answer.approved else 'no'}{f': {answer.reason}' if answer.reason else ''}"
+
+
+def unreleasable(run: RunDocument, verdict: Verdict) -> str:
+    """Why this run releases nothing whatever its verdict; empty: it may."""
     if run.backfill:
         return f"a backfill never releases; its verdict would be: {verdict.reason}"
     if not run.release:

@@ -8,7 +8,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql.functions import xxhash64
 
-from contract.documents import Parity
+from contract.comparison import Parity
 from contract.errors import BadData
 from contract.spec import ModelSpec
 from spark_jobs.export.runtime import Answers, Model

@@ -1,6 +1,7 @@
 """Compare: the challenger against each opponent on the same holdout rows; and the proof that ONNX equals Spark."""
 
 import tempfile
+from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame, SparkSession
 
 from contract import documents
-from contract.documents import Comparison, Contest, GoldenRows, JobRequest, Parity, RunDocument, Training, ValidationReport
+from contract.comparison import Comparison, Contest, Parity
+from contract.documents import GoldenRows, JobRequest, RunDocument, Training, ValidationReport
 from contract.spec import ModelSpec
 from contract.store import Store
 from spark_jobs.clock import Clock
@@ -18,13 +20,15 @@ from spark_jobs.examples import build_examples, split
 from spark_jobs.export.parity import prove
 from spark_jobs.golden import choose_golden_rows
 from spark_jobs.holdout import look_at, score, scored_by
-from spark_jobs.tracking import Version, VersionUnreadable, connect, load_versions
+from spark_jobs.tracking import connect
+from spark_jobs.versions import Version, VersionUnreadable, load_versions
 
 
 def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
     clock, frozen, spec = Clock("compare"), request.run, request.run.spec
     connect(frozen.platform.mlflow)
-    snapshot = documents.read(store, request.inputs["validate"], ValidationReport).snapshot
+    report = documents.read(store, request.inputs["validate"], ValidationReport)
+    snapshot = report.snapshot
     training = documents.read(store, request.inputs["train"], Training)
     roles = opponents_of(frozen)
     with tempfile.TemporaryDirectory() as folder:
@@ -40,16 +44,29 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
             proving = beside.apply_async(inheritable_thread_target(spark)(prove_and_choose), (answers, spec, challenger))
             scored = scored_by(challenger, answers, facts, frozen, snapshot)
             contests = [against_version(scored, *role, loaded) for role, loaded in zip(roles.items(), opponents, strict=True)]
-            contests = tuple(contests or [against_baseline(scored, train)])
+            contests = allowed(contests or [against_baseline(scored, train)], report, spec)
             parity, golden = proving.get()
         clock.lap("compare", "; ".join(map(told, contests)))
         print(f"compare: ONNX equals Spark on {parity.rows:,} rows; chose {len(golden.rows)} golden rows", flush=True)
     golden_path = documents.write(store, f"{frozen.folder}/golden-{request.key}.json", golden)
     seconds = round(sum(clock.seconds.values()), 3)
     anchor = frozen.champion and frozen.champion.anchor
-    comparison = Comparison(contests=contests, anchor=anchor, parity=parity, golden=golden_path, seconds=seconds)
+    comparison = Comparison(
+        contests=contests, anchor=anchor, folds=training.folds, parity=parity, golden=golden_path, seconds=seconds
+    )
     log_comparison(training.mlflow_run, comparison)
     return comparison
+
+
+def allowed(contests: Sequence[Contest], report: ValidationReport, spec: ModelSpec) -> tuple[Contest, ...]:
+    """Rows whose label comes late are often the odd ones: without them the numbers stand, and show nothing."""
+    if report.unlabelled <= spec.split.max_unlabelled:
+        return tuple(contests)
+    why = (
+        f"{report.unlabelled:.1%} of the holdout's rows have no {spec.examples.label} yet and at most "
+        f"{spec.split.max_unlabelled:.1%} may have none (raise split.label_delay, or split.max_unlabelled)"
+    )
+    return tuple(contest.model_copy(update={"incomparable": contest.incomparable or why}) for contest in contests)
 
 
 def prove_and_choose(answers: DataFrame, spec: ModelSpec, challenger: Version) -> tuple[Parity, GoldenRows]:

@@ -10,8 +10,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contract import documents
+from contract.comparison import Interval
 from contract.documents import JobRequest, Training, ValidationReport
 from contract.errors import BadData
+from contract.metrics import MetricName
 from contract.spec import ModelSpec
 from contract.store import Store
 from spark_jobs import record, tracking
@@ -21,6 +23,7 @@ from spark_jobs.diagnostics import tables_of
 from spark_jobs.examples import build_examples, split
 from spark_jobs.export import write_model
 from spark_jobs.features import FEATURES, Features, fit_features
+from spark_jobs.folds import fold_intervals
 from spark_jobs.labels import Labels, labels_of, with_label_index
 from spark_jobs.scores import scores
 from spark_jobs.search import Candidate, search
@@ -58,7 +61,8 @@ def train(spark: SparkSession, request: JobRequest, store: Store) -> Training:
         clock.lap("save", "saved the pipeline")
         write_model(saved, spec, labels, folder / tracking.ONNX)
         clock.lap("export", "wrote it as ONNX")
-        result = tracking.Result(learned.params, metrics, train_rows, holdout_rows, train_until, clock.seconds)
+        facts = (metrics, train_rows, holdout_rows, train_until, learned.folds, clock.seconds)
+        result = tracking.Result(learned.params, *facts)
         training = tracking.log_training(frozen, request.key, snapshot, result, folder)
     clock.lap("mlflow", f"registered version {training.version} of {spec.name}: {training.mlflow_url}")
     return training
@@ -68,6 +72,7 @@ class Learned(NamedTuple):
     pipeline: PipelineModel
     params: dict[str, Any]
     candidates: tuple[Candidate, ...]
+    folds: dict[MetricName, Interval]
 
 
 def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, clock: Clock) -> Learned:
@@ -81,8 +86,9 @@ def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, c
     clock.lap("search", f"{len(candidates)} candidates, taking {describe(params)}")
     model = fit(name, params, rows, spec.examples.label, seed)
     clock.lap("fit", f"fitted {name} to all rows")
+    folds = fold_intervals(rows, spec, labels, params, seed)
     rows.unpersist()
-    return Learned(PipelineModel([*features.pipeline.stages, model]), params, candidates)
+    return Learned(PipelineModel([*features.pipeline.stages, model]), params, candidates, folds)
 
 
 def prepared(train: DataFrame, spec: ModelSpec, labels: Labels | None, features: Features) -> DataFrame:

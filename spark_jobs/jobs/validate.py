@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from contract.documents import DataCheck, JobRequest, RunDocument, Snapshot, ValidationReport, write
 from contract.errors import BadData
 from contract.store import Store
-from spark_jobs.checks import EXAMPLES, check_examples, check_source, check_volumes, earlier_snapshots
+from spark_jobs.checks import EXAMPLES, Examined, check_examples, check_source, check_volumes, earlier_snapshots
 from spark_jobs.examples import build_rows
 from spark_jobs.expectations import check_suite
 from spark_jobs.failures import explain
@@ -20,12 +20,11 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> ValidationRep
     started, run = time.monotonic(), request.run
     sources = read_sources(spark, run.platform.data, run.spec.sources, run.as_of)
     snapshot, frames = freeze(spark, sources, run.spec.sources, f"{store.root}/snapshots/{run.model}/{request.key}", run.as_of)
-    checks = [
-        *check_frames(frames, run),
-        *check_volumes(snapshot, earlier_snapshots(store, run.folder, run.as_of)),
-        *check_snapshot_examples(spark, snapshot, run),
-    ]
-    report = ValidationReport(snapshot=snapshot, checks=tuple(checks), seconds=time.monotonic() - started)
+    examined = check_snapshot_examples(spark, snapshot, run)
+    volumes = check_volumes(snapshot, earlier_snapshots(store, run.folder, run.as_of))
+    checks = (*check_frames(frames, run), *volumes, *examined.checks)
+    seconds = time.monotonic() - started
+    report = ValidationReport(snapshot=snapshot, checks=checks, unlabelled=examined.unlabelled, seconds=seconds)
     if any(not check.passed for check in checks):
         path = write(store, f"{run.folder}/validate-{request.key}.report.json", report)
         raise BadData(sentence(report, path))
@@ -43,16 +42,16 @@ def check_frames(frames: Mapping[str, DataFrame], run: RunDocument) -> list[Data
     return checks
 
 
-def check_snapshot_examples(spark: SparkSession, snapshot: Snapshot, run: RunDocument) -> list[DataCheck]:
+def check_snapshot_examples(spark: SparkSession, snapshot: Snapshot, run: RunDocument) -> Examined:
     """Examples that cannot be made are one failed check, so that what is wrong with the sources is reported as well."""
     print("validate: checking the examples", flush=True)
     try:
-        return check_examples(build_rows(spark, snapshot, run.spec, run.sql).cache(), run.spec, run.as_of)
+        return check_examples(build_rows(spark, snapshot, run.spec, run.sql), run.spec, run.as_of)
     except Exception as error:  # a query may meet data that it cannot work on, such as a zero that it divides by
         reason = explain(error)
         if not isinstance(reason, BadData):
             raise
-        return [DataCheck(source=EXAMPLES, name="can be made", passed=False, detail=str(reason))]
+        return Examined([DataCheck(source=EXAMPLES, name="can be made", passed=False, detail=str(reason))])
 
 
 def sentence(report: ValidationReport, path: str) -> str:

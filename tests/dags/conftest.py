@@ -12,6 +12,7 @@ from typing import NamedTuple
 HOME = Path(tempfile.mkdtemp(prefix="retraining-dags-"))
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = HOME / "bundle"
+TAGS: dict[str, str] = {}  # of the version that was judged last, in MLflow
 
 os.environ |= {
     "AIRFLOW_HOME": str(HOME),
@@ -77,7 +78,9 @@ def airflow(bundle: Path) -> Iterator[None]:
         (artifacts / "onnx" / "model.onnx").write_bytes(b"graph")
         (artifacts / "onnx" / "model.json").write_bytes(b"{}")
         platform = bundle / "dags" / "platforms" / "test.yaml"
-        platform.write_text(platform.read_text().replace("http://127.0.0.1:1", stack.enter_context(services.mlflow(artifacts))))
+        platform.write_text(
+            platform.read_text().replace("http://127.0.0.1:1", stack.enter_context(services.mlflow(artifacts, TAGS)))
+        )
         initdb()
         DagBundlesManager().sync_bundles_to_db()
         sync_bag_to_db(BundleDagBag(bundle, bundle_path=bundle, bundle_name="dags-folder"), "dags-folder", None)

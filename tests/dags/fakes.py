@@ -5,18 +5,8 @@ from logging import Logger
 from pathlib import Path
 
 from contract import documents
-from contract.documents import (
-    Comparison,
-    Contest,
-    Failure,
-    Interval,
-    JobRequest,
-    MetricResult,
-    Parity,
-    Snapshot,
-    Training,
-    ValidationReport,
-)
+from contract.comparison import Comparison, Contest, Interval, MetricResult, Parity
+from contract.documents import Failure, JobRequest, Snapshot, Training, ValidationReport
 from contract.store import store_at
 from plugins.retraining.engines.base import Engine
 from plugins.retraining.errors import EngineTrouble

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.models.serialized_dag import SerializedDagModel
@@ -23,12 +23,12 @@ class Run:
         self.turn = turn
 
     def go(self) -> "Run":
-        """Until the run has ended."""
+        """Until the run has ended, or waits for a person."""
         give_up = time.monotonic() + GIVE_UP_S
         with create_session() as session:
             run = self._run(session)
             run.dag = serialized(self.dag.dag_id, session)
-            while run.state not in State.finished_dr_states:
+            while run.state not in State.finished_dr_states and not self._asks(run, session):
                 assert time.monotonic() < give_up, self.states()
                 self.turn()
                 self._tasks(run, session)
@@ -46,6 +46,30 @@ class Run:
             _run_task(ti=ti, task=self.dag.task_dict[ti.task_id], run_triggerer=False)
         if not ready:
             time.sleep(0.1)
+
+    def _asks(self, run: Any, session: Any) -> bool:
+        return any(ti.state == TaskInstanceState.AWAITING_INPUT for ti in run.get_task_instances(session=session))
+
+    def question(self, task_id: str) -> tuple[str, str]:
+        """What a person is shown: subject and body."""
+        with create_session() as session:
+            asked = _asked(self._run(session).get_task_instance(task_id, session=session), session)
+            return asked.subject, asked.body
+
+    def answer(self, task_id: str, chosen: str, reason: str = "", by: str | None = "ada") -> "Run":
+        """As Airflow's API does for a person, or with `by` None its scheduler after the time is over; and on to the end."""
+        from airflow.models.trigger import handle_event_submit
+        from airflow.triggers.base import TriggerEvent
+
+        with create_session() as session:
+            ti = self._run(session).get_task_instance(task_id, session=session)
+            said = _asked(ti, session)
+            said.chosen_options, said.params_input, said.responded_at = [chosen], {"reason": reason}, datetime.now(UTC)
+            said.responded_by = {"id": by, "name": by} if by else None
+            handle_event_submit(TriggerEvent(said.as_resume_event_payload(timedout=by is None)), task_instance=ti, session=session)
+            session.commit()
+            _run_task(ti=ti, task=self.dag.task_dict[task_id], run_triggerer=False)
+        return self.go()
 
     def clear(self, *task_ids: str) -> "Run":
         """As a person does in the UI: these tasks and all that follows them."""
@@ -101,6 +125,12 @@ class Run:
         from airflow.models.dagrun import DagRun
 
         return session.query(DagRun).filter_by(dag_id=self.dag.dag_id, run_id=self.run_id).one()
+
+
+def _asked(ti: Any, session: Any) -> Any:
+    from airflow.models.hitl import HITLDetail
+
+    return session.get(HITLDetail, ti.id)
 
 
 def start(

@@ -43,13 +43,19 @@ class Quiet(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def mlflow(artifacts: Path) -> Iterator[str]:
-    """An MLflow server whose every run has its artifacts in the folder."""
+def mlflow(artifacts: Path, tags: dict[str, str]) -> Iterator[str]:
+    """An MLflow server whose every run has its artifacts in the folder, and which notes what versions are tagged with."""
 
     class Handler(Quiet):
         def do_GET(self) -> None:
             info = {"run_id": "r1", "run_uuid": "r1", "experiment_id": "0", "status": "FINISHED", "artifact_uri": str(artifacts)}
             self.answer(json.dumps({"run": {"info": info, "data": {}}}).encode())
+
+        def do_POST(self) -> None:
+            said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path.endswith("/model-versions/set-tag"):
+                tags[said["key"]] = said["value"]
+            self.answer(b"{}")
 
     with serving(on_a_free_port(ThreadingHTTPServer, Handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}"

@@ -128,6 +128,7 @@ def test_links_survive_serialization_without_a_plugin(dags):
 
     assert {task.task_id: sorted(task.extra_links) for task in late.tasks if len(task.extra_links) > 1} == {
         "train": ["Document", "MLflow run"],
+        "decide": ["Document", "Verdict page"],
         "release": ["Document", "Live endpoint"],
     }
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from contract import documents
-from contract.documents import RunDocument, Verdict
+from contract.comparison import Verdict
+from contract.documents import RunDocument
 from contract.store import LocalStore
 from plugins.retraining.catalog import load_entry
 from plugins.retraining.delivery import package_version

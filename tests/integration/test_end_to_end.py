@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from contract.documents import Verdict, read
+from contract.comparison import Verdict
+from contract.documents import read
 from tests.integration.product import MODEL, Product, Run
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]

@@ -34,7 +34,7 @@ GOOD = [
 def failed(spark: SparkSession, rows: list[tuple], **changes: Any) -> list[str]:
     texts = spark.createDataFrame(rows, "id string, at string, late double, delay double, gate string")
     examples = texts.selectExpr("id", "cast(at AS timestamp) AS at", "late", "delay", "gate")
-    checks = check_examples(examples, ModelSpec.model_validate({**SPEC, **changes}), AS_OF)
+    checks = check_examples(examples, ModelSpec.model_validate({**SPEC, **changes}), AS_OF).checks
     return [f"{check.name}: {check.detail}" for check in checks if not check.passed]
 
 
@@ -96,6 +96,28 @@ def test_rows_are_fresh_if_the_newest_is_no_older_than_max_age(spark: SparkSessi
         passed,
         f"the newest row is of {newest[:16]} UTC, 2026-01-08 12:00 UTC or later is wanted (max_age 36h)",
     )
+
+
+def test_times_after_as_of_are_refused_but_where_the_spec_allows_them(spark: SparkSession) -> None:
+    frame = spark.sql(
+        "SELECT TIMESTAMP '2026-01-09 00:00:00' AS at, TIMESTAMP '2026-01-10 00:00:01' AS landed, DATE '2026-01-10' AS day"
+    )
+
+    assert source_checks(frame)["no times after as_of"] == (
+        False,
+        "landed has times until 2026-01-10 00:00 UTC; if that is known in advance, name it in allow_future",
+    )
+    allowed = Source(format="parquet", path="flights", time_column="at", allow_future=("landed",))
+    assert all(check.passed for check in check_source(frame, "flights", allowed, AS_OF))
+
+
+def test_the_share_of_holdout_rows_without_a_label_is_told(spark: SparkSession) -> None:
+    texts = spark.createDataFrame(
+        with_column(2, None, 1.0, None, 0.0), "id string, at string, late double, delay double, gate string"
+    )
+    examples = texts.selectExpr("id", "cast(at AS timestamp) AS at", "late", "delay", "gate")
+
+    assert check_examples(examples, ModelSpec.model_validate(SPEC), AS_OF).unlabelled == 0.5  # of the two of the 9th
 
 
 def test_an_empty_window_fails_and_is_not_fresh(spark: SparkSession) -> None:

@@ -9,7 +9,8 @@ from mlflow import MlflowClient
 from pyspark.sql import SparkSession
 
 from contract import documents
-from contract.documents import Champion, Comparison, GoldenRows, JobRequest, Snapshot, Training, ValidationReport
+from contract.comparison import Comparison
+from contract.documents import Champion, GoldenRows, JobRequest, Snapshot, Training, ValidationReport
 from contract.spec import ModelSpec
 from contract.store import LocalStore
 from spark_jobs.jobs import compare, train

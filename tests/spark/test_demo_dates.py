@@ -10,7 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from contract import documents
-from contract.documents import Champion, Comparison, JobRequest, RunDocument
+from contract.comparison import Comparison
+from contract.documents import Champion, JobRequest, RunDocument
 from contract.platform import Images, Platform, ServingHost
 from contract.platform import Spark as SparkPlatform
 from contract.spec import parse_spec

@@ -107,6 +107,16 @@ def test_the_holdout_begins_exactly_its_length_before_as_of(spark: SparkSession)
     assert [row.id for row in holdout.collect()] == ["first", "last"]
 
 
+def test_rows_whose_label_may_not_be_there_yet_are_in_neither_part(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([(day(number),) for number in range(1, 11)], "at timestamp")
+    spec = spec_with(split={"holdout": "3d", "label_delay": "2d"})
+
+    train, holdout = split(rows, spec, day(11))
+
+    assert [row.at.day for row in holdout.orderBy("at").collect()] == [6, 7, 8]
+    assert [row.at.day for row in train.orderBy("at").collect()] == [1, 2, 3, 4, 5]
+
+
 def test_rows_within_the_gap_are_in_neither_part(spark: SparkSession) -> None:
     rows = spark.createDataFrame([("train", day(8, 17)), ("gap", day(8, 18)), ("holdout", day(9))], "id string, at timestamp")
 

@@ -47,11 +47,6 @@ def test_an_empty_holdout_is_bad_data(spark: SparkSession) -> None:
         look_at(spark.createDataFrame([], "id string, late double"), spec_with())
 
 
-def test_an_id_of_several_rows_is_bad_data(spark: SparkSession) -> None:
-    with pytest.raises(BadData, match="id is not unique: 1 of its values name several holdout rows, such as 'b'"):
-        look_at(labelled(spark, ("a", 1.0), ("b", 1.0), ("b", 2.0)), spec_with())
-
-
 def test_a_fit_holdout_is_counted_and_its_labels_centred(spark: SparkSession) -> None:
     rows = labelled(spark, ("a", 1.0), ("b", 0.0), ("c", 2.0))
 
@@ -71,6 +66,14 @@ def test_a_block_is_a_utc_day(spark: SparkSession) -> None:
     times = [datetime(2026, 1, *place, tzinfo=UTC) for place in [(1, 6), (1, 23), (2, 0), (14, 23), (15, 5)]]
 
     assert blocks(spark, spec_with(), AT_SIX, times) == [0, 0, 1, 13, 14]
+
+
+def test_labels_that_come_late_end_the_blocks_as_much_earlier(spark: SparkSession) -> None:
+    times = [datetime(2026, 1, *place, tzinfo=UTC) for place in [(1, 6), (1, 23), (15, 5)]]
+
+    found = blocks(spark, spec_with(split={"holdout": "14d", "label_delay": "2d"}), AT_SIX + timedelta(days=2), times)
+
+    assert found == [0, 0, 14]
 
 
 def test_a_block_of_less_than_seven_days_is_an_hour(spark: SparkSession) -> None:

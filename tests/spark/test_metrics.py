@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from sklearn import metrics as reference
 
-from contract.documents import MetricResult
+from contract.comparison import MetricResult
 from contract.gate import Costs, Gate
 from contract.metrics import METRICS
 from contract.spec import ModelSpec

@@ -1,7 +1,7 @@
 """What a challenger is compared with. Champions here are plain SQL: the same rows, another answer."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,10 +10,10 @@ from pyspark.ml.feature import SQLTransformer
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from contract.spec import ModelSpec
-from spark_jobs.baseline import baseline_answer
+from spark_jobs.baseline import with_baseline
 from spark_jobs.holdout import Facts, scored_by
 from spark_jobs.opponents import Incomparable, check_comparable, seen_until, with_version
-from spark_jobs.tracking import Version
+from spark_jobs.versions import Version
 from tests.spark.runs import AS_OF, run_of
 
 SPEC = {
@@ -130,10 +130,14 @@ JUST_BEFORE, LATER = datetime(2026, 1, 21, 23, 59, tzinfo=UTC), datetime(2026, 1
         ("2d", {"train_until": datetime(2026, 1, 21, tzinfo=UTC)}, datetime(2026, 1, 23, tzinfo=UTC)),
     ],
 )
+@pytest.mark.parametrize("delay_d", [0, 3])
 def test_holdout_rows_that_the_champion_has_learned_from_do_not_count(
-    spark: SparkSession, gap: str, changes: dict, seen: datetime | None
+    spark: SparkSession, gap: str, changes: dict, seen: datetime | None, delay_d: int
 ) -> None:
-    assert seen_until(spec_with(split={"holdout": "10d", "gap": gap}), version(**changes), AS_OF) == seen
+    """Labels that come days late move the holdout, and so the whole question."""
+    spec = spec_with(split={"holdout": "10d", "gap": gap, "label_delay": f"{delay_d}d"})
+
+    assert seen_until(spec, version(**changes), AS_OF + timedelta(days=delay_d)) == seen
 
 
 def test_rows_that_the_champion_has_seen_are_left_out(flights: DataFrame, snapshot_of: Callable) -> None:
@@ -159,14 +163,50 @@ def test_a_champion_that_kept_back_fewer_ids_has_learned_from_the_holdout(
             check_comparable(hashed(0.2), champion, "champion")
 
 
-@pytest.mark.parametrize(("metric", "middle"), [("rmse", 22.0), ("mae", 3.0), ("r2", 22.0)])
-def test_the_regression_baseline_is_the_mean_or_for_mae_the_median(spark: SparkSession, metric: str, middle: float) -> None:
+@pytest.mark.parametrize(
+    ("gate", "predicted"),
+    [
+        ({"metric": "rmse"}, 22.0),
+        ({"metric": "r2"}, 22.0),
+        ({"metric": "mae"}, 3.0),
+        ({"metric": "quantile_loss", "quantile": 0.2}, 1.0),
+        ({"metric": "sharpe"}, 1.0),  # who buys and holds
+    ],
+)
+def test_the_regression_baseline_is_the_constant_that_its_metric_likes_best(
+    spark: SparkSession, gate: dict, predicted: float
+) -> None:
     train = spark.createDataFrame([(each,) for each in (1.0, 2.0, 3.0, 4.0, 100.0)], "late double")
     holdout = spark.createDataFrame([(10.0,)], "late double")
 
-    answer = holdout.select(baseline_answer(train, spec_with(gate={"metric": metric}), 5.0).alias("a")).first().a
+    answer = with_baseline(holdout, train, spec_with(gate=gate), 5.0).first().opponent
 
-    assert tuple(answer) == (middle - 10.0, 10.0, 5.0)
+    assert tuple(answer) == (predicted - 10.0, 10.0, 5.0)
+
+
+def test_the_baseline_of_a_season_is_the_label_of_the_same_hour_one_season_earlier(spark: SparkSession) -> None:
+    def rows(*found: tuple[str, float, str | None]) -> DataFrame:
+        texts = spark.createDataFrame(list(found), "at string, late double, shop string")
+        return texts.selectExpr("cast(at AS timestamp) AS at", "late", "shop")
+
+    train = rows(
+        ("2026-01-05 10:00:00", 99.0, "a"),  # a Monday, more than a week before the newest row
+        ("2026-01-12 10:00:00", 1.0, "a"),
+        ("2026-01-12 10:30:00", 3.0, "a"),
+        ("2026-01-12 10:00:00", 7.0, "b"),
+        ("2026-01-13 10:00:00", 5.0, "a"),
+    )
+    holdout = rows(
+        ("2026-01-19 10:45:00", 0.0, "a"),
+        ("2026-01-26 10:00:00", 0.0, "b"),
+        ("2026-01-20 10:00:00", 0.0, "a"),
+        ("2026-01-21 10:00:00", 0.0, "a"),
+    )
+    spec = spec_with(gate={"metric": "mae", "season": "7d", "blocks": ["shop"]})
+
+    found = with_baseline(holdout, train, spec, 0.0).orderBy("at").collect()
+
+    assert [row.opponent.error for row in found] == [2.0, 5.0, 5.0, 7.0]  # where nothing is known: the median
 
 
 def test_the_baseline_of_two_classes_answers_their_training_shares(spark: SparkSession) -> None:
@@ -174,9 +214,27 @@ def test_the_baseline_of_two_classes_answers_their_training_shares(spark: SparkS
     holdout = spark.createDataFrame([(1.0,), (0.0,)], "late double")
     spec = spec_with(task="binary", algorithm={"name": "gbt_classifier"}, gate={"metric": "auc"})
 
-    rows = holdout.select(baseline_answer(train, spec, 0.0).alias("a")).select("a.*").collect()
+    rows = with_baseline(holdout, train, spec, 0.0).select("opponent.*").collect()
 
     assert [tuple(row) for row in rows] == [(0.25, 0.25, 1), (0.75, 0.25, 0)]
+
+
+@pytest.mark.parametrize(
+    ("gate", "always"),
+    [
+        ({"metric": "accuracy"}, 0.0),
+        ({"metric": "f1"}, 1.0),  # 2·1/(2·1 + 3) against 0
+        ({"metric": "recall"}, 1.0),
+        ({"metric": "precision"}, 1.0),  # always no has none
+        ({"metric": "expected_cost", "costs": {"false_positive": 1, "false_negative": 2}}, 0.0),  # 2 against 3, by four
+        ({"metric": "expected_cost", "costs": {"false_positive": 1, "false_negative": 5}}, 1.0),
+    ],
+)
+def test_where_yes_or_no_counts_the_baseline_says_always_one_of_them(spark: SparkSession, gate: dict, always: float) -> None:
+    train = spark.createDataFrame([(1.0,), (0.0,), (0.0,), (0.0,)], "late double")
+    spec = spec_with(task="binary", algorithm={"name": "gbt_classifier"}, gate=gate)
+
+    assert with_baseline(train.limit(1), train, spec, 0.0).first().opponent.score == always
 
 
 def test_the_baseline_of_many_classes_gives_nothing_to_one_it_never_saw(spark: SparkSession) -> None:
@@ -184,6 +242,6 @@ def test_the_baseline_of_many_classes_gives_nothing_to_one_it_never_saw(spark: S
     holdout = spark.createDataFrame([("a",), ("b",), ("z",)], "late string")
     spec = spec_with(task="multiclass", algorithm={"name": "logistic_regression"}, gate={"metric": "log_loss"})
 
-    rows = holdout.select(baseline_answer(train, spec, 0.0).alias("a")).select("a.*").collect()
+    rows = with_baseline(holdout, train, spec, 0.0).select("opponent.*").collect()
 
     assert [tuple(row) for row in rows] == [(0.25, "a", "b", 0.0), (0.5, "b", "b", 1.0), (0.0, "z", "b", 0.0)]

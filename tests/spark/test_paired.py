@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from contract.documents import Interval
+from contract.comparison import Interval
 from spark_jobs.paired import Blocked, Grouping, Jackknife, improvement, interval, jackknife
 
 SIZES = np.array([120, 80, 100, 150, 90, 60, 110, 130, 95, 105, 70, 140])

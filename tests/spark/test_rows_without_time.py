@@ -7,7 +7,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from contract import documents
-from contract.documents import Champion, Comparison, GoldenRows, JobRequest, RunDocument, Training, ValidationReport
+from contract.comparison import Comparison
+from contract.documents import Champion, GoldenRows, JobRequest, RunDocument, Training, ValidationReport
 from contract.platform import Images, Platform, ServingHost
 from contract.platform import Spark as SparkPlatform
 from contract.spec import parse_spec

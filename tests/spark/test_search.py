@@ -8,6 +8,7 @@ from contract.errors import BadData
 from contract.spec import ModelSpec
 from spark_jobs.algorithms import fit
 from spark_jobs.boosting import first_trees
+from spark_jobs.folds import fold_intervals, walk_forward
 from spark_jobs.search import Plan, plans_of, search, validation_split
 
 
@@ -80,6 +81,47 @@ def test_validation_rows_are_the_newest_and_the_gap_is_kept_before_them(rows: Da
 
     assert sorted(int(row.id) for row in validation.collect()) == list(range(79, 100))  # from the 80th percentile on
     assert sorted(int(row.id) for row in fitted.collect()) == list(range(77))  # two minutes before it
+
+
+def folded(algorithm: dict, guards: tuple = ()) -> ModelSpec:
+    """Folds of twenty minutes, with a gap of two."""
+    spec = spec_with(algorithm).model_dump()
+    return ModelSpec.model_validate(
+        {**spec, "split": {"holdout": "20m", "gap": "2m", "folds": 3}, "gate": {**spec["gate"], "guards": guards}}
+    )
+
+
+def test_folds_follow_each_other_and_each_learns_from_what_precedes_it_by_the_gap(rows: DataFrame) -> None:
+    found = [[sorted(int(row.id) for row in part.collect()) for part in fold] for fold in walk_forward(rows, folded(GRID))]
+
+    assert found == [
+        [list(range(78)), list(range(80, 100))],
+        [list(range(58)), list(range(60, 80))],
+        [list(range(38)), list(range(40, 60))],
+    ]
+
+
+def test_a_candidate_is_scored_by_the_mean_of_its_folds(rows: DataFrame) -> None:
+    found = search(rows, folded(GRID), [0, 1], levels=0, seed=1)
+
+    assert len(found) == 4
+    assert all(len(each.spans) == 3 and each.score == pytest.approx(sum(each.spans) / 3) for each in found)
+    assert [each.score for each in found] == sorted(each.score for each in found)
+
+
+def test_guards_on_folds_see_the_rows_of_all_of_them(rows: DataFrame) -> None:
+    spec = folded(GRID, ({"metric": "accuracy", "min": 0.5, "over": "folds"}, {"metric": "auc", "min": 0.5}))
+
+    found = fold_intervals(rows, spec, [0, 1], {"maxDepth": 2, "maxIter": 3}, seed=1)
+
+    fits = [fit("gbt_classifier", {"maxDepth": 2, "maxIter": 3}, fold.train, "late", 1) for fold in walk_forward(rows, spec)]
+    right = [
+        fitted.transform(fold.holdout).where("prediction = late").count()
+        for fitted, fold in zip(fits, walk_forward(rows, spec), strict=True)
+    ]
+    assert list(found) == ["accuracy"]
+    assert found["accuracy"].value == pytest.approx(sum(right) / 60)
+    assert found["accuracy"].why == "a class has 29 rows and at least 50 are needed"
 
 
 def test_without_time_validation_rows_are_chosen_by_another_hash_than_the_holdout(rows: DataFrame) -> None:

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from contract.documents import RunDocument, Snapshot, Training
 from contract.keys import run_folder
 from contract.spec import ModelSpec
-from spark_jobs import record, tracking
+from spark_jobs import record, tracking, versions
 from spark_jobs.algorithms import fit
 from spark_jobs.export import write_model
 from spark_jobs.features import fit_features
@@ -89,7 +89,7 @@ def log(run: RunDocument, pipeline: PipelineModel, folder: Path, key: str = "k1"
     folder.mkdir()
     record.write_inputs(folder, run.spec, run.sql)
     write_model(tracking.save_model(pipeline, run.spec, folder), run.spec, [0, 1], folder / "onnx")
-    result = tracking.Result({"maxIter": 5}, {"log_loss": 0.25}, 4, 2, UNTIL, {"fit": 1.5})
+    result = tracking.Result({"maxIter": 5}, {"log_loss": 0.25}, 4, 2, UNTIL, {}, {"fit": 1.5})
     return tracking.log_training(run, key, SNAPSHOT, result, folder)
 
 
@@ -99,7 +99,7 @@ def test_a_registered_version_comes_back_whole(
     run = run_of(spec_named("whole"), mlflow_url, sql="SELECT 1")
 
     training = log(run, pipeline, tmp_path / "made")
-    version = tracking.load_version("whole", training.version, tmp_path / "loaded")
+    version = versions.load_version("whole", training.version, tmp_path / "loaded")
 
     assert training.version == 1
     assert version.spec == run.spec

@@ -3,7 +3,8 @@
 import pytest
 
 from contract import documents
-from contract.documents import Failure, Verdict
+from contract.comparison import Verdict
+from contract.documents import Failure
 from contract.errors import StoreError
 from contract.store import LocalStore
 

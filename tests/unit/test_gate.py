@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contract.documents import Comparison, Contest, Interval, MetricResult, Parity, SliceResult
+from contract.comparison import Comparison, Contest, Interval, MetricResult, Parity, SliceResult
 from contract.gate import Gate
 from plugins.retraining.gate import decide
 
@@ -283,3 +283,27 @@ def test_a_first_model_is_not_sliced_against_the_baseline() -> None:
 )
 def test_a_yearly_budget_is_shared_by_the_looks(budget: float | None, looks: float | None, level: float) -> None:
     assert gate(yearly_false_promotions=budget).level(looks) == pytest.approx(level)
+
+
+@pytest.mark.parametrize(
+    ("folds", "decision"),
+    [
+        ({"auc": around(0.75, 0.71, 0.79)}, "promote"),
+        ({"auc": around(0.71, 0.69, 0.73)}, "inconclusive"),
+        ({"auc": around(0.65, 0.61, 0.69)}, "keep"),
+        ({}, "inconclusive"),
+    ],
+)
+def test_a_guard_may_be_asked_of_the_folds(folds: dict[str, Interval], decision: str) -> None:
+    """The holdout's own AUC, which would break it, does not count."""
+    found = compared(BETTER, around(0.65, 0.61, 0.69)).model_copy(update={"folds": folds})
+
+    assert decide(found, gate(guards=[{"metric": "auc", "min": 0.7, "over": "folds"}])).decision == decision
+
+
+def test_a_guard_on_folds_says_that_it_is_about_the_recipe() -> None:
+    found = compared(WORSE).model_copy(update={"folds": {"auc": around(0.65, 0.61, 0.69)}})
+
+    verdict = decide(found, gate(guards=[{"metric": "auc", "min": 0.7, "over": "folds"}]))
+
+    assert "The guard auc at least 0.7 on the folds is broken: its recipe has 0.650" in verdict.reason

@@ -11,6 +11,28 @@ from contract.spec import ModelSpec, parse_spec
 FOLDER = Path(__file__).parent / "broken_specs"
 BINARY_METRICS = "log_loss, brier, auc, average_precision, accuracy, balanced_accuracy, f1, precision, recall, expected_cost"
 EXPECTED = {
+    "folds_without_time": ["split.folds: needs a holdout by time"],
+    "folds_as_long_as_the_window": [
+        "split.holdout: with split.folds as long as the longest source window, no rows are left to train on"
+    ],
+    "guard_on_folds_without_folds": ["gate.guards: over folds needs split.folds"],
+    "blocks_of_the_label": ["gate.blocks: late is the label or the time; write time for blocks of time"],
+    "blocks_too_many": ["gate.blocks: time, one column, or both are wanted"],
+    "blocks_by_time_without_time": ["gate.blocks: time needs examples.time"],
+    "cost_without_costs": ["gate.costs: missing; expected_cost needs them, such as {false_positive: 1, false_negative: 5}"],
+    "slices_of_a_number": [
+        "gate.slices.columns: weight is a number; columns of names are wanted",
+        "gate.slices.columns: late is the label; columns of names are wanted",
+    ],
+    "slices_twice": ["gate.slices.columns: listed twice: depot"],
+    "budget_without_schedule": ["gate.yearly_false_promotions: needs a schedule, which says how many looks a year share it"],
+    "season_of_classes": ["gate.season: needs task regression and examples.time"],
+    "label_delay_without_time": ["split.label_delay: needs a holdout by time"],
+    "label_delay_as_long_as_the_window": [
+        "split.holdout: with split.label_delay as long as the longest source window, no rows are left to train on"
+    ],
+    "leak_of_no_feature": ["examples.allow_leakage: weigth is no feature"],
+    "approval_maybe": ["gate.approval: must be 'required' (is 'maybe')"],
     "unknown_key": [
         "owner: missing",
         "ownr: unknown key (did you mean 'owner'?)",
@@ -22,7 +44,7 @@ EXPECTED = {
         "sources.parcels.windw: unknown key (did you mean 'window'?)",
     ],
     "unknown_key_unlike_any": [
-        "split.colour: unknown key (known here: holdout, gap)",
+        "split.colour: unknown key (known here: holdout, gap, folds, label_delay, max_unlabelled)",
     ],
     "missing_keys": [
         "task: missing",

@@ -1,0 +1,122 @@
+"""What a challenger's comparison says, and the verdict on it. Times are UTC."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from contract.metrics import MetricName
+from contract.strict import Strict
+
+
+class Interval(Strict):
+    """A two-sided interval around `value`, each side wrong with probability `level`: `error` times Student's t with `freedom`.
+
+    `low` and `high` are None where it is undefined, and `why` says why. `lag1` (of blocks in time order) and `skewness` describe
+    the block values that it comes from: the interval is too short where both are large.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    blocks: int
+    level: float = 0.025
+    error: float | None = None
+    freedom: int | None = None
+    lag1: float | None = None
+    skewness: float | None = None
+    why: str = ""
+
+
+class MetricResult(Strict):
+    """`improvement` is positive where the challenger is better, whatever the metric's direction."""
+
+    metric: MetricName
+    challenger: Interval
+    against: Interval
+    improvement: Interval
+
+
+class Parity(Strict):
+    """ONNX against Spark on holdout rows: |a − b| ≤ 1e-9·max(1, |a|)."""
+
+    rows: int
+    largest: float
+    labels_differ: int
+
+
+class SliceResult(Strict):
+    """The gate's metric on the rows where `column` has `value` (None: is null), or on those of `pooled` small values together.
+
+    `p_worse` is the one-sided p-value of «not worse by more than the slices' margin»: small where harm is shown.
+    """
+
+    column: str
+    value: str | None
+    pooled: int = 0
+    rows: int
+    improvement: Interval
+    p_worse: float | None
+
+
+class Curves(Strict):
+    """What one side's answers look like; for people, nothing is decided by it.
+
+    `calibration`: (mean probability, share that came true, rows) in tenths; `calibration_error`: their mean distance, by rows.
+    `ranking`: (false positive rate, true positive rate, precision) at falling thresholds. `residuals`: (from, to, rows) of
+    predicted − actual, the first and last with all that lies beyond.
+    """
+
+    calibration: tuple[tuple[float, float, int], ...] = ()
+    calibration_error: float | None = None
+    ranking: tuple[tuple[float, float, float], ...] = ()
+    residuals: tuple[tuple[float, float, int], ...] = ()
+
+
+class Contest(Strict):
+    """The challenger against one opponent on the holdout rows that neither has learned from.
+
+    `incomparable` says why an honest comparison is impossible; `unseen_after`: the opponent has learned from rows until then,
+    and only later ones count.
+    """
+
+    opponent: Literal["champion", "anchor", "baseline"]
+    version: int | None
+    rows: int
+    metrics: tuple[MetricResult, ...] = ()
+    slices: tuple[SliceResult, ...] = ()
+    unseen_after: datetime | None = None
+    curves: dict[Literal["challenger", "opponent"], Curves] = {}
+    incomparable: str = ""
+
+
+class Comparison(Strict):
+    """The first contest is with the champion, or the trivial baseline; a second with the anchor, where that is another version."""
+
+    contests: tuple[Contest, ...] = Field(min_length=1)
+    anchor: int | None = Field(None, description="version that small losses are counted from; the champion may be it")
+    folds: dict[MetricName, Interval] = Field({}, description="as in the training's document")
+    parity: Parity
+    golden: str = Field(description="path of the golden rows in the store")
+    seconds: float
+
+
+class Answer(Strict):
+    """What a person said to a verdict; nobody in time means no."""
+
+    approved: bool
+    by: str
+    at: datetime
+    reason: str
+
+
+class Verdict(Strict):
+    """The gate's decision; an answer outweighs it."""
+
+    decision: Literal["promote", "keep", "inconclusive"]
+    reason: str
+    answer: Answer | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        return self.answer.approved if self.answer else self.decision == "promote"

@@ -1,0 +1,76 @@
+"""The task that gives the verdict, and where people answer."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Context, Param, SkipMixin
+
+from contract import documents
+from contract.comparison import Comparison, Verdict
+from contract.documents import Training
+from plugins.retraining import alerts, approval, registry
+from plugins.retraining.looks import Look, look_at
+from plugins.retraining.operators import DocumentLink, ResultLink, Step
+from plugins.retraining.report import verdict_page
+from plugins.retraining.steps import Work, ends_here
+
+
+class VerdictLink(ResultLink):
+    name = "Verdict page"
+
+
+class DecideStep(Step, HITLOperator, SkipMixin):
+    """Gives the verdict, asks a person where one is wanted, and ends the run green where the challenger is not to be released."""
+
+    inputs = ("train", "compare")
+    leaves = Verdict
+    operator_extra_links = (DocumentLink(), VerdictLink())
+    inherits_from_skipmixin = True  # the scheduler asks this, not the class: else clearing a skipped task would run it
+
+    def __init__(self, **kwargs: Any) -> None:
+        wanted = "Kept with the version. A verdict is overridden only with one."
+        reason = Param("", type="string", title="Reason", description=wanted)
+        kwargs |= {"subject": "Release this version?", "options": [approval.YES, approval.NO], "defaults": [approval.NO]}
+        super().__init__(**{**kwargs, "params": {"reason": reason}})  # Airflow adds the DAG's params to these
+
+    def execute(self, context: Context) -> str:
+        work = self.work(context)
+        look = look_at(work)
+        question = approval.question(work, look)
+        if question is None:
+            return self.conclude(context, work, look, look.verdict)
+        ti, left = context["ti"], approval.patience(work.run, datetime.now(UTC))
+        link = f"{alerts.run_url(ti.dag_id, ti.run_id)}/tasks/{self.task_id}/required_actions"
+        self.subject, self.body, self.response_timeout = question.subject, question.body, left
+        self.tell(work, alerts.asked(work.run.model, look.verdict.reason, left, link), "asked")
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
+        given = super().execute_complete(context, event)
+        work = self.work(context)
+        look = look_at(work)
+        verdict = approval.answered(look.verdict, given)
+        return self.conclude(context, work, look, verdict)
+
+    def conclude(self, context: Context, work: Work, look: Look, verdict: Verdict) -> str:
+        path = documents.write(work.store, work.path, verdict)
+        verdict = self.show(context, path)
+        training, comparison = work.read("train", Training), work.read("compare", Comparison)
+        page = verdict_page(work.run, training.version, comparison, look, verdict)
+        self.link = registry.record_verdict(work.run.platform.mlflow, work.run.model, training, verdict, page)
+        reason = ends_here(work.run, verdict)
+        context["ti"].xcom_push("reason", reason or verdict.reason)
+        if reason:
+            self.end(context, work, path, reason)
+        self.log.info("goes on: %s", verdict.reason)
+        if verdict.decision != "promote":
+            self.tell(work, alerts.overridden(work.run.model, verdict, self.link), "overridden")
+        return path
+
+    def end(self, context: Context, work: Work, path: str, reason: str) -> None:
+        self.log.info("The run ends here: %s", reason)
+        if work.run.release and not work.run.backfill:  # else nobody expected a release
+            self.tell(work, alerts.stopped(work.run.model, self.task_id, reason, context["ti"].log_url))
+        context["ti"].xcom_push("return_value", path)  # skip() does not come back
+        self.skip(context["ti"], context["task"].get_flat_relatives(upstream=False))

@@ -1,0 +1,71 @@
+"""One look per `as_of`. A pair of versions is judged once as of one time, and each look is one of those that a yearly budget pays.
+
+Whoever judges one challenger after another on the same rows, until one passes, promotes chance.
+"""
+
+from datetime import UTC, timedelta
+
+from contract import documents
+from contract.comparison import Comparison, Verdict
+from contract.documents import RunDocument, Training
+from contract.strict import Strict
+from plugins.retraining.gate import decide
+from plugins.retraining.steps import Work, unreleasable
+
+YEAR = timedelta(days=365)
+STAMP = "%Y%m%dT%H%M%S"
+
+
+class Look(Strict):
+    """`key` is that of the `decide` which looked first; `number` counts the looks of the year until `as_of`, of `allowed`."""
+
+    key: str
+    verdict: Verdict
+    number: int
+    allowed: int | None
+
+
+def look_at(work: Work) -> Look:
+    """The stored look where this pair was judged before, else a new one. A run that releases nothing spends none."""
+    run, comparison = work.run, work.read("compare", Comparison)
+    path = f"{_folder(run)}/{run.as_of.astimezone(UTC).strftime(STAMP)}-{_pair(work)}.json"
+    known = documents.find(work.store, path, Look)
+    if known:
+        return known
+    number, allowed = looks_spent(work) + 1, looks_allowed(run)
+    if allowed is not None and number > allowed:
+        return Look(key=work.key, verdict=_none_left(allowed), number=number, allowed=allowed)
+    look = Look(key=work.key, verdict=decide(comparison, run.spec.gate), number=number, allowed=allowed)
+    if not unreleasable(run, look.verdict):
+        documents.write(work.store, path, look)
+        return documents.read(work.store, path, Look)
+    return look
+
+
+def looks_spent(work: Work) -> int:
+    """In the year that ends with this run's `as_of`."""
+    until = work.run.as_of.astimezone(UTC)
+    first, last = ((moment.strftime(STAMP)) for moment in (until - YEAR, until))
+    return sum(first < name.partition("-")[0] <= last for name in work.store.names(_folder(work.run)))
+
+
+def looks_allowed(run: RunDocument) -> int | None:
+    budget = run.spec.gate.yearly_false_promotions
+    return None if budget is None else int(budget / run.level + 1e-9)
+
+
+def _folder(run: RunDocument) -> str:
+    return f"looks/{run.model}"
+
+
+def _pair(work: Work) -> str:
+    champion = work.run.champion
+    return f"{work.read('train', Training).version}-{champion.version if champion else 0}"
+
+
+def _none_left(allowed: int) -> Verdict:
+    reason = (
+        f"No look is left: all {allowed:,} that gate.yearly_false_promotions pays for in a year are spent, and one more "
+        "would promote too much by chance; wait for the oldest to be a year old, or accept more false promotions in the spec."
+    )
+    return Verdict(decision="keep", reason=reason)

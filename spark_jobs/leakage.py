@@ -1,0 +1,85 @@
+"""Features that tell the label almost perfectly by themselves: mostly they were written down after it was known."""
+
+from collections.abc import Iterator
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from contract.spec import ModelSpec
+
+ALMOST = 0.999  # of the rows on their own side, or of the label's variance
+OF_MISSES = 0.99  # of what always guessing the commonest class gets wrong
+ROWS_PER_LEVEL = 10  # a column with fewer is a name, not a category
+ENOUGH = 200_000  # rows
+FEWEST = 100  # rows of a class: with fewer, chance separates
+ACCURACY = 10_000
+
+
+def sampled(train: DataFrame, rows: int) -> DataFrame:
+    """Enough of them to see what is almost perfect; kept, for it is looked at several times."""
+    return (train if rows <= ENOUGH else train.sample(ENOUGH / rows, seed=1)).cache()
+
+
+def leaks(train: DataFrame, spec: ModelSpec) -> list[str]:
+    """One line for each, but for those that the spec allows. Numbers of a label with several classes are not looked at."""
+    examples = spec.examples
+    numeric = [name for name in examples.numeric if name not in examples.allow_leakage]
+    categorical = [name for name in examples.categorical if name not in examples.allow_leakage]
+    found = [
+        *(_of_numbers(train, spec, numeric) if numeric else ()),
+        *(_of_levels(train, spec, categorical) if categorical else ()),
+    ]
+    return [f"{name} {how}; if that is right, name it in examples.allow_leakage" for name, how in found]
+
+
+def _of_numbers(train: DataFrame, spec: ModelSpec, names: list[str]) -> Iterator[tuple[str, str]]:
+    if spec.task == "multiclass":
+        return
+    label = F.col(spec.examples.label)
+    wanted = _correlation if spec.task == "regression" else _by_class
+    facts = train.agg(*(wanted(F.col(name), label).alias(name) for name in names)).first().asDict(recursive=True)
+    for name, found in facts.items():
+        if min(found["rows"]) < FEWEST:
+            continue
+        if spec.task == "binary" and _apart(found):
+            yield name, f"separates {spec.examples.label} 0 from 1 in {ALMOST:.1%} of the rows"
+        if spec.task == "regression" and (found["r"] or 0.0) ** 2 >= ALMOST:
+            yield name, f"explains {found['r'] ** 2:.2%} of {spec.examples.label}"
+
+
+def _correlation(feature: Column, label: Column) -> Column:
+    return F.struct(F.array(F.count(feature)).alias("rows"), F.corr(feature, label).alias("r"))
+
+
+def _by_class(feature: Column, label: Column) -> Column:
+    """Of each class: rows, the feature's outermost quantiles, and how often it is missing."""
+    rows = F.array(*(F.count(F.when(label == of, 1)) for of in (0, 1)))
+    ends = F.array(*(F.percentile_approx(F.when(label == of, feature), [1 - ALMOST, ALMOST], ACCURACY) for of in (0, 1)))
+    missing = F.array(*(F.avg(F.when(label == of, feature.isNull().cast("double"))) for of in (0, 1)))
+    return F.struct(rows.alias("rows"), ends.alias("ends"), missing.alias("missing"))
+
+
+def _apart(found: dict) -> bool:
+    least, most = sorted(found["missing"])
+    if least <= 1 - ALMOST and most >= ALMOST:
+        return True
+    if most > 1 - ALMOST or None in found["ends"]:
+        return False
+    (low_0, high_0), (low_1, high_1) = found["ends"]
+    return high_0 < low_1 or high_1 < low_0
+
+
+def _of_levels(train: DataFrame, spec: ModelSpec, names: list[str]) -> Iterator[tuple[str, str]]:
+    if spec.task == "regression":
+        return
+    label = spec.examples.label
+    pairs = F.explode(F.array(*(F.struct(F.lit(name).alias("name"), F.col(name).alias("level")) for name in names)))
+    counted = train.select(label, pairs.alias("of")).groupBy("of.name", "of.level", label).agg(F.count("*").alias("rows"))
+    by_level = counted.groupBy("name", "level").agg(F.max("rows").alias("right"), F.sum("rows").alias("rows"))
+    right = by_level.groupBy("name").agg(F.sum("right").alias("right"), F.sum("rows").alias("rows"), F.count("*").alias("levels"))
+    commonest = train.groupBy(label).count().agg(F.max("count")).first()[0]
+    for row in right.collect():
+        wrong, guessed_wrong = row["rows"] - row["right"], row["rows"] - commonest
+        many = guessed_wrong >= FEWEST and row["rows"] >= ROWS_PER_LEVEL * row["levels"]
+        if many and wrong <= (1 - OF_MISSES) * guessed_wrong:
+            yield row["name"], f"tells {label} in {row['right'] / row['rows']:.2%} of the rows"

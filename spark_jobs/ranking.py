@@ -1,0 +1,32 @@
+"""Recommendations, judged user by user: what each list of items is worth, as the answers that NDCG@k and precision@k average."""
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+
+def by_user(rows: DataFrame, k: int) -> DataFrame:
+    """`rows`: user, item, relevance (0 or more) and score. One row per user with any relevant item: `ndcg` and `precision`.
+
+    NDCG has linear gains and logarithmic discounts (Järvelin and Kekäläinen 2002), as scikit-learn's; items of equal score are
+    taken in the order of their names. A score that is no number makes the user's list, and so the metric, undefined.
+    """
+    user = Window.partitionBy("user")
+    place = F.row_number().over(user.orderBy(F.desc("score"), "item"))
+    best = F.row_number().over(user.orderBy(F.desc("relevance"), "item"))
+    ranked = rows.select("user", "relevance", "score", place.alias("place"), best.alias("best"))
+    found = ranked.groupBy("user").agg(
+        _gain(F.col("place"), k).alias("gained"),
+        _gain(F.col("best"), k).alias("possible"),
+        (F.count_if((F.col("place") <= k) & (F.col("relevance") > 0)) / k).alias("right"),
+        F.max(F.isnan("score") | F.isnull("score")).alias("unknown"),
+    )
+    known = found.where("possible > 0")
+    return known.select("user", _or_nan(F.col("gained") / F.col("possible"), "ndcg"), _or_nan(F.col("right"), "precision"))
+
+
+def _gain(place: Column, k: int) -> Column:
+    return F.sum(F.when(place <= k, F.col("relevance") / F.log2(place + 1)).otherwise(0.0))
+
+
+def _or_nan(value: Column, name: str) -> Column:
+    return F.when(F.col("unknown"), F.lit(float("nan"))).otherwise(value).alias(name)
