@@ -46,6 +46,11 @@ class AirflowOfTests(Airflow):
         path = f"/api/v2/dags/{MODEL}/dagRuns/{run}/taskInstances/{task}/xcomEntries/{name}"
         return self._http.get(path, params={"deserialize": True}).raise_for_status().json()["value"]
 
+    def answer(self, run: str, task: str, chosen: str, reason: str) -> None:
+        """As a person does in the UI."""
+        path = f"/api/v2/dags/{MODEL}/dagRuns/{run}/taskInstances/{task}/-1/hitlDetails"
+        self._http.patch(path, json={"chosen_options": [chosen], "params_input": {"reason": reason}}).raise_for_status()
+
     def backfill(self, first: datetime, last: datetime) -> None:
         asked = {"dag_id": MODEL, "from_date": first.isoformat(), "to_date": last.isoformat(), "max_active_runs": 2}
         self._http.post("/api/v2/backfills", json=asked).raise_for_status()
@@ -125,7 +130,7 @@ class Product:
             files=files,
             serving=self.checkout.folder / "serving",
             repository=self.platform.images.repository,
-            labels={},
+            labels=live.labels,
         )
 
     def ask(self, kind: str, image: Image) -> Request:
@@ -149,6 +154,16 @@ class Product:
             return active if active and active.request.kind == "release" and active.percent >= percent else None
 
         return until(under_way, f"a release sends {percent} % to its version", seconds=seconds)
+
+    def version_tags(self, version: int) -> dict[str, str]:
+        """In MLflow."""
+        asked = {"name": MODEL, "version": str(version)}
+        answer = httpx.get(f"{MLFLOW_URL}/api/2.0/mlflow/model-versions/get", params=asked, timeout=30, trust_env=False)
+        return {tag["key"]: tag["value"] for tag in answer.raise_for_status().json()["model_version"]["tags"]}
+
+    def artifact(self, mlflow_run: str, path: str) -> str:
+        asked = {"run_uuid": mlflow_run, "path": path}
+        return httpx.get(f"{MLFLOW_URL}/get-artifact", params=asked, timeout=30, trust_env=False).raise_for_status().text
 
     def outcomes(self, request_id: str) -> list[Outcome]:
         """All that the ledger ever told of it."""

@@ -41,6 +41,30 @@ def test_the_next_version_arrives_while_clients_ask_and_none_of_them_fails(live:
     assert live.serving_version() == str(new.version)
 
 
+def test_a_version_waits_for_a_person_and_is_released_by_their_yes(live: Product):
+    old, path = live.ledger.champion(MODEL), live.checkout.folder / "dags/models/trip_delay.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("margin: 0.5}", "margin: 0.5, approval: required}"))
+    try:
+        run = live.trigger()
+        live.await_task(run, "decide", "awaiting_input")
+    finally:
+        path.write_text(text)
+    assert live.ledger.champion(MODEL) == old
+    assert len(live.messages("waits for your answer")) == 2  # by mail and Slack
+
+    live.airflow.answer(run, "decide", "Release", "looks right")
+
+    assert live.ended(run).state == "success"
+    new = live.ledger.champion(MODEL)
+    assert live.serving_version() == str(new.version) != str(old.version)
+    tags = live.version_tags(new.version)
+    assert (tags["verdict"], tags["answer"], tags["answer.by"], tags["answer.reason"]) == ("promote", "yes", "admin", "looks right")
+    page = live.artifact(new.labels["retraining.mlflow_run"], "verdict.html")
+    assert "<b>admin</b> said yes" in page
+    assert tags["verdict.reason"] in page
+
+
 def test_a_backfill_ends_at_its_verdicts_and_releases_nothing(live: Product):
     champion, entries = live.ledger.champion(MODEL), live.ledger.last(MODEL).n
     first = champion.as_of.replace(hour=0) + timedelta(days=1)
