@@ -36,7 +36,7 @@ stop: ## stop every process of the demo; what is live stays recorded
 test: $(ROOMS:%=.venv/%/tests.lock) ## all tests that need no minutes of services
 	@$(PYTHON) tests/suites.py
 
-test-integration: $(ROOMS:%=.venv/%/tests.lock) ## end to end and kill tests with the real services
+test-integration: $(ROOMS:%=.venv/%/tests.lock) .venv/flights/requirements.lock ## end to end and kill tests with the real services
 	@$(PYTHON) tests/suites.py --integration
 
 lint: .venv/lint/tests.lock ## ruff, and the arrows between the rooms

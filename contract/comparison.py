@@ -91,8 +91,12 @@ class Contest(Strict):
 
 
 class Comparison(Strict):
-    """The first contest is with the champion, or the trivial baseline; a second with the anchor, where that is another version."""
+    """The first contest is with the champion, or the trivial baseline; a second with the anchor, where that is another version.
 
+    `version` is the challenger's.
+    """
+
+    version: int
     contests: tuple[Contest, ...] = Field(min_length=1)
     anchor: int | None = Field(None, description="version that small losses are counted from; the champion may be it")
     folds: dict[MetricName, Interval] = Field({}, description="as in the training's document")

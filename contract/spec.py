@@ -23,6 +23,9 @@ from contract.strict import (
 Name = Annotated[str, Shape(r"^[a-z][a-z0-9_]{0,62}$", "a name of small letters, digits and _, a letter first,")]
 Email = Annotated[str, Shape(r"^[^@\s,]+@[^@\s,]+$", "one address such as ops@example.com")]
 ZERO = timedelta(0)
+# What the jobs call their own columns beside those of the examples; names that begin with __ are theirs as well.
+RESERVED = {"features", "prediction", "probability", "rawPrediction", "challenger", "opponent", "their_id", "their_label"}
+RESERVED |= {"time_block", "cluster_block", "both_block", "row_block", "slice", "whole"}
 
 
 class Source(Strict):
@@ -199,12 +202,21 @@ class ModelSpec(Strict):
             found.append("gate.season: needs task regression and examples.time")
         if self.gate.yearly_false_promotions is not None and self.schedule is None:
             found.append("gate.yearly_false_promotions: needs a schedule, which says how many looks a year share it")
-        return [*found, *self._slice_problems()]
+        return [*found, *self._slice_problems(), *self._name_problems()]
+
+    def _name_problems(self) -> list[str]:
+        examples = self.examples
+        named = [examples.id, examples.time, examples.label, *examples.numeric, *examples.categorical, *self.gate.columns]
+        taken = sorted({name for name in named if name and (name in RESERVED or name.startswith("__"))})
+        return [f"examples: the column name {name} is taken by the jobs themselves; call it otherwise in the SQL" for name in taken]
 
     def _slice_problems(self) -> list[str]:
         examples = self.examples
         unfit = {examples.id: "the id", examples.time: "the time", examples.label: "the label"}
         unfit |= dict.fromkeys(examples.numeric, "a number")
+        unfit |= (
+            {self.gate.cluster: "what gate.blocks are made of, so that each slice would be one block"} if self.gate.cluster else {}
+        )
         named = self.gate.slices.columns if self.gate.slices else ()
         return [f"gate.slices.columns: {name} is {unfit[name]}; columns of names are wanted" for name in named if name in unfit]
 

@@ -11,7 +11,7 @@ from spark_jobs.measures import DECISIONS, measures_of
 
 ACCURACY = 10_000  # a rank within 1/10,000
 HOUR_S = 3_600
-SEASONAL = "last_season"
+PHASE, SERIES, SEASONAL = "__phase", "__series", "__last_season"
 
 
 def with_baseline(rows: DataFrame, train: DataFrame, spec: ModelSpec, centre: float) -> DataFrame:
@@ -61,6 +61,6 @@ def _with_last_season(rows: DataFrame, train: DataFrame, spec: ModelSpec) -> Dat
     phase, series = F.floor(F.pmod(time, F.lit(season_s)) / HOUR_S), F.col(cluster) if cluster else F.lit("")
     newest = train.agg(F.max(time)).first()[0]
     last = train.where(time > newest - season_s)
-    past = last.groupBy(phase.alias("phase"), series.alias("series")).agg(F.avg(spec.examples.label).alias(SEASONAL))
-    same = (phase == F.col("phase")) & series.eqNullSafe(F.col("series"))
-    return rows.join(past, on=same, how="left").drop("phase", "series")
+    past = last.groupBy(phase.alias(PHASE), series.alias(SERIES)).agg(F.avg(spec.examples.label).alias(SEASONAL))
+    same = (phase == F.col(PHASE)) & series.eqNullSafe(F.col(SERIES))
+    return rows.join(past, on=same, how="left").drop(PHASE, SERIES)

@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
 from contract.comparison import Contest
+from contract.errors import BadData
 from spark_jobs.baseline import with_baseline
 from spark_jobs.blocks import groupings_of
 from spark_jobs.curves import curves_of
+from spark_jobs.failures import explain
 from spark_jobs.holdout import Scored
 from spark_jobs.labels import Labels
 from spark_jobs.measures import measures_of
@@ -38,15 +42,21 @@ def against_version(
         return measured(scored, pairs, {**about, "unseen_after": until}, opponent)
     except (Incomparable, VersionUnreadable) as obstacle:
         return Contest(**about, rows=0, incomparable=str(obstacle))
+    except (PySparkException, Py4JJavaError) as error:
+        reason = explain(error)
+        if not isinstance(reason, BadData):
+            raise
+        return Contest(**about, rows=0, incomparable=f"the {role} cannot answer these rows: {reason}")
 
 
 def measured(scored: Scored, pairs: DataFrame, about: Mapping[str, Any], *opponents: Version) -> Contest:
     run = scored.run
     spec, groupings, classes = run.spec, list(groupings_of(run.spec, run.as_of)), classes_of(scored, *opponents)
     statistics = reduce_by_blocks(pairs, groupings, measures_of(spec.gate.measured(spec.task), spec.task, spec.gate, classes))
+    rows, metrics = int(next(iter(statistics.values())).rows.sum()), results_of(statistics, run)
+    del statistics  # a few hundred megabytes at worst, not to be held beside those of the slices
     slices = slice_results(pairs, groupings, run, classes)
-    rows = int(next(iter(statistics.values())).rows.sum())
-    return Contest(**about, rows=rows, metrics=results_of(statistics, run), slices=slices, curves=curves_of(pairs, spec.task))
+    return Contest(**about, rows=rows, metrics=metrics, slices=slices, curves=curves_of(pairs, spec.task))
 
 
 def classes_of(scored: Scored, *opponents: Version) -> Labels | None:

@@ -73,13 +73,14 @@ def _of_levels(train: DataFrame, spec: ModelSpec, names: list[str]) -> Iterator[
     if spec.task == "regression":
         return
     label = spec.examples.label
-    pairs = F.explode(F.array(*(F.struct(F.lit(name).alias("name"), F.col(name).alias("level")) for name in names)))
-    counted = train.select(label, pairs.alias("of")).groupBy("of.name", "of.level", label).agg(F.count("*").alias("rows"))
-    by_level = counted.groupBy("name", "level").agg(F.max("rows").alias("right"), F.sum("rows").alias("rows"))
-    right = by_level.groupBy("name").agg(F.sum("right").alias("right"), F.sum("rows").alias("rows"), F.count("*").alias("levels"))
-    commonest = train.groupBy(label).count().agg(F.max("count")).first()[0]
+    pairs = F.explode(F.array(*(F.struct(F.lit(name).alias("__name"), F.col(name).alias("__level")) for name in names)))
+    told = train.select(F.col(label).alias("__label"), pairs.alias("__of")).select("__label", "__of.*")
+    by_level = told.groupBy("__name", "__level", "__label").count().groupBy("__name", "__level")
+    levels = by_level.agg(F.max("count").alias("right"), F.sum("count").alias("rows"))
+    right = levels.groupBy("__name").agg(F.sum("right").alias("right"), F.sum("rows").alias("rows"), F.count("*").alias("levels"))
+    commonest = train.groupBy(F.col(label).alias("__label")).count().agg(F.max("count")).first()[0]
     for row in right.collect():
         wrong, guessed_wrong = row["rows"] - row["right"], row["rows"] - commonest
         many = guessed_wrong >= FEWEST and row["rows"] >= ROWS_PER_LEVEL * row["levels"]
         if many and wrong <= (1 - OF_MISSES) * guessed_wrong:
-            yield row["name"], f"tells {label} in {row['right'] / row['rows']:.2%} of the rows"
+            yield row["__name"], f"tells {label} in {row['right'] / row['rows']:.2%} of the rows"

@@ -8,9 +8,10 @@ from pyspark.sql import functions as F
 
 from contract.documents import Snapshot
 from contract.errors import BadData, RetrainingError
-from contract.spec import ModelSpec
+from contract.spec import ModelSpec, Source
+from contract.strict import format_duration
 from spark_jobs.answers import answer_of
-from spark_jobs.examples import build_examples
+from spark_jobs.examples import build_examples, parts_of
 from spark_jobs.holdout import Scored
 from spark_jobs.versions import Version
 
@@ -26,6 +27,8 @@ def with_version(scored: Scored, opponent: Version, role: str, until: datetime |
     spec, examples = scored.run.spec, opponent.spec.examples
     ours = scored.rows if until is None else scored.rows.where(F.col(spec.examples.time) > F.lit(until))
     rows = _rows_of(ours.sparkSession, opponent, role, scored.snapshot)
+    held_out = parts_of(spec, scored.run.as_of)[1]
+    expected = rows.where(held_out if until is None else held_out & (F.col(examples.time) > F.lit(until))).count()
     wanted = ours.select(F.col(spec.examples.id).alias(examples.id))
     theirs = opponent.pipeline.transform(rows.join(wanted, on=examples.id, how="left_semi")).select(
         F.col(examples.id).alias("their_id"),
@@ -33,7 +36,7 @@ def with_version(scored: Scored, opponent: Version, role: str, until: datetime |
         answer_of(opponent, scored.facts.centre).alias("opponent"),
     )
     pairs = ours.join(theirs, on=F.col(spec.examples.id) == F.col("their_id"), how="inner").persist()
-    _check_pairs(pairs, scored.facts.rows if until is None else ours.count(), spec.examples.label, role)
+    _check_pairs(pairs, (scored.facts.rows if until is None else ours.count(), expected), spec.examples.label, role)
     return pairs
 
 
@@ -45,7 +48,9 @@ def _rows_of(spark: SparkSession, opponent: Version, role: str, snapshot: Snapsh
         raise Incomparable(f"the {role}'s own feature SQL does not fit this snapshot: {reason}") from error
 
 
-def _check_pairs(pairs: DataFrame, rows: int, label: str, role: str) -> None:
+def _check_pairs(pairs: DataFrame, holdout: tuple[int, int], label: str, role: str) -> None:
+    """`holdout`: how many rows it has by the challenger's feature SQL and by the opponent's."""
+    rows, theirs = holdout
     if not rows:
         raise Incomparable(f"the {role} has learned from all rows of the holdout")
     other = ~F.col(label).eqNullSafe(F.col("their_label"))
@@ -55,6 +60,11 @@ def _check_pairs(pairs: DataFrame, rows: int, label: str, role: str) -> None:
         raise Incomparable(f"{sql} gives {common:,} rows for {ids:,} ids of the holdout")
     if common < LEAST_COMMON * rows:
         raise Incomparable(f"{sql} gives {common:,} of the {rows:,} holdout rows; at least {LEAST_COMMON:.0%} are needed")
+    if common < LEAST_COMMON * theirs:
+        raise Incomparable(
+            f"the challenger's feature SQL leaves {common:,} of the {theirs:,} holdout rows that {sql} gives; "
+            f"at least {LEAST_COMMON:.0%} are needed"
+        )
     if relabelled:
         raise Incomparable(f"{relabelled:,} of {common:,} holdout rows have another label under {sql}")
 
@@ -75,10 +85,27 @@ def check_comparable(spec: ModelSpec, opponent: Version, role: str) -> None:
         if now is None or now.path != source.path:
             there = f"reads it from {now.path}" if now else "has no such source"
             raise Incomparable(f"the {role} reads source {name} from {source.path}, the challenger {there}")
+        _check_source(name, source, now, role)
     if spec.examples.time is None and theirs.split.holdout < spec.split.holdout:
         raise Incomparable(
             f"the {role} kept back {theirs.split.holdout:g} of the ids and the challenger {spec.split.holdout:g}: "
             "it has learned from the others"
+        )
+
+
+def _check_source(name: str, theirs: Source, ours: Source, role: str) -> None:
+    """The snapshot was read as the challenger asks: what the opponent's SQL looks back on must be in it."""
+    changed = [
+        key
+        for key in ("format", "columns", "options", "time_column", "partition_column")
+        if getattr(theirs, key) != getattr(ours, key)
+    ]
+    if changed:
+        raise Incomparable(f"the {role} reads source {name} with another {' and '.join(changed)}")
+    if ours.window and (theirs.window is None or ours.window < theirs.window):
+        wanted = format_duration(theirs.window) if theirs.window else "all"
+        raise Incomparable(
+            f"the {role} looks back on {wanted} of source {name}, and the snapshot holds {format_duration(ours.window)}"
         )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 
 from contract.spec import ModelSpec
@@ -20,13 +21,18 @@ def write_inputs(folder: Path, spec: ModelSpec, sql: str | None) -> None:
 
 def write_candidates(folder: Path, candidates: Sequence[Candidate], metric: str) -> None:
     """Best first; with walk-forward folds each fold's score, the newest first."""
-    rows = [{**each.params, metric: each.score, **_folds(each), "seconds": round(each.seconds, 3)} for each in candidates]
+    rows = [{**each.params, metric: _finite(each.score), **_folds(each), "seconds": round(each.seconds, 3)} for each in candidates]
     if rows:
         _write_table(folder / "candidates.json", rows)
 
 
-def _folds(candidate: Candidate) -> dict[str, float]:
-    return {f"fold {place}": score for place, score in enumerate(candidate.spans, 1)} if len(candidate.spans) > 1 else {}
+def _folds(candidate: Candidate) -> dict[str, float | None]:
+    return {f"fold {place}": _finite(score) for place, score in enumerate(candidate.spans, 1)} if len(candidate.spans) > 1 else {}
+
+
+def _finite(score: float) -> float | None:
+    """JSON has no infinity."""
+    return score if isfinite(score) else None
 
 
 def write_diagnostics(folder: Path, tables: dict[str, Table]) -> None:

@@ -7,10 +7,12 @@ from contract.comparison import Interval, MetricResult, SliceResult
 from contract.documents import RunDocument
 from contract.metrics import LOWER_IS_BETTER, MetricName
 from spark_jobs.blocks import BY_TIME
+from spark_jobs.measures import RANKED
 from spark_jobs.metrics import Statistics
 from spark_jobs.paired import Blocked, Grouping, Jackknife, improvement, interval, jackknife, worse_than
 
 FEWEST_OF_A_CLASS = 50
+LARGEST_BIN = 1 / 64  # of the rows: with all bins so full, an area is within 1/128
 
 
 def results_of(statistics: Mapping[str, Statistics], run: RunDocument) -> tuple[MetricResult, ...]:
@@ -20,7 +22,7 @@ def results_of(statistics: Mapping[str, Statistics], run: RunDocument) -> tuple[
 
 def slice_result(statistics: Mapping[str, Statistics], run: RunDocument, **about: Any) -> SliceResult:
     gate = run.spec.gate
-    improvement = _judged(statistics, lambda each: _improvement(each, gate.metric), gate.side)
+    improvement = _judged(statistics, gate.metric, lambda each: _improvement(each, gate.metric), gate.side)
     rows = int(next(iter(statistics.values())).rows.sum())
     p_worse = None if improvement.low is None else worse_than(-gate.slices.margin, improvement)
     return SliceResult(**about, rows=rows, improvement=improvement, p_worse=p_worse)
@@ -29,21 +31,26 @@ def slice_result(statistics: Mapping[str, Statistics], run: RunDocument, **about
 def _result(name: MetricName, statistics: Mapping[str, Statistics], run: RunDocument) -> MetricResult:
     """The gate's own improvement has the level of its test; what is only reported, and the guards, the spec's confidence."""
     gate = run.spec.gate
+    level = run.level if name == gate.metric else gate.side
     return MetricResult(
         metric=name,
         challenger=side_of(statistics, "challenger", name, gate.side),
         against=side_of(statistics, "opponent", name, gate.side),
-        improvement=_judged(statistics, lambda each: _improvement(each, name), run.level if name == gate.metric else gate.side),
+        improvement=_judged(statistics, name, lambda each: _improvement(each, name), level),
     )
 
 
 def side_of(statistics: Mapping[str, Statistics], side: str, name: MetricName, level: float) -> Interval:
-    return _judged(statistics, lambda each: _side(each, side, name), level)
+    return _judged(statistics, name, lambda each: _side(each, side, name), level)
 
 
-def _judged(statistics: Mapping[str, Statistics], estimate: Callable[[Statistics], Jackknife], level: float) -> Interval:
+def _judged(
+    statistics: Mapping[str, Statistics], name: MetricName, estimate: Callable[[Statistics], Jackknife], level: float
+) -> Interval:
     blocked = [Blocked(estimate(each), Grouping(each.rows, by == BY_TIME)) for by, each in statistics.items()]
-    return _refused(interval(blocked, level), _one_sided(next(iter(statistics.values()))))
+    found, first = interval(blocked, level), next(iter(statistics.values()))
+    why = _too_few_of_a_class(first, name) or (_too_coarse(first, name) if name in RANKED else "")
+    return found.model_copy(update={"low": None, "high": None, "why": why}) if why else found
 
 
 def _side(statistics: Statistics, side: str, name: MetricName) -> Jackknife:
@@ -55,14 +62,24 @@ def _improvement(statistics: Statistics, name: MetricName) -> Jackknife:
     return improvement(ours, theirs, name in LOWER_IS_BETTER)
 
 
-def _one_sided(statistics: Statistics) -> str:
-    """Why two classes cannot be told apart on these rows; empty if they can."""
-    if statistics.positives is None:
-        return ""
-    positive = int(statistics.positives.sum())
-    fewest = min(positive, int(statistics.rows.sum()) - positive)
+def _too_few_of_a_class(statistics: Statistics, name: MetricName) -> str:
+    """Why classes cannot be told apart on these rows; empty if they can. A rare class weighs as much as any in macro_f1."""
+    fewest = FEWEST_OF_A_CLASS
+    if statistics.positives is not None:
+        positive = int(statistics.positives.sum())
+        fewest = min(positive, int(statistics.rows.sum()) - positive)
+    elif name == "macro_f1":
+        rows = statistics.of["challenger", name].sum(axis=0)[1:].reshape(-1, 3)[:, 2]
+        fewest = int(rows[rows > 0].min(initial=fewest))
     return f"a class has {fewest} rows and at least {FEWEST_OF_A_CLASS} are needed" if fewest < FEWEST_OF_A_CLASS else ""
 
 
-def _refused(found: Interval, why: str) -> Interval:
-    return found.model_copy(update={"low": None, "high": None, "why": why}) if why else found
+def _too_coarse(statistics: Statistics, name: MetricName) -> str:
+    """A slice's scores may all lie between few of the cuts, which are those of all rows: then its area says nothing."""
+    for side, metric in statistics.of:
+        if metric == name:
+            rows = statistics.of[side, name].sum(axis=0).reshape(2, -1).sum(axis=0)
+            mixed = rows[~statistics.value[side, name].keywords["ties"]]
+            if mixed.max(initial=0) > LARGEST_BIN * rows.sum():
+                return f"{mixed.max() / rows.sum():.0%} of its scores are too close together to be ranked here"
+    return ""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC
 from itertools import product
+from math import inf, isinf
 from multiprocessing.pool import ThreadPool
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -51,7 +52,11 @@ def search(rows: DataFrame, spec: ModelSpec, labels: Labels | None, levels: int,
     with ThreadPool(min(len(plans), rows.sparkSession.sparkContext.defaultParallelism)) as pool:
         found = pool.map(inheritable_thread_target(rows.sparkSession)(run), plans, chunksize=1)
     direction = 1 if spec.gate.metric in LOWER_IS_BETTER else -1
-    return tuple(sorted((each for some in found for each in some), key=lambda candidate: direction * candidate.score))
+    best_first = sorted((each for some in found for each in some), key=lambda candidate: direction * candidate.score)
+    if isinf(best_first[0].score):
+        told = "is undefined on the search's validation rows: do they hold one class? Raise validation_share"
+        raise BadData(f"{spec.gate.metric} {told}")
+    return tuple(best_first)
 
 
 def validation_spans(rows: DataFrame, spec: ModelSpec) -> list[Split]:
@@ -85,9 +90,8 @@ def tries_of(plan: Plan, span: Split, spec: ModelSpec, labels: Labels | None, se
     model = fit(spec.algorithm.name, plan.params, span.train, spec.examples.label, seed)
     for params, fitted in _fitted(plan, model):
         found = scores(fitted.transform(span.holdout), spec, labels, [metric])
-        if metric not in found:
-            raise BadData(f"{metric} is undefined on the search's validation rows: do they hold one class? Raise validation_share")
-        yield Candidate(params, found[metric], time.monotonic() - started, (found[metric],))
+        score = found.get(metric, inf if metric in LOWER_IS_BETTER else -inf)  # undefined is worst: it may never have said yes
+        yield Candidate(params, score, time.monotonic() - started, (score,))
         started = time.monotonic()
 
 

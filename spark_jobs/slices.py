@@ -40,8 +40,8 @@ def slice_results(pairs: DataFrame, groupings: Sequence[str], run: RunDocument, 
 
 
 def slicing_of(pairs: DataFrame, column: str, min_rows: int) -> Slicing:
-    counted = pairs.groupBy(column).agg(F.count("*").alias("rows"))
-    frequent = counted.where(F.col("rows") >= min_rows).orderBy(F.desc("rows"), column).limit(MOST_VALUES).collect()
+    counted = pairs.groupBy(column).agg(F.count("*").alias("__rows"))
+    frequent = counted.where(F.col("__rows") >= min_rows).orderBy(F.desc("__rows"), column).limit(MOST_VALUES).collect()
     return Slicing(tuple(row[column] for row in frequent), counted.count() - len(frequent))
 
 

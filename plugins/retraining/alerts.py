@@ -70,8 +70,9 @@ def asked(model: str, why: str, patience: timedelta, link: str) -> Message:
 def overridden(model: str, verdict: Verdict, link: str) -> Message:
     answer = verdict.answer
     return Message(
-        f"{model}: released against its verdict",
-        f"{answer.by} overrode «{verdict.decision}»: {answer.reason}\nThe verdict was: {verdict.reason}\n{link}",
+        f"{model}: approved against its verdict",
+        f"{answer.by} overrode «{verdict.decision}»: {answer.reason}\nThe verdict was: {verdict.reason}\n"
+        f"Its image is checked and released now.\n{link}",
     )
 
 

@@ -1,16 +1,20 @@
 """When a person is asked, what they are shown, and what their answer makes of a verdict. Unanswered means no."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from contract.comparison import Answer, Comparison, Contest, Verdict
 from contract.documents import RunDocument, Training
+from plugins.retraining.errors import Stopped
 from plugins.retraining.looks import Look
+from plugins.retraining.report import slice_name
 from plugins.retraining.steps import Work, unreleasable
 
-YES, NO = "Release", "Do not release"
+NO = "Do not release"
 NOBODY = "nobody, in time,"
-SHORTEST = timedelta(minutes=1)
+SHORTEST, SLACK = timedelta(minutes=1), timedelta(minutes=1)
+MARKS = re.compile(r"([\\`\[\]!|<>])")  # of Markdown, in words that come from data
 
 
 class Question(NamedTuple):
@@ -37,17 +41,31 @@ def is_asked(work: Work, look: Look) -> bool:
     return look.key != work.key or (decision == "inconclusive" and gate.on_inconclusive == "ask")
 
 
-def patience(run: RunDocument, now: datetime) -> timedelta:
-    """Never beyond the deadline, but a minute at least."""
-    began = run.started or now
-    left = run.spec.deadline - (now - began)
-    return max(min(run.spec.gate.answer_within, left), SHORTEST)
+def yes_to(version: int) -> str:
+    """Airflow keeps a question's text when its task is cleared: an option that names its version cannot be taken for another's."""
+    return f"Release version {version}"
 
 
-def answered(verdict: Verdict, given: dict[str, Any]) -> Verdict:
-    """`given` is what Airflow's operator returns. An override without a reason is none."""
-    reason = str(given["params_input"].get("reason") or "").strip()
-    yes = given["chosen_options"] == [YES]
+def patience(work: Work, look: Look, since: datetime) -> timedelta:
+    """Never beyond the deadline, but a minute at least; who comes back to a verdict later has the whole time."""
+    run = work.run
+    within = run.spec.gate.answer_within
+    if look.key != work.key or run.started is None:
+        return within
+    return max(min(within, run.spec.deadline - (since - run.started)), SHORTEST)
+
+
+def answered(verdict: Verdict, version: int, given: dict[str, Any], until: datetime) -> Verdict:
+    """`given` is what Airflow's operator returns. An override without a reason is none, nor is a yes after `until`.
+
+    Raises Stopped where the question was about another version.
+    """
+    reason, said = str(given["params_input"].get("reason") or "").strip(), given["chosen_options"]
+    if said not in ([NO], [yes_to(version)]):
+        raise Stopped(f"the question shown was about another version than {version}: nothing is released, trigger a new run")
+    yes = said == [yes_to(version)]
+    if yes and _moment(given["responded_at"]) > until + SLACK:
+        yes, reason = False, f"the yes came after {until:%Y-%m-%d %H:%M} UTC, too late"
     if yes and verdict.decision != "promote" and not reason:
         yes, reason = False, "an override needs a reason; clear `decide` to be asked again"
     user = given["responded_by_user"]
@@ -62,7 +80,7 @@ def _moment(given: datetime | str) -> datetime:
 
 def _body(run: RunDocument, training: Training, comparison: Comparison, verdict: Verdict) -> str:
     """Markdown: the verdict, what it rests on, and where to look."""
-    lines = [f"**{verdict.decision}**: {verdict.reason}", ""]
+    lines = [f"**{verdict.decision}**: {_plain(verdict.reason)}", ""]
     for contest in comparison.contests:
         lines += _table(contest)
     lines += [f"- [MLflow run of version {training.version}]({training.mlflow_url})"]
@@ -84,8 +102,12 @@ def _table(contest: Contest) -> list[str]:
     for each in contest.slices:
         low, high = each.improvement.low, each.improvement.high
         told = each.improvement.why if low is None else f"{each.improvement.value:+.4g} ({low:+.4g} to {high:+.4g})"
-        rows.append(f"| {each.column} {each.value or 'others'} | | | {told} |")
+        rows.append(f"| {_plain(slice_name(each))} | | | {told} |")
     return [*rows, ""]
+
+
+def _plain(text: str) -> str:
+    return MARKS.sub(r"\\\1", " ".join(text.split()))
 
 
 def _number(value: float | None) -> str:

@@ -1,6 +1,5 @@
 """The task that gives the verdict, and where people answer."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
@@ -30,27 +29,32 @@ class DecideStep(Step, HITLOperator, SkipMixin):
 
     def __init__(self, **kwargs: Any) -> None:
         wanted = "Kept with the version. A verdict is overridden only with one."
-        reason = Param("", type="string", title="Reason", description=wanted)
-        kwargs |= {"subject": "Release this version?", "options": [approval.YES, approval.NO], "defaults": [approval.NO]}
+        reason = Param("", type=["null", "string"], title="Reason", description=wanted)
+        kwargs |= {"subject": "Release this version?", "options": [approval.NO], "defaults": [approval.NO]}
         super().__init__(**{**kwargs, "params": {"reason": reason}})  # Airflow adds the DAG's params to these
 
     def execute(self, context: Context) -> str:
         work = self.work(context)
-        look = look_at(work)
+        look, said = look_at(work), work.find(Verdict)
+        if said:  # by a try that was killed before it told all
+            return self.conclude(context, work, look, said)
         question = approval.question(work, look)
         if question is None:
             return self.conclude(context, work, look, look.verdict)
-        ti, left = context["ti"], approval.patience(work.run, datetime.now(UTC))
-        link = f"{alerts.run_url(ti.dag_id, ti.run_id)}/tasks/{self.task_id}/required_actions"
+        ti = context["ti"]
+        left = approval.patience(work, look, ti.start_date)
+        self.options = [approval.yes_to(work.read("train", Training).version), approval.NO]
         self.subject, self.body, self.response_timeout = question.subject, question.body, left
-        self.tell(work, alerts.asked(work.run.model, look.verdict.reason, left, link), "asked")
+        link = f"{alerts.run_url(ti.dag_id, ti.run_id)}/tasks/{self.task_id}/required_actions"
+        self.tell(work, alerts.asked(work.run.model, look.verdict.reason, left, link), f"asked-{ti.try_number}")
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
-        given = super().execute_complete(context, event)
         work = self.work(context)
-        look = look_at(work)
-        verdict = approval.answered(look.verdict, given)
+        look, version = look_at(work), work.read("train", Training).version
+        until = context["ti"].start_date + approval.patience(work, look, context["ti"].start_date)
+        self.options = [approval.yes_to(version), approval.NO, *event.get("chosen_options", [])]  # what was said is judged below
+        verdict = approval.answered(look.verdict, version, super().execute_complete(context, event), until)
         return self.conclude(context, work, look, verdict)
 
     def conclude(self, context: Context, work: Work, look: Look, verdict: Verdict) -> str:

@@ -7,11 +7,11 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from contract import documents
-from contract.comparison import Comparison, Verdict
+from contract.comparison import Verdict
 from contract.documents import ANCHOR, Check, Image, Release, RunDocument, Training
 from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
 from plugins.retraining.registry import be_impatient
-from plugins.retraining.steps import Work, ends_here
+from plugins.retraining.steps import Work, comparison_of, ends_here
 from release.ledger import Ledger, Outcome, Request
 
 SERVING = Path(__file__).resolve().parents[2] / "serving"
@@ -79,15 +79,14 @@ def download_served(url: str, mlflow_run: str) -> dict[str, bytes]:
 
 def ask(work: Work, kind: Literal["check", "release"], patience_s: float = 0) -> Outcome | None:
     """The controller's outcome, None if it has none within `patience_s`; the request is made once, however often this is called."""
-    ledger = Ledger(work.store)
-    run = work.run
+    ledger, run, image = Ledger(work.store), work.run, work.read("package", Image)
     ledger.request(
         Request(
             id=work.key,
             kind=kind,
             model=run.model,
-            image=work.read("package", Image),
-            golden=work.read("compare", Comparison).golden,
+            image=image,
+            golden=comparison_of(work, image.version).golden,
             serving=run.spec.serving,
             expected_live=run.champion.digest if run.champion else None,
             who="airflow",

@@ -91,6 +91,8 @@ def _judge_harm(contest: Contest, slices: Slices, gate: Gate) -> Finding:
     if harmed:
         worst = _slice(harmed[0][0])
         return Finding("keep", f"{len(harmed)} {told} are shown to be worse by more than {slices.margin:g}, such as {worst}.")
+    if not looked_at:
+        return Finding("inconclusive", f"None {told} could be judged, such as {_slice(contest.slices[0])}.")
     unknown = len(contest.slices) - len(looked_at)
     beside = f" ({unknown} are too small to tell)" if unknown else ""
     return Finding("promote", f"None {told} is shown to be worse by more than {slices.margin:g}{beside}.")

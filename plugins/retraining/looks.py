@@ -6,11 +6,11 @@ Whoever judges one challenger after another on the same rows, until one passes, 
 from datetime import UTC, timedelta
 
 from contract import documents
-from contract.comparison import Comparison, Verdict
+from contract.comparison import Verdict
 from contract.documents import RunDocument, Training
 from contract.strict import Strict
 from plugins.retraining.gate import decide
-from plugins.retraining.steps import Work, unreleasable
+from plugins.retraining.steps import Work, comparison_of, unreleasable
 
 YEAR = timedelta(days=365)
 STAMP = "%Y%m%dT%H%M%S"
@@ -27,7 +27,7 @@ class Look(Strict):
 
 def look_at(work: Work) -> Look:
     """The stored look where this pair was judged before, else a new one. A run that releases nothing spends none."""
-    run, comparison = work.run, work.read("compare", Comparison)
+    run, comparison = work.run, comparison_of(work, work.read("train", Training).version)
     path = f"{_folder(run)}/{run.as_of.astimezone(UTC).strftime(STAMP)}-{_pair(work)}.json"
     known = documents.find(work.store, path, Look)
     if known:
@@ -43,10 +43,9 @@ def look_at(work: Work) -> Look:
 
 
 def looks_spent(work: Work) -> int:
-    """In the year that ends with this run's `as_of`."""
-    until = work.run.as_of.astimezone(UTC)
-    first, last = ((moment.strftime(STAMP)) for moment in (until - YEAR, until))
-    return sum(first < name.partition("-")[0] <= last for name in work.store.names(_folder(work.run)))
+    """Since a year before this run's `as_of`; also later ones, or a series of ever earlier times would be free."""
+    since = (work.run.as_of.astimezone(UTC) - YEAR).strftime(STAMP)
+    return sum(name.partition("-")[0] > since for name in work.store.names(_folder(work.run)))
 
 
 def looks_allowed(run: RunDocument) -> int | None:

@@ -32,7 +32,7 @@ class Row(NamedTuple):
 def verdict_page(run: RunDocument, version: int, comparison: Comparison, look: Look, verdict: Verdict) -> str:
     gate, first = run.spec.gate, comparison.contests[0]
     guards = [] if first.incomparable else [judge_guard(guard, comparison).sentence for guard in gate.guards]
-    answered = f", {'released' if verdict.goes_on else 'not released'}" if verdict.answer else ""
+    answered = f", {'approved' if verdict.goes_on else 'not approved'}" if verdict.answer else ""
     return _template().render(
         run=run,
         version=version,
@@ -41,6 +41,7 @@ def verdict_page(run: RunDocument, version: int, comparison: Comparison, look: L
         verdict=verdict,
         outcome=f"{verdict.decision}{answered}",
         guards=guards,
+        folds=[{"name": metric, "told": _told(found, sign="")} for metric, found in comparison.folds.items()],
         parts=[_part(contest, gate) for contest in comparison.contests],
         shape=_shape(first),
     )
@@ -79,10 +80,10 @@ def _slice_rows(slices: tuple[SliceResult, ...], gate: Gate) -> list[Row]:
         return []
     bar = -gate.slices.margin
     reach = _reach([each.improvement for each in slices], bar)
-    return [Row(_slice_name(each), "", "", f"{each.rows:,} rows", *_picture(each.improvement, bar, reach)) for each in slices]
+    return [Row(slice_name(each), "", "", f"{each.rows:,} rows", *_picture(each.improvement, bar, reach)) for each in slices]
 
 
-def _slice_name(found: SliceResult) -> str:
+def slice_name(found: SliceResult) -> str:
     value = f"{found.pooled:,} small values together" if found.pooled else "null" if found.value is None else found.value
     return f"{found.column}: {value}"
 
@@ -101,8 +102,14 @@ def _slices_told(gate: Gate) -> str:
 def _picture(found: Interval, bar: float | None, reach: tuple[float, float]) -> tuple[Markup, str]:
     if found.low is None or found.high is None or found.value is None:
         return Markup(""), found.why or "unknown"
-    told = f"{found.value:+.3g} ({100 - 200 * found.level:.4g} %: {found.low:+.3g} to {found.high:+.3g})"
-    return strip(found.low, found.value, found.high, bar, reach), told
+    return strip(found.low, found.value, found.high, bar, reach), _told(found, sign="+")
+
+
+def _told(found: Interval, sign: str) -> str:
+    if found.low is None or found.high is None or found.value is None:
+        return found.why or "unknown"
+    low, value, high = (f"{number:{sign}.3g}" for number in (found.low, found.value, found.high))
+    return f"{value} ({100 - 200 * found.level:.4g} %: {low} to {high})"
 
 
 def _reach(intervals: list[Interval], bar: float | None) -> tuple[float, float]:

@@ -5,13 +5,13 @@ from functools import cached_property
 from logging import Logger
 
 from contract import documents
-from contract.comparison import Answer, Verdict
+from contract.comparison import Answer, Comparison, Verdict
 from contract.documents import Failure, JobRequest, RunDocument
 from contract.errors import BadData, RetrainingError, StoreError
 from contract.keys import step_key
 from contract.store import Store
 from plugins.retraining.engines.base import Engine
-from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.errors import EngineTrouble, Stopped
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,22 @@ def _accept(work: Work, code: int | None) -> str:
     if failure is None:
         raise EngineTrouble(f"{work.step} ended without a result or a reason (exit code {code}); its log file is named above")
     raise (BadData if failure.data else EngineTrouble)(failure.reason)
+
+
+def comparison_of(work: Work, version: int) -> Comparison:
+    """Of this version with what the run found live; else Stopped: somebody cleared a step without what follows it."""
+    comparison, champion = work.read("compare", Comparison), work.run.champion
+    compared, opened = comparison.contests[0].version, champion.version if champion else None
+    if (comparison.version, compared) != (version, opened):
+        raise Stopped(
+            f"this run is about version {version} against {_against(opened)}, but its comparison is of version "
+            f"{comparison.version} against {_against(compared)}: clear `compare` and what follows"
+        )
+    return comparison
+
+
+def _against(version: int | None) -> str:
+    return "the trivial baseline" if version is None else f"version {version}"
 
 
 def ends_here(run: RunDocument, verdict: Verdict) -> str:

@@ -44,7 +44,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
             proving = beside.apply_async(inheritable_thread_target(spark)(prove_and_choose), (answers, spec, challenger))
             scored = scored_by(challenger, answers, facts, frozen, snapshot)
             contests = [against_version(scored, *role, loaded) for role, loaded in zip(roles.items(), opponents, strict=True)]
-            contests = allowed(contests or [against_baseline(scored, train)], report, spec)
+            contests = allowed(contests or [against_baseline(scored, train)], report, facts.rows, spec)
             parity, golden = proving.get()
         clock.lap("compare", "; ".join(map(told, contests)))
         print(f"compare: ONNX equals Spark on {parity.rows:,} rows; chose {len(golden.rows)} golden rows", flush=True)
@@ -52,21 +52,36 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
     seconds = round(sum(clock.seconds.values()), 3)
     anchor = frozen.champion and frozen.champion.anchor
     comparison = Comparison(
-        contests=contests, anchor=anchor, folds=training.folds, parity=parity, golden=golden_path, seconds=seconds
+        version=training.version,
+        contests=contests,
+        anchor=anchor,
+        folds=training.folds,
+        parity=parity,
+        golden=golden_path,
+        seconds=seconds,
     )
     log_comparison(training.mlflow_run, comparison)
     return comparison
 
 
-def allowed(contests: Sequence[Contest], report: ValidationReport, spec: ModelSpec) -> tuple[Contest, ...]:
-    """Rows whose label comes late are often the odd ones: without them the numbers stand, and show nothing."""
-    if report.unlabelled <= spec.split.max_unlabelled:
-        return tuple(contests)
+def allowed(contests: Sequence[Contest], report: ValidationReport, rows: int, spec: ModelSpec) -> tuple[Contest, ...]:
+    """Rows whose label comes late are often the odd ones: without them the numbers stand, and show nothing.
+
+    Where only a part of the holdout is compared, all that lack a label are taken to lie in it: they are mostly the newest.
+    """
+    missing = rows * report.unlabelled / (1 - report.unlabelled)
+    return tuple(_with_labels(contest, missing, spec) for contest in contests)
+
+
+def _with_labels(contest: Contest, missing: float, spec: ModelSpec) -> Contest:
+    share = missing / (missing + contest.rows) if contest.rows else 0.0
+    if contest.incomparable or share <= spec.split.max_unlabelled:
+        return contest
     why = (
-        f"{report.unlabelled:.1%} of the holdout's rows have no {spec.examples.label} yet and at most "
+        f"{share:.1%} of the holdout's rows have no {spec.examples.label} yet and at most "
         f"{spec.split.max_unlabelled:.1%} may have none (raise split.label_delay, or split.max_unlabelled)"
     )
-    return tuple(contest.model_copy(update={"incomparable": contest.incomparable or why}) for contest in contests)
+    return contest.model_copy(update={"incomparable": why})
 
 
 def prove_and_choose(answers: DataFrame, spec: ModelSpec, challenger: Version) -> tuple[Parity, GoldenRows]:

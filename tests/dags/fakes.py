@@ -80,6 +80,7 @@ def comparison(request: JobRequest, behaviour: str) -> Comparison:
         metrics=(MetricResult(metric="log_loss", challenger=alone, against=alone, improvement=improvement),),
     )
     return Comparison(
+        version=VERSION,
         contests=(contest,),
         anchor=champion and champion.anchor,
         parity=Parity(rows=1, largest=0, labels_differ=0),

@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from contract.comparison import Verdict
+from contract.documents import RunDocument, read
 from contract.store import store_at
-from plugins.retraining import operators
+from plugins.retraining import operators, registry
+from plugins.retraining.approval import answered, patience
 from plugins.retraining.dag import dag_for
+from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.looks import Look
+from plugins.retraining.steps import Work
 from release.ledger import Ledger
 from tests.dags.conftest import HOME, TAGS, Inbox
 from tests.dags.fakes import VERSION, FakeEngine
@@ -58,7 +64,7 @@ def test_a_promotion_waits_for_a_person_where_the_spec_wants_it(play, inbox):
     assert inbox.slack[0].startswith("*late: waits for your answer*\nlog_loss improves: ")
     assert inbox.slack[0].splitlines()[2] == "Unanswered within 10 minutes, it is not released."  # the deadline, not 30 minutes
 
-    run.answer("decide", "Release", "looks right")
+    run.answer("decide", "Release version 7", "looks right")
 
     assert (run.state, live()) == ("success", VERSION)
     answer = run.xcom("decide", "document")["answer"]
@@ -81,11 +87,11 @@ def test_what_is_unclear_is_asked_about_where_the_spec_wants_it(play, inbox):
     run = play(FakeEngine(compare="unclear"), "on_inconclusive: ask")
 
     assert run.question("decide")[0] == "late version 7: inconclusive. Release it?"
-    run.answer("decide", "Release", "the old one is a year old")
+    run.answer("decide", "Release version 7", "the old one is a year old")
 
     assert live() == VERSION
     assert inbox.slack[1].startswith(
-        "*late: released against its verdict*\nada overrode «inconclusive»: the old one is a year old\n"
+        "*late: approved against its verdict*\nada overrode «inconclusive»: the old one is a year old\n"
     )
 
 
@@ -95,17 +101,17 @@ def test_a_keep_is_overridden_by_clearing_decide_and_giving_a_reason(play, inbox
 
     run.clear("decide").go()
     assert run.states()["decide"] == "awaiting_input"
-    run.answer("decide", "Release", "the label was wrong last week")
+    run.answer("decide", "Release version 7", "the label was wrong last week")
 
     assert (run.state, live()) == ("success", VERSION)
     assert TAGS["verdict"] == "keep"
-    assert "released against its verdict" in inbox.slack[-2]
+    assert "approved against its verdict" in inbox.slack[-2]
 
 
 def test_an_override_without_a_reason_is_none(play):
     run = play(FakeEngine(compare="worse"))
 
-    run.clear("decide").go().answer("decide", "Release", "  ")
+    run.clear("decide").go().answer("decide", "Release version 7", "  ")
 
     assert (run.state, run.states()["package"], live()) == ("success", "skipped", None)
     assert "an override needs a reason" in run.xcom("decide", "reason")
@@ -119,7 +125,7 @@ def test_the_same_pair_as_of_the_same_time_gets_the_stored_verdict(play):
     run.clear("compare").go()
 
     assert engine.ran == ["validate", "train", "compare", "compare"]
-    assert "keep: log_loss worsens" in run.question("decide")[1].replace("*", "")
+    assert "keep: log_loss worsens" in run.question("decide")[1].replace("*", "").replace("\\", "")
 
 
 def test_a_yearly_budget_pays_for_a_look_a_day_and_no_more(play, monkeypatch):
@@ -153,3 +159,68 @@ def test_the_verdict_is_a_page_in_mlflow(play):
     assert run.xcom("decide", "document")["reason"] in page
     assert "<svg" in page
     assert "http" not in page.replace("http://www.w3.org", "")  # self-contained
+
+
+def test_a_yes_to_the_question_about_another_version_releases_nothing(play):
+    """Airflow keeps the text of a question when its task is cleared, so an old page may be answered."""
+    run = play(FakeEngine(), "approval: required").answer("decide", "Release version 6", "looks right")
+
+    assert (run.states()["decide"], run.tries()["decide"], live()) == ("failed", 1, None)
+
+
+def test_an_answer_stands_when_mlflow_fails_after_it(play, monkeypatch):
+    tell, failed = registry.record_verdict, []
+
+    def once_down(*given: object) -> str:
+        if not failed:
+            failed.append(given)
+            raise EngineTrouble("MLflow does not answer")
+        return tell(*given)
+
+    monkeypatch.setattr(registry, "record_verdict", once_down)
+
+    run = play(FakeEngine(), "approval: required").answer("decide", "Release version 7", "looks right")
+
+    assert (run.state, run.tries()["decide"], live()) == ("success", 2, VERSION)
+    assert run.xcom("decide", "document")["answer"]["by"] == "ada"
+
+
+def test_a_comparison_of_another_version_decides_nothing(play, inbox):
+    run = play(FakeEngine(compare="worse"))
+    trained = next(STORE.rglob("train-*[!t].json"))
+    trained.write_text(trained.read_text().replace('"version": 7', '"version": 8'))
+
+    run.clear("decide").go()
+
+    assert (run.state, run.states()["decide"]) == ("failed", "failed")
+    assert (
+        "this run is about version 8 against the trivial baseline, but its comparison is of version 7 against the trivial "
+        "baseline: clear `compare` and what follows"
+    ) in inbox.slack[-1]
+
+
+@pytest.mark.parametrize(
+    ("after_m", "again", "minutes"),
+    [(0, False, 10), (4, False, 6), (60, False, 1), (60, True, 30)],  # a deadline of ten minutes; half an hour to answer
+)
+def test_a_question_ends_with_the_deadline_but_a_later_look_has_its_whole_time(play, after_m, again, minutes):
+    run = play(FakeEngine(), "approval: required")
+    opened = read(store_at(str(STORE)), run.xcom("open"), RunDocument)
+    work = Work("decide", opened, store_at(str(STORE)), {}, 0)
+    look = Look(key="another" if again else work.key, verdict=Verdict(decision="keep", reason="worse"), number=1, allowed=None)
+
+    assert patience(work, look, opened.started + timedelta(minutes=after_m)) == timedelta(minutes=minutes)
+
+
+def test_a_yes_after_the_time_is_a_no():
+    verdict, until = Verdict(decision="promote", reason="better"), datetime(2026, 2, 1, 2, 25, tzinfo=UTC)
+    given = {
+        "chosen_options": ["Release version 7"],
+        "params_input": {"reason": None},
+        "responded_by_user": {"id": "1", "name": "ada"},
+    }
+
+    found = [answered(verdict, 7, {**given, "responded_at": until + timedelta(minutes=late)}, until) for late in (0, 10)]
+
+    assert [each.goes_on for each in found] == [True, False]
+    assert found[1].answer.reason == "the yes came after 2026-02-01 02:25 UTC, too late"

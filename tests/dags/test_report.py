@@ -92,9 +92,9 @@ class Words(HTMLParser):
         return " ".join(self.words)
 
 
-def page(*contests: Contest, answer: Answer | None = None) -> Words:
+def page(*contests: Contest, answer: Answer | None = None, **found: object) -> Words:
     parity = Parity(rows=10000, largest=3e-15, labels_differ=0)
-    comparison = Comparison(contests=contests, anchor=1, parity=parity, golden="golden.json", seconds=9.0)
+    comparison = Comparison(version=4, contests=contests, anchor=1, parity=parity, golden="golden.json", seconds=9.0, **found)
     verdict = decide(comparison, RUN.spec.gate).model_copy(update={"answer": answer})
     return Words(verdict_page(RUN, 4, comparison, Look(key="k", verdict=verdict, number=12, allowed=365), verdict))
 
@@ -122,8 +122,15 @@ def test_what_a_person_said_is_on_the_page() -> None:
 
     found = page(CHAMPION, ANCHOR, answer=answer)
 
-    assert "inconclusive, released" in found.text
+    assert "inconclusive, approved" in found.text
     assert "ada said yes on 2026-02-01 08:00 UTC: <b>the old one is a year old</b>" in found.text
+
+
+def test_walk_forward_folds_are_told_apart_from_what_decides() -> None:
+    found = page(CHAMPION, ANCHOR, folds={"auc": around(0.75, 0.04), "log_loss": NOWHERE})
+
+    assert "they say how good the recipe is, not how good this version is, and promote nothing." in found.text
+    assert "auc 0.75 (95 %: 0.71 to 0.79) log_loss there are 5 blocks and at least 7 are needed" in found.text
 
 
 def test_residuals_are_drawn_for_numbers() -> None:

@@ -53,7 +53,8 @@ def test_a_version_waits_for_a_person_and_is_released_by_their_yes(live: Product
     assert live.ledger.champion(MODEL) == old
     assert len(live.messages("waits for your answer")) == 2  # by mail and Slack
 
-    live.airflow.answer(run, "decide", "Release", "looks right")
+    version = live.airflow.named_xcom(run, "train", "document")["version"]
+    live.airflow.answer(run, "decide", f"Release version {version}", "looks right")
 
     assert live.ended(run).state == "success"
     new = live.ledger.champion(MODEL)

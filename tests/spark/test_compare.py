@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from pyspark.sql import SparkSession
 
 from contract import documents
-from contract.comparison import Comparison
+from contract.comparison import Comparison, Contest
 from contract.documents import Champion, GoldenRows, JobRequest, Snapshot, Training, ValidationReport
 from contract.spec import ModelSpec
 from contract.store import LocalStore
@@ -33,6 +33,9 @@ SPEC = ModelSpec.model_validate(
         "gate": {"metric": "log_loss", "guards": [{"metric": "auc", "min": 0.6}]},
     }
 )
+
+
+SNAPSHOT = Snapshot(uri="/snapshot", fingerprint="f", rows={"flights": 1}, as_of=NEWER)
 
 
 class Lines:
@@ -149,6 +152,24 @@ def test_a_champion_that_has_seen_a_part_of_the_holdout_is_compared_on_the_rest(
     assert found.unseen_after == datetime(2026, 1, 8, 23, tzinfo=UTC)
     assert found.rows == 6 * 24  # the 9th to the 14th
     assert {result.improvement.why for result in found.metrics} == {"there are 6 blocks and at least 7 are needed"}
+
+
+@pytest.mark.parametrize(
+    ("unlabelled", "compared", "told"),
+    [
+        (0.019, 1000, ""),
+        (0.021, 1000, "2.1% of the holdout's rows have no late yet and at most 2.0% may have none"),
+        (0.019, 300, "6.1% of the holdout's rows"),  # 19.4 of 319.4: those without label are mostly the newest
+    ],
+)
+def test_a_comparison_without_too_many_labels_shows_nothing(unlabelled: float, compared: int, told: str) -> None:
+    report = ValidationReport(snapshot=SNAPSHOT, checks=(), unlabelled=unlabelled, seconds=1)
+    contest = Contest(opponent="champion", version=1, rows=compared)
+
+    (found,) = compare.allowed([contest], report, 1000, SPEC)
+
+    assert found.incomparable.startswith(told)
+    assert bool(found.incomparable) == bool(told)
 
 
 def test_an_anchor_is_a_second_opponent_where_freshness_alone_is_promoted(lines: Lines) -> None:

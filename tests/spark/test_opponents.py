@@ -42,7 +42,7 @@ def version(answer: str = "delay", sql: str | None = None, **changes: object) ->
 
 @pytest.fixture
 def flights(spark: SparkSession) -> DataFrame:
-    rows = [(f"f{i}", datetime(2026, 1, 25, tzinfo=UTC), 10.0 * i, 9.0 * i) for i in range(10)]
+    rows = [(f"f{i}", datetime(2026, 1, 25 if i > 1 else 12, tzinfo=UTC), 10.0 * i, 9.0 * i) for i in range(10)]
     return spark.createDataFrame(rows, "id string, at timestamp, late double, delay double")
 
 
@@ -78,6 +78,10 @@ def test_the_champion_s_features_come_from_its_own_sql(flights: DataFrame, snaps
         ("SELECT * FROM flights WHERE id != 'f9'", "gives 7 of the 8 holdout rows; at least 90% are needed"),
         ("SELECT * FROM flights WHERE id = 'f0'", "gives 0 of the 8 holdout rows"),
         ("SELECT * FROM flights UNION ALL SELECT * FROM flights WHERE id = 'f5'", "gives 9 rows for 8 ids of the holdout"),
+        (
+            "SELECT * FROM flights UNION ALL SELECT concat('more ', id), at, late, delay FROM flights",
+            "the challenger's feature SQL leaves 8 of the 16 holdout rows that the champion's own feature SQL gives",
+        ),
         ("SELECT id, at, late FROM flights", "does not fit this snapshot: .*delay is missing"),
         ("SELECT id, at, late, speed AS delay FROM flights", "does not fit this snapshot: .*speed"),
     ],
@@ -112,6 +116,32 @@ def test_only_a_champion_that_answers_the_same_question_is_comparable(
     else:
         with pytest.raises(Incomparable, match=reason):
             check_comparable(spec_with(), version(**changes), "champion")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "reason"),
+    [
+        ({"window": "60d"}, {"window": "60d"}, None),
+        ({"window": "30d"}, {"window": "60d"}, None),
+        ({"window": "60d"}, {}, None),
+        ({"window": "60d"}, {"window": "30d"}, "looks back on 60d of source flights, and the snapshot holds 30d"),
+        ({}, {"window": "30d"}, "looks back on all of source flights"),
+        ({"time_column": "left"}, {}, "with another time_column"),
+        ({"format": "csv", "columns": {"id": "string"}}, {}, "with another format and columns"),
+    ],
+)
+def test_a_champion_finds_in_the_snapshot_what_its_sql_looks_back_on(
+    spark: SparkSession, theirs: dict, ours: dict, reason: str | None
+) -> None:
+    def reading(how: dict) -> ModelSpec:
+        return spec_with(sources={"flights": {"format": "parquet", "path": "flights", "time_column": "at", **how}})
+
+    champion = version(spec=reading(theirs))
+    if reason is None:
+        check_comparable(reading(ours), champion, "champion")
+    else:
+        with pytest.raises(Incomparable, match=reason):
+            check_comparable(reading(ours), champion, "champion")
 
 
 JUST_BEFORE, LATER = datetime(2026, 1, 21, 23, 59, tzinfo=UTC), datetime(2026, 1, 25, tzinfo=UTC)

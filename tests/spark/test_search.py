@@ -1,3 +1,4 @@
+import math
 from datetime import datetime, timedelta
 
 import pytest
@@ -165,6 +166,15 @@ def test_a_regression_is_searched_by_its_own_metric(rows: DataFrame) -> None:
 def test_validation_rows_that_cannot_be_judged_are_told(rows: DataFrame) -> None:
     with pytest.raises(BadData, match="auc is undefined on the search's validation rows"):
         search(rows.where("late = 1 or id < 50"), spec_with(GRID, metric="auc"), [0, 1], levels=0, seed=1)
+
+
+def test_a_candidate_that_never_says_yes_is_the_worst_and_does_not_end_the_search(rows: DataFrame) -> None:
+    grid = {"name": "logistic_regression", "search": {"grid": {"maxIter": [0, 20]}}}
+
+    found = search(rows, spec_with(grid, metric="precision"), [0, 1], levels=0, seed=1)
+
+    assert [each.params["maxIter"] for each in found] == [20, 0]
+    assert found[1].score == -math.inf
 
 
 def test_a_gap_that_leaves_nothing_to_fit_is_told(rows: DataFrame) -> None:

@@ -29,7 +29,7 @@ def compared(improvement: Interval, auc: Interval | None = None, **changes: obje
 
 def comparison(*contests: Contest, anchor: int | None = 3) -> Comparison:
     parity = Parity(rows=10000, largest=1e-15, labels_differ=0)
-    return Comparison(contests=contests, anchor=anchor, parity=parity, golden="golden.json", seconds=9.0)
+    return Comparison(version=4, contests=contests, anchor=anchor, parity=parity, golden="golden.json", seconds=9.0)
 
 
 def gate(**changes: object) -> Gate:
@@ -234,6 +234,7 @@ def sliced(*parts: SliceResult) -> Comparison:
         ([0.006, 0.9, 0.9, 0.9], "keep"),
         ([None, 0.9], "promote"),  # too small to tell: a veto protects against shown harm only
         ([None, 0.02], "keep"),  # and leaves one to be judged
+        ([None, None], "inconclusive"),
         ([], "inconclusive"),
     ],
 )

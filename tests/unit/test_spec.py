@@ -24,6 +24,14 @@ EXPECTED = {
         "gate.slices.columns: weight is a number; columns of names are wanted",
         "gate.slices.columns: late is the label; columns of names are wanted",
     ],
+    "slices_of_the_blocks": [
+        "gate.slices.columns: depot is what gate.blocks are made of, so that each slice would be one block; "
+        "columns of names are wanted"
+    ],
+    "column_of_the_jobs": [
+        "examples: the column name __depot is taken by the jobs themselves; call it otherwise in the SQL",
+        "examples: the column name prediction is taken by the jobs themselves; call it otherwise in the SQL",
+    ],
     "slices_twice": ["gate.slices.columns: listed twice: depot"],
     "budget_without_schedule": ["gate.yearly_false_promotions: needs a schedule, which says how many looks a year share it"],
     "season_of_classes": ["gate.season: needs task regression and examples.time"],
