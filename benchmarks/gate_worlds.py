@@ -100,7 +100,8 @@ def _mixed(shared: np.ndarray, own: np.ndarray) -> np.ndarray:
 def _shift_for(world: World, improvement: float) -> float:
     """How far the challenger's positives must be ahead for its expected area to be larger by `improvement`."""
     rng = np.random.default_rng(7)
-    shared, own, other = rng.normal(size=20_000), world.effects(rng, 20_000, 1)[:, 0], rng.normal(size=20_000)
+    drawn = (rng.normal(size=20_000), world.effects(rng, 20_000, 1)[:, 0], rng.normal(size=20_000))
+    shared, own, other = ((each - each.mean()) / each.std() for each in drawn)  # else their luck would be the champion's
     negative = np.diff(stats.norm.cdf(EDGES))
     below = np.cumsum(negative) - negative / 2
 
