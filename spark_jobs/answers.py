@@ -5,7 +5,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from contract.metrics import Task
-from spark_jobs.labels import Labels
+from spark_jobs.labels import Labels, array_of, place_of
 from spark_jobs.versions import Version
 
 
@@ -25,25 +25,15 @@ def answer(
     """
     if probability is None:
         return F.struct(_known(prediction - label).alias("error"), label.alias("label"), (label - centre).alias("deviation"))
-    index = _index(label, labels)
+    index = place_of(label, labels)
     truth = F.when(index < 0, 0.0).otherwise(F.get(probability, index))  # a class the model never saw got no probability
     if task == "binary":
         more = [_known(F.get(probability, F.lit(1))).alias("score"), index.alias("positive")]
     else:
-        called = F.get(_array(labels), prediction.cast("int"))
+        called = F.get(array_of(labels), prediction.cast("int"))
         hit = _known((prediction == index).cast("double"))
         more = [label.alias("actual"), called.alias("predicted"), hit.alias("hit")]
     return F.struct(_known(truth).alias("truth"), *more)
-
-
-def _index(label: Column, labels: Labels) -> Column:
-    """The label's place among the model's labels, −1 where it is none of them."""
-    return (F.array_position(_array(labels), label) - 1).cast("int")
-
-
-def _array(labels: Labels) -> Column:
-    kind = "string" if isinstance(labels[0], str) else "double"
-    return F.array(*(F.lit(each).cast(kind) for each in labels))
 
 
 def _known(value: Column) -> Column:

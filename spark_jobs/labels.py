@@ -1,6 +1,6 @@
 """Labels as the algorithms need them: a double, which for classes is the place in the sorted list of labels."""
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contract.errors import BadData
@@ -26,9 +26,18 @@ def with_label_index(examples: DataFrame, spec: ModelSpec, labels: Labels | None
     label = spec.examples.label
     if labels is None:
         return examples
-    kind = "string" if spec.task == "multiclass" else "double"
-    place = F.array_position(F.array(*(F.lit(each).cast(kind) for each in labels)), F.col(label)) - 1
-    return examples.withColumn(label, place.cast("double").alias(label, metadata=_nominal(label, labels)))
+    place = place_of(F.col(label), labels).cast("double")
+    return examples.withColumn(label, place.alias(label, metadata=_nominal(label, labels)))
+
+
+def place_of(label: Column, labels: Labels) -> Column:
+    """−1 where it is none of them."""
+    return (F.array_position(array_of(labels), label) - 1).cast("int")
+
+
+def array_of(labels: Labels) -> Column:
+    kind = "string" if isinstance(labels[0], str) else "double"
+    return F.array(*(F.lit(each).cast(kind) for each in labels))
 
 
 def _nominal(name: str, labels: Labels) -> dict:

@@ -20,7 +20,7 @@ from contract.spec import ModelSpec
 from spark_jobs.algorithms import describe, fit, with_bins
 from spark_jobs.boosting import LENGTH, first_trees, is_boosted
 from spark_jobs.examples import Split, split_by_hash, split_by_time
-from spark_jobs.folds import TICK, newest_of, walk_forward
+from spark_jobs.folds import TICK, walk_forward
 from spark_jobs.labels import Labels
 from spark_jobs.scores import scores
 
@@ -107,8 +107,8 @@ def validation_split(rows: DataFrame, spec: ModelSpec) -> Split:
     if spec.examples.time is None:
         return split_by_hash(rows, spec.examples.id, f"{spec.name} search", share)
     when = F.col(spec.examples.time)
-    first = rows.agg(F.percentile_approx(when, 1 - share)).first()[0].replace(tzinfo=UTC)
-    until = newest_of(rows, spec) + TICK
+    first, newest = (moment.replace(tzinfo=UTC) for moment in rows.agg(F.percentile_approx(when, 1 - share), F.max(when)).first())
+    until = newest + TICK
     return split_by_time(rows, spec.examples.time, until, until - first, spec.split.gap)
 
 

@@ -15,7 +15,7 @@ from spark_jobs.results import slice_result
 
 MOST_VALUES = 20
 OTHERS = -1
-BINS = 512  # of scores, in each slice: an area is within 1/1,024, and both sides err alike
+BINS = 512  # of all rows' scores; a slice too many of whose rows share a bin is not judged (results.py)
 
 
 class Slicing(NamedTuple):

@@ -4,11 +4,12 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from contract.comparison import Answer, Comparison, Contest, Verdict
+from contract.comparison import Answer, Comparison, Contest, Interval, Verdict
 from contract.documents import RunDocument, Training
 from plugins.retraining.errors import Stopped
+from plugins.retraining.gate import named
 from plugins.retraining.looks import Look
-from plugins.retraining.report import slice_name
+from plugins.retraining.report import number_told, slice_name
 from plugins.retraining.steps import Work, unreleasable
 
 NO = "Do not release"
@@ -93,22 +94,17 @@ def _body(run: RunDocument, training: Training, comparison: Comparison, verdict:
 def _table(contest: Contest) -> list[str]:
     if contest.incomparable:
         return []
-    name = "the trivial baseline" if contest.version is None else f"{contest.opponent} version {contest.version}"
-    rows = [f"Against {name}, {contest.rows:,} rows:", "", "| | challenger | then | improvement |", "|---|---|---|---|"]
+    rows = [f"Against {named(contest)}, {contest.rows:,} rows:", "", "| | challenger | then | improvement |", "|---|---|---|---|"]
     for result in contest.metrics:
-        gained = result.improvement
-        told = gained.why if gained.low is None else f"{gained.value:+.4g} ({gained.low:+.4g} to {gained.high:+.4g})"
-        rows.append(f"| {result.metric} | {_number(result.challenger.value)} | {_number(result.against.value)} | {told} |")
-    for each in contest.slices:
-        low, high = each.improvement.low, each.improvement.high
-        told = each.improvement.why if low is None else f"{each.improvement.value:+.4g} ({low:+.4g} to {high:+.4g})"
-        rows.append(f"| {_plain(slice_name(each))} | | | {told} |")
+        sides = " | ".join(number_told(side.value) for side in (result.challenger, result.against))
+        rows.append(f"| {result.metric} | {sides} | {_gained(result.improvement)} |")
+    rows += [f"| {_plain(slice_name(each))} | | | {_gained(each.improvement)} |" for each in contest.slices]
     return [*rows, ""]
+
+
+def _gained(found: Interval) -> str:
+    return found.why if found.low is None else f"{found.value:+.4g} ({found.low:+.4g} to {found.high:+.4g})"
 
 
 def _plain(text: str) -> str:
     return MARKS.sub(r"\\\1", " ".join(text.split()))
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"

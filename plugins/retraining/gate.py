@@ -42,7 +42,7 @@ def findings_of(comparison: Comparison, gate: Gate) -> Iterator[Finding]:
     for contest in comparison.contests:
         yield judge_contest(contest, gate)
     if gate.rule == "not_worse" and first.opponent == "champion" and comparison.anchor is None:
-        yield Finding("inconclusive", f"The anchor of {_named(first)} is unknown, and small losses may have added up since it.")
+        yield Finding("inconclusive", f"The anchor of {named(first)} is unknown, and small losses may have added up since it.")
     if not first.incomparable:
         yield from (judge_guard(guard, comparison) for guard in gate.guards)
         if gate.slices and first.opponent != "baseline":
@@ -55,11 +55,11 @@ def judge_contest(contest: Contest, gate: Gate) -> Finding:
     result = _result_of(gate.metric, contest)
     if result is None or not _defined(result.improvement):
         why = _why(result and result.improvement)
-        return Finding("inconclusive", f"The improvement of {gate.metric} against {_named(contest)} is unknown: {why}.")
+        return Finding("inconclusive", f"The improvement of {gate.metric} against {named(contest)} is unknown: {why}.")
     bar, gained = bar_of(contest, gate), result.improvement
     rows = f"{contest.rows:,} rows in {gained.blocks} blocks"
     later = f" after {contest.unseen_after:%Y-%m-%d %H:%M}, until when that one has learned" if contest.unseen_after else ""
-    seen = f"{gate.metric} {_change(gained)} against {_named(contest)} on {rows}{later}"
+    seen = f"{gate.metric} {_change(gained)} against {named(contest)} on {rows}{later}"
     if gained.low > bar.height:
         return Finding("promote", f"{seen}; {bar.told}.")
     if gained.high <= bar.height:
@@ -152,7 +152,8 @@ def _why(interval: Interval | None) -> str:
     return (interval.why or "it is not a number") if interval else "it was not measured"
 
 
-def _named(contest: Contest) -> str:
+def named(contest: Contest) -> str:
+    """The opponent, as people read it."""
     return "the trivial baseline" if contest.opponent == "baseline" else f"{contest.opponent} version {contest.version}"
 
 

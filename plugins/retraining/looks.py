@@ -27,8 +27,9 @@ class Look(Strict):
 
 def look_at(work: Work) -> Look:
     """The stored look where this pair was judged before, else a new one. A run that releases nothing spends none."""
-    run, comparison = work.run, comparison_of(work, work.read("train", Training).version)
-    path = f"{_folder(run)}/{run.as_of.astimezone(UTC).strftime(STAMP)}-{_pair(work)}.json"
+    run, version = work.run, work.read("train", Training).version
+    comparison = comparison_of(work, version)
+    path = f"{_folder(run)}/{run.as_of.astimezone(UTC).strftime(STAMP)}-{_pair(run, version)}.json"
     known = documents.find(work.store, path, Look)
     if known:
         return known
@@ -57,9 +58,8 @@ def _folder(run: RunDocument) -> str:
     return f"looks/{run.model}"
 
 
-def _pair(work: Work) -> str:
-    champion = work.run.champion
-    return f"{work.read('train', Training).version}-{champion.version if champion else 0}"
+def _pair(run: RunDocument, version: int) -> str:
+    return f"{version}-{run.champion.version if run.champion else 0}"
 
 
 def _none_left(allowed: int) -> Verdict:

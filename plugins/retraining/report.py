@@ -11,7 +11,7 @@ from contract.comparison import Comparison, Contest, Curves, Interval, SliceResu
 from contract.documents import RunDocument
 from contract.gate import Gate
 from plugins.retraining.drawing import Line, chart, strip
-from plugins.retraining.gate import bar_of, judge_guard
+from plugins.retraining.gate import bar_of, judge_guard, named
 from plugins.retraining.looks import Look
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -54,11 +54,10 @@ def _template() -> Template:
 
 
 def _part(contest: Contest, gate: Gate) -> dict[str, Any]:
-    title = "the trivial baseline" if contest.version is None else f"{contest.opponent} version {contest.version}"
     bar = None if contest.incomparable else bar_of(contest, gate).height
     return {
         "contest": contest,
-        "title": title,
+        "title": named(contest),
         "metric": gate.metric,
         "rows": [_metric_row(result, bar if place == 0 else None) for place, result in enumerate(contest.metrics)],
         "columns": " and ".join(gate.slices.columns) if gate.slices else "",
@@ -70,7 +69,7 @@ def _part(contest: Contest, gate: Gate) -> dict[str, Any]:
 
 def _metric_row(result: Any, bar: float | None) -> Row:
     found = result.improvement
-    sides = (_number(side.value) for side in (result.challenger, result.against))
+    sides = (number_told(side.value) for side in (result.challenger, result.against))
     return Row(result.metric, *sides, "", *_picture(found, bar, _reach([found], bar)))
 
 
@@ -143,5 +142,5 @@ def _shape(contest: Contest) -> str:
     return f"here there are {found.blocks}; {lag}their values have a skewness of {found.skewness:+.2f}."
 
 
-def _number(value: float | None) -> str:
+def number_told(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
