@@ -1,6 +1,6 @@
 """From block statistics of both sides to every metric with its intervals. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from contract.comparison import Interval, MetricResult, SliceResult
@@ -8,7 +8,7 @@ from contract.documents import RunDocument
 from contract.metrics import LOWER_IS_BETTER, MetricName
 from spark_jobs.blocks import BY_TIME
 from spark_jobs.measures import RANKED
-from spark_jobs.metrics import Statistics
+from spark_jobs.metrics import SIDES, Statistics
 from spark_jobs.paired import Blocked, Grouping, Jackknife, improvement, interval, jackknife, worse_than
 
 FEWEST_OF_A_CLASS = 50
@@ -22,7 +22,9 @@ def results_of(statistics: Mapping[str, Statistics], run: RunDocument) -> tuple[
 
 def slice_result(statistics: Mapping[str, Statistics], run: RunDocument, **about: Any) -> SliceResult:
     gate = run.spec.gate
-    improvement = _judged(statistics, gate.metric, lambda each: _improvement(each, gate.metric), gate.side)
+    ours, theirs = (_jackknives(statistics, side, gate.metric) for side in SIDES)
+    why = _unjudgeable(statistics, gate.metric)
+    improvement = _judged(statistics, _improvements(ours, theirs, gate.metric), gate.side, why)
     rows = int(next(iter(statistics.values())).rows.sum())
     p_worse = None if improvement.low is None else worse_than(-gate.slices.margin, improvement)
     return SliceResult(**about, rows=rows, improvement=improvement, p_worse=p_worse)
@@ -31,35 +33,37 @@ def slice_result(statistics: Mapping[str, Statistics], run: RunDocument, **about
 def _result(name: MetricName, statistics: Mapping[str, Statistics], run: RunDocument) -> MetricResult:
     """The gate's own improvement has the level of its test; what is only reported, and the guards, the spec's confidence."""
     gate = run.spec.gate
-    level = run.level if name == gate.metric else gate.side
+    ours, theirs = (_jackknives(statistics, side, name) for side in SIDES)
+    why, level = _unjudgeable(statistics, name), run.level if name == gate.metric else gate.side
     return MetricResult(
         metric=name,
-        challenger=side_of(statistics, "challenger", name, gate.side),
-        against=side_of(statistics, "opponent", name, gate.side),
-        improvement=_judged(statistics, name, lambda each: _improvement(each, name), level),
+        challenger=_judged(statistics, ours, gate.side, why),
+        against=_judged(statistics, theirs, gate.side, why),
+        improvement=_judged(statistics, _improvements(ours, theirs, name), level, why),
     )
 
 
 def side_of(statistics: Mapping[str, Statistics], side: str, name: MetricName, level: float) -> Interval:
-    return _judged(statistics, name, lambda each: _side(each, side, name), level)
+    return _judged(statistics, _jackknives(statistics, side, name), level, _unjudgeable(statistics, name))
 
 
-def _judged(
-    statistics: Mapping[str, Statistics], name: MetricName, estimate: Callable[[Statistics], Jackknife], level: float
-) -> Interval:
-    blocked = [Blocked(estimate(each), Grouping(each.rows, by == BY_TIME)) for by, each in statistics.items()]
-    found, first = interval(blocked, level), next(iter(statistics.values()))
-    why = _too_few_of_a_class(first, name) or (_too_coarse(first, name) if name in RANKED else "")
+def _judged(statistics: Mapping[str, Statistics], estimates: Mapping[str, Jackknife], level: float, why: str) -> Interval:
+    """Both by grouping; `why` says why nothing is shown, if so."""
+    found = interval([Blocked(estimates[by], Grouping(each.rows, by == BY_TIME)) for by, each in statistics.items()], level)
     return found.model_copy(update={"low": None, "high": None, "why": why}) if why else found
 
 
-def _side(statistics: Statistics, side: str, name: MetricName) -> Jackknife:
-    return jackknife(statistics.of[side, name], statistics.value[side, name])
+def _jackknives(statistics: Mapping[str, Statistics], side: str, name: MetricName) -> dict[str, Jackknife]:
+    return {by: jackknife(each.of[side, name], each.value[side, name]) for by, each in statistics.items()}
 
 
-def _improvement(statistics: Statistics, name: MetricName) -> Jackknife:
-    ours, theirs = (_side(statistics, side, name) for side in ("challenger", "opponent"))
-    return improvement(ours, theirs, name in LOWER_IS_BETTER)
+def _improvements(ours: Mapping[str, Jackknife], theirs: Mapping[str, Jackknife], name: MetricName) -> dict[str, Jackknife]:
+    return {by: improvement(ours[by], theirs[by], name in LOWER_IS_BETTER) for by in ours}
+
+
+def _unjudgeable(statistics: Mapping[str, Statistics], name: MetricName) -> str:
+    first = next(iter(statistics.values()))
+    return _too_few_of_a_class(first, name) or (_too_coarse(first, name) if name in RANKED else "")
 
 
 def _too_few_of_a_class(statistics: Statistics, name: MetricName) -> str:
