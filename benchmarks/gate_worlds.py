@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-ROWS = 200  # of a block, on average
+ROWS = 20_000  # of a block, on average: so many that how blocks differ, not how rows do, decides, as in production
 BINS = 64  # of scores
 CHUNK = 500
-LOSS, LOSS_BLOCKS, LOSS_ROWS = 0.30, 0.010, 0.20  # a model's mean loss; how the improvement varies between blocks, between rows
-SHIFT, SHIFT_BLOCKS, POSITIVES = 1.2, 0.25, 0.25  # of positive scores; how it varies between blocks; share of positive rows
+LOSS, LOSS_BLOCKS, LOSS_ROWS = 0.30, 0.010, 0.40  # a model's mean loss; how the improvement varies between blocks, between rows
+SHIFT, SHIFT_BLOCKS, POSITIVES = 1.2, 0.08, 0.25  # of positive scores; how it varies between blocks; share of positive rows
 EDGES = np.concatenate([[-np.inf], stats.norm.ppf(np.linspace(0, 1, BINS + 1)[1:-1]) * 1.25 + 0.3, [np.inf]])
 
 
@@ -84,33 +84,26 @@ def scores(world: World, blocks: int, improvement: float, draws: int, seed: int)
     for _ in range(0, draws, CHUNK):
         sizes = world.sizes(rng, CHUNK, blocks)
         positives = np.maximum(rng.binomial(sizes, POSITIVES), 1)
-        ours, theirs, shared = (world.effects(rng, CHUNK, blocks), rng.normal(size=sizes.shape), rng.normal(size=sizes.shape))
-        drawn = [
-            _histograms(rng, sizes - positives, positives, negative, SHIFT + move + SHIFT_BLOCKS * _mixed(shared, own))
-            for move, own in ((ahead, ours), (0.0, theirs))
-        ]
+        shared = rng.normal(size=sizes.shape)
+        moved = (ahead + SHIFT_BLOCKS * (shared + world.effects(rng, CHUNK, blocks)), SHIFT_BLOCKS * shared)
+        drawn = [_histograms(rng, sizes - positives, positives, negative, SHIFT + move) for move in moved]
         for rows, challenger, champion in zip(sizes, *drawn, strict=True):
             yield Pair(rows.astype(float), challenger, champion, float(np.hypot(delong(challenger), delong(champion))))
-
-
-def _mixed(shared: np.ndarray, own: np.ndarray) -> np.ndarray:
-    return np.sqrt(0.5) * (shared + own)
 
 
 def _shift_for(world: World, improvement: float) -> float:
     """How far the challenger's positives must be ahead for its expected area to be larger by `improvement`."""
     rng = np.random.default_rng(7)
-    drawn = (rng.normal(size=20_000), world.effects(rng, 20_000, 1)[:, 0], rng.normal(size=20_000))
-    shared, own, other = ((each - each.mean()) / each.std() for each in drawn)  # else their luck would be the champion's
+    drawn = (rng.normal(size=20_000), world.effects(rng, 20_000, 1)[:, 0])
+    shared, own = ((each - each.mean()) / each.std() for each in drawn)  # else their luck would be the champion's
     negative = np.diff(stats.norm.cdf(EDGES))
     below = np.cumsum(negative) - negative / 2
 
-    def area(ahead: float, effects: np.ndarray) -> float:
-        shifts = SHIFT + ahead + SHIFT_BLOCKS * _mixed(shared, effects)
-        return float(_shares(shifts[:, None]).mean(axis=(0, 1)) @ below)
+    def area(moved: np.ndarray) -> float:
+        return float(_shares(SHIFT + moved[:, None]).mean(axis=(0, 1)) @ below)
 
-    champion = area(0.0, other)
-    return optimize.brentq(lambda ahead: area(ahead, own) - champion - improvement, -1, 1)
+    champion = area(SHIFT_BLOCKS * shared)
+    return optimize.brentq(lambda ahead: area(ahead + SHIFT_BLOCKS * (shared + own)) - champion - improvement, -1, 1)
 
 
 def _shares(shifts: np.ndarray) -> np.ndarray:
