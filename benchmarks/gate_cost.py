@@ -76,7 +76,7 @@ def fitted(examples: DataFrame, trees: int, seed: int) -> PipelineModel:
 
 def version(pipeline: PipelineModel, spec: ModelSpec, number: int) -> Version:
     trained = datetime(2025, 12, 1, tzinfo=UTC)
-    return Version(pipeline, spec, None, [0, 1], trained, trained, Path("onnx"), f"run{number}")
+    return Version(pipeline, spec, None, [0, 1], {}, trained, trained, Path("onnx"), f"run{number}")
 
 
 def scoring_s(holdout: DataFrame, versions: list[Version]) -> float:

@@ -73,6 +73,18 @@ class Curves(Strict):
     residuals: tuple[tuple[float, float, int], ...] = ()
 
 
+class RecipeChange(Strict):
+    """The challenger is made in another way than the champion: `changed` names the parts of the spec.
+
+    `result`: models made afresh in both ways, each of what precedes a walk-forward fold, on the `rows` of all folds; or `why` not.
+    """
+
+    changed: tuple[str, ...]
+    rows: int = 0
+    result: MetricResult | None = None
+    why: str = ""
+
+
 class Contest(Strict):
     """The challenger against one opponent on the holdout rows that neither has learned from.
 
@@ -100,6 +112,7 @@ class Comparison(Strict):
     contests: tuple[Contest, ...] = Field(min_length=1)
     anchor: int | None = Field(None, description="version that small losses are counted from; the champion may be it")
     folds: dict[MetricName, Interval] = Field({}, description="as in the training's document")
+    recipe: RecipeChange | None = None
     parity: Parity
     golden: str = Field(description="path of the golden rows in the store")
     seconds: float

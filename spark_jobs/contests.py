@@ -8,11 +8,10 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
 from contract.comparison import Contest
-from contract.errors import BadData
 from spark_jobs.baseline import with_baseline
 from spark_jobs.blocks import groupings_of
 from spark_jobs.curves import curves_of
-from spark_jobs.failures import explain
+from spark_jobs.failures import bad_data
 from spark_jobs.holdout import Scored
 from spark_jobs.labels import Labels
 from spark_jobs.measures import measures_of
@@ -43,10 +42,7 @@ def against_version(
     except (Incomparable, VersionUnreadable) as obstacle:
         return Contest(**about, rows=0, incomparable=str(obstacle))
     except (PySparkException, Py4JJavaError) as error:
-        reason = explain(error)
-        if not isinstance(reason, BadData):
-            raise
-        return Contest(**about, rows=0, incomparable=f"the {role} cannot answer these rows: {reason}")
+        return Contest(**about, rows=0, incomparable=f"the {role} cannot answer these rows: {bad_data(error)}")
 
 
 def measured(scored: Scored, pairs: DataFrame, about: Mapping[str, Any], *opponents: Version) -> Contest:

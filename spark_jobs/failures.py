@@ -25,6 +25,14 @@ def explain(error: Exception) -> RetrainingError:
     return RetrainingError(f"{type(error).__name__}: {_gist(text)} (this job's log has the rest)")
 
 
+def bad_data(error: Exception) -> BadData:
+    """The error as one of the data, or raised again where it is of another kind."""
+    known = explain(error)
+    if isinstance(known, BadData):
+        return known
+    raise error
+
+
 def _gist(text: str) -> str:
     """Of a Java error its first and its deepest message, else the first line."""
     messages = JAVA_MESSAGE.findall(text) or [text.strip().partition("\n")[0]]

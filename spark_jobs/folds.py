@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contract.comparison import Interval
@@ -26,15 +26,21 @@ from spark_jobs.scores import indexed_answer, places_of
 TICK = timedelta(microseconds=1)  # Spark's finest time
 
 
-def walk_forward(rows: DataFrame, spec: ModelSpec) -> list[Split]:
+def walk_forward(rows: DataFrame, spec: ModelSpec, until: datetime) -> list[Split]:
     """The newest first. Each is as long as the holdout, and what it is validated on begins the spec's gap after what it learns."""
-    holdout, until = spec.split.holdout, newest_of(rows, spec) + TICK
+    holdout = spec.split.holdout
     ends = [until - fold * holdout for fold in range(spec.split.folds)]
     return [split_by_time(rows, spec.examples.time, end, holdout, spec.split.gap) for end in ends]
 
 
-def newest_of(rows: DataFrame, spec: ModelSpec) -> datetime:
-    return rows.agg(F.max(spec.examples.time)).first()[0].replace(tzinfo=UTC)
+def end_of(rows: DataFrame, spec: ModelSpec) -> datetime:
+    """Just after the newest row."""
+    return rows.agg(F.max(spec.examples.time)).first()[0].replace(tzinfo=UTC) + TICK
+
+
+def fold_block(spec: ModelSpec, until: datetime) -> Column:
+    """The block of time of a row that a fold is judged on."""
+    return time_block(spec, until - spec.split.folds * spec.split.holdout, until)
 
 
 def fold_intervals(
@@ -44,11 +50,11 @@ def fold_intervals(
     names = list(dict.fromkeys(guard.metric for guard in spec.gate.guards if guard.over == "folds"))
     if not names:
         return {}
-    until = newest_of(rows, spec) + TICK
-    block = time_block(spec, until - spec.split.folds * spec.split.holdout, until).alias(BY_TIME)
+    until = end_of(rows, spec)
+    block = fold_block(spec, until).alias(BY_TIME)
     centre = 0.0 if labels else rows.agg(F.mean(spec.examples.label)).first()[0]
     answer = indexed_answer(spec, labels, centre).alias("challenger")
-    scored = (_scored(fold, spec, params, seed).select(block, answer) for fold in walk_forward(rows, spec))
+    scored = (_scored(fold, spec, params, seed).select(block, answer) for fold in walk_forward(rows, spec, until))
     measures = measures_of(names, spec.task, spec.gate, places_of(labels))
     statistics = reduce_by_blocks(reduce(DataFrame.unionByName, scored), [BY_TIME], measures)
     return {name: side_of(statistics, "challenger", name, spec.gate.side) for name in names}

@@ -36,7 +36,7 @@ def with_version(scored: Scored, opponent: Version, role: str, until: datetime |
         answer_of(opponent, scored.facts.centre).alias("opponent"),
     )
     pairs = ours.join(theirs, on=F.col(spec.examples.id) == F.col("their_id"), how="inner").persist()
-    _check_pairs(pairs, (scored.facts.rows if until is None else ours.count(), expected), spec.examples.label, role)
+    check_pairs(pairs, (scored.facts.rows if until is None else ours.count(), expected), spec.examples.label, role)
     return pairs
 
 
@@ -48,7 +48,7 @@ def _rows_of(spark: SparkSession, opponent: Version, role: str, snapshot: Snapsh
         raise Incomparable(f"the {role}'s own feature SQL does not fit this snapshot: {reason}") from error
 
 
-def _check_pairs(pairs: DataFrame, holdout: tuple[int, int], label: str, role: str) -> None:
+def check_pairs(pairs: DataFrame, holdout: tuple[int, int], label: str, role: str) -> None:
     """`holdout`: how many rows it has by the challenger's feature SQL and by the opponent's."""
     rows, theirs = holdout
     if not rows:

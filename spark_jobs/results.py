@@ -33,12 +33,17 @@ def slice_result(statistics: Mapping[str, Statistics], run: RunDocument, **about
 def _result(name: MetricName, statistics: Mapping[str, Statistics], run: RunDocument) -> MetricResult:
     """The gate's own improvement has the level of its test; what is only reported, and the guards, the spec's confidence."""
     gate = run.spec.gate
+    return metric_result(name, statistics, gate.side, run.level if name == gate.metric else gate.side)
+
+
+def metric_result(name: MetricName, statistics: Mapping[str, Statistics], side_level: float, level: float) -> MetricResult:
+    """`side_level` of what each side has by itself, `level` of the improvement."""
     ours, theirs = (_jackknives(statistics, side, name) for side in SIDES)
-    why, level = _unjudgeable(statistics, name), run.level if name == gate.metric else gate.side
+    why = _unjudgeable(statistics, name)
     return MetricResult(
         metric=name,
-        challenger=_judged(statistics, ours, gate.side, why),
-        against=_judged(statistics, theirs, gate.side, why),
+        challenger=_judged(statistics, ours, side_level, why),
+        against=_judged(statistics, theirs, side_level, why),
         improvement=_judged(statistics, _improvements(ours, theirs, name), level, why),
     )
 

@@ -20,7 +20,7 @@ from contract.spec import ModelSpec
 from spark_jobs.algorithms import describe, fit, with_bins
 from spark_jobs.boosting import LENGTH, first_trees, is_boosted
 from spark_jobs.examples import Split, split_by_hash, split_by_time
-from spark_jobs.folds import TICK, walk_forward
+from spark_jobs.folds import TICK, end_of, walk_forward
 from spark_jobs.labels import Labels
 from spark_jobs.scores import scores
 
@@ -61,7 +61,7 @@ def search(rows: DataFrame, spec: ModelSpec, labels: Labels | None, levels: int,
 
 def validation_spans(rows: DataFrame, spec: ModelSpec) -> list[Split]:
     """The walk-forward folds, or one part of the rows. Raises BadData where one has nothing to fit or to validate."""
-    spans = walk_forward(rows, spec) if spec.split.folds else [validation_split(rows, spec)]
+    spans = walk_forward(rows, spec, end_of(rows, spec)) if spec.split.folds else [validation_split(rows, spec)]
     for span in spans:
         _refuse_empty(span, spec)
     return spans

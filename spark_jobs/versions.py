@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -29,12 +29,16 @@ class VersionUnreadable(RetrainingError):
 
 
 class Version(NamedTuple):
-    """One registered version with all that scoring needs; `onnx` is the folder with model.onnx and model.json."""
+    """One registered version with all that scoring needs.
+
+    `params` its algorithm was fitted with; `onnx` is the folder with model.onnx and model.json.
+    """
 
     pipeline: PipelineModel
     spec: ModelSpec
     sql: str | None
     labels: Labels | None
+    params: dict[str, Any]
     train_until: datetime | None
     as_of: datetime
     onnx: Path
@@ -81,6 +85,7 @@ def _read_version(registered: ModelVersion, folder: Path) -> Version:
         spec=ModelSpec.model_validate_json((folder / "spec.json").read_bytes()),
         sql=sql.read_text() if sql.exists() else None,
         labels=json.loads((folder / ONNX / "model.json").read_bytes())["labels"],
+        params=json.loads(registered.tags["training"])["params"],
         train_until=datetime.fromisoformat(until) if until else None,
         as_of=datetime.fromisoformat(registered.tags["as_of"]),
         onnx=folder / ONNX,

@@ -42,6 +42,8 @@ def verdict_page(run: RunDocument, version: int, comparison: Comparison, look: L
         outcome=f"{verdict.decision}{answered}",
         guards=guards,
         folds=[{"name": metric, "told": _told(found, sign="")} for metric, found in comparison.folds.items()],
+        recipe=comparison.recipe,
+        recipe_row=_metric_row(comparison.recipe.result, None) if comparison.recipe and comparison.recipe.result else None,
         parts=[_part(contest, gate) for contest in comparison.contests],
         shape=_shape(first),
     )

@@ -9,8 +9,8 @@ from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame, SparkSession
 
 from contract import documents
-from contract.comparison import Comparison, Contest, Parity
-from contract.documents import GoldenRows, JobRequest, RunDocument, Training, ValidationReport
+from contract.comparison import Comparison, Contest, Parity, RecipeChange
+from contract.documents import GoldenRows, JobRequest, RunDocument, Snapshot, Training, ValidationReport
 from contract.spec import ModelSpec
 from contract.store import Store
 from spark_jobs.clock import Clock
@@ -20,6 +20,7 @@ from spark_jobs.examples import build_examples, split
 from spark_jobs.export.parity import prove
 from spark_jobs.golden import choose_golden_rows
 from spark_jobs.holdout import look_at, score, scored_by
+from spark_jobs.recipes import compare_recipes
 from spark_jobs.tracking import connect
 from spark_jobs.versions import Version, VersionUnreadable, load_versions
 
@@ -47,6 +48,9 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
             contests = allowed(contests or [against_baseline(scored, train)], report, facts.rows, spec)
             parity, golden = proving.get()
         clock.lap("compare", "; ".join(map(told, contests)))
+        recipe = recipe_of(frozen, snapshot, challenger, opponents)
+        if recipe:
+            clock.lap("recipe", f"made in another way than the champion: other {' and '.join(recipe.changed)}")
         print(f"compare: ONNX equals Spark on {parity.rows:,} rows; chose {len(golden.rows)} golden rows", flush=True)
     golden_path = documents.write(store, f"{frozen.folder}/golden-{request.key}.json", golden)
     seconds = round(sum(clock.seconds.values()), 3)
@@ -56,6 +60,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
         contests=contests,
         anchor=anchor,
         folds=training.folds,
+        recipe=recipe,
         parity=parity,
         golden=golden_path,
         seconds=seconds,
@@ -82,6 +87,16 @@ def _with_labels(contest: Contest, missing: float, spec: ModelSpec) -> Contest:
         f"{spec.split.max_unlabelled:.1%} may have none (raise split.label_delay, or split.max_unlabelled)"
     )
     return contest.model_copy(update={"incomparable": why})
+
+
+def recipe_of(
+    run: RunDocument, snapshot: Snapshot, challenger: Version, opponents: Sequence[Version | VersionUnreadable]
+) -> RecipeChange | None:
+    """The champion is the first opponent, where there is any."""
+    champion = next(iter(opponents), None)
+    if not isinstance(champion, Version):
+        return None
+    return compare_recipes(run, snapshot, challenger, champion)
 
 
 def prove_and_choose(answers: DataFrame, spec: ModelSpec, challenger: Version) -> tuple[Parity, GoldenRows]:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
-from contract.comparison import Answer, Comparison, Contest, Curves, Interval, MetricResult, Parity, SliceResult
+from contract.comparison import Answer, Comparison, Contest, Curves, Interval, MetricResult, Parity, RecipeChange, SliceResult
 from contract.documents import RunDocument
 from plugins.retraining.gate import decide
 from plugins.retraining.looks import Look
@@ -129,8 +129,25 @@ def test_what_a_person_said_is_on_the_page() -> None:
 def test_walk_forward_folds_are_told_apart_from_what_decides() -> None:
     found = page(CHAMPION, ANCHOR, folds={"auc": around(0.75, 0.04), "log_loss": NOWHERE})
 
-    assert "they say how good the recipe is, not how good this version is, and promote nothing." in found.text
+    assert "they say how good a way of making models is, not how good this version is, and promote nothing." in found.text
     assert "auc 0.75 (95 %: 0.71 to 0.79) log_loss there are 5 blocks and at least 7 are needed" in found.text
+
+
+def test_a_changed_recipe_is_shown_on_the_folds() -> None:
+    result = CHAMPION.metrics[0]
+    found = page(CHAMPION, ANCHOR, recipe=RecipeChange(changed=("sql", "algorithm"), rows=1234, result=result))
+
+    assert (
+        "made in another way than the champion (other sql and algorithm). Both ways on the same 1,234 rows of the folds:"
+        in found.text
+    )
+    assert "log_loss 0.75 0.74 +0.004 (95 %: +0.001 to +0.007) What this says" in found.text
+
+
+def test_why_a_changed_recipe_was_not_compared_is_told() -> None:
+    found = page(CHAMPION, ANCHOR, recipe=RecipeChange(changed=("columns",), why="x is missing"))
+
+    assert "(other columns). The two ways were not compared: x is missing." in found.text
 
 
 def test_residuals_are_drawn_for_numbers() -> None:

@@ -56,8 +56,8 @@ class Lines:
         self.older = self.train(OLDER)
         self.newer = self.train(NEWER)
 
-    def train(self, as_of: datetime) -> Training:
-        request = self.request("train", as_of, None, {"validate": "runs/late/1/validate-v.json"}, key=f"{as_of:%d}")
+    def train(self, as_of: datetime, spec: ModelSpec = SPEC) -> Training:
+        request = self.request("train", as_of, None, {"validate": "runs/late/1/validate-v.json"}, f"{as_of:%d}", spec)
         training = train.run(self.spark, request, self.store)
         documents.write(self.store, f"runs/late/1/train-{as_of:%d}.json", training)
         return training
@@ -193,3 +193,15 @@ def test_slices_are_judged_by_value_and_small_ones_together(lines: Lines) -> Non
     assert sorted((each.value, each.rows) for each in slices if not each.pooled) == [("a", 65), ("b", 66), ("c", 65)]
     assert [(each.pooled, each.rows) for each in slices if each.pooled] == [(1, 20)]  # the rows without a gate
     assert all(each.improvement.low is None or 0 <= each.p_worse <= 1 for each in slices)
+
+
+def test_a_recipe_that_was_changed_is_compared_on_folds_with_the_champions(lines: Lines) -> None:
+    examples = {**SPEC.examples.model_dump(), "categorical": ()}
+    changed = ModelSpec.model_validate({**SPEC.model_dump(), "split": {"holdout": "3d", "folds": 3}, "examples": examples})
+    as_of = datetime(2026, 1, 24, tzinfo=UTC)
+    lines.train(as_of, changed)
+
+    found = lines.compare(as_of, champion_of(lines.older, OLDER), "recipe", changed).recipe
+
+    assert (found.changed, found.rows, found.why) == (("columns",), 3 * 3 * 24, "")
+    assert found.result.challenger.value < 0.69

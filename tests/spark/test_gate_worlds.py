@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.gate_errors import BLOCKS, value_of
-from benchmarks.gate_worlds import WORLDS, World, mean_losses, scores
-from spark_jobs.paired import influence, improvement, jackknife
+from benchmarks.gate_errors import BLOCKS
+from benchmarks.gate_worlds import WORLDS, World, mean_losses
 
 
 def gained(world: World, blocks: int, draws: int) -> np.ndarray:

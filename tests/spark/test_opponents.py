@@ -37,7 +37,7 @@ def version(answer: str = "delay", sql: str | None = None, **changes: object) ->
     pipeline = PipelineModel([SQLTransformer(statement=f"SELECT *, double({answer}) AS prediction FROM __THIS__")])
     until = datetime(2026, 1, 10, tzinfo=UTC)
     fields = {"train_until": until, "as_of": datetime(2026, 1, 21, tzinfo=UTC), "spec": spec_with()}
-    return Version(**{**fields, **changes}, pipeline=pipeline, sql=sql, labels=None, onnx=Path("onnx"), mlflow_run="r")
+    return Version(**{**fields, **changes}, pipeline=pipeline, sql=sql, labels=None, params={}, onnx=Path("onnx"), mlflow_run="r")
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pyspark.ml.feature import VectorAssembler
@@ -9,7 +9,7 @@ from contract.errors import BadData
 from contract.spec import ModelSpec
 from spark_jobs.algorithms import fit
 from spark_jobs.boosting import first_trees
-from spark_jobs.folds import fold_intervals, walk_forward
+from spark_jobs.folds import TICK, fold_intervals, walk_forward
 from spark_jobs.search import Plan, plans_of, search, validation_split
 
 
@@ -29,6 +29,7 @@ def spec_with(algorithm: dict, metric: str = "log_loss", task: str = "binary", t
     )
 
 
+END = datetime(2026, 1, 1, 1, 39, tzinfo=UTC) + TICK
 GRID = {"name": "gbt_classifier", "params": {"maxDepth": 2}, "search": {"grid": {"stepSize": [0.1, 0.5], "maxIter": [3, 1]}}}
 
 
@@ -93,7 +94,7 @@ def folded(algorithm: dict, guards: tuple = ()) -> ModelSpec:
 
 
 def test_folds_follow_each_other_and_each_learns_from_what_precedes_it_by_the_gap(rows: DataFrame) -> None:
-    found = [[sorted(int(row.id) for row in part.collect()) for part in fold] for fold in walk_forward(rows, folded(GRID))]
+    found = [[sorted(int(row.id) for row in part.collect()) for part in fold] for fold in walk_forward(rows, folded(GRID), END)]
 
     assert found == [
         [list(range(78)), list(range(80, 100))],
@@ -115,10 +116,10 @@ def test_guards_on_folds_see_the_rows_of_all_of_them(rows: DataFrame) -> None:
 
     found = fold_intervals(rows, spec, [0, 1], {"maxDepth": 2, "maxIter": 3}, seed=1)
 
-    fits = [fit("gbt_classifier", {"maxDepth": 2, "maxIter": 3}, fold.train, "late", 1) for fold in walk_forward(rows, spec)]
+    fits = [fit("gbt_classifier", {"maxDepth": 2, "maxIter": 3}, fold.train, "late", 1) for fold in walk_forward(rows, spec, END)]
     right = [
         fitted.transform(fold.holdout).where("prediction = late").count()
-        for fitted, fold in zip(fits, walk_forward(rows, spec), strict=True)
+        for fitted, fold in zip(fits, walk_forward(rows, spec, END), strict=True)
     ]
     assert list(found) == ["accuracy"]
     assert found["accuracy"].value == pytest.approx(sum(right) / 60)
