@@ -167,6 +167,11 @@ EXPECTED = {
     "param_unknown": [
         "algorithm.params.maxiter: logistic_regression has no such parameter (did you mean 'maxIter'?)",
     ],
+    "weight_of_rows": [
+        "examples.weight: unknown key (known here: sql, time, id, label, numeric, categorical, allow_leakage)",
+        "algorithm.params.weightCol: logistic_regression has no such parameter (known: maxIter, regParam, "
+        "elasticNetParam, tol, fitIntercept, standardization)",
+    ],
     "param_of_wrong_type": [
         "algorithm.params.maxIter: a whole number is wanted (is 'many')",
     ],
