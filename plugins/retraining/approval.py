@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from contract.comparison import Answer, Comparison, Contest, Interval, Verdict
 from contract.documents import RunDocument, Training
 from plugins.retraining.errors import Stopped
-from plugins.retraining.gate import named
+from plugins.retraining.gate import judge_guard, named
 from plugins.retraining.looks import Look
 from plugins.retraining.report import number_told, slice_name
 from plugins.retraining.steps import Work, unreleasable
@@ -84,6 +84,8 @@ def _body(run: RunDocument, training: Training, comparison: Comparison, verdict:
     lines = [f"**{verdict.decision}**: {_plain(verdict.reason)}", ""]
     for contest in comparison.contests:
         lines += _table(contest)
+    if not comparison.contests[0].incomparable:
+        lines += [f"- {_plain(judge_guard(guard, comparison).sentence)}" for guard in run.spec.gate.guards]
     lines += [f"- [MLflow run of version {training.version}]({training.mlflow_url})"]
     if run.champion:
         versions = f"{run.platform.mlflow}/#/models/{run.model}/versions"

@@ -29,18 +29,19 @@ def look_at(work: Work) -> Look:
     """The stored look where this pair was judged before, else a new one. A run that releases nothing spends none."""
     run, version = work.run, work.read("train", Training).version
     comparison = comparison_of(work, version)
-    path = f"{_folder(run)}/{run.as_of.astimezone(UTC).strftime(STAMP)}-{_pair(run, version)}.json"
-    known = documents.find(work.store, path, Look)
+    name = f"{run.as_of.astimezone(UTC).strftime(STAMP)}-{_pair(run, version)}.json"
+    spent, refused = f"{_folder(run)}/{name}", f"looks-refused/{run.model}/{name}"  # who is refused has spent none
+    known = documents.find(work.store, spent, Look) or documents.find(work.store, refused, Look)
     if known:
         return known
     number, allowed = looks_spent(work) + 1, looks_allowed(run)
-    if allowed is not None and number > allowed:
-        return Look(key=work.key, verdict=_none_left(allowed), number=number, allowed=allowed)
-    look = Look(key=work.key, verdict=decide(comparison, run.spec.gate), number=number, allowed=allowed)
-    if not unreleasable(run, look.verdict):
-        documents.write(work.store, path, look)
-        return documents.read(work.store, path, Look)
-    return look
+    none_left = allowed is not None and number > allowed
+    verdict = _none_left(allowed) if none_left else decide(comparison, run.spec.gate)
+    look = Look(key=work.key, verdict=verdict, number=number, allowed=allowed)
+    if unreleasable(run, verdict):
+        return look
+    path = documents.write(work.store, refused if none_left else spent, look)
+    return documents.read(work.store, path, Look)
 
 
 def looks_spent(work: Work) -> int:

@@ -143,6 +143,9 @@ def test_a_yearly_budget_pays_for_a_look_a_day_and_no_more(play, monkeypatch):
     assert beyond.xcom("decide", "reason").startswith("keep: No look is left: all 365 that gate.yearly_false_promotions pays for")
     assert live() is None
 
+    beyond.clear("decide").go().answer("decide", "Release version 7", "the old one is broken")  # a person may
+    assert (beyond.state, live()) == ("success", VERSION)
+
 
 def test_a_run_that_releases_nothing_spends_no_look_and_asks_nobody(play):
     play(FakeEngine(), "approval: required", due=DUE + timedelta(days=30), kind="backfill")
