@@ -54,12 +54,13 @@ def live() -> int | None:
 
 
 def test_a_promotion_waits_for_a_person_where_the_spec_wants_it(play, inbox):
-    run = play(FakeEngine(), "approval: required")
+    run = play(FakeEngine(), "approval: required, guards: [{metric: log_loss, max: 0.5}]")
 
     subject, body = run.question("decide")
     assert (run.state, run.states()["decide"], live()) == ("running", "awaiting_input", None)
     assert subject == "late version 7: promote. Release it?"
     assert "| log_loss | 0.3 | 0.3 | +0.004 (+0.001 to +0.007) |" in body
+    assert "- The guard log_loss at most 0.5 holds: the challenger has 0.3" in body
     assert "[MLflow run of version 7](http://mlflow.example/#/runs/r1)" in body
     assert inbox.slack[0].startswith("*late: waits for your answer*\nlog_loss improves: ")
     assert inbox.slack[0].splitlines()[2] == "Unanswered within 10 minutes, it is not released."  # the deadline, not 30 minutes
