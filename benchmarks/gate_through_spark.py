@@ -17,7 +17,7 @@ from contract.comparison import Interval
 from contract.gate import Gate
 from spark_jobs.measures import measures_of
 from spark_jobs.metrics import Statistics, reduce_by_slices
-from spark_jobs.paired import Blocked, Grouping, Jackknife, improvement, interval, jackknife
+from spark_jobs.paired import Blocked, Grouping, Jackknife, improvement, interval
 from spark_jobs.session import start_session
 
 PAIRS, ROWS, GRID = 50, 60, 50  # rows of a block; different scores
@@ -63,7 +63,7 @@ def _only(frame: DataFrame, metric: Metric) -> DataFrame:
 
 
 def _interval(statistics: Statistics, metric: Metric) -> Interval:
-    ours, theirs = (jackknife(statistics.of[side, metric.name], statistics.value[side, metric.name]) for side in SIDES)
+    ours, theirs = (statistics.of[side, metric.name] for side in SIDES)
     return interval([Blocked(improvement(ours, theirs, metric.lower_is_better), Grouping(statistics.rows, True))], LEVEL)
 
 

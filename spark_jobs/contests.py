@@ -50,7 +50,6 @@ def measured(scored: Scored, pairs: DataFrame, about: Mapping[str, Any], *oppone
     spec, groupings, classes = run.spec, list(groupings_of(run.spec, run.as_of)), classes_of(scored, *opponents)
     statistics = reduce_by_blocks(pairs, groupings, measures_of(spec.gate.measured(spec.task), spec.task, spec.gate, classes))
     rows, metrics = int(next(iter(statistics.values())).rows.sum()), results_of(statistics, run)
-    del statistics  # a few hundred megabytes at worst, not to be held beside those of the slices
     slices = slice_results(pairs, groupings, run, classes)
     return Contest(**about, rows=rows, metrics=metrics, slices=slices, curves=curves_of(pairs, spec.task))
 

@@ -187,6 +187,12 @@ def _each_f1(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return 2 * both[there] / (called + rows)[there], rows[there]
 
 
+def rarest_of(sums: np.ndarray) -> int:
+    """Rows of the rarest class that is there at all; `sums`: blocks × (rows and the counts of each class)."""
+    rows = sums.sum(axis=0)[1:].reshape(-1, 3)[:, 2]
+    return int(rows[rows > 0].min(initial=rows.sum()))
+
+
 def _macro_f1(sums: np.ndarray) -> float:
     each, _ = _each_f1(sums)
     return float(each.mean()) if len(each) else NAN

@@ -1,6 +1,6 @@
 """Scored rows reduced, in Spark, to each metric's sufficient statistics by block: what reaches the driver is small."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from typing import NamedTuple
@@ -11,7 +11,8 @@ from pyspark.ml.feature import Bucketizer
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.measures import Measure, Ranked, Summed
+from spark_jobs.measures import Measure, Ranked, Summed, rarest_of
+from spark_jobs.paired import Jackknife, jackknife
 
 SIDES = ("challenger", "opponent")
 WHOLE = "whole"
@@ -22,16 +23,18 @@ BINS = 12_288
 
 
 class Statistics(NamedTuple):
-    """`rows` per block, in block order; `positives` of them, for two classes; `of[side, metric]`: blocks × statistics.
+    """`rows` per block, in block order; `positives` of all, for two classes; `rarest`: rows of the rarest class, for macro_f1.
 
-    `value[side, metric]` turns a sum of such rows into the metric.
+    `of[side, metric]`: on all rows and without each block. `coarse[side, metric]`: of a ranking, the share of rows in the fullest
+    bin of different scores.
     """
 
     blocks: np.ndarray
     rows: np.ndarray
-    positives: np.ndarray | None
-    of: dict[tuple[str, str], np.ndarray]
-    value: dict[tuple[str, str], Callable[[np.ndarray], float]]
+    positives: int | None
+    rarest: int | None
+    of: dict[tuple[str, str], Jackknife]
+    coarse: dict[tuple[str, str], float]
 
 
 class Binned(NamedTuple):
@@ -61,9 +64,10 @@ def reduce_by_slices(
         binned = _binned(pairs, side, (slices, *groupings), splits[side])
         for grouping, statistics in found.items():
             for place, counts in _histograms(binned, (slices, grouping), statistics):
+                coarse = _coarse(counts, binned.ties)
                 for name, measure in ranked.items():
-                    statistics[place].of[side, name] = counts
-                    statistics[place].value[side, name] = partial(measure.value, ties=binned.ties)
+                    statistics[place].of[side, name] = jackknife(counts, partial(measure.value, ties=binned.ties))
+                    statistics[place].coarse[side, name] = coarse
 
     with ThreadPool(len(sides)) as pool:  # one side's passes do not keep all cores busy
         pool.map(inheritable_thread_target(pairs.sparkSession)(add), splits)
@@ -71,7 +75,7 @@ def reduce_by_slices(
 
 
 def _sums(pairs: DataFrame, keys: tuple[str, str], sides: Sequence[str], measures: Mapping[str, Summed]) -> dict[int, Statistics]:
-    """By slice: the blocks that hold rows, in order, and the sums of each metric, one row per block."""
+    """By slice: the blocks that hold rows, in order, and what is a sum of rows."""
     terms = {(side, name): measure.terms(partial(_field, side)) for side in sides for name, measure in measures.items()}
     binary = "positive" in pairs.schema[sides[0]].dataType.names
     positives = F.sum(_field(sides[0], "positive")) if binary else F.lit(0)
@@ -79,19 +83,20 @@ def _sums(pairs: DataFrame, keys: tuple[str, str], sides: Sequence[str], measure
     counted = pairs.groupBy(*keys).agg(F.count("*"), positives, *columns).orderBy(*keys)
     table = np.array(counted.collect(), dtype=float)
     widths = {key: len(each) for key, each in terms.items()}
-    value = {(side, name): measures[name].value for side, name in terms}
-    return {int(place): _statistics(table[table[:, 0] == place, 1:], widths, binary, value) for place in np.unique(table[:, 0])}
+    return {int(place): _statistics(table[table[:, 0] == place, 1:], widths, measures, binary) for place in np.unique(table[:, 0])}
 
 
 def _statistics(
-    table: np.ndarray, widths: Mapping[tuple[str, str], int], binary: bool, value: Mapping[tuple[str, str], Callable]
+    table: np.ndarray, widths: Mapping[tuple[str, str], int], measures: Mapping[str, Summed], binary: bool
 ) -> Statistics:
     """`table`: block, rows, positives, then each side's and metric's sums, `widths` of them."""
-    rows, start, of = table[:, 1], 3, {}
+    rows, start, sums = table[:, 1], 3, {}
     for key, width in widths.items():
-        of[key] = np.column_stack([rows, table[:, start : start + width]])
+        sums[key] = np.column_stack([rows, table[:, start : start + width]])
         start += width
-    return Statistics(table[:, 0], rows, table[:, 2] if binary else None, of, dict(value))
+    of = {(side, name): jackknife(each, measures[name].value) for (side, name), each in sums.items()}
+    rarest = next((rarest_of(each) for (_, name), each in sums.items() if name == "macro_f1"), None)
+    return Statistics(table[:, 0], rows, int(table[:, 2].sum()) if binary else None, rarest, of, {})
 
 
 def _field(side: str, name: str) -> Column:
@@ -104,7 +109,9 @@ def _score(side: str) -> Column:
 
 
 def _binned(pairs: DataFrame, side: str, keys: Sequence[str], splits: list[float]) -> Binned:
-    scores = pairs.select(*keys, _field(side, "positive").alias("positive"), _score(side).alias("score"))
+    scores = pairs.select(
+        *(F.col(key).cast("int") for key in keys), _field(side, "positive").alias("positive"), _score(side).alias("score")
+    )
     binned = Bucketizer(splits=splits, inputCol="score", outputCol="bin", handleInvalid="keep").transform(scores)
     ties = np.append(np.nextafter(splits[:-1], np.inf) == splits[1:], False)
     return Binned(binned.withColumn("bin", F.col("bin").cast("int")), ties)
@@ -112,8 +119,9 @@ def _binned(pairs: DataFrame, side: str, keys: Sequence[str], splits: list[float
 
 def _histograms(binned: Binned, keys: tuple[str, str], statistics: Mapping[int, Statistics]) -> Iterator[tuple[int, np.ndarray]]:
     """By slice: rows by block, class and bin, flattened to blocks × (2·bins). Whole numbers of 4 bytes: 200 blocks of the whole
-    take at most 80 MB."""
-    cells = binned.rows.groupBy(*keys, "positive", "bin").agg(F.count("*").alias("rows")).toArrow()
+    take at most 80 MB, and are let go before those of the next grouping come.
+    """
+    cells = binned.rows.groupBy(*keys, "positive", "bin").agg(F.count("*").cast("int").alias("rows")).toArrow()
     slices, *where, rows = (cells[name].to_numpy() for name in (*keys, "positive", "bin", "rows"))
     for place, each in statistics.items():
         here = slices == place
@@ -121,6 +129,11 @@ def _histograms(binned: Binned, keys: tuple[str, str], statistics: Mapping[int, 
         counts = np.zeros((len(each.blocks), 2, len(binned.ties)), dtype=np.int32)
         counts[np.searchsorted(each.blocks, block), positive, score] = rows[here]
         yield place, counts.reshape(len(each.blocks), -1)
+
+
+def _coarse(histograms: np.ndarray, ties: np.ndarray) -> float:
+    rows = histograms.sum(axis=0).reshape(2, -1).sum(axis=0)
+    return float(rows[:-1][~ties[:-1]].max(initial=0) / rows.sum())  # scores that are no numbers are another trouble
 
 
 def _splits(pairs: DataFrame, sides: Sequence[str], bins: int) -> dict[str, list[float]]:

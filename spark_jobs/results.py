@@ -9,7 +9,7 @@ from contract.metrics import LOWER_IS_BETTER, MetricName
 from spark_jobs.blocks import BY_TIME
 from spark_jobs.measures import RANKED
 from spark_jobs.metrics import SIDES, Statistics
-from spark_jobs.paired import Blocked, Grouping, Jackknife, improvement, interval, jackknife, worse_than
+from spark_jobs.paired import Blocked, Grouping, Jackknife, improvement, interval, worse_than
 
 FEWEST_OF_A_CLASS = 50
 LARGEST_BIN = 1 / 64  # of the rows: with all bins so full, an area is within 1/128
@@ -59,7 +59,7 @@ def _judged(statistics: Mapping[str, Statistics], estimates: Mapping[str, Jackkn
 
 
 def _jackknives(statistics: Mapping[str, Statistics], side: str, name: MetricName) -> dict[str, Jackknife]:
-    return {by: jackknife(each.of[side, name], each.value[side, name]) for by, each in statistics.items()}
+    return {by: each.of[side, name] for by, each in statistics.items()}
 
 
 def _improvements(ours: Mapping[str, Jackknife], theirs: Mapping[str, Jackknife], name: MetricName) -> dict[str, Jackknife]:
@@ -75,20 +75,13 @@ def _too_few_of_a_class(statistics: Statistics, name: MetricName) -> str:
     """Why classes cannot be told apart on these rows; empty if they can. A rare class weighs as much as any in macro_f1."""
     fewest = FEWEST_OF_A_CLASS
     if statistics.positives is not None:
-        positive = int(statistics.positives.sum())
-        fewest = min(positive, int(statistics.rows.sum()) - positive)
+        fewest = min(statistics.positives, int(statistics.rows.sum()) - statistics.positives)
     elif name == "macro_f1":
-        rows = statistics.of["challenger", name].sum(axis=0)[1:].reshape(-1, 3)[:, 2]
-        fewest = int(rows[rows > 0].min(initial=fewest))
+        fewest = statistics.rarest
     return f"a class has {fewest} rows and at least {FEWEST_OF_A_CLASS} are needed" if fewest < FEWEST_OF_A_CLASS else ""
 
 
 def _too_coarse(statistics: Statistics, name: MetricName) -> str:
     """A slice's scores may all lie between few of the cuts, which are those of all rows: then its area says nothing."""
-    for side, metric in statistics.of:
-        if metric == name:
-            rows = statistics.of[side, name].sum(axis=0).reshape(2, -1).sum(axis=0)
-            mixed = rows[~statistics.value[side, name].keywords["ties"]]
-            if mixed.max(initial=0) > LARGEST_BIN * rows.sum():
-                return f"{mixed.max() / rows.sum():.0%} of its scores are too close together to be ranked here"
-    return ""
+    share = max(share for (_, metric), share in statistics.coarse.items() if metric == name)
+    return f"{share:.0%} of its scores are too close together to be ranked here" if share > LARGEST_BIN else ""

@@ -21,7 +21,7 @@ def scores(scored: DataFrame, spec: ModelSpec, labels: Labels | None, names: Seq
     centre = 0.0 if labels else scored.agg(F.mean(spec.examples.label)).first()[0] or 0.0
     rows = scored.select(F.lit(0).alias("block"), indexed_answer(spec, labels, centre).alias("challenger"))
     statistics = reduce_by_blocks(rows, ["block"], measures_of(names, spec.task, spec.gate, places))["block"]
-    found = {name: statistics.value["challenger", name](statistics.of["challenger", name].sum(axis=0)) for name in names}
+    found = {name: statistics.of["challenger", name].value for name in names}
     return {name: value for name, value in found.items() if isfinite(value)}
 
 

@@ -16,8 +16,7 @@ from contract.metrics import METRICS
 from contract.spec import ModelSpec
 from spark_jobs.answers import answer
 from spark_jobs.measures import measures_of
-from spark_jobs.metrics import Statistics, reduce_by_blocks
-from spark_jobs.paired import jackknife
+from spark_jobs.metrics import BINS, Statistics, reduce_by_blocks
 from spark_jobs.results import results_of
 from tests.spark.runs import run_of
 
@@ -48,7 +47,7 @@ def binary_answer(name: str) -> F.Column:
 
 
 def value_of(statistics: Statistics, metric: str, side: str = "challenger") -> float:
-    return statistics.value[side, metric](statistics.of[side, metric].sum(axis=0))
+    return statistics.of[side, metric].value
 
 
 COSTS = Costs(true_positive=-2, false_positive=1, false_negative=5)
@@ -68,7 +67,7 @@ def assert_is(
     expected: Callable, statistics: Statistics, name: str, rows: pd.DataFrame, side: str, score: str, **off: float
 ) -> None:
     """Whole, and without each block in turn."""
-    found = jackknife(statistics.of[side, name], statistics.value[side, name])
+    found = statistics.of[side, name]
     assert found.value == pytest.approx(expected(rows.label, rows[score]), **off), name
     for place, block in enumerate(sorted(rows.block.unique())):
         rest = rows[rows.block != block]
@@ -120,7 +119,7 @@ def test_each_class_metric_is_scikit_learn_s_whole_and_without_each_block(spark:
     statistics = reduce(binary_pairs(spark.createDataFrame(rows, BINARY)), "binary")
 
     assert set(CLASS_REFERENCES) == set(METRICS["binary"])
-    assert statistics.positives.sum() == rows.label.sum()
+    assert statistics.positives == rows.label.sum()
     for name, expected in CLASS_REFERENCES.items():
         assert_is(expected, statistics, name, rows, side, score, abs=1e-10)
 
@@ -247,7 +246,7 @@ def test_the_area_of_one_class_is_undefined_and_of_equal_scores_a_half(spark: Sp
     mixed = spark.createDataFrame([(1, 1.0, 0.3, 0.3), (1, 0.0, 0.3, 0.3), (2, 0.0, 0.3, 0.3)], BINARY)
 
     statistics = reduce(binary_pairs(mixed), "binary", ("auc",))
-    found = jackknife(statistics.of["challenger", "auc"], statistics.value["challenger", "auc"])
+    found = statistics.of["challenger", "auc"]
 
     assert found.value == 0.5
     assert math.isnan(found.without[0])  # without block 1 there is no late flight
@@ -273,7 +272,7 @@ def test_the_binned_area_is_within_a_ten_thousandth(spark: SparkSession, score: 
 
     assert abs(value_of(statistics, "auc") - reference.roc_auc_score(labels, scores)) < 1e-4
     assert abs(value_of(statistics, "average_precision") - reference.average_precision_score(labels, scores)) < 1e-4
-    assert statistics.of["challenger", "auc"].shape[1] >= 4096
+    assert BINS >= 4096
     kept.unpersist()
 
 
