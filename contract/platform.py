@@ -12,6 +12,10 @@ from contract.strict import Scalar, Shape, Strict
 Url = Annotated[str, Shape(r"^https?://[^\s/@][^\s@]*$", "an address without user and password such as http://127.0.0.1:5000")]
 
 
+# A name with a dot, or a port: else it would be a folder, as in Docker's own names.
+HOST = r"((localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)(:\d+)?|[A-Za-z0-9-]+:\d+)"
+
+
 class Spark(Strict):
     """`local` runs in the worker's own host through spark-submit and dies with its task."""
 
@@ -22,7 +26,16 @@ class Spark(Strict):
 
 
 class Images(Strict):
-    repository: Annotated[str, Shape(r"^oci:.+", "oci: and a folder")] = Field(description="oci:FOLDER, an OCI image layout")
+    """Each model has a repository of its own below `repository`."""
+
+    repository: Annotated[
+        str,
+        Shape(
+            rf"^(oci:.+|(https?://)?{HOST}(/[a-z0-9]+([._-]+[a-z0-9]+)*)+)$",
+            "oci:FOLDER, or a name in a registry such as registry.example.com/models,",
+        ),
+    ] = Field(description="oci:FOLDER, an OCI image layout; or registry.example.com/models")
+    connection: str | None = Field(None, description="Airflow connection with the registry's user and password")
 
 
 class ServingHost(Strict):
@@ -68,13 +81,15 @@ def _resolved(platform: Platform, home: Path) -> Platform:
     def under(place: str) -> str:
         return place if "://" in place else str(home / place)
 
-    kind, _, folder = platform.images.repository.partition(":")
+    repository = platform.images.repository
+    if repository.startswith("oci:"):
+        repository = f"oci:{under(repository.removeprefix('oci:'))}"
     return platform.model_copy(
         update={
             "store": under(platform.store),
             "data": under(platform.data),
             "spark": platform.spark.model_copy(update={"python": under(platform.spark.python)}),
-            "images": Images(repository=f"{kind}:{under(folder)}"),
+            "images": platform.images.model_copy(update={"repository": repository}),
             "serving": platform.serving.model_copy(
                 update={"home": under(platform.serving.home), "python": under(platform.serving.python)}
             ),

@@ -10,7 +10,7 @@ from typing import Any
 from contract.documents import Check, GoldenRows, Image, read
 from contract.errors import BadData, RetrainingError
 from contract.store import Store
-from images.layout import ImageDamaged
+from images.oci import ImageDamaged
 from release.check import Answers, Probe, decide
 from release.ledger import Active, Traffic
 from release.observation import Observation

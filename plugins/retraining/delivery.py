@@ -4,7 +4,10 @@ import time
 from logging import Logger
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
+
+from airflow.exceptions import AirflowNotFoundException
+from airflow.sdk import BaseHook
 
 from contract import documents
 from contract.comparison import Verdict
@@ -24,7 +27,9 @@ def package_version(work: Work, log: Logger) -> str:
 
     Raises Stopped without a verdict to go on: Airflow's skipping is for people to see, and can be overruled.
     """
-    from images.package import package
+    from images.distribution import RegistryTrouble
+    from images.package import Contents, package
+    from images.places import repository_of
 
     reason = ends_here(work.run, work.read("decide", Verdict))
     if reason:
@@ -33,23 +38,37 @@ def package_version(work: Work, log: Logger) -> str:
         log.info("%s is there already: taken up", work.path)
         return work.path
     training, run = work.read("train", Training), work.run
-    image = package(
-        model=run.model,
-        version=training.version,
-        as_of=run.as_of,
-        files=download_served(run.platform.mlflow, training.mlflow_run),
-        serving=SERVING,
-        repository=run.platform.images.repository,
-        labels={
-            "retraining.run": run.run_id,
-            "retraining.mlflow_run": training.mlflow_run,
-            "retraining.spec_hash": run.spec_hash,
-            "retraining.code_hash": run.code_hash,
-            **anchor_label(run, work.read("decide", Verdict), training.version),
-        },
-    )
+    labels = {
+        "retraining.run": run.run_id,
+        "retraining.mlflow_run": training.mlflow_run,
+        "retraining.spec_hash": run.spec_hash,
+        "retraining.code_hash": run.code_hash,
+        **anchor_label(run, work.read("decide", Verdict), training.version),
+    }
+    files = download_served(run.platform.mlflow, training.mlflow_run)
+    contents = Contents(run.model, training.version, run.as_of, files, labels)
+    where = run.platform.images
+    try:
+        image = package(contents, SERVING, repository_of(where.repository, run.model, login_of(where.connection)))
+    except RegistryTrouble as error:
+        raise EngineTrouble(str(error)) from error
     log.info("version %d of %s is %s, %s bytes", image.version, image.model, image.digest, f"{image.size:,}")
     return documents.write(work.store, work.path, image)
+
+
+def login_of(connection: str | None) -> Any:
+    """The registry's user and password, from Airflow's own keeping."""
+    from images.login import Login
+
+    if connection is None:
+        return None
+    try:
+        found = BaseHook.get_connection(connection)
+    except AirflowNotFoundException:
+        raise Stopped(
+            f"there is no Airflow connection {connection}, which images.connection names: add it, then clear this task"
+        ) from None
+    return Login(found.login or "", found.password or "")
 
 
 def anchor_label(run: RunDocument, verdict: Verdict, version: int) -> dict[str, str]:

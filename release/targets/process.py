@@ -18,7 +18,8 @@ from contract.documents import Image
 from contract.errors import BadData, RetrainingError
 from contract.platform import ServingHost
 from images.files import write_whole
-from images.layout import HASHES, unpack
+from images.places import find
+from images.unpacked import HASHES, unpack
 from release.targets.base import Server
 
 SOCKET = "supervisor.sock"  # below serving.home, as the three folders
@@ -70,7 +71,8 @@ class ProcessTarget:
     def _start(self, image: Image, names: list[str], states: dict[str, int]) -> None:
         """A program starts when it is added. One that was given up is added anew, for its port may be taken by now."""
         folder = self._home / IMAGES / image.digest.removeprefix("sha256:")
-        unpack(image.reference, folder)
+        repository, digest = find(image.reference)
+        unpack(repository, digest, folder)
         self._refuse_other_lock(image, folder / "app/requirements.lock")
         new = [name for name in names if name not in states or self._remove(name)]
         for name in new:

@@ -14,8 +14,9 @@ from contract.store import store_at
 from demo.airflow_api import ENDED, Airflow
 from demo.place import MLFLOW_URL
 from demo.traffic import Traffic
-from images.layout import unpack
-from images.package import package
+from images.package import Contents, package
+from images.places import find, repository_of
+from images.unpacked import unpack
 from release.alias import MlflowAlias
 from release.ledger import Active, Ledger, Outcome, Request
 from release.router import TraefikRouter
@@ -121,17 +122,10 @@ class Product:
         """The live version's files as one more version, registered in MLflow as any other."""
         live = self.ledger.champion(MODEL)
         with tempfile.TemporaryDirectory() as folder:
-            unpack(live.reference, Path(folder, "image"))
+            unpack(*find(live.reference), Path(folder, "image"))
             files = {path.name: path.read_bytes() for path in Path(folder, "image/models/current").iterdir()}
-        return package(
-            model=MODEL,
-            version=_register_again(live.version),
-            as_of=live.as_of + timedelta(hours=1),
-            files=files,
-            serving=self.checkout.folder / "serving",
-            repository=self.platform.images.repository,
-            labels=live.labels,
-        )
+        contents = Contents(MODEL, _register_again(live.version), live.as_of + timedelta(hours=1), files, live.labels)
+        return package(contents, self.checkout.folder / "serving", repository_of(self.platform.images.repository, MODEL))
 
     def ask(self, kind: str, image: Image) -> Request:
         """As Airflow's tasks do, with the golden rows and limits of the newest request."""

@@ -13,7 +13,7 @@ from typing import Any
 from contract.documents import GoldenRows, Image
 from contract.errors import StoreError
 from contract.spec import Serving
-from images.layout import ImageDamaged
+from images.oci import ImageDamaged
 from release.check import Answers
 from release.controller import Controller
 from release.ledger import Ledger, Outcome, Request, State, Traffic

@@ -13,7 +13,8 @@ import httpx
 
 from contract.documents import Image
 from contract.platform import Platform, ServingHost
-from images.package import package
+from images.package import Contents, package
+from images.places import repository_of
 from release.host import prepare
 from release.targets.base import Server
 from release.targets.process import is_free
@@ -82,24 +83,15 @@ class LocalHost:
         self._supervisord: subprocess.Popen | None = None
 
     def image(self, version: int, model: str = "late", **behaviour: float) -> Image:
-        return package(
-            model=model,
-            version=version,
-            as_of=datetime(2013, 5, 1, tzinfo=UTC),
-            files={"model.json": json.dumps(behaviour).encode()},
-            serving=self._code,
-            repository=self.platform.images.repository,
-            labels={},
-        )
+        files = {"model.json": json.dumps(behaviour).encode()}
+        contents = Contents(model, version, datetime(2013, 5, 1, tzinfo=UTC), files, {})
+        return package(contents, self._code, repository_of(self.platform.images.repository, model))
 
     def real_image(self, version: int, model: str) -> Image:
         """The repository's own server with a model of two numbers."""
         files = {path.name: path.read_bytes() for path in (ROOT / "tests/serving/models/regression").iterdir()}
-        repository = self.platform.images.repository
-        as_of = datetime(2013, 5, version, tzinfo=UTC)
-        return package(
-            model=model, version=version, as_of=as_of, files=files, serving=ROOT / "serving", repository=repository, labels={}
-        )
+        contents = Contents(model, version, datetime(2013, 5, version, tzinfo=UTC), files, {})
+        return package(contents, ROOT / "serving", repository_of(self.platform.images.repository, model))
 
     @property
     def real_serving(self) -> ServingHost:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from contract.documents import Image
-from images.layout import ImageDamaged
+from images.oci import ImageDamaged
 from release.targets.base import Server, Target
 from release.targets.process import ProcessTarget
 from tests.release.fakes import FakeTarget, an_image
@@ -57,7 +57,7 @@ def crash(target: FakeTarget, version: int) -> Image:
 
 
 def flip_a_bit(host: LocalHost, image: Image) -> None:
-    blob = Path(host.platform.images.repository.removeprefix("oci:"), "blobs/sha256", image.digest[7:])
+    blob = Path(host.platform.images.repository.removeprefix("oci:"), image.model, "blobs/sha256", image.digest[7:])
     blob.chmod(0o644)
     blob.write_bytes(bytes([blob.read_bytes()[0] ^ 1]) + blob.read_bytes()[1:])
 

@@ -10,8 +10,11 @@ import pytest
 
 from contract.documents import Image
 from images.layer import build_layer
-from images.layout import CONFIG, LAYER, MANIFEST, ImageDamaged, Layout, canonical, unpack
-from images.package import NothingToPackage, package
+from images.layout import Layout
+from images.oci import CONFIG, LAYER, MANIFEST, ImageDamaged, canonical
+from images.package import Contents, NothingToPackage, package
+from images.places import find
+from images.unpacked import unpack
 
 AS_OF = datetime(2013, 5, 1, 6, tzinfo=UTC)
 FILES = {"model.onnx": b"\x08\x0aonnx", "model.json": b'{"format": 1}'}
@@ -31,8 +34,9 @@ def server_code(folder: Path, names: list[str]) -> Path:
 
 
 def packaged(tmp_path: Path, serving: Path, **changed) -> Image:
+    folder = changed.pop("folder", tmp_path / "images")
     given = {"model": "late", "version": 3, "as_of": AS_OF, "files": FILES, "labels": {"run": "manual-1"}}
-    return package(**{**given, "serving": serving, "repository": f"oci:{tmp_path / 'images'}", **changed})
+    return package(Contents(**{**given, **changed}), serving, Layout(folder))
 
 
 def blobs(tmp_path: Path) -> dict[str, Path]:
@@ -49,7 +53,7 @@ def test_every_file_of_the_image_is_unpacked_and_nothing_else(tmp_path, serving)
     (serving / "__pycache__/server.pyc").write_bytes(b"\0")
     image = packaged(tmp_path, serving)
 
-    config = unpack(image.reference, tmp_path / "unpacked")
+    config = unpack(*find(image.reference), tmp_path / "unpacked")
 
     assert config.env == {"MODEL_NAME": "late", "MODEL_VERSION": "3"}
     assert config.labels == {"run": "manual-1"}
@@ -93,7 +97,7 @@ def test_the_same_input_is_the_same_digest_whatever_the_order_the_age_and_the_pl
     elsewhere = server_code(tmp_path / "other/serving", ["protocols/v2.py", "server.py", "__init__.py"])
     for path in elsewhere.rglob("*"):
         os.utime(path, (1, 1))
-    second = packaged(tmp_path, elsewhere, files=dict(reversed(FILES.items())), repository=f"oci:{tmp_path / 'other/images'}")
+    second = packaged(tmp_path, elsewhere, files=dict(reversed(FILES.items())), folder=tmp_path / "other/images")
 
     assert second.digest == first.digest
 
@@ -137,7 +141,7 @@ def test_two_versions_share_the_server_layer(tmp_path, serving):
 def test_the_index_names_every_version(tmp_path, serving):
     first, second = packaged(tmp_path, serving), packaged(tmp_path, serving, version=4)
 
-    assert Layout(tmp_path / "images").names() == {"late-v3": first.digest, "late-v4": second.digest}
+    assert Layout(tmp_path / "images").names() == {"v3": first.digest, "v4": second.digest}
 
 
 def test_a_version_packaged_anew_takes_the_name_and_the_old_digest_stays_in_the_index(tmp_path, serving):
@@ -147,7 +151,7 @@ def test_a_version_packaged_anew_takes_the_name_and_the_old_digest_stays_in_the_
 
     index = json.loads((tmp_path / "images/index.json").read_bytes())
 
-    assert Layout(tmp_path / "images").names() == {"late-v3": new.digest}
+    assert Layout(tmp_path / "images").names() == {"v3": new.digest}
     assert [entry["digest"] for entry in index["manifests"]] == [old.digest, new.digest]
 
 
@@ -158,7 +162,7 @@ def test_versions_packaged_at_once_all_reach_the_index(tmp_path, serving):
     for thread in threads:
         thread.join()
 
-    assert sorted(Layout(tmp_path / "images").names()) == [f"late-v{v}" for v in range(1, 9)]
+    assert sorted(Layout(tmp_path / "images").names()) == [f"v{v}" for v in range(1, 9)]
 
 
 @pytest.mark.parametrize("part", [0, 1])
@@ -168,7 +172,7 @@ def test_an_altered_layer_is_named_and_nothing_is_unpacked(tmp_path, serving, pa
     alter(blob)
 
     with pytest.raises(ImageDamaged, match=f"{blob.name} was altered.*clear the package task"):
-        unpack(image.reference, tmp_path / "unpacked")
+        unpack(*find(image.reference), tmp_path / "unpacked")
     assert not (tmp_path / "unpacked").exists()
 
 
@@ -177,7 +181,7 @@ def test_an_altered_manifest_or_configuration_is_named(tmp_path, serving):
     for digest in (manifest_of(tmp_path, image)["config"]["digest"], image.digest):
         alter(blobs(tmp_path)[digest[7:]])
         with pytest.raises(ImageDamaged, match=f"{digest[7:]} was altered"):
-            unpack(image.reference, tmp_path / "unpacked")
+            unpack(*find(image.reference), tmp_path / "unpacked")
 
 
 def test_a_missing_blob_is_named(tmp_path, serving):
@@ -185,7 +189,7 @@ def test_a_missing_blob_is_named(tmp_path, serving):
     blobs(tmp_path)[image.digest[7:]].unlink()
 
     with pytest.raises(ImageDamaged, match=f"{image.digest[7:]} is missing"):
-        unpack(image.reference, tmp_path / "unpacked")
+        unpack(*find(image.reference), tmp_path / "unpacked")
 
 
 def test_packaging_again_repairs_an_altered_blob(tmp_path, serving):
@@ -194,7 +198,7 @@ def test_packaging_again_repairs_an_altered_blob(tmp_path, serving):
 
     packaged(tmp_path, serving)
 
-    unpack(image.reference, tmp_path / "unpacked")
+    unpack(*find(image.reference), tmp_path / "unpacked")
     assert (tmp_path / "unpacked/models/current/model.onnx").read_bytes() == FILES["model.onnx"]
 
 
@@ -210,10 +214,10 @@ def alter(path: Path) -> None:
 
 def test_a_folder_unpacked_earlier_is_kept(tmp_path, serving):
     image = packaged(tmp_path, serving)
-    unpack(image.reference, tmp_path / "unpacked")
+    unpack(*find(image.reference), tmp_path / "unpacked")
     before = (tmp_path / "unpacked").stat().st_ino
 
-    unpack(image.reference, tmp_path / "unpacked")
+    unpack(*find(image.reference), tmp_path / "unpacked")
 
     assert (tmp_path / "unpacked").stat().st_ino == before
 
@@ -221,10 +225,10 @@ def test_a_folder_unpacked_earlier_is_kept(tmp_path, serving):
 def test_a_folder_that_was_altered_since_is_replaced(tmp_path, serving):
     image = packaged(tmp_path, serving)
     for spoil in (alter, Path.unlink, lambda path: path.with_name("extra.py").write_text("import os"), link_out):
-        unpack(image.reference, tmp_path / "unpacked")
+        unpack(*find(image.reference), tmp_path / "unpacked")
         spoil(tmp_path / "unpacked/app/serving/server.py")
 
-        unpack(image.reference, tmp_path / "unpacked")
+        unpack(*find(image.reference), tmp_path / "unpacked")
 
         code = tmp_path / "unpacked/app/serving"
         assert sorted(path.name for path in code.iterdir()) == ["__init__.py", "protocols", "server.py"]
@@ -240,7 +244,7 @@ def link_out(path: Path) -> None:
 
 def test_the_list_of_hashes_covers_every_file(tmp_path, serving):
     image = packaged(tmp_path, serving)
-    unpack(image.reference, tmp_path / "unpacked")
+    unpack(*find(image.reference), tmp_path / "unpacked")
 
     listed = [line.split("  ") for line in (tmp_path / "unpacked/files.sha256").read_text().splitlines()]
 
@@ -253,7 +257,7 @@ def test_an_image_with_an_unsafe_layer_is_refused(tmp_path):
     reference = stored(tmp_path, layer.content, "sha256:" + "0" * 64)
 
     with pytest.raises(ImageDamaged, match=f"layer {layer.digest} of image .* is refused: .*package the version again"):
-        unpack(reference, tmp_path / "unpacked")
+        unpack(*find(reference), tmp_path / "unpacked")
 
 
 def stored(tmp_path: Path, layer: bytes, diff_id: str) -> str:
@@ -268,13 +272,13 @@ def test_a_blob_that_is_no_manifest_is_refused(tmp_path, content):
     digest = Layout(tmp_path / "images").put(MANIFEST, content)["digest"]
 
     with pytest.raises(ImageDamaged, match="names no image of layers"):
-        unpack(f"oci:{tmp_path / 'images'}@{digest}", tmp_path / "unpacked")
+        unpack(*find(f"oci:{tmp_path / 'images'}@{digest}"), tmp_path / "unpacked")
 
 
 @pytest.mark.parametrize("reference", ["oci:/images:latest", "docker://a@sha256:00", "oci:/images@sha256:../../etc/passwd", ""])
 def test_an_image_is_asked_for_by_digest_only(tmp_path, reference):
     with pytest.raises(ImageDamaged):
-        unpack(reference, tmp_path / "unpacked")
+        unpack(*find(reference), tmp_path / "unpacked")
 
 
 def test_a_broken_index_stops_packaging_with_advice(tmp_path, serving):
@@ -304,4 +308,4 @@ def test_a_reader_never_sees_half_an_index(tmp_path, serving):
     writer.join()
 
     assert seen == sorted(seen)
-    assert Layout(tmp_path / "images").names().keys() == {f"late-v{v}" for v in range(3, 20)}
+    assert Layout(tmp_path / "images").names().keys() == {f"v{v}" for v in range(3, 20)}

@@ -17,6 +17,9 @@ serving: {python: ../venv/bin/python}
 """
 
 
+REPOSITORY = "oci:FOLDER, or a name in a registry such as registry.example.com/models, is wanted"
+
+
 @pytest.fixture
 def write(tmp_path):
     def to_file(text: str) -> Path:
@@ -57,7 +60,13 @@ def test_absolute_paths_and_addresses_stay_as_they_are(write, tmp_path):
             "127.0.0.1:5000",
             "mlflow: an address without user and password such as http://127.0.0.1:5000 is wanted (is '127.0.0.1:5000')",
         ),
-        ("oci:retraining", "retraining", "images.repository: oci: and a folder is wanted (is 'retraining/images')"),
+        ("oci:retraining", "retraining", f"images.repository: {REPOSITORY} (is 'retraining/images')"),
+        (
+            "oci:retraining/images",
+            "registry.example.com/Models",
+            f"images.repository: {REPOSITORY} (is 'registry.example.com/Models')",
+        ),
+        ("oci:retraining/images", "ann:s3cret@registry.example.com/models", f"images.repository: {REPOSITORY}"),
         ("spark: {", "spark: {engine: yarn, ", "spark.engine: must be 'local' (is 'yarn')"),
         ("serving: {", "serving: {servers: 0, ", "serving.servers: must be at least 1 (is 0)"),
         ("serving: {", "serving: {target: docker, ", "serving.target: must be 'process' (is 'docker')"),
@@ -71,6 +80,13 @@ def test_a_mistake_is_told_where_it_is_and_what_is_wanted(write, tmp_path, writt
         load_platform(write(GOOD.replace(written, wrong)), tmp_path)
 
     assert problem in caught.value.problems
+
+
+@pytest.mark.parametrize(
+    "name", ["registry.example.com/models", "http://registry:5000/a/b-c", "localhost/models", "r.example.com:5000/m"]
+)
+def test_images_may_lie_in_a_registry(write, tmp_path, name):
+    assert load_platform(write(GOOD.replace("oci:retraining/images", name)), tmp_path).images.repository == name
 
 
 @pytest.mark.parametrize("address", ["http://ann:s3cret@mlflow:5000", "ann:s3cret@mlflow:5000", "http://ann:s3/cret@mlflow"])

@@ -1,0 +1,189 @@
+"""One repository of a registry, over the OCI distribution API. Digests are computed here and compared with what it says.
+
+https://github.com/opencontainers/distribution-spec, version 1.1; Docker's own registry from 2.8 on speaks it too.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import httpx
+
+from contract.errors import BadData, RetrainingError
+from images.layer import sha256
+from images.login import Login, NobodyKnown, answer_challenge
+from images.oci import INDEXES, MANIFESTS, Descriptor, ImageDamaged, Repository, check_digest, descriptor
+
+TRIES, PAUSE_S, TIMEOUT_S = 4, 0.5, 60.0
+LATER = {408, 425, 429, 500, 502, 503, 504}
+ANY_MANIFEST = ", ".join((*MANIFESTS, *INDEXES))
+
+
+class RegistryTrouble(RetrainingError):
+    """The registry does not answer, or not as it should: a later try may pass."""
+
+
+class RegistryRefused(BadData):
+    """The registry understood and said no."""
+
+
+class Place(NamedTuple):
+    """`path` is the repository's name below the registry at `url`."""
+
+    url: str
+    path: str
+
+    @property
+    def told(self) -> str:
+        """As Docker writes it; http:// is kept where nothing else says so."""
+        short = f"{self.url.partition('://')[2]}/{self.path}"
+        return short if place_of(short).url == self.url else f"{self.url}/{self.path}"
+
+
+def place_of(name: str) -> Place:
+    """Of «registry.example.com/models/late», https; http:// before it, or a host that is this one, means http."""
+    scheme, _, rest = name.rpartition("://")
+    host, _, path = rest.partition("/")
+    here = host.partition(":")[0] in ("localhost", "127.0.0.1")
+    return Place(f"{scheme or ('http' if here else 'https')}://{host}", path.rstrip("/"))
+
+
+class Registry:
+    def __init__(self, place: Place, login: Login | None = None) -> None:
+        self.place = place
+        self._login = login
+        self._authorization = ""
+        self._http = httpx.Client(base_url=f"{place.url}/v2/", timeout=TIMEOUT_S, follow_redirects=True)
+
+    def put(self, media_type: str, content: bytes) -> Descriptor:
+        found = descriptor(media_type, content)
+        if media_type in MANIFESTS:
+            self._put_manifest(found["digest"], media_type, content)
+        elif not self._has(found["digest"]):
+            self._upload(found["digest"], lambda: content)
+        return found
+
+    def copy(self, descriptor: Descriptor, source: Repository) -> None:
+        """By a mount where both lie in one registry and it allows that, which moves no byte."""
+        digest = descriptor["digest"]
+        if not self._has(digest):
+            beside = isinstance(source, Registry) and source.place.url == self.place.url
+            self._upload(digest, lambda: source.blob(digest), source.place.path if beside else "")
+
+    def blob(self, digest: str) -> bytes:
+        return self._checked(digest, self._get(f"blobs/{check_digest(digest)}").content)
+
+    def manifest(self, digest: str) -> bytes:
+        return self._checked(digest, self._get(f"manifests/{check_digest(digest)}", Accept=ANY_MANIFEST).content)
+
+    def name(self, digest: str, name: str) -> None:
+        """The same bytes under another name: written anew they would be another digest."""
+        answer = self._get(f"manifests/{check_digest(digest)}", Accept=ANY_MANIFEST)
+        self._put_manifest(name, answer.headers["content-type"], self._checked(digest, answer.content))
+
+    def names(self) -> dict[str, str]:
+        return {name: self.digest_of(name) for name in self._tags()}
+
+    def digest_of(self, name: str) -> str:
+        """Of what has this name now."""
+        return sha256(self._get(f"manifests/{name}", Accept=ANY_MANIFEST).content)
+
+    def reference(self, digest: str) -> str:
+        return f"{self.place.told}@{digest}"
+
+    def confirm(self, manifest: dict[str, Any]) -> None:
+        """Asks for every blob: a registry that took an upload may still have lost it."""
+        lost = [each["digest"] for each in (manifest["config"], *manifest["layers"]) if not self._has(each["digest"])]
+        if lost:
+            raise RegistryTrouble(f"{self.place.told} does not have {', '.join(lost)}, which it took: see its storage")
+
+    def _tags(self) -> Iterator[str]:
+        there = "tags/list?n=100"
+        while there:
+            answer = self._ask("GET", there, allowed=(404,))
+            if answer.status_code == 404:
+                return
+            yield from answer.json()["tags"] or ()
+            following = answer.links.get("next", {}).get("url", "")
+            there = f"tags/list?{following.partition('?')[2]}" if following else ""
+
+    def _has(self, digest: str) -> bool:
+        return self._ask("HEAD", f"blobs/{check_digest(digest)}", allowed=(404,)).status_code != 404
+
+    def _upload(self, digest: str, content: Callable[[], bytes], beside: str = "") -> None:
+        """One POST and one PUT. With `beside` the registry may take the blob from that repository of its own (201)."""
+        mount = {"mount": digest, "from": beside} if beside else {}
+        begun = self._ask("POST", "blobs/uploads/", params=mount)
+        if begun.status_code == 201:
+            return
+        where = httpx.URL(f"{self.place.url}/").join(begun.headers["location"]).copy_merge_params({"digest": digest})
+        self._confirmed(digest, self._ask("PUT", where, content=content(), **{"Content-Type": "application/octet-stream"}))
+
+    def _put_manifest(self, name: str, media_type: str, content: bytes) -> None:
+        self._confirmed(sha256(content), self._ask("PUT", f"manifests/{name}", content=content, **{"Content-Type": media_type}))
+
+    def _confirmed(self, digest: str, answer: httpx.Response) -> None:
+        said = answer.headers.get("docker-content-digest", digest)
+        if said != digest:
+            raise RegistryTrouble(f"{self.place.told} took {digest} and calls it {said}: something between alters what is sent")
+
+    def _get(self, path: str, **headers: str) -> httpx.Response:
+        answer = self._ask("GET", path, allowed=(404,), **headers)
+        if answer.status_code == 404:
+            raise ImageDamaged(f"{self.place.told} has no {path}; clear the package task of its run, which writes it again")
+        return answer
+
+    def _checked(self, digest: str, content: bytes) -> bytes:
+        if sha256(content) != digest:
+            raise ImageDamaged(f"{self.place.told} answers {digest} with {sha256(content)}: its storage was altered")
+        return content
+
+    def _ask(self, method: str, path: str | httpx.URL, allowed: tuple[int, ...] = (), **given: Any) -> httpx.Response:
+        """Tries again what a later try may mend. `given`: params, content, and headers."""
+        content = {key: given.pop(key) for key in ("params", "content") if key in given}
+        for left in reversed(range(TRIES)):
+            try:
+                answer = self._authorized(method, path, content, given)
+            except httpx.TransportError as error:
+                trouble = f"does not answer {method} ({error or type(error).__name__})"
+            else:
+                if answer.is_success or answer.status_code in allowed:
+                    return answer
+                trouble = f"answers {method} {answer.request.url.path} with {answer.status_code}{_reason(answer)}"
+                if answer.status_code not in LATER:
+                    raise RegistryRefused(f"{self.place.told} {trouble}{self._advice(answer)}")
+            if left:
+                time.sleep(PAUSE_S * 2 ** (TRIES - 1 - left))
+        raise RegistryTrouble(f"the registry of {self.place.told} {trouble}, {TRIES} times; see that it runs, then clear this task")
+
+    def _authorized(self, method: str, path: str | httpx.URL, content: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
+        """Once without, then as the registry's challenge wants it; a token that ran out is fetched anew."""
+        url = path if isinstance(path, httpx.URL) else f"{self.place.path}/{path}"
+
+        def send() -> httpx.Response:
+            known = {"Authorization": self._authorization} if self._authorization else {}
+            return self._http.request(method, url, headers={**headers, **known}, **content)
+
+        answer = send()
+        if answer.status_code == 401:
+            try:
+                self._authorization = answer_challenge(answer.headers.get("www-authenticate", ""), self._login, self._http)
+            except NobodyKnown as error:
+                raise RegistryRefused(f"{self.place.told} {error}") from None
+            answer = send()
+        return answer
+
+    def _advice(self, answer: httpx.Response) -> str:
+        if answer.status_code in (401, 403):
+            who = f"the user {self._login.user}" if self._login else "nobody: no login is configured"
+            return f"; it was asked as {who}. Correct the Airflow connection that images.connection names, or the user's rights"
+        return ""
+
+
+def _reason(answer: httpx.Response) -> str:
+    """The registry's own words, if it has any."""
+    try:
+        first = answer.json()["errors"][0]
+        return f" {first['code']}: {str(first.get('message', ''))[:200]}"
+    except (ValueError, KeyError, TypeError, IndexError):
+        return ""

@@ -1,0 +1,124 @@
+"""A real registry on this host, and a front before it that breaks what passes."""
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+
+PROGRAM = "docker-registry"
+USER, PASSWORD = "pusher", "correct horse"
+HTPASSWD = f"{USER}:$2b$04$TPwZIgr.pSFKxELi26KCP.1xeSZ2gDED47or81q4OCvBFEXniJmB6\n"
+CONFIG = """\
+version: 0.1
+log: {{level: error, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+{auth}
+"""
+
+
+class LocalRegistry:
+    def __init__(self, home: Path, login: bool = False) -> None:
+        self.home = home
+        self.port = free_port()
+        self.host = f"127.0.0.1:{self.port}"
+        auth = f"auth: {{htpasswd: {{realm: tests, path: {home / 'htpasswd'}}}}}" if login else ""
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "htpasswd").write_text(HTPASSWD)
+        (home / "config.yml").write_text(CONFIG.format(root=home / "data", port=self.port, auth=auth))
+        self.start()
+
+    def start(self) -> None:
+        with (self.home / "log").open("a") as log:
+            self._process = subprocess.Popen([PROGRAM, "serve", str(self.home / "config.yml")], stdout=log, stderr=log)
+        deadline = time.monotonic() + 20
+        while not self._answers():
+            assert time.monotonic() < deadline, (self.home / "log").read_text()[-500:]
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"http://{self.host}/v2/").status_code in (200, 401)
+        except httpx.TransportError:
+            return False
+
+
+def skip_without_registry() -> None:
+    """One clear line where it cannot run; in CI it must."""
+    if shutil.which(PROGRAM) is None:
+        told = f"{PROGRAM} is not installed: apt-get install docker-registry"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(told)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+class Front:
+    """Passes requests on to the registry; `spoil` may answer one itself, or change the registry's answer."""
+
+    def __init__(self, registry: LocalRegistry) -> None:
+        self.asked: list[str] = []
+        self.before: Callable[[BaseHTTPRequestHandler], Answer | None] = lambda request: None
+        self.after: Callable[[BaseHTTPRequestHandler, Answer], Answer] = lambda request, answer: answer
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(registry))
+        self.host = f"127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self, registry: LocalRegistry) -> type[BaseHTTPRequestHandler]:
+        front = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def pass_on(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                front.asked.append(f"{self.command} {self.path}")
+                answer = front.before(self) or front.after(self, forwarded(registry, self, body))
+                status, headers, content = answer
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                if "content-length" not in headers:
+                    self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(content)
+
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = pass_on  # noqa: N815  (names of http.server)
+
+            def log_message(self, *told: object) -> None: ...
+
+        return Handler
+
+
+def forwarded(registry: LocalRegistry, request: BaseHTTPRequestHandler, body: bytes) -> Answer:
+    """The Host stays, so that the registry's Location comes back here."""
+    headers = {name: value for name, value in request.headers.items() if name.lower() not in ("connection", "authorization")}
+    found = httpx.request(request.command, f"http://{registry.host}{request.path}", headers=headers, content=body)
+    kept = ("content-type", "location", "docker-content-digest", "www-authenticate", "link")
+    told = {name: found.headers[name] for name in kept if name in found.headers}
+    if request.command == "HEAD":
+        told["content-length"] = found.headers.get("content-length", "0")
+    return found.status_code, told, found.content
