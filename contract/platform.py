@@ -36,6 +36,9 @@ class Images(Strict):
         ),
     ] = Field(description="oci:FOLDER, an OCI image layout; or registry.example.com/models")
     connection: str | None = Field(None, description="Airflow connection with the registry's user and password")
+    rootfs: Annotated[str, Shape(r"^.+@sha256:[0-9a-f]{64}$", "NAME@sha256:… or file:PATH@sha256:…")] | None = Field(
+        None, description="an image, or a tar of a root folder, with Python 3.11; absent: the hosts bring Python and the packages"
+    )
 
 
 class ServingHost(Strict):
@@ -84,12 +87,15 @@ def _resolved(platform: Platform, home: Path) -> Platform:
     repository = platform.images.repository
     if repository.startswith("oci:"):
         repository = f"oci:{under(repository.removeprefix('oci:'))}"
+    rootfs = platform.images.rootfs
+    if rootfs and rootfs.startswith("file:"):
+        rootfs = f"file:{under(rootfs.removeprefix('file:'))}"
     return platform.model_copy(
         update={
             "store": under(platform.store),
             "data": under(platform.data),
             "spark": platform.spark.model_copy(update={"python": under(platform.spark.python)}),
-            "images": platform.images.model_copy(update={"repository": repository}),
+            "images": platform.images.model_copy(update={"repository": repository, "rootfs": rootfs}),
             "serving": platform.serving.model_copy(
                 update={"home": under(platform.serving.home), "python": under(platform.serving.python)}
             ),

@@ -27,7 +27,8 @@ class Layout:
         return found
 
     def copy(self, descriptor: Descriptor, source: Repository) -> None:
-        self.put(descriptor["mediaType"], source.blob(descriptor["digest"]))
+        if not self._blob_path(descriptor["digest"]).exists():
+            self.put(descriptor["mediaType"], source.blob(descriptor["digest"]))
 
     def blob(self, digest: str) -> bytes:
         path = self._blob_path(digest)
@@ -43,6 +44,10 @@ class Layout:
 
     def manifest(self, digest: str) -> bytes:
         return self.blob(digest)
+
+    def confirm(self, manifest: dict[str, Any]) -> None:
+        for each in (manifest["config"], *manifest["layers"]):
+            self.blob(each["digest"])
 
     def name(self, digest: str, name: str) -> None:
         """A manifest that has several names has an entry for each; one that lost its name stays, without it."""

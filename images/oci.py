@@ -36,6 +36,9 @@ class Repository(Protocol):
     def manifest(self, digest: str) -> bytes:
         """Raises ImageDamaged where it is missing or another."""
 
+    def confirm(self, manifest: dict[str, Any]) -> None:
+        """Sees that every blob of it is there, once more, before it gets a name."""
+
     def name(self, digest: str, name: str) -> None:
         """The manifest of this digest gets the name, and no other has it any more."""
 

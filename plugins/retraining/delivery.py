@@ -27,6 +27,7 @@ def package_version(work: Work, log: Logger) -> str:
 
     Raises Stopped without a verdict to go on: Airflow's skipping is for people to see, and can be overruled.
     """
+    from images.base import NAME, embedded_base, stored_base
     from images.distribution import RegistryTrouble
     from images.package import Contents, package
     from images.places import repository_of
@@ -48,8 +49,14 @@ def package_version(work: Work, log: Logger) -> str:
     files = download_served(run.platform.mlflow, training.mlflow_run)
     contents = Contents(run.model, training.version, run.as_of, files, labels)
     where = run.platform.images
+    login = login_of(where.connection)
+    repository = repository_of(where.repository, run.model, login)
     try:
-        image = package(contents, SERVING, repository_of(where.repository, run.model, login_of(where.connection)))
+        if where.rootfs is None:
+            base = embedded_base(SERVING, repository)
+        else:
+            base = stored_base(SERVING, where.rootfs, repository_of(where.repository, NAME, login))
+        image = package(contents, base, repository)
     except RegistryTrouble as error:
         raise EngineTrouble(str(error)) from error
     log.info("version %d of %s is %s, %s bytes", image.version, image.model, image.digest, f"{image.size:,}")

@@ -14,6 +14,7 @@ from contract.store import store_at
 from demo.airflow_api import ENDED, Airflow
 from demo.place import MLFLOW_URL
 from demo.traffic import Traffic
+from images.base import embedded_base
 from images.package import Contents, package
 from images.places import find, repository_of
 from images.unpacked import unpack
@@ -125,7 +126,8 @@ class Product:
             unpack(*find(live.reference), Path(folder, "image"))
             files = {path.name: path.read_bytes() for path in Path(folder, "image/models/current").iterdir()}
         contents = Contents(MODEL, _register_again(live.version), live.as_of + timedelta(hours=1), files, live.labels)
-        return package(contents, self.checkout.folder / "serving", repository_of(self.platform.images.repository, MODEL))
+        repository = repository_of(self.platform.images.repository, MODEL)
+        return package(contents, embedded_base(self.checkout.folder / "serving", repository), repository)
 
     def ask(self, kind: str, image: Image) -> Request:
         """As Airflow's tasks do, with the golden rows and limits of the newest request."""

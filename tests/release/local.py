@@ -13,6 +13,7 @@ import httpx
 
 from contract.documents import Image
 from contract.platform import Platform, ServingHost
+from images.base import embedded_base
 from images.package import Contents, package
 from images.places import repository_of
 from release.host import prepare
@@ -85,13 +86,15 @@ class LocalHost:
     def image(self, version: int, model: str = "late", **behaviour: float) -> Image:
         files = {"model.json": json.dumps(behaviour).encode()}
         contents = Contents(model, version, datetime(2013, 5, 1, tzinfo=UTC), files, {})
-        return package(contents, self._code, repository_of(self.platform.images.repository, model))
+        repository = repository_of(self.platform.images.repository, model)
+        return package(contents, embedded_base(self._code, repository), repository)
 
     def real_image(self, version: int, model: str) -> Image:
         """The repository's own server with a model of two numbers."""
         files = {path.name: path.read_bytes() for path in (ROOT / "tests/serving/models/regression").iterdir()}
         contents = Contents(model, version, datetime(2013, 5, version, tzinfo=UTC), files, {})
-        return package(contents, ROOT / "serving", repository_of(self.platform.images.repository, model))
+        repository = repository_of(self.platform.images.repository, model)
+        return package(contents, embedded_base(ROOT / "serving", repository), repository)
 
     @property
     def real_serving(self) -> ServingHost:

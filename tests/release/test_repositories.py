@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from images import distribution
+from images.base import embedded_base
 from images.distribution import Registry, RegistryRefused, RegistryTrouble, place_of
 from images.layer import sha256
 from images.layout import Layout
@@ -120,9 +121,12 @@ def test_a_packaged_model_comes_out_as_it_went_in_and_the_same_input_is_the_same
     (code / "requirements.lock").write_text("numpy==2.4.6\n")
     contents = Contents("late", 3, WRITTEN, {"model.onnx": b"onnx"}, {"run": "manual-1"})
 
-    image = package(contents, code, repository_of(place, "late"))
+    image, other = (
+        package(contents, embedded_base(code, repository), repository)
+        for repository in (repository_of(place, "late"), Layout(tmp_path / "other"))
+    )
 
-    assert package(contents, code, Layout(tmp_path / "other")).digest == image.digest
+    assert other.digest == image.digest
     assert repository_of(place, "late").names() == {"v3": image.digest}
     unpack(*find(image.reference), tmp_path / "unpacked")
     assert (tmp_path / "unpacked/models/current/model.onnx").read_bytes() == b"onnx"

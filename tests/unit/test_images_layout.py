@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract.documents import Image
+from images.base import NoBase, embedded_base
 from images.layer import build_layer
 from images.layout import Layout
 from images.oci import CONFIG, LAYER, MANIFEST, ImageDamaged, canonical
@@ -36,7 +37,7 @@ def server_code(folder: Path, names: list[str]) -> Path:
 def packaged(tmp_path: Path, serving: Path, **changed) -> Image:
     folder = changed.pop("folder", tmp_path / "images")
     given = {"model": "late", "version": 3, "as_of": AS_OF, "files": FILES, "labels": {"run": "manual-1"}}
-    return package(Contents(**{**given, **changed}), serving, Layout(folder))
+    return package(Contents(**{**given, **changed}), embedded_base(serving, Layout(folder)), Layout(folder))
 
 
 def blobs(tmp_path: Path) -> dict[str, Path]:
@@ -294,7 +295,7 @@ def test_a_missing_lock_or_no_files_stop_packaging(tmp_path, serving):
     with pytest.raises(NothingToPackage, match="version 3 of late has no files"):
         packaged(tmp_path, serving, files={})
     (serving / "requirements.lock").unlink()
-    with pytest.raises(NothingToPackage, match=r"requirements\.lock are wanted"):
+    with pytest.raises(NoBase, match=r"requirements\.lock are wanted"):
         packaged(tmp_path, serving)
 
 
