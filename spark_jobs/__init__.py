@@ -1,0 +1,6 @@
+"""The cluster's side: Spark jobs, and what they need of ONNX."""
+
+import os
+
+# From 1.29 on ONNX Runtime's Linux wheels tell Microsoft of each session (file name, graph's name and hashes) unless this is set.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"

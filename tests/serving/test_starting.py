@@ -1,6 +1,7 @@
 """What a server refuses to start with, and what starting costs."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -112,3 +113,15 @@ def test_starting_is_quick_and_the_server_small(start, record_property):
     assert memory < 200
     server.stop()
     assert server.log.read_text().count("\n") == 1  # one line on starting, no access log
+
+
+def test_nobody_is_told_of_the_model(folder, tmp_path):
+    """ONNX Runtime keeps what it tells, and to whom, below the home folder, unless it is told not to."""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {"HOME": str(home), "PATH": "/usr/bin", "PYTHONPATH": os.getcwd()}
+    load = f"from pathlib import Path; from serving.model import Model; Model.load(Path({str(folder)!r}))"
+
+    subprocess.run([sys.executable, "-c", load], env=environment, check=True)
+
+    assert list(home.rglob("*")) == []

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +94,14 @@ def test_large_numbers_are_compared_by_their_size():
     actual = np.array([[1e12 + 1], [0.0], [math.inf], [math.nan]])
 
     assert relative_differences(expected, actual).tolist() == [1e-12, 1e-12, math.inf, math.inf]
+
+
+def test_nobody_is_told_of_the_model(onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """ONNX Runtime keeps what it tells, and to whom, below the home folder, unless it is told not to."""
+    home = tmp_path_factory.mktemp("home")
+    environment = {"HOME": str(home), "PATH": "/usr/bin", "PYTHONPATH": os.getcwd()}
+    load = f"from pathlib import Path; from spark_jobs.export.runtime import Model; Model(Path({str(onnx)!r}))"
+
+    subprocess.run([sys.executable, "-c", load], env=environment, check=True)
+
+    assert list(home.rglob("*")) == []
