@@ -1,13 +1,13 @@
 """`Platform`: where Spark, MLflow, images and serving live in one deployment. Secrets stay in Airflow connections."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from contract.errors import InvalidFile
 from contract.files import parse_yaml
-from contract.strict import Scalar, Shape, Strict
+from contract.strict import Scalar, Shape, Strict, refuse
 
 Url = Annotated[str, Shape(r"^https?://[^\s/@][^\s@]*$", "an address without user and password such as http://127.0.0.1:5000")]
 
@@ -44,12 +44,14 @@ class Images(Strict):
 class ServingHost(Strict):
     """The host where the controller, the servers and the router run."""
 
-    target: Literal["process"] = "process"
+    target: Literal["process", "docker"] = "process"
     home: str = "serving"
-    python: str = Field(description="the interpreter of serving's environment")
+    python: str | None = Field(None, description="process: the interpreter of serving's environment")
     url: Url = "http://127.0.0.1:8000"
     router_api: Url = "http://127.0.0.1:8001"
     servers: int = Field(2, ge=1, le=16, description="server processes per digest that takes traffic")
+    memory_mb: int = Field(1024, ge=64, description="docker: what one container may hold")
+    cpus: float = Field(1.0, gt=0, le=64, description="docker: of one container")
 
 
 class AlertConnections(Strict):
@@ -67,6 +69,15 @@ class Platform(Strict):
     images: Images
     serving: ServingHost
     alerts: AlertConnections = AlertConnections()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        found = []
+        if self.serving.target == "process" and self.serving.python is None:
+            found.append("serving.python: missing; servers that are processes need its environment")
+        if self.serving.target == "docker" and (self.images.repository.startswith("oci:") or self.images.rootfs is None):
+            found.append("serving.target: docker needs images.repository in a registry, and images.rootfs")
+        return refuse(self, found)
 
 
 def load_platform(path: Path, home: Path) -> Platform:
@@ -97,7 +108,7 @@ def _resolved(platform: Platform, home: Path) -> Platform:
             "spark": platform.spark.model_copy(update={"python": under(platform.spark.python)}),
             "images": platform.images.model_copy(update={"repository": repository, "rootfs": rootfs}),
             "serving": platform.serving.model_copy(
-                update={"home": under(platform.serving.home), "python": under(platform.serving.python)}
+                update={"home": under(platform.serving.home), "python": platform.serving.python and under(platform.serving.python)}
             ),
         }
     )

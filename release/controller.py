@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TextIO
 
 from contract.errors import RetrainingError, StoreError
-from contract.platform import Platform, load_platform
+from contract.platform import Platform, ServingHost, load_platform
 from contract.store import store_at
 from release.journal import Journal, Kept
 from release.ledger import Draft, Entry, Ledger, LedgerBroken, Request, State
 from release.observation import is_unknown
 from release.state import project, step
+from release.targets.base import Target
 from release.world import World
 
 log = logging.getLogger("release.controller")
@@ -154,13 +155,22 @@ def controller_for(platform: Platform) -> Controller:
     from release.alias import MlflowAlias
     from release.check import HttpProbe
     from release.router import TraefikRouter
-    from release.targets.process import ProcessTarget
 
     store = store_at(platform.store)
     executor = ThreadPoolExecutor(max_workers=8, thread_name_prefix="errand")
-    target, router = ProcessTarget(platform.serving), TraefikRouter(platform.serving)
-    world = World(target, router, MlflowAlias(platform.mlflow), HttpProbe(), store, executor)
+    router = TraefikRouter(platform.serving)
+    world = World(target_of(platform.serving), router, MlflowAlias(platform.mlflow), HttpProbe(), store, executor)
     return Controller(Ledger(store), world, Path(platform.serving.home), platform.serving.servers, lambda: datetime.now(UTC))
+
+
+def target_of(serving: ServingHost) -> Target:
+    if serving.target == "docker":
+        from release.targets.docker import DockerTarget
+
+        return DockerTarget(serving)
+    from release.targets.process import ProcessTarget
+
+    return ProcessTarget(serving)
 
 
 def lock(home: Path) -> TextIO:

@@ -16,8 +16,9 @@ import yaml
 from contract.errors import RetrainingError
 from contract.platform import Platform, ServingHost, load_platform
 from images.files import write_whole
+from release.ports import is_free
 from release.router import ENTRY_POINT, ROUTES
-from release.targets.process import LOGS, PROGRAMS, SOCKET, escaped, is_free
+from release.targets.process import LOGS, PROGRAMS, SOCKET, escaped
 
 SUPERVISOR_CONF, TRAEFIK_CONF = "supervisord.conf", "traefik.yml"
 SOCKET_PATH_LIMIT = 107  # bytes, Linux

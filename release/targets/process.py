@@ -4,7 +4,6 @@ import hashlib
 import http.client
 import random
 import shlex
-import socket
 import xmlrpc.client
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,11 @@ from contract.platform import ServingHost
 from images.files import write_whole
 from images.places import find
 from images.unpacked import HASHES, unpack
+from release.ports import PORTS, is_free
 from release.targets.base import Server
 
 SOCKET = "supervisor.sock"  # below serving.home, as the three folders
 PROGRAMS, IMAGES, LOGS = "servers", "images", "logs"
-PORTS = range(20000, 30000)  # below the ports that Linux gives to outgoing connections: a restarted server finds its own free
 ANSWERING = (ProcessStates.STARTING, ProcessStates.RUNNING)
 
 
@@ -203,16 +202,6 @@ def _prefix(model: str, digest: str) -> str:
 def escaped(text: str) -> str:
     """For a value of a supervisor file, where a percent sign names a variable."""
     return text.replace("%", "%%")
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as attempt:
-        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the last owner may linger
-        try:
-            attempt.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def _sha256(path: Path) -> str:

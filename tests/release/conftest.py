@@ -15,3 +15,19 @@ def host() -> Iterator[LocalHost]:
         host.start()
         yield host
         host.stop()
+
+
+@pytest.fixture(scope="session")
+def container_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ContainerHost"]:  # noqa: F821
+    """One engine and one registry for all tests."""
+    from tests.release.engine import ContainerHost, Engine, skip_without_engine
+    from tests.release.registry import LocalRegistry
+
+    skip_without_engine()
+    engine = Engine(Path(tempfile.mkdtemp(prefix="engine-")))
+    registry = LocalRegistry(tmp_path_factory.mktemp("registry"))
+    try:
+        yield ContainerHost(engine, registry, tmp_path_factory.mktemp("containers"))
+    finally:
+        engine.end()
+        registry.stop()

@@ -17,8 +17,8 @@ from images.base import embedded_base
 from images.package import Contents, package
 from images.places import repository_of
 from release.host import prepare
+from release.ports import is_free
 from release.targets.base import Server
-from release.targets.process import is_free
 
 ROOT = Path(__file__).parents[2]
 LOCK = "stand-in==1\n"
@@ -57,7 +57,7 @@ if behaviour.get("stillborn"):
     sys.exit("no model")
 ThreadingHTTPServer.request_queue_size = 128
 ThreadingHTTPServer.daemon_threads = False  # exit waits for what is being answered
-server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[6])), Handler)
+server = ThreadingHTTPServer((sys.argv[4], int(sys.argv[6])), Handler)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
 server.serve_forever(poll_interval=0.05)
 time.sleep(0.1)

@@ -1,13 +1,14 @@
 """What every Target promises, asked of the real one and of the fake that other tests stand on."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from contract.documents import Image
-from images.oci import ImageDamaged
+from contract.errors import BadData
 from release.targets.base import Server, Target
 from release.targets.process import ProcessTarget
 from tests.release.fakes import FakeTarget, an_image
@@ -29,24 +30,36 @@ class Bench(NamedTuple):
         return self.running(image)
 
 
-@pytest.fixture(params=["fake", "real"])
-def bench(request) -> Bench:
+@pytest.fixture(params=["fake", "processes", pytest.param("containers", marks=pytest.mark.integration)])
+def bench(request, monkeypatch) -> Bench:
     if request.param == "fake":
         target = FakeTarget()
         yield Bench(target, an_image, lambda image: target.damaged.add(image.digest), lambda version: crash(target, version))
-    else:
+        return
+    if request.param == "processes":
         host = request.getfixturevalue("host")
-        target = ProcessTarget(host.serving)
+        target, damage = ProcessTarget(host.serving), flip_a_bit
+    else:
+        from release.targets.docker import DockerTarget
 
-        def stillborn(version: int) -> Image:
-            image = host.image(version, "target", stillborn=True)
-            target.ensure(image, 1)
-            until(lambda: target.digests("target") and not target.servers(), "it has crashed")
-            return image
+        host = request.getfixturevalue("container_host")
+        monkeypatch.setenv("DOCKER_HOST", host.engine.address)
+        target, damage = DockerTarget(host.serving), lose_the_manifest
 
-        yield Bench(target, lambda version: host.image(version, "target"), lambda image: flip_a_bit(host, image), stillborn)
-        for digest in target.digests("target"):
-            target.stop("target", digest)
+    def stillborn(version: int) -> Image:
+        image = host.image(version, "target", stillborn=True)
+        until(lambda: target.ensure(image, 1) or target.digests("target"), "it was started")
+        until(lambda: target.digests("target") and not target.servers(), "it has crashed")
+        return image
+
+    yield Bench(target, lambda version: host.image(version, "target"), lambda image: damage(host, image), stillborn)
+    until(lambda: not gone(target, "target"), "all are gone", seconds=40)
+
+
+def gone(target: Target, model: str) -> set[str]:
+    for digest in target.digests(model):
+        target.stop(model, digest)
+    return target.digests(model)
 
 
 def crash(target: FakeTarget, version: int) -> Image:
@@ -60,6 +73,11 @@ def flip_a_bit(host: LocalHost, image: Image) -> None:
     blob = Path(host.platform.images.repository.removeprefix("oci:"), image.model, "blobs/sha256", image.digest[7:])
     blob.chmod(0o644)
     blob.write_bytes(bytes([blob.read_bytes()[0] ^ 1]) + blob.read_bytes()[1:])
+
+
+def lose_the_manifest(host: Any, image: Image) -> None:
+    revisions = host.registry.home / f"data/docker/registry/v2/repositories/models/{image.model}/_manifests/revisions/sha256"
+    shutil.rmtree(revisions / image.digest[7:])
 
 
 def test_as_many_servers_run_as_were_asked_for_each_at_its_own_address(bench):
@@ -109,7 +127,7 @@ def test_what_has_crashed_is_known_until_it_is_stopped(bench):
     image = bench.start_in_vain(1)
     assert bench.target.digests(image.model) == {image.digest}
 
-    bench.target.stop(image.model, image.digest)
+    until(lambda: bench.target.stop(image.model, image.digest) or not bench.target.digests(image.model), "it is forgotten")
 
     assert bench.target.digests(image.model) == set()
     assert bench.running(image) == []
@@ -130,8 +148,8 @@ def test_a_damaged_image_is_refused_and_nothing_starts(bench):
     image = bench.image(3)
     bench.damage(image)
 
-    with pytest.raises(ImageDamaged, match=image.digest[7:]):
-        bench.target.ensure(image, 1)
+    with pytest.raises(BadData, match=image.digest[7:]):
+        until(lambda: bench.target.ensure(image, 1), "it is refused")
     assert bench.running(image) == []
 
 

@@ -17,6 +17,8 @@ serving: {python: ../venv/bin/python}
 """
 
 
+DOCKER_NEEDS = "docker needs images.repository in a registry, and images.rootfs"
+PROCESS_NEEDS = "missing; servers that are processes need its environment"
 REPOSITORY = "oci:FOLDER, or a name in a registry such as registry.example.com/models, is wanted"
 
 
@@ -69,9 +71,18 @@ def test_absolute_paths_and_addresses_stay_as_they_are(write, tmp_path):
         ("oci:retraining/images", "ann:s3cret@registry.example.com/models", f"images.repository: {REPOSITORY}"),
         ("spark: {", "spark: {engine: yarn, ", "spark.engine: must be 'local' (is 'yarn')"),
         ("serving: {", "serving: {servers: 0, ", "serving.servers: must be at least 1 (is 0)"),
-        ("serving: {", "serving: {target: docker, ", "serving.target: must be 'process' (is 'docker')"),
+        ("serving: {", "serving: {target: podman, ", "serving.target: must be 'process' or 'docker' (is 'podman')"),
+        (
+            "serving: {",
+            "serving: {target: docker, ",
+            f"serving.target: {DOCKER_NEEDS}",
+        ),
         ("false}", "[1]}", "spark.conf.spark.ui.enabled: one number, one text, true or false is wanted"),
-        ("serving: {python: ../venv/bin/python}", "serving: {}", "serving.python: missing"),
+        (
+            "serving: {python: ../venv/bin/python}",
+            "serving: {}",
+            f"serving.python: {PROCESS_NEEDS}",
+        ),
         ("data: data", "data:", "data: text is wanted (is empty)"),
     ],
 )

@@ -1,0 +1,184 @@
+"""Servers as hardened containers of an engine with Docker's API on this host; their ports are on its loopback only."""
+
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.models.containers import Container
+from requests.exceptions import RequestException
+
+from contract.documents import Image
+from contract.errors import BadData, RetrainingError
+from contract.platform import ServingHost
+from release.ports import PORTS, is_free
+from release.targets.base import Server
+
+MODEL, DIGEST, VERSION = (f"retraining.{name}" for name in ("model", "digest", "version"))  # labels: what runs
+INSIDE = "8080/tcp"
+STOP_WITHIN_S = 30.0  # a server gives its last requests 25 s
+TIMEOUT_S = 20
+GONE = (ImageNotFound, NotFound)
+
+
+class EngineUnreachable(RetrainingError):
+    """The engine does not answer; what it runs goes on as it is, or died with it."""
+
+
+class CannotPull(BadData):
+    """The registry has no such image, or this host may not have it."""
+
+
+class DockerTarget:
+    def __init__(self, serving: ServingHost) -> None:
+        self._serving = serving
+        self._client: docker.DockerClient | None = None
+        self._puller = ThreadPoolExecutor(max_workers=2, thread_name_prefix="pull")
+        self._pulls: dict[str, Future[None]] = {}
+        self._stopping: dict[str, float] = {}
+
+    def ensure(self, image: Image, count: int) -> None:
+        wanted = [f"{_prefix(image)}{place}" for place in range(count)]
+        with self._telling():
+            there = {container.name: container for container in self._containers(image.model, image.digest)}
+            for name in there.keys() - set(wanted):
+                self._leave(there[name])
+            missing = [name for name in wanted if name not in there or self._is_over(there[name])]
+            if missing and self._is_pulled(image):
+                for name in missing:
+                    self._start(image, name)
+
+    def servers(self) -> list[Server]:
+        with self._telling():
+            return [_server(each) for each in self._containers() if each.status == "running" and each.name not in self._stopping]
+
+    def digests(self, model: str) -> set[str]:
+        with self._telling():
+            return {each.labels[DIGEST] for each in self._containers(model)}
+
+    def stop(self, model: str, digest: str) -> None:
+        with self._telling():
+            for container in self._containers(model, digest):
+                self._leave(container)
+
+    def memory_mb(self, server: Server) -> float | None:
+        """What the container's group holds, without files that could be dropped."""
+        try:
+            found = self._engine().containers.get(server.name).stats(stream=False, one_shot=True)["memory_stats"]
+            return (found["usage"] - found["stats"].get("total_inactive_file", found["stats"].get("inactive_file", 0))) / 2**20
+        except (DockerException, RequestException, EngineUnreachable, KeyError):
+            return None
+
+    def _engine(self) -> docker.DockerClient:
+        if self._client is None:
+            with self._telling():
+                self._client = docker.from_env(timeout=TIMEOUT_S)
+        return self._client
+
+    def _containers(self, model: str = "", digest: str = "") -> list[Container]:
+        """Also those that run no more, by name; other people's are none of ours."""
+        wanted = [f"{MODEL}={model}" if model else MODEL, *([f"{DIGEST}={digest}"] if digest else [])]
+        found = self._engine().containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
+        return sorted(found, key=lambda container: container.name)
+
+    def _is_pulled(self, image: Image) -> bool:
+        """A pull takes seconds to minutes: it goes on beside the loop, and what it failed with is told once."""
+        pull = self._pulls.get(image.digest)
+        if pull is None:
+            try:
+                self._engine().images.get(image.reference)
+                return True
+            except ImageNotFound:
+                self._pulls[image.digest] = self._puller.submit(self._pull, image)
+                return False
+        if pull.done():
+            self._pulls.pop(image.digest).result()
+        return False
+
+    def _pull(self, image: Image) -> None:
+        """By digest: the engine itself refuses bytes that are another image's."""
+        try:
+            self._engine().api.pull(image.reference)
+            self._engine().images.get(image.reference)
+        except GONE as error:
+            raise CannotPull(f"version {image.version} of {image.model} cannot be pulled: {_said(error)}") from None
+        except APIError as error:
+            raise EngineUnreachable(f"{image.reference} could not be pulled: {_said(error)}") from None
+
+    def _start(self, image: Image, name: str) -> None:
+        self._engine().containers.run(
+            image.reference,
+            name=name,
+            detach=True,
+            labels={MODEL: image.model, DIGEST: image.digest, VERSION: str(image.version)},
+            environment={"IMAGE_DIGEST": image.digest},
+            ports={INSIDE: ("127.0.0.1", _free_port())},
+            user="65532:65532",
+            init=True,  # a first process of its own ignores SIGTERM until it has a handler for it
+            read_only=True,
+            tmpfs={"/tmp": "size=16m,noexec,nosuid,nodev"},  # noqa: S108  (the container's own)
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            mem_limit=f"{self._serving.memory_mb}m",
+            memswap_limit=f"{self._serving.memory_mb}m",
+            nano_cpus=int(self._serving.cpus * 1e9),
+            pids_limit=128,
+            restart_policy={"Name": "always"},
+            log_config={"type": "json-file", "config": {"max-size": "5m", "max-file": "3"}},
+        )
+
+    def _is_over(self, container: Container) -> bool:
+        """Whether it has ended for good and made room for a new one of its name."""
+        if container.status in ("exited", "dead", "created"):
+            container.remove(force=True)
+            self._stopping.pop(container.name, None)
+            return True
+        return False
+
+    def _leave(self, container: Container) -> None:
+        """Without waiting: it is told once, killed if it takes too long, and removed when it has gone."""
+        if self._is_over(container):
+            return
+        told = self._stopping.get(container.name)
+        if told is None:
+            container.update(restart_policy={"Name": "no"})
+            container.kill("SIGTERM")
+            self._stopping[container.name] = time.monotonic()
+        elif time.monotonic() - told > STOP_WITHIN_S:
+            container.remove(force=True)
+            self._stopping.pop(container.name)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except (DockerException, RequestException) as error:
+            advice = "start it, or see DOCKER_HOST" if not isinstance(error, APIError) else "see its log"
+            raise EngineUnreachable(f"the container engine of this host failed: {_said(error)}; {advice}") from None
+
+
+def _server(container: Container) -> Server:
+    bound = container.attrs.get("HostConfig", {}).get("PortBindings") or container.attrs["NetworkSettings"]["Ports"]
+    port = bound[INSIDE][0]["HostPort"]
+    labels = container.labels
+    return Server(model=labels[MODEL], digest=labels[DIGEST], url=f"http://127.0.0.1:{port}", name=container.name)
+
+
+def _prefix(image: Image) -> str:
+    return f"{image.model}-{image.digest.removeprefix('sha256:')[:12]}-"
+
+
+def _free_port() -> int:
+    port = next((port for port in random.sample(PORTS, len(PORTS)) if is_free(port)), None)
+    if port is None:
+        raise EngineUnreachable(f"no port of {PORTS.start}-{PORTS.stop - 1} on 127.0.0.1 is free; stop what uses them")
+    return port
+
+
+def _said(error: Exception) -> str:
+    explanation: Any = getattr(error, "explanation", None) or error
+    return str(explanation).strip().partition("\n")[0][:300]
