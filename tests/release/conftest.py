@@ -19,7 +19,7 @@ def host() -> Iterator[LocalHost]:
 
 @pytest.fixture(scope="session")
 def container_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ContainerHost"]:  # noqa: F821
-    """One engine and one registry for all tests."""
+    """One engine and one registry for all tests; each uses a model name of its own."""
     from tests.release.engine import ContainerHost, Engine, skip_without_engine
     from tests.release.registry import LocalRegistry
 

@@ -62,12 +62,12 @@ class Engine:
 class ContainerHost:
     """What LocalHost is for processes: images of a stand-in server, and where they run."""
 
-    def __init__(self, engine: Engine, registry: LocalRegistry, home: Path) -> None:
+    def __init__(self, engine: Engine, registry: LocalRegistry, home: Path, server: str = STAND_IN) -> None:
         self.engine, self.registry = engine, registry
         self.repository = f"{registry.host}/models"
         self._code = home / "serving"
         self._code.mkdir(parents=True)
-        (self._code / "__main__.py").write_text(STAND_IN)
+        (self._code / "__main__.py").write_text(server)
         (self._code / "requirements.lock").write_text("# nothing but Python\n")
         self._rootfs = rootfs()
         make_base(self._code, self._rootfs, repository_of(self.repository, "serving-base"), str(ROOT / ".venv/uv/bin/uv"))

@@ -68,11 +68,11 @@ os._exit(0)
 class LocalHost:
     """`home` must be short: a Unix socket lies in it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, server: str = STAND_IN) -> None:
         self.home = home
         self._code = home / "code/serving"
         self._code.mkdir(parents=True)
-        (self._code / "__main__.py").write_text(STAND_IN)
+        (self._code / "__main__.py").write_text(server)
         (self._code / "requirements.lock").write_text(LOCK)
         python = home / "venv/bin/python"
         python.parent.mkdir(parents=True)

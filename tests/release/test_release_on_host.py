@@ -2,11 +2,12 @@
 
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from release.check import HttpProbe
 from release.controller import Controller
 from release.ledger import Ledger, Outcome, Request
 from release.router import TraefikRouter
+from release.targets.base import Target
 from release.targets.process import ProcessTarget
 from release.world import World
 from tests.release.fakes import FakeAlias
@@ -26,31 +28,42 @@ from tests.release.local import STAND_IN, LocalHost, until
 LIMITS = Serving(canary=[20, 100], hold="1s", min_requests=20, max_p95="2s")
 
 
-class Predicting(LocalHost):
-    """Its servers answer every row with one half; a version may fail on what is asked live, but not on the golden row."""
-
-    def __init__(self, home: Path) -> None:
-        super().__init__(home)
-        predicting = STAND_IN
-        for found, instead in [
-            (
-                'self.rfile.read(int(self.headers["Content-Length"]))',
-                'asked = self.rfile.read(int(self.headers["Content-Length"]))',
-            ),
-            ('behaviour.get("status", 200)', 'behaviour.get("status", 200) if b"2.0" in asked else 200'),
-            ('"path": self.path}', '"predictions": [{"prediction": 0.5}] * asked.count(b".0")}'),
-        ]:
-            assert found in predicting
-            predicting = predicting.replace(found, instead)
-        (home / "code/serving/__main__.py").write_text(predicting)
+def predicting() -> str:
+    """A server that answers every row with one half; a version may fail on what is asked live, but not on the golden row."""
+    code = STAND_IN
+    for found, instead in [
+        ('self.rfile.read(int(self.headers["Content-Length"]))', 'asked = self.rfile.read(int(self.headers["Content-Length"]))'),
+        ('behaviour.get("status", 200)', 'behaviour.get("status", 200) if b"2.0" in asked else 200'),
+        ('"path": self.path}', '"predictions": [{"prediction": 0.5}] * asked.count(b".0")}'),
+    ]:
+        assert found in code
+        code = code.replace(found, instead)
+    return code
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[LocalHost]:
+class Stage(NamedTuple):
+    """A host with a router; `target` runs what `image` makes."""
+
+    host: LocalHost
+    image: Callable[..., Image]
+    target: Target
+
+
+@pytest.fixture(params=["processes", pytest.param("containers", marks=pytest.mark.integration)])
+def stage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="host-") as folder:
-        host = Predicting(Path(folder))
+        host = LocalHost(Path(folder), predicting())
         host.start()
-        yield host
+        if request.param == "processes":
+            yield Stage(host, host.image, ProcessTarget(host.serving))
+        else:
+            from release.targets.docker import DockerTarget
+            from tests.release.engine import ContainerHost
+
+            shared = request.getfixturevalue("container_host")
+            monkeypatch.setenv("DOCKER_HOST", shared.engine.address)
+            containers = ContainerHost(shared.engine, shared.registry, tmp_path, predicting())
+            yield Stage(host, containers.image, DockerTarget(containers.serving))
         host.stop()
 
 
@@ -104,9 +117,9 @@ def ended(ledger: Ledger, kind: str, image: Image, live: Image | None = None) ->
     return until(lambda: ledger.outcome(image.model, request.id), f"{request.id} has ended", seconds=90)
 
 
-def controller_of(host: LocalHost, ledger: Ledger, alias: FakeAlias) -> Controller:
-    target, router = ProcessTarget(host.serving), TraefikRouter(host.serving)
-    world = World(target, router, alias, HttpProbe(), ledger.store, ThreadPoolExecutor())
+def controller_of(stage: Stage, ledger: Ledger, alias: FakeAlias) -> Controller:
+    host = stage.host
+    world = World(stage.target, TraefikRouter(host.serving), alias, HttpProbe(), ledger.store, ThreadPoolExecutor())
     return Controller(ledger, world, Path(host.serving.home), host.serving.servers, lambda: datetime.now(UTC))
 
 
@@ -114,13 +127,14 @@ def later(image: Image, days: int) -> Image:
     return image.model_copy(update={"as_of": image.as_of.replace(day=days)})
 
 
-def test_releases_under_requests_lose_none_and_a_failing_version_goes_back(host):
+def test_releases_under_requests_lose_none_and_a_failing_version_goes_back(stage):
+    host = stage.host
     ledger = Ledger(store_at(host.platform.store))
     alias = FakeAlias()
-    controller = controller_of(host, ledger, alias)
+    controller = controller_of(stage, ledger, alias)
     golden = GoldenRows(columns=("x",), rows=((1.0,),), expected=((0.5,),))
     ledger.store.create("golden.json", golden.model_dump_json().encode())
-    good, better, failing = later(host.image(1), 1), later(host.image(2, seconds=0.001), 2), later(host.image(3, status=500), 3)
+    good, better, failing = later(stage.image(1), 1), later(stage.image(2, seconds=0.001), 2), later(stage.image(3, status=500), 3)
 
     with turning(controller):
         assert ended(ledger, "check", good).reason.startswith("golden rows within 0.0e+00 of Spark's answers")
