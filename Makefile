@@ -51,7 +51,7 @@ lock: $(UV) ## lock every environment again
 	$(COMPILE) --override requirements.overrides.txt requirements.txt tests/requirements.txt -c requirements.lock -o tests/locks/airflow.lock
 	$(COMPILE) spark_jobs/requirements.txt tests/requirements.txt -c spark_jobs/requirements.lock -o tests/locks/spark.lock
 	$(COMPILE) serving/requirements.txt tests/requirements.txt -c serving/requirements.lock -o tests/locks/serving.lock
-	$(COMPILE) release/requirements.txt tests/requirements.txt -c release/requirements.lock -o tests/locks/release.lock
+	$(COMPILE) release/requirements.txt tests/requirements.txt tests/requirements-release.txt -c release/requirements.lock -o tests/locks/release.lock
 	$(COMPILE) --no-deps demo/requirements.txt -o demo/requirements.lock
 	$(COMPILE) demo/build.txt -o demo/build.lock
 	$(COMPILE) tests/lint.txt -o tests/locks/lint.lock

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score
 
 from benchmarks.gate_errors import BLOCKS, LEVEL, METRICS, Metric
+from benchmarks.gate_worlds import ROWS as FULL
 from benchmarks.gate_worlds import WORLDS, World
 from contract.comparison import Interval
 from contract.gate import Gate
@@ -29,7 +30,7 @@ def rows_of(world: World, blocks: int, seed: int) -> pd.DataFrame:
     """Of each row both models' scores, on a grid, and errors."""
     rng = np.random.default_rng(seed)
     effects = world.effects(rng, PAIRS, blocks)
-    sizes = np.maximum(world.sizes(rng, PAIRS, blocks) * ROWS // 200, 20)
+    sizes = np.maximum(world.sizes(rng, PAIRS, blocks) * ROWS // FULL, 20)
     pair, block = (np.repeat(index.ravel(), sizes.ravel()) for index in np.indices(sizes.shape))
     effect = np.repeat(effects.ravel(), sizes.ravel())
     label = (rng.random(len(pair)) < 0.3).astype(int)

@@ -106,6 +106,10 @@ def _fsync_folder(folder: Path) -> None:
 
 def store_at(root: str) -> Store:
     """The store of a platform's `store` root."""
+    if root.startswith("s3://"):
+        from contract.s3 import S3Store
+
+        return S3Store(root)
     if "://" in root:
-        raise StoreError(f"store {root}: only a local folder is supported yet; write a path without a scheme")
+        raise StoreError(f"store {root}: a local folder or s3://BUCKET/PREFIX is supported")
     return LocalStore(root)

@@ -156,16 +156,17 @@ def test_a_release_without_its_image_is_not_a_request():
 
 WRITER = """
 import sys
-from contract.store import LocalStore
+from contract.store import store_at
 from release.ledger import Ledger, Request
-ledger = Ledger(LocalStore(sys.argv[1]))
+ledger = Ledger(store_at(sys.argv[1]))
 for i in range(25):
     ledger.request(Request(id=f"{sys.argv[2]}-{i}", kind="freeze", model="late", who=sys.argv[2], why="at once"))
     ledger.request(Request(id=f"all-{i}", kind="freeze", model="late", who=sys.argv[2], why="the same by everybody"))
 """
 
 
-def test_many_writers_at_once_lose_nothing_and_write_nothing_twice(ledger):
+def test_many_writers_at_once_lose_nothing_and_write_nothing_twice(store):
+    ledger = Ledger(store)
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, ledger.store.root, name]) for name in "pqrs"]
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0, 0]
     queue = [request.id for request in ledger.last("late").state.queue]

@@ -4,20 +4,19 @@ import os
 import resource
 import subprocess
 import sys
+import uuid
 from collections import Counter
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 
+import contract.s3
 from contract.errors import StoreError
 from contract.store import LocalStore, store_at
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def store(tmp_path):
-    return LocalStore(str(tmp_path / "store"))
 
 
 def test_the_first_to_create_wins_and_the_second_changes_nothing(store):
@@ -31,12 +30,20 @@ def test_what_is_absent_is_none_and_an_absent_folder_is_empty(store):
     assert store.names("a") == []
 
 
-def test_names_are_sorted_and_without_unfinished_files(store):
-    for name in ("b", "a", "c"):
-        store.create(f"x/{name}", b"")
-    Path(store.root, "x", ".new-abc").write_bytes(b"half")
+def test_names_are_sorted_with_folders_and_without_what_lies_deeper(store):
+    for name in ("x/b", "x/a", "x/c/d", "x/c/e/f", "xy/z"):
+        store.create(name, b"")
 
     assert store.names("x") == ["a", "b", "c"]
+    assert store.names("x/c") == ["d", "e"]
+
+
+def test_unfinished_files_have_no_name(tmp_path):
+    store = LocalStore(str(tmp_path))
+    store.create("x/a", b"")
+    Path(store.root, "x", ".new-abc").write_bytes(b"half")
+
+    assert store.names("x") == ["a"]
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "a/../../outside"])
@@ -48,8 +55,8 @@ def test_a_path_never_leaves_the_store(store, path):
 
 RACE = """
 import sys
-from contract.store import LocalStore
-store = LocalStore(sys.argv[1])
+from contract.store import store_at
+store = store_at(sys.argv[1])
 sys.stdin.readline()
 print(" ".join(str(n) for n in range(200) if store.create(f"ledger/{n}", sys.argv[2].encode() * 5000)))
 """
@@ -130,7 +137,100 @@ def test_a_read_only_folder_is_told_as_one(tmp_path):
     assert done.stdout == f"StoreError {folder}/a.json could not be written: permission is denied to this user\n"
 
 
-def test_only_a_local_folder_is_a_store_yet(tmp_path):
-    assert store_at(str(tmp_path)).root == str(tmp_path)
-    with pytest.raises(StoreError, match=r"^store s3://bucket/x: only a local folder is supported yet; write a path"):
-        store_at("s3://bucket/x")
+@pytest.mark.parametrize("root", ["hdfs://name/x", "https://example.com/x"])
+def test_another_scheme_is_refused(root):
+    with pytest.raises(StoreError, match=f"^store {root}: a local folder or s3://BUCKET/PREFIX is supported"):
+        store_at(root)
+
+
+# A bucket only.
+
+
+@pytest.fixture
+def bucket(s3, monkeypatch):
+    monkeypatch.setattr(contract.s3, "PAUSE_S", 0.01)
+    return store_at(f"{s3}/{uuid.uuid4().hex}")
+
+
+def test_more_names_than_one_answer_holds(bucket):
+    client = boto3.client("s3")
+    for number in range(1100):
+        client.put_object(Bucket="store", Key=f"{bucket.root.rpartition('/')[2]}/many/{number:04}", Body=b"")
+
+    assert bucket.names("many") == [f"{number:04}" for number in range(1100)]
+
+
+def test_a_store_that_ignores_the_condition_is_refused_before_anything_is_written(bucket):
+    def drop(params, **_):
+        params["headers"].pop("If-None-Match", None)
+
+    bucket._s3.meta.events.register("before-call.s3.PutObject", drop)
+
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"ignores «If-None-Match: .»: two writers could both win there"):
+            bucket.create("a.json", b"x")
+    assert bucket.names("") == []
+    assert bucket.read("a.json") is None
+
+
+def failing(bucket, monkeypatch, failures: list[tuple[bool, Exception]]) -> None:
+    """The next puts: whether each is done, and what is said of it all the same."""
+    bucket.create("probed", b"")
+    put = bucket._s3.put_object
+
+    def spoilt(**given):
+        if not failures:
+            return put(**given)
+        done, error = failures.pop(0)
+        if done:
+            put(**given)
+        raise error
+
+    monkeypatch.setattr(bucket._s3, "put_object", spoilt)
+
+
+def said(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": ""}}, "PutObject")
+
+
+LOST = EndpointConnectionError(endpoint_url="http://s3")
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [
+        [(True, LOST)],  # the answer was lost, not the write
+        [(False, LOST), (True, LOST)],
+        [(False, said("SlowDown")), (False, said("503"))],
+        [(False, said("ConditionalRequestConflict"))] * 3,  # another one was writing at that moment, and gave up
+    ],
+)
+def test_a_write_that_seemed_to_fail_is_won_by_who_wrote_it(bucket, monkeypatch, failures):
+    failing(bucket, monkeypatch, list(failures))
+
+    assert bucket.create("a.json", b"mine") is True
+    assert bucket.read("a.json") == b"mine"
+    assert bucket.create("a.json", b"mine") is False
+
+
+def test_a_write_that_failed_is_not_won_because_another_wrote_the_name(bucket, monkeypatch):
+    bucket.create("a.json", b"theirs")
+    failing(bucket, monkeypatch, [(False, LOST)])
+
+    assert bucket.create("a.json", b"mine") is False
+    assert bucket.read("a.json") == b"theirs"
+
+
+def test_a_bucket_that_stays_away_is_told_with_what_to_do(bucket, monkeypatch):
+    failing(bucket, monkeypatch, [(False, said("SlowDown"))] * 9)
+    with pytest.raises(StoreError, match=r"a.json could not be written: SlowDown, 5 times; see that the bucket answers"):
+        bucket.create("a.json", b"x")
+    failing(bucket, monkeypatch, [(False, said("AccessDenied"))])
+    with pytest.raises(StoreError, match=r"b.json could not be written: permission is denied to this user"):
+        bucket.create("b.json", b"x")
+
+
+def test_a_bucket_that_is_not_there_is_named(s3):
+    for use in (lambda store: store.create("a", b""), lambda store: store.read("a"), lambda store: store.names("a")):
+        with pytest.raises(StoreError, match=r"there is no bucket nowhere"):
+            use(store_at("s3://nowhere/x"))

@@ -1,0 +1,129 @@
+"""The store in a bucket: S3's conditional writes make `create` atomic. Who asks, where and how is boto3's own configuration."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from contract.errors import StoreError
+
+TRIES, PAUSE_S = 5, 0.3
+LATER = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "ThrottlingException", "503", "500"}
+BUSY, TAKEN, MISSING = "ConditionalRequestConflict", "PreconditionFailed", ("NoSuchKey", "404")
+
+
+class S3Store:
+    """`root` is s3://BUCKET/PREFIX. Any S3 that keeps «If-None-Match: *»; one that ignores it is refused before the first write."""
+
+    def __init__(self, root: str):
+        import boto3  # a second: who has a local store does not pay it
+        from botocore.config import Config
+
+        self.root = root.rstrip("/")
+        parts = urlsplit(self.root)
+        self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
+        once = {"total_max_attempts": 1}  # the tries are ours, which know what another one means
+        config = Config(connect_timeout=5, read_timeout=20, retries=once)
+            connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 1}
+        )  # a retry of ours knows what it means
+        self._s3 = boto3.client("s3", config=config)
+        self._probed = False
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Tried again after a failure that does not tell whether it was done: then what is there says who won."""
+        key = self._key(path)
+        if not self._probed:
+            self._probe()
+        unsure = False
+        for left in reversed(range(TRIES)):
+            code = self._put(key, content, path)
+            if code in ("", TAKEN):
+                return code == "" or (unsure and self.read(path) == content)
+            unsure = unsure or code != BUSY
+            if left:
+                time.sleep(PAUSE_S * 2 ** (TRIES - 1 - left))
+        told = f"{self.root}/{path} could not be written: {code}, {TRIES} times"
+        raise StoreError(f"{told}; see that the bucket answers, then clear this task")
+
+    def read(self, path: str) -> bytes | None:
+        with self._telling(path, "read"):
+            return self._again(lambda: self._s3.get_object(Bucket=self._bucket, Key=self._key(path))["Body"].read())
+
+    def names(self, folder: str) -> list[str]:
+        prefix = f"{self._key(folder)}/"
+        found: set[str] = set()
+        with self._telling(folder, "listed"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix, Delimiter="/")
+            for page in pages:
+                found |= {each["Key"].removeprefix(prefix) for each in page.get("Contents", ())}
+                found |= {each["Prefix"].removeprefix(prefix).rstrip("/") for each in page.get("CommonPrefixes", ())}
+        return sorted(name for name in found if name and not name.startswith("."))
+
+    def _put(self, key: str, content: bytes, path: str) -> str:
+        """Empty if it is written; else the error's code, of those that another try or a look can mend."""
+        with self._telling(path, "written"):
+            try:
+                self._s3.put_object(Bucket=self._bucket, Key=key, Body=content, IfNoneMatch="*")
+            except Exception as error:
+                code = _code(error)
+                if code in (BUSY, TAKEN) or code in LATER or _is_of_the_network(error):
+                    return code
+                raise
+        return ""
+
+    def _again(self, read: Any) -> bytes | None:
+        for left in reversed(range(TRIES)):
+            try:
+                return read()
+            except Exception as error:
+                if _code(error) in MISSING:
+                    return None
+                if not left or not (_code(error) in LATER or _is_of_the_network(error)):
+                    raise
+                time.sleep(PAUSE_S * 2 ** (TRIES - 1 - left))
+        raise AssertionError("the last try returns or raises")
+
+    def _probe(self) -> None:
+        """A store that takes a second write under one name would let two writers win: nothing is written to it."""
+        name = f".probe-{uuid.uuid4().hex}"
+        key = self._key(name)
+        first, second = self._put(key, b"1", name), self._put(key, b"2", name)
+        with self._telling(name, "removed"):
+            self._s3.delete_object(Bucket=self._bucket, Key=key)
+        if first == "" and second != TAKEN:
+            raise StoreError(f"{self.root} ignores «If-None-Match: *»: two writers could both win there; use a store that keeps it")
+        if first:
+            raise StoreError(f"{self.root} could not be written: {first}; see that the bucket answers, then clear this task")
+        self._probed = True
+
+    def _key(self, path: str) -> str:
+        if path.startswith("/") or ".." in path.split("/"):
+            raise StoreError(f"{path!r} is not a path inside the store")
+        return f"{self._prefix}/{path}" if self._prefix else path
+
+    @contextmanager
+    def _telling(self, path: str, done: str) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except (BotoCoreError, ClientError) as error:
+            advice = {
+                "AccessDenied": "permission is denied to this user",
+                "403": "permission is denied to this user",
+                "NoSuchBucket": f"there is no bucket {self._bucket}",
+            }.get(_code(error), str(error)[:300])
+            raise StoreError(f"{self.root}/{path} could not be {done}: {advice}") from error
+
+
+def _code(error: Exception) -> str:
+    response = getattr(error, "response", None)
+    return str(response["Error"]["Code"]) if response else type(error).__name__
+
+
+def _is_of_the_network(error: Exception) -> bool:
+    from botocore.exceptions import ConnectionError, HTTPClientError
+
+    return isinstance(error, ConnectionError | HTTPClientError)
