@@ -26,8 +26,6 @@ class S3Store:
         self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
         once = {"total_max_attempts": 1}  # the tries are ours, which know what another one means
         config = Config(connect_timeout=5, read_timeout=20, retries=once)
-            connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 1}
-        )  # a retry of ours knows what it means
         self._s3 = boto3.client("s3", config=config)
         self._probed = False
 
