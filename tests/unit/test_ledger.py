@@ -159,18 +159,18 @@ import sys
 from contract.store import store_at
 from release.ledger import Ledger, Request
 ledger = Ledger(store_at(sys.argv[1]))
-for i in range(25):
+for i in range(int(sys.argv[3])):
     ledger.request(Request(id=f"{sys.argv[2]}-{i}", kind="freeze", model="late", who=sys.argv[2], why="at once"))
     ledger.request(Request(id=f"all-{i}", kind="freeze", model="late", who=sys.argv[2], why="the same by everybody"))
 """
 
 
 def test_many_writers_at_once_lose_nothing_and_write_nothing_twice(store):
-    ledger = Ledger(store)
-    writers = [subprocess.Popen([sys.executable, "-c", WRITER, ledger.store.root, name]) for name in "pqrs"]
+    ledger, each = Ledger(store), 5 if store.root.startswith("s3:") else 25  # a request to a bucket costs milliseconds
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, ledger.store.root, name, str(each)]) for name in "pqrs"]
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0, 0]
     queue = [request.id for request in ledger.last("late").state.queue]
-    assert sorted(queue) == sorted(f"{name}-{i}" for name in [*"pqrs", "all"] for i in range(25))
+    assert sorted(queue) == sorted(f"{name}-{i}" for name in [*"pqrs", "all"] for i in range(each))
     entries = list(ledger.entries("late"))
-    assert [entry.n for entry in entries] == list(range(125, 0, -1))
+    assert [entry.n for entry in entries] == list(range(5 * each, 0, -1))
     assert [entry.time for entry in entries] == sorted((entry.time for entry in entries), reverse=True)
