@@ -19,7 +19,7 @@ _ENTRY = re.compile(r"(\d{8})\.json")
 OUTCOMES_KEPT = 20  # in each entry; older ones are found in the entries that appended them
 ASKED_AGAIN_WITHIN = timedelta(days=7)  # whoever waits for an outcome asks every few seconds
 
-Kind = Literal["check", "release", "rollback", "freeze", "unfreeze"]
+Kind = Literal["check", "release", "rollback", "freeze", "unfreeze", "pin", "unpin"]
 Phase = Literal["starting", "shifting", "watching", "asking", "naming", "returning"]
 
 
@@ -28,7 +28,10 @@ class LedgerBroken(RetrainingError):
 
 
 class Request(Strict):
-    """What Airflow or a person asks; `expected_live` is the digest the challenger was compared with (None: nothing was live)."""
+    """What Airflow or a person asks; `expected_live` is the digest the challenger was compared with (None: nothing was live).
+
+    `image` of a rollback is one that was live before; without it the previous one is meant.
+    """
 
     id: str
     kind: Kind
@@ -101,6 +104,7 @@ class State(Strict):
     active: Active | None = None
     queue: tuple[Request, ...] = ()
     frozen: str = Field("", description="why nothing may be released; empty: not frozen")
+    pinned: str = Field("", description="why only the live version may be live; empty: not pinned")
     outcomes: tuple[Outcome, ...] = ()
 
     @property
@@ -171,6 +175,15 @@ class Ledger:
         """What is live at 100 %, outside of any release."""
         last = self.last(model)
         return last.state.live if last else None
+
+    def was_live(self, model: str, version: int) -> Image | None:
+        """The newest image of this version that has had all traffic."""
+        live = (entry.state.live for entry in self.entries(model))
+        return next((image for image in live if image and image.version == version), None)
+
+    def at(self, model: str, when: datetime) -> Entry | None:
+        """The last entry that was there then."""
+        return next((entry for entry in self.entries(model) if entry.time <= when), None)
 
     def outcome(self, model: str, request_id: str) -> Outcome | None:
         """None while the request waits or is in work, or was never made."""

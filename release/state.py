@@ -51,24 +51,34 @@ def step(state: State, seen: Observation, now: datetime) -> Draft | None:
 def _at_once(state: State, request: Request, now: datetime) -> Draft | None:
     if request.kind == "rollback":
         return _roll_back(state, request, now)
-    frozen = f"{request.why} ({request.who})" if request.kind == "freeze" else ""
-    return end(state, Outcome(request=request.id, kind=request.kind, done=True, reason=request.why), frozen=frozen)
+    if request.kind == "pin" and state.live is None:
+        return _refused(state, request, "nothing is live that could be pinned")
+    kept = "frozen" if request.kind in ("freeze", "unfreeze") else "pinned"
+    why = "" if request.kind.startswith("un") else f"{request.why} ({request.who})"
+    return end(state, Outcome(request=request.id, kind=request.kind, done=True, reason=request.why), **{kept: why})
 
 
 def _roll_back(state: State, request: Request, now: datetime) -> Draft | None:
     """A running release returns, a check waits. None while something is going back already."""
-    active = state.active
-    if active is None and state.previous is None:
-        reason = "there is no previous version to go back to"
-        return end(state, Outcome(request=request.id, kind="rollback", done=False, reason=reason))
+    active, target = state.active, request.image or state.previous
+    if state.pinned and active is None:
+        return _refused(state, request, f"{name(state.live)} is pinned: {state.pinned}; unpin it first")
+    if active is None and target is None:
+        return _refused(state, request, "there is no previous version to go back to")
+    if active is None and state.live and target.digest == state.live.digest:
+        return _refused(state, request, f"{name(target)} is live already")
     if active is None:
-        return activate(state, request, state.previous, now)
+        return activate(state, request, target, now)
     if active.request.kind == "check":
         waiting = state.model_copy(update={"active": None, "queue": (*state.queue, active.request)})
         return by_controller(f"check of {name(active.image)} waits for a rollback", request.why, waiting, backward=True)
     if active.request.kind == "release" and active.phase != "returning":
         return canary.start_returning(state, active, f"{request.who} asked for a rollback: {request.why}", now)
     return None
+
+
+def _refused(state: State, request: Request, reason: str) -> Draft:
+    return end(state, Outcome(request=request.id, kind=request.kind, done=False, reason=reason))
 
 
 def _begin(state: State, request: Request, now: datetime) -> Draft:
@@ -86,6 +96,8 @@ def _refusal(state: State, request: Request) -> str:
     image, live = request.image, state.live
     if state.frozen:
         return f"releases of {request.model} are frozen: {state.frozen}; unfreeze it and clear the release"
+    if state.pinned:
+        return f"{name(live)} is pinned: {state.pinned}; unpin {request.model} and clear the release"
     if request.expected_live != (live.digest if live else None):
         there = f"{name(live)} is" if live else "nothing is"
         return f"{there} live, not the version that this one was compared with; compare again by clearing open"

@@ -30,7 +30,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def run(home: Path, module: str, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", module, "--platform", str(home / "local.yaml"), *arguments]
+    command = [sys.executable, "-m", *module.split(), "--platform", str(home / "local.yaml"), *arguments]
     environment = {**os.environ, "AIRFLOW_HOME": str(home)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
@@ -43,7 +43,7 @@ def test_a_second_controller_is_refused(home):
 
 
 def test_status_says_what_is_live_and_what_is_broken(home):
-    assert run(home, "release.status").stdout == "no model has been checked or released yet\n"
+    assert run(home, "release status").stdout == "no model has been checked or released yet\n"
     controller = FakeController(LocalStore(str(home / "store")))
     controller.ledger.request(a_request("check", 1))
     controller.turn()
@@ -52,9 +52,9 @@ def test_status_says_what_is_live_and_what_is_broken(home):
     (home / "store/ledger/torn").mkdir()
     (home / "store/ledger/torn/00000001.json").write_text("{")
 
-    late, torn = json.loads(run(home, "release.status", "--json").stdout)
+    late, torn = json.loads(run(home, "release status", "--json").stdout)
     assert late["live"] == {"version": 1, "digest": digest_of(1)}
     assert late["outcomes"] == ["check: golden rows answered", "release: all steps held"]
     assert "00000001.json cannot be trusted" in torn["problem"]
-    lines = run(home, "release.status").stdout.splitlines()
+    lines = run(home, "release status").stdout.splitlines()
     assert lines[:3] == ["late", f"  live       version 1 {digest_of(1)}", f"  weights    100 % {digest_of(1)}"]

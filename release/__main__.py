@@ -1,0 +1,105 @@
+"""What is live, what was, and what a person may change: `python -m release COMMAND --help`.
+
+The platform is the file (or the name of one in dags/platforms/) that --platform or RETRAINING_PLATFORM gives.
+"""
+
+import argparse
+import getpass
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from contract.errors import RetrainingError
+from contract.platform import load_platform
+from contract.store import Store, store_at
+from release import people, told
+from release.ledger import Ledger
+
+PLATFORMS = Path(__file__).resolve().parents[1] / "dags" / "platforms"
+PATIENCE_S = 60.0
+SHOWN = 20
+
+
+def main(arguments: list[str]) -> int:
+    asked = _parser().parse_args(arguments)
+    try:
+        data, lines, good = asked.run(store_of(asked.platform), asked)
+    except RetrainingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps(data, indent=1) if asked.json else "\n".join(lines))
+    return 0 if good else 1
+
+
+def store_of(platform: str) -> Store:
+    path = Path(platform) if platform.endswith((".yaml", ".yml")) else PLATFORMS / f"{platform}.yaml"
+    return store_at(load_platform(path, Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()).store)
+
+
+Result = tuple[Any, list[str], bool]  # data, lines, and whether it went well
+
+
+def status(store: Store, asked: argparse.Namespace) -> Result:
+    ledger = Ledger(store)
+    found = [told.status_of(ledger, model) for model in ([asked.model] if asked.model else ledger.models())]
+    lines = [line for each in found for line in told.status_lines(each)]
+    return found, lines or ["no model has been checked or released yet"], not any("problem" in each for each in found)
+
+
+def history(store: Store, asked: argparse.Namespace) -> Result:
+    found = told.history_of(Ledger(store), asked.model, asked.entries)
+    return found, told.history_lines(found) or [f"{asked.model} has no entry"], True
+
+
+def at(store: Store, asked: argparse.Namespace) -> Result:
+    found = told.at_of(Ledger(store), asked.model, asked.time)
+    return found, told.at_lines(found), True
+
+
+def change(store: Store, asked: argparse.Namespace) -> Result:
+    version = getattr(asked, "to_version", None)
+    request = people.ask(store, asked.command, asked.model, asked.who, asked.why, version)
+    outcome = people.answer(store, request, PATIENCE_S)
+    done = "done" if outcome.done else "refused"
+    return outcome.model_dump(mode="json"), [f"{asked.command} of {asked.model} {done}: {outcome.reason}"], outcome.done
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m release", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _command(commands, "status", "what is live, what is under way, and how the last requests ended", status, model="?")
+    entries = _command(commands, "history", "what has happened to a model, the newest first", history)
+    entries.add_argument("--entries", type=int, default=SHOWN, help=f"how many (default {SHOWN})")
+    moment = _command(commands, "at", "which versions answered at a given time, and why", at)
+    moment.add_argument("time", type=_time, help="such as 2013-06-01T14:05, in UTC unless it says otherwise")
+    for name, what in people.WHAT.items():
+        changed = _command(commands, name, what, change)
+        changed.add_argument("--why", required=True, help="kept in the ledger, and told to those who ask later")
+        changed.add_argument("--who", default=getpass.getuser(), help="default: the user of this shell")
+        if name == "rollback":
+            changed.add_argument("--to-version", type=int, help="one that was live before; default: the previous one, kept warm")
+    return parser
+
+
+def _command(commands: Any, name: str, what: str, run: Callable[..., Result], model: str | None = None) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=what, description=what)
+    parser.add_argument("model", nargs=model)
+    parser.add_argument(
+        "--platform", default=os.environ.get("RETRAINING_PLATFORM", "local"), help="a file, or a name in dags/platforms/"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _time(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

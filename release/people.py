@@ -1,0 +1,54 @@
+"""What a person may ask of a model: each becomes a request in the ledger, which the controller answers."""
+
+import time
+import uuid
+from typing import Literal
+
+from contract.errors import RetrainingError
+from contract.store import Store
+from release.ledger import Ledger, Outcome, Request
+
+LOOK_S = 0.5
+Command = Literal["rollback", "pin", "unpin", "freeze", "unfreeze"]
+WHAT: dict[Command, str] = {
+    "rollback": "everything back to the previous version, or to an earlier one",
+    "pin": "only what is live now may be live: no release, no rollback",
+    "unpin": "end of a pin",
+    "freeze": "no releases; going back stays possible",
+    "unfreeze": "end of a freeze",
+}
+
+
+class CannotAsk(RetrainingError):
+    """What was asked for makes no sense; nothing was changed."""
+
+
+class NoAnswer(RetrainingError):
+    """The request is in the ledger, and nobody has taken it up yet."""
+
+
+def ask(store: Store, command: Command, model: str, who: str, why: str, version: int | None = None) -> Request:
+    """Puts it in the model's queue. Raises CannotAsk for a model nobody knows, or a version that was never live."""
+    ledger = Ledger(store)
+    if model not in ledger.models():
+        known = ", ".join(ledger.models()) or "none yet"
+        raise CannotAsk(f"no model {model} has ever been checked or released here (there are: {known})")
+    image = ledger.was_live(model, version) if version is not None else None
+    if version is not None and image is None:
+        raise CannotAsk(f"version {version} of {model} was never live: only what has had all traffic is gone back to")
+    request = Request(id=f"person-{uuid.uuid4().hex[:16]}", kind=command, model=model, image=image, who=who, why=why)
+    ledger.request(request)
+    return request
+
+
+def answer(store: Store, request: Request, patience_s: float) -> Outcome:
+    """The controller's. Raises NoAnswer."""
+    ledger, until = Ledger(store), time.monotonic() + patience_s
+    while (outcome := ledger.outcome(request.model, request.id)) is None:
+        if time.monotonic() > until:
+            raise NoAnswer(
+                f"the {request.kind} of {request.model} is asked for, but the controller has not answered within {patience_s:.0f} s: "
+                "see that it runs on the serving host; it takes the request up when it does"
+            )
+        time.sleep(LOOK_S)
+    return outcome

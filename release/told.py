@@ -1,0 +1,96 @@
+"""What the ledger knows, as data for programs and as lines for people."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from contract.errors import RetrainingError
+from release.drafts import name
+from release.ledger import Entry, Ledger, State
+
+OUTCOMES_SHOWN = 3
+CHANGING = ("shifting", "returning")  # until the router was read back, what it did at that moment is not known
+
+
+def status_of(ledger: Ledger, model: str) -> dict[str, Any]:
+    """A ledger that cannot be read is said in place of the rest."""
+    try:
+        last = ledger.last(model)
+    except RetrainingError as error:
+        return {"model": model, "problem": str(error)}
+    state = last.state if last else State()
+    return {
+        "model": model,
+        "live": state.live and {"version": state.live.version, "digest": state.live.digest},
+        "weights": state.weights,
+        "frozen": state.frozen,
+        "pinned": state.pinned,
+        "active": state.active and f"{state.active.request.kind} of {name(state.active.image)}: {state.active.phase}",
+        "waiting": len(state.queue),
+        "last": last and f"{last.time:%Y-%m-%d %H:%M:%S} {last.what}",
+        "outcomes": [f"{outcome.kind}: {outcome.reason}" for outcome in state.outcomes[-OUTCOMES_SHOWN:]],
+    }
+
+
+def status_lines(status: dict[str, Any]) -> list[str]:
+    if "problem" in status:
+        return [status["model"], f"  PROBLEM   {status['problem']}"]
+    live = status["live"]
+    rows = {
+        "live": f"version {live['version']} {live['digest']}" if live else "nothing: requests are answered 503",
+        "weights": ", ".join(f"{percent} % {digest}" for digest, percent in status["weights"].items()),
+        "frozen": status["frozen"],
+        "pinned": status["pinned"],
+        "under way": status["active"],
+        "waiting": f"{status['waiting']} request(s)" if status["waiting"] else "",
+        "last entry": status["last"],
+    }
+    shown = [f"  {title:<11}{text}" for title, text in rows.items() if text]
+    return [status["model"], *shown, *(f"  {'outcome':<11}{outcome}" for outcome in status["outcomes"])]
+
+
+def history_of(ledger: Ledger, model: str, most: int) -> list[dict[str, Any]]:
+    """The newest entries first."""
+    keys = ("n", "time", "what", "who", "why")
+    return [{key: entry.model_dump(mode="json")[key] for key in keys} for entry in islice(ledger.entries(model), most)]
+
+
+def history_lines(entries: Iterable[dict[str, Any]]) -> list[str]:
+    return [
+        f"{each['n']:>5} {each['time'][:19].replace('T', ' ')} {each['what']} ({each['who']}: {each['why']})" for each in entries
+    ]
+
+
+def at_of(ledger: Ledger, model: str, when: datetime) -> dict[str, Any]:
+    """Who answered then. `confirmed` is False while the router was being told."""
+    entry = ledger.at(model, when)
+    about = {"model": model, "time": when.isoformat()}
+    if entry is None:
+        return {**about, "weights": [], "confirmed": True, "entry": None}
+    active = entry.state.active
+    return {
+        **about,
+        "weights": [{**_image(entry, digest), "percent": percent} for digest, percent in entry.state.weights.items()],
+        "confirmed": active is None or active.phase not in CHANGING,
+        "entry": {"n": entry.n, "time": entry.time.isoformat(), "what": entry.what, "who": entry.who, "why": entry.why},
+    }
+
+
+def at_lines(found: dict[str, Any]) -> list[str]:
+    if not found["weights"]:
+        return [f"{found['model']}: nothing was live, requests were answered 503"]
+    mark = "" if found["confirmed"] else "  (asked for at that moment, not yet confirmed by the router)"
+    lines = [f"{each['percent']:>4} % version {each['version']} {each['digest']}{mark}" for each in found["weights"]]
+    entry = found["entry"]
+    return [
+        f"{found['model']} at {found['time']}",
+        *lines,
+        f"  since entry {entry['n']}, {entry['time'][:19]}: {entry['what']} ({entry['why']})",
+    ]
+
+
+def _image(entry: Entry, digest: str) -> dict[str, Any]:
+    known = [entry.state.live, entry.state.active and entry.state.active.image]
+    image = next(image for image in known if image and image.digest == digest)
+    return {"version": image.version, "digest": digest}

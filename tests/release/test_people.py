@@ -1,0 +1,150 @@
+"""What people ask by hand: of the real controller, its world made of fakes."""
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import release.__main__ as program
+from release import people
+from release.people import CannotAsk, NoAnswer, ask
+from tests.release.fakes import FakeWorld, a_request, digest_of
+
+ONE, TWO, THREE = digest_of(1), digest_of(2), digest_of(3)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> FakeWorld:
+    world = FakeWorld(tmp_path)
+    world.put_live(1, 2, 3)
+    return world
+
+
+@pytest.fixture
+def say(world: FakeWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str]]:
+    """Exit code and output of a command line; the controller turns meanwhile."""
+    monkeypatch.setattr(program, "store_of", lambda platform: world.store)
+    monkeypatch.setattr(people, "LOOK_S", 0.01)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        codes: list[int] = []
+        thread = threading.Thread(target=lambda: codes.append(program.main(list(arguments))))
+        thread.start()
+        while thread.is_alive():
+            world.turn()
+        thread.join()
+        told = capsys.readouterr()
+        return codes[0], (told.out + told.err).strip()
+
+    return run
+
+
+def live(world: FakeWorld) -> tuple[int, dict[str, int]]:
+    return world.ledger.champion("late").version, world.router.weights["late"]
+
+
+def test_a_rollback_goes_to_the_previous_version(world, say):
+    code, told = say("rollback", "late", "--why", "conversion dropped", "--who", "ann")
+
+    assert (code, told) == (0, "rollback of late done: conversion dropped")
+    assert live(world) == (2, {TWO: 100})
+    entry = world.ledger.last("late")
+    assert (entry.why, entry.outcomes[0].release.digest) == ("conversion dropped", TWO)
+
+
+def test_a_rollback_goes_to_any_version_that_was_live(world, say):
+    """It is started first: traffic never goes to what is not ready."""
+    code, _ = say("rollback", "late", "--to-version", "1", "--why", "the label has changed since")
+
+    assert (code, live(world)) == (0, (1, {ONE: 100}))
+    assert world.alias.versions == {"late": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("rollback", "late", "--to-version", "3"), "rollback of late refused: version 3 (000000000000) is live already"),
+        (
+            ("rollback", "late", "--to-version", "7"),
+            "version 7 of late was never live: only what has had all traffic is gone back to",
+        ),
+        (("freeze", "lote"), "no model lote has ever been checked or released here (there are: late)"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_changes_nothing(world, say, arguments, told):
+    assert say(*arguments, "--why", "x") == (1, told)
+    assert live(world) == (3, {THREE: 100})
+
+
+def test_a_version_that_was_only_offered_is_not_gone_back_to(world):
+    world.outcome(a_request("check", 4))
+
+    with pytest.raises(CannotAsk, match="version 4 of late was never live"):
+        ask(world.store, "rollback", "late", "ann", "x", 4)
+
+
+def test_a_pin_keeps_what_is_live_until_it_ends(world, say):
+    assert say("pin", "late", "--why", "an audit", "--who", "ann") == (0, "pin of late done: an audit")
+
+    world.outcome(a_request("check", 4))
+    refused = world.outcome(a_request("release", 4, expected_live=THREE))
+    assert refused.reason == "version 3 (000000000000) is pinned: an audit (ann); unpin late and clear the release"
+    assert (
+        say("rollback", "late", "--why", "x")[1]
+        == "rollback of late refused: version 3 (000000000000) is pinned: an audit (ann); unpin it first"
+    )
+    assert "pinned     an audit (ann)" in say("status")[1]
+
+    say("unpin", "late", "--why", "it is over")
+    assert say("rollback", "late", "--why", "x")[0] == 0
+
+
+def test_a_freeze_stops_releases_and_lets_go_back(world, say):
+    say("freeze", "late", "--why", "a holiday", "--who", "ann")
+
+    world.outcome(a_request("check", 4))
+    assert "are frozen: a holiday (ann)" in world.outcome(a_request("release", 4, expected_live=THREE)).reason
+    assert say("rollback", "late", "--why", "x")[0] == 0
+
+
+def test_status_says_what_is_live(say):
+    code, told = say("status", "late")
+
+    assert (code, told.splitlines()[:2]) == (0, ["late", f"  live       version 3 {THREE}"])
+    assert json.loads(say("status", "--json")[1])[0]["live"]["version"] == 3
+
+
+def test_history_tells_the_newest_entries_first(say):
+    _, told = say("history", "late", "--entries", "2")
+
+    first, second = told.splitlines()
+    assert first.endswith("release: released (controller: 3 step(s) within the limits)")
+    assert "takes all traffic: naming it champion" in second
+
+
+def test_at_tells_who_answered_at_any_time(world, say):
+    steps = {
+        entry.what: entry.time for entry in world.ledger.entries("late") if "version 3" in entry.what or "confirmed" in entry.what
+    }
+    shifted, confirmed = steps["5 % to version 3 (000000000000)"], steps["5 % confirmed by the router, judging"]
+
+    asked = json.loads(say("at", "late", shifted.isoformat(), "--json")[1])
+    seen = json.loads(say("at", "late", confirmed.isoformat(), "--json")[1])
+
+    assert {each["version"]: each["percent"] for each in asked["weights"]} == {2: 95, 3: 5}
+    assert (asked["confirmed"], seen["confirmed"]) == (False, True)
+    assert "not yet confirmed by the router" in say("at", "late", shifted.isoformat())[1]
+    assert "100 % version 3" in say("at", "late", datetime.now(UTC).isoformat())[1]
+    assert say("at", "late", "2001-01-01T00:00")[1] == "late: nothing was live, requests were answered 503"
+
+
+def test_without_a_controller_the_request_stays_and_that_is_said(world):
+    request = ask(world.store, "freeze", "late", "ann", "a holiday")
+
+    with pytest.raises(NoAnswer, match="the controller has not answered within 0 s: see that it runs on the serving host"):
+        people.answer(world.store, request, 0)
+    world.turn()
+    assert people.answer(world.store, request, 0).done
