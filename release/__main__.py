@@ -81,16 +81,17 @@ def _parser() -> argparse.ArgumentParser:
         changed.add_argument("--why", required=True, help="kept in the ledger, and told to those who ask later")
         changed.add_argument("--who", default=getpass.getuser(), help="default: the user of this shell")
         if name == "rollback":
-            changed.add_argument("--to-version", type=int, help="one that was live before; default: the previous one, kept warm")
+            changed.add_argument(
+                "--to-version", type=int, metavar="N", help="one that was live before; default: the previous one, kept warm"
+            )
     return parser
 
 
 def _command(commands: Any, name: str, what: str, run: Callable[..., Result], model: str | None = None) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=what, description=what)
-    parser.add_argument("model", nargs=model)
-    parser.add_argument(
-        "--platform", default=os.environ.get("RETRAINING_PLATFORM", "local"), help="a file, or a name in dags/platforms/"
-    )
+    parser.add_argument("model", nargs=model, metavar="MODEL")
+    usual = os.environ.get("RETRAINING_PLATFORM", "local")
+    parser.add_argument("--platform", default=usual, metavar="FILE", help="a file, or a name in dags/platforms/")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
     return parser

@@ -46,8 +46,9 @@ def answer(store: Store, request: Request, patience_s: float) -> Outcome:
     ledger, until = Ledger(store), time.monotonic() + patience_s
     while (outcome := ledger.outcome(request.model, request.id)) is None:
         if time.monotonic() > until:
+            patient = f"within {patience_s:.0f} s"
             raise NoAnswer(
-                f"the {request.kind} of {request.model} is asked for, but the controller has not answered within {patience_s:.0f} s: "
+                f"the {request.kind} of {request.model} is asked for, but the controller has not answered {patient}: "
                 "see that it runs on the serving host; it takes the request up when it does"
             )
         time.sleep(LOOK_S)

@@ -57,9 +57,7 @@ def history_of(ledger: Ledger, model: str, most: int) -> list[dict[str, Any]]:
 
 
 def history_lines(entries: Iterable[dict[str, Any]]) -> list[str]:
-    return [
-        f"{each['n']:>5} {each['time'][:19].replace('T', ' ')} {each['what']} ({each['who']}: {each['why']})" for each in entries
-    ]
+    return [f"{each['n']:>5} {each['time'][:19].replace('T', ' ')} {_told(each)}" for each in entries]
 
 
 def at_of(ledger: Ledger, model: str, when: datetime) -> dict[str, Any]:
@@ -83,11 +81,11 @@ def at_lines(found: dict[str, Any]) -> list[str]:
     mark = "" if found["confirmed"] else "  (asked for at that moment, not yet confirmed by the router)"
     lines = [f"{each['percent']:>4} % version {each['version']} {each['digest']}{mark}" for each in found["weights"]]
     entry = found["entry"]
-    return [
-        f"{found['model']} at {found['time']}",
-        *lines,
-        f"  since entry {entry['n']}, {entry['time'][:19]}: {entry['what']} ({entry['why']})",
-    ]
+    return [f"{found['model']} at {found['time']}", *lines, f"  since entry {entry['n']}, {entry['time'][:19]}: {_told(entry)}"]
+
+
+def _told(entry: dict[str, Any]) -> str:
+    return f"{entry['what']} ({entry['who']}: {entry['why']})"
 
 
 def _image(entry: Entry, digest: str) -> dict[str, Any]:

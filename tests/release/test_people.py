@@ -13,6 +13,8 @@ from release import people
 from release.people import CannotAsk, NoAnswer, ask
 from tests.release.fakes import FakeWorld, a_request, digest_of
 
+ONLY = "only what has had all traffic is gone back to"
+PINNED = "version 3 (000000000000) is pinned: an audit (ann)"
 ONE, TWO, THREE = digest_of(1), digest_of(2), digest_of(3)
 
 
@@ -69,7 +71,7 @@ def test_a_rollback_goes_to_any_version_that_was_live(world, say):
         (("rollback", "late", "--to-version", "3"), "rollback of late refused: version 3 (000000000000) is live already"),
         (
             ("rollback", "late", "--to-version", "7"),
-            "version 7 of late was never live: only what has had all traffic is gone back to",
+            f"version 7 of late was never live: {ONLY}",
         ),
         (("freeze", "lote"), "no model lote has ever been checked or released here (there are: late)"),
     ],
@@ -91,11 +93,8 @@ def test_a_pin_keeps_what_is_live_until_it_ends(world, say):
 
     world.outcome(a_request("check", 4))
     refused = world.outcome(a_request("release", 4, expected_live=THREE))
-    assert refused.reason == "version 3 (000000000000) is pinned: an audit (ann); unpin late and clear the release"
-    assert (
-        say("rollback", "late", "--why", "x")[1]
-        == "rollback of late refused: version 3 (000000000000) is pinned: an audit (ann); unpin it first"
-    )
+    assert refused.reason == f"{PINNED}; unpin late and clear the release"
+    assert say("rollback", "late", "--why", "x")[1] == f"rollback of late refused: {PINNED}; unpin it first"
     assert "pinned     an audit (ann)" in say("status")[1]
 
     say("unpin", "late", "--why", "it is over")
@@ -126,9 +125,7 @@ def test_history_tells_the_newest_entries_first(say):
 
 
 def test_at_tells_who_answered_at_any_time(world, say):
-    steps = {
-        entry.what: entry.time for entry in world.ledger.entries("late") if "version 3" in entry.what or "confirmed" in entry.what
-    }
+    steps = {entry.what: entry.time for entry in reversed(list(world.ledger.entries("late")))}
     shifted, confirmed = steps["5 % to version 3 (000000000000)"], steps["5 % confirmed by the router, judging"]
 
     asked = json.loads(say("at", "late", shifted.isoformat(), "--json")[1])
