@@ -87,13 +87,13 @@ def start_returning(state: State, active: Active, reason: str, now: datetime, la
 
 
 def returning(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
-    """A rollback asked for meanwhile is answered by this one."""
+    """A rollback asked for meanwhile is answered by this one, unless it was meant to go further back."""
     if seen.weights != state.weights:
         return None
     asked = [
         Outcome(request=request.id, kind="rollback", done=True, reason=active.reason)
         for request in state.queue
-        if request.kind == "rollback"
+        if request.kind == "rollback" and (request.image is None or request.image == state.live)
     ]
     outcome = release_outcome(state, active, "rolled_back", active.reason)
     return end(state, outcome, *asked, active=None, checked=None, backward=True)

@@ -65,6 +65,17 @@ def test_a_rollback_goes_to_any_version_that_was_live(world, say):
     assert world.alias.versions == {"late": 1}
 
 
+def test_a_rollback_to_a_version_ends_a_release_first(world, say):
+    world.outcome(a_request("check", 4))
+    world.ask(a_request("release", 4, expected_live=THREE, hold="100s"))
+    world.reach("watching")
+
+    code, _ = say("rollback", "late", "--to-version", "1", "--why", "nothing since then is right")
+
+    assert (code, live(world)) == (0, (1, {ONE: 100}))
+    assert world.ledger.outcome("late", "release-4").release.outcome == "rolled_back"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
