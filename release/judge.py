@@ -10,16 +10,26 @@ from release.ledger import Traffic
 
 FEWEST = 5  # events that can be held against a version before a step's end
 DOUBT = 0.01  # one-sided: how unlikely those must be within the limit
+TRUST = 0.05  # one-sided: how unlikely so few must be beyond it; of 1 % none of 299 requests, of 5 % none of 59
 SLOW_SHARE = 0.05  # the limit is a 95th percentile
 
 
 class Limit(NamedTuple):
-    """`count` of `of` requests were such and such; `rate` is what the limit allows; `sentence` is for people."""
+    """`count` of `of` requests were such and such; `rate` is what the limit allows; `sentence` is for people.
+
+    `absolute`: it is to be shown that the limit is kept. One that follows the old version's rate is only to be not broken.
+    """
 
     count: int
     of: int
     rate: float
     sentence: str
+    absolute: bool = True
+
+    @property
+    def is_shown(self) -> bool:
+        """Clopper and Pearson's upper 95 % bound does not pass the rate."""
+        return not self.absolute or tail(self.of - self.count, self.of, 1 - self.rate) < TRUST  # of those that kept it
 
 
 class Judgement(NamedTuple):
@@ -30,16 +40,23 @@ class Judgement(NamedTuple):
 
 
 def judge(new: Traffic, old: Traffic, limits: Serving, *, step_over: bool) -> Judgement:
-    """Before the end of a step, and for thin traffic, only clear evidence breaks a limit; at the end, the plain rate does."""
+    """Before the end of a step, and for thin traffic, only clear evidence breaks a limit; at the end, the plain rate does.
+
+    Good is what was shown to keep them; a rate just within a limit needs more requests for that.
+    """
     enough = new.requests >= limits.min_requests
-    for limit in limits_of(new, old, limits):
+    found = limits_of(new, old, limits)
+    for limit in found:
         plainly = step_over and enough and limit.count > limit.rate * limit.of
         clearly = limit.count >= FEWEST and tail(limit.count, limit.of, limit.rate) < DOUBT
         if plainly or clearly:
             return Judgement(False, limit.sentence)
-    if step_over and enough:
-        return Judgement(True, f"{new.requests} requests within the limits")
-    return Judgement(None, f"{new.requests} of {limits.min_requests} requests so far")
+    if not enough:
+        return Judgement(None, f"{new.requests} of {limits.min_requests} requests so far")
+    unshown = [limit.sentence for limit in found if not limit.is_shown]
+    if unshown:
+        return Judgement(None, f"{unshown[0]}, which {new.requests} requests do not show")
+    return Judgement(True if step_over else None, f"{new.requests} requests within the limits")
 
 
 def limits_of(new: Traffic, old: Traffic, limits: Serving) -> list[Limit]:
@@ -55,7 +72,7 @@ def limits_of(new: Traffic, old: Traffic, limits: Serving) -> list[Limit]:
             f"{new.client_errors} of {n} requests were refused as the client's error (4xx), "
             f"against {old.client_errors} of {old.requests} by the old version"
         )
-        found.append(Limit(new.client_errors, n, min(1.0, usual + limits.max_error_rate), sentence))
+        found.append(Limit(new.client_errors, n, min(1.0, usual + limits.max_error_rate), sentence, absolute=False))
     return found
 
 

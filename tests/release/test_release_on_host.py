@@ -25,7 +25,7 @@ from release.world import World
 from tests.release.fakes import FakeAlias
 from tests.release.local import STAND_IN, LocalHost, until
 
-LIMITS = Serving(canary=[20, 100], hold="1s", min_requests=20, max_p95="2s")
+LIMITS = Serving(canary=[20, 100], hold="1s", min_requests=20, max_error_rate=0.06, max_p95="2s")
 
 
 def predicting() -> str:
@@ -151,7 +151,7 @@ def test_releases_under_requests_lose_none_and_a_failing_version_goes_back(stage
             assert ended(ledger, "check", failing).done
             outcome = ended(ledger, "release", failing, live=better)
         assert outcome.release.outcome == "rolled_back"
-        assert "requests failed; 1.00% are allowed" in outcome.reason
+        assert "requests failed; 6.00% are allowed" in outcome.reason
         failed = [status for status, _ in got if status != 200]
         assert 5 <= len(failed) < len(got) / 2
         assert got[-1] == (200, "2")

@@ -45,12 +45,15 @@ def test_the_tail_of_the_binomial(count, of, rate, expected):
         (traffic(100, errors=5), True, False),  # thin traffic, but clear
         (traffic(300, errors=4), False, None),  # above the rate, not clearly
         (traffic(300, errors=4), True, False),
-        (traffic(300, errors=3), True, True),
+        (traffic(300, errors=3), True, None),  # just at the rate: that it is not beyond is not shown
+        (traffic(472, errors=1), True, None),
+        (traffic(473, errors=1), True, True),
         (traffic(299, errors=0), True, None),
         (traffic(300), False, None),  # good only when the step is over
         (traffic(300), True, True),
         (traffic(0), True, None),
-        (traffic(300, slow=15), True, True),
+        (traffic(300, slow=9), True, None),
+        (traffic(300, slow=8), True, True),
         (traffic(300, slow=16), True, False),
         (traffic(60, slow=4), False, None),
         (traffic(60, slow=10), False, False),
@@ -92,10 +95,10 @@ def test_a_judgement_says_why(new, old, sentence):
 
 
 def test_the_limit_inside_a_bucket_is_interpolated():
-    counted = Traffic(requests=400, latency=((0.04, 360), (0.06, 400), (INF, 400)))
-    limits = LIMITS.model_copy(update={"max_p95": timedelta(milliseconds=45)})
-    assert judge(counted, Traffic(), limits, step_over=True).good is False  # 30 of 400 lie above 45 ms
-    assert judge(counted, Traffic(), LIMITS, step_over=True).good is True  # 20 of 400 lie above 50 ms
+    counted = Traffic(requests=400, latency=((0.04, 360), (0.08, 400), (INF, 400)))
+    for limit_ms, good in ((55, False), (65, None), (75, True)):  # 25, 15 and 5 of 400 lie above
+        limits = LIMITS.model_copy(update={"max_p95": timedelta(milliseconds=limit_ms)})
+        assert judge(counted, Traffic(), limits, step_over=True).good is good
 
 
 @pytest.mark.parametrize(
@@ -120,3 +123,22 @@ def test_what_came_after_the_baseline():
 @pytest.mark.parametrize("now", [Traffic(), traffic(9), traffic(20, errors=0, slow=20)])
 def test_counters_that_fell_began_anew(now):
     assert since(now, traffic(10, errors=1)) is None
+
+
+@pytest.mark.parametrize(("rate", "needed"), [(0.01, 299), (0.02, 149), (0.001, 2995)])
+def test_so_many_clean_requests_show_a_limit(rate, needed):
+    limits = LIMITS.model_copy(update={"max_error_rate": rate, "min_requests": 1})
+
+    assert [judge(traffic(n), Traffic(), limits, step_over=True).good for n in (needed - 1, needed)] == [None, True]
+
+
+def test_fifty_nine_quick_requests_show_a_95th_percentile():
+    limits = LIMITS.model_copy(update={"max_error_rate": 0.5, "min_requests": 1})
+
+    assert [judge(traffic(n), Traffic(), limits, step_over=True).good for n in (58, 59)] == [None, True]
+
+
+def test_what_is_not_shown_is_told():
+    found = judge(traffic(300, errors=3), Traffic(), LIMITS, step_over=True)
+
+    assert found.reason == "3 of 300 requests failed; 1.00% are allowed, which 300 requests do not show"
