@@ -22,6 +22,8 @@ FIGURES = {
     "one core of serving": serving.main,
     "the router for ten minutes": router.main,
     "how often the gate is wrong": lambda: in_spark("gate_errors"),
+    "its table and picture in the README": lambda: in_spark("gate_figure"),
+    "what a yearly budget holds and costs": lambda: in_spark("gate_budget"),
     "the same through Spark": lambda: in_spark("gate_through_spark"),
     "a year of flights under several gates": lambda: in_spark("gate_year", "--data", str(HOME / "data")),
     "what comparing costs beyond scoring": lambda: in_spark("gate_cost"),
