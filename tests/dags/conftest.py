@@ -42,7 +42,8 @@ class Inbox(NamedTuple):
 def bundle() -> Iterator[Path]:
     """The test models beside the real DAG file, as a bundle."""
     shutil.copytree(ROOT / "tests" / "dags" / "bundle", BUNDLE)
-    shutil.copy(ROOT / "dags" / "retraining.py", BUNDLE / "dags")
+    for name in ("retraining.py", "by_hand.py"):
+        shutil.copy(ROOT / "dags" / name, BUNDLE / "dags")
     yield BUNDLE
     shutil.rmtree(HOME, ignore_errors=True)
 

@@ -1,0 +1,19 @@
+"""One Airflow DAG for each command that changes what is live; plugins/retraining/people.py has their shape."""
+
+from pathlib import Path
+
+from contract.errors import InvalidFile
+from plugins.retraining.catalog import platform_for
+from plugins.retraining.dag import model_files
+from plugins.retraining.people import command_dag
+from release.people import WHAT
+
+models = sorted(model_files(Path(__file__).parent / "models"))
+
+try:
+    platform = platform_for(Path(__file__).parent / "models" / "any.yaml")
+except InvalidFile:
+    models = []  # each model's DAG says what is wrong with it
+
+for command in WHAT if models else ():
+    globals()[f"dag {command}"] = command_dag(command, models, platform)

@@ -1,0 +1,90 @@
+"""Commands as DAGs: triggered by a person, answered by the controller, or refused with its sentence."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from contract.documents import Image
+from contract.spec import Serving
+from contract.store import store_at
+from plugins.retraining.catalog import platform_for
+from plugins.retraining.people import command_dag, params_of
+from release import people
+from release.ledger import Request
+from tests.dags.conftest import HOME
+from tests.dags.runner import Run, start
+from tests.release.fake_controller import FakeController
+
+STORE = HOME / "store"
+IMAGE = Image(model="late", version=1, as_of=datetime(2013, 6, 1, tzinfo=UTC), digest="d", reference="r", size=1, labels={})
+DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
+
+
+@pytest.fixture
+def controller(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeController]:
+    """Version 1 of `late` is live, and requests are answered as they come."""
+    monkeypatch.setattr(people, "LOOK_S", 0.05)
+    shutil.rmtree(STORE, ignore_errors=True)
+    controller, over = FakeController(store_at(str(STORE))), threading.Event()
+    for kind in ("check", "release"):
+        asked = Request(id=kind, kind=kind, model="late", image=IMAGE, golden="g", serving=Serving(), who="airflow", why="a run")
+        controller.ledger.request(asked)
+        controller.turn()
+    thread = threading.Thread(target=lambda: [controller.turn() for _ in iter(lambda: over.wait(0.05), True)])
+    thread.start()
+    yield controller
+    over.set()
+    thread.join()
+
+
+@pytest.fixture
+def trigger(airflow: None, bundle: Path, controller: FakeController) -> Callable[..., Run]:
+    platform = platform_for(bundle / "dags" / "models" / "late.yaml")
+
+    def begin(command: str, **params: object) -> Run:
+        return start(command_dag(command, ["late"], platform), lambda: None, due=DUE, conf=params).go()
+
+    return begin
+
+
+def test_a_freeze_is_asked_and_answered(trigger, controller):
+    run = trigger("freeze", model="late", why="a holiday")
+
+    assert run.state == "success"
+    assert controller.ledger.last("late").state.frozen.startswith("a holiday (")
+
+
+def test_what_the_controller_refuses_fails_with_its_sentence(trigger, controller):
+    run = trigger("rollback", model="late", why="it is slow")
+
+    assert run.state == "failed"
+    assert controller.ledger.last("late").state.outcomes[-1].reason == "there is no previous version to go back to"
+
+
+def test_a_version_that_was_never_live_is_refused_before_anything_is_asked(trigger, controller):
+    before = controller.ledger.last("late").n
+
+    assert trigger("rollback", model="late", why="it is slow", to_version=9).state == "failed"
+    assert controller.ledger.last("late").n == before
+
+
+def test_a_reason_is_wanted_and_a_model_that_is_there():
+    found = params_of("rollback", ["late", "early"])
+
+    assert (found["why"].schema["minLength"], found["model"].schema["enum"]) == (1, ["late", "early"])
+    assert found["to_version"].schema["type"] == ["null", "integer"]
+    assert "to_version" not in params_of("freeze", ["late"])
+
+
+def test_each_command_is_a_dag_of_the_bundle(airflow, bundle):
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(bundle / "dags" / "by_hand.py", bundle_name="dags-folder")
+
+    assert bag.import_errors == {}
+    assert sorted(bag.dags) == [f"retraining_{name}" for name in ("freeze", "pin", "rollback", "unfreeze", "unpin")]
+    assert {dag.schedule for dag in bag.dags.values()} == {None}
