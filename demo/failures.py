@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contract.documents import Image
 from demo import faults, services
 from demo.airflow_api import ENDED, Airflow
+from demo.errors import DemoError
 from demo.live import Live
 from demo.loop import Ended, follow
 from demo.place import INBOX, MODEL
 from demo.run import clients, only_one
-from demo.services import DemoError
 from demo.traffic import Tally
 from release.ledger import Outcome
 

@@ -1,11 +1,13 @@
 """Where the demo lives: folders, ports and addresses, all on this machine's loopback."""
 
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".demo"
 LOGS = HOME / "service-logs"
-PLATFORM = ROOT / "dags" / "platforms" / "local.yaml"
+PLATFORMS = ROOT / "dags" / "platforms"
+CHOSEN = HOME / "platform"  # what the demo was started on, until `make clean`
 
 AIRFLOW_URL = "http://127.0.0.1:8080"
 MLFLOW_URL = "http://127.0.0.1:5000"
@@ -26,6 +28,16 @@ PORTS = {
 
 MODEL = "flight_delay"
 AS_OF = ("2013-05-15T00:00:00+00:00", "2013-06-01T00:00:00+00:00")  # the untouched gate promotes at both (a test)
+
+
+def platform() -> Path:
+    """`make demo PLATFORM=docker` chooses; all later commands go by what was chosen."""
+    name = CHOSEN.read_text().strip() if CHOSEN.exists() else os.environ.get("PLATFORM") or "local"
+    return HOME / "docker.yaml" if name == "docker" else PLATFORMS / f"{name}.yaml"
+
+
+def on_containers() -> bool:
+    return platform().stem == "docker"
 
 
 def python_of(room: str) -> str:

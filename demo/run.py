@@ -3,6 +3,7 @@
 import argparse
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import time
@@ -17,10 +18,10 @@ from contract.comparison import Verdict
 from contract.documents import Image
 from demo import services
 from demo.airflow_api import Airflow
+from demo.errors import DemoError
 from demo.live import Live
 from demo.loop import STEPS, Ended, follow
-from demo.place import AIRFLOW_URL, AS_OF, HOME, INBOX, MLFLOW_URL, MODEL, ROOT, SERVING_URL, python_of
-from demo.services import DemoError
+from demo.place import AIRFLOW_URL, AS_OF, CHOSEN, HOME, INBOX, MLFLOW_URL, MODEL, ROOT, SERVING_URL, python_of
 from demo.stage import Stage, show, stage
 from demo.traffic import Tally, Traffic
 
@@ -64,6 +65,7 @@ def only_one() -> Iterator[None]:
 
 def show_all(began: float) -> int:
     print(f"Retraining and releasing {MODEL} twice, on real flights of 2013 (as of {AS_OF[0][:10]} and {AS_OF[1][:10]})\n")
+    choose_platform()
     setup = Stage("set-up")
     setup.detail = "four locked environments in .venv/"
     setup.end(time.time() - began)
@@ -77,6 +79,16 @@ def show_all(began: float) -> int:
     runs = [retrain(airflow, live, as_of) for as_of in AS_OF if not is_done(live, as_of)]
     print_summary(live, runs, time.time() - began)
     return 1 if any(run.tally and run.tally.failures for run in runs) else 0
+
+
+def choose_platform() -> None:
+    """What was live on one platform is not on another: both do not share a folder."""
+    wanted = os.environ.get("PLATFORM") or (CHOSEN.read_text().strip() if CHOSEN.exists() else "local")
+    if wanted not in ("local", "docker"):
+        raise DemoError(f"the demo knows the platforms local and docker, not {wanted}")
+    if CHOSEN.exists() and CHOSEN.read_text().strip() != wanted:
+        raise DemoError(f"this folder's demo is on {CHOSEN.read_text().strip()}: `make clean` first, then PLATFORM={wanted}")
+    CHOSEN.write_text(wanted)
 
 
 def make_data() -> None:

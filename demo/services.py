@@ -15,15 +15,25 @@ import httpx
 import psutil
 
 from contract.errors import RetrainingError
-from demo.place import AIRFLOW_URL, HOME, LOGS, MLFLOW_URL, PLATFORM, PORTS, ROOT, SMTP_PORT, WEBHOOK_PORT, python_of
+from demo import containers
+from demo.errors import DemoError
+from demo.place import (
+    AIRFLOW_URL,
+    HOME,
+    LOGS,
+    MLFLOW_URL,
+    PORTS,
+    ROOT,
+    SMTP_PORT,
+    WEBHOOK_PORT,
+    on_containers,
+    platform,
+    python_of,
+)
 
 CONF = HOME / "services.conf"
 SOCKET = HOME / "services.sock"
 START_TIMEOUT_S = 180
-
-
-class DemoError(Exception):
-    """Ends the demo with one sentence."""
 
 
 def tell(show: Callable[[], int]) -> int:
@@ -52,7 +62,8 @@ def commands() -> dict[str, str]:
         "mlflow": f"{bare} {python_of('spark')} -m mlflow server --host 127.0.0.1 --port 5000 --workers 1 "
         f"--backend-store-uri sqlite:///{mlflow}/mlflow.db --artifacts-destination {mlflow}/artifacts",
         "inbox": f"{bare} {python_of('release')} -m demo.inbox",
-        "serving-host": f"{bare} {python_of('release')} -m release.host --platform {PLATFORM}",
+        **({name: f"{bare} {command}" for name, command in containers.commands().items()} if on_containers() else {}),
+        "serving-host": f"{bare} DOCKER_HOST={containers.address()} {python_of('release')} -m release.host --platform {platform()}",
     }
 
 
@@ -84,6 +95,7 @@ def environment() -> dict[str, str]:
     return {
         **os.environ,
         "AIRFLOW_HOME": str(HOME),
+        "RETRAINING_PLATFORM": str(platform()),
         "PYTHONPATH": str(ROOT),
         "PATH": f"{ROOT}/.venv/airflow/bin:{os.environ['PATH']}",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -116,10 +128,16 @@ def start() -> None:
     for folder in (LOGS, HOME / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True)
     (HOME / "passwords.json").write_text('{"admin": "admin"}')
+    if on_containers():
+        containers.write_platform(platform())
     CONF.write_text(render_conf())
     env = environment()
     _migrate(env)
     subprocess.run([python_of("release"), "-m", "supervisor.supervisord", "-c", str(CONF)], env=env, check=True)
+    if on_containers():
+        registry = f"http://127.0.0.1:{containers.REGISTRY_PORT}/v2/"
+        await_answer("the registry", "registry", lambda: httpx.get(registry, timeout=2).status_code == 200)
+        containers.put_base(platform())
     await_answer("MLflow", "mlflow", lambda: httpx.get(f"{MLFLOW_URL}/health", timeout=2).status_code == 200)
     await_answer("Airflow", "airflow-api-server", _airflow_is_healthy)
     httpx.get(f"{AIRFLOW_URL}/execution/health", timeout=60)  # builds its schemas now, not in the first task
@@ -134,6 +152,9 @@ def stop() -> None:
     """Returns when the last process is gone, those included that a killed scheduler left."""
     pid_file = HOME / "services.pid"
     pid = int(pid_file.read_text()) if pid_file.exists() else None
+    if on_containers():
+        _control("stop", "serving-host")
+        containers.stop()
     _control("shutdown")
     while pid is not None and Path(f"/proc/{pid}").exists():
         time.sleep(0.2)

@@ -3,7 +3,7 @@
 import subprocess
 
 from demo import services
-from demo.place import HOME, LOGS, PLATFORM, ROOT, python_of
+from demo.place import HOME, LOGS, ROOT, platform, python_of
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     serving = HOME / "serving"
     print(f"{'router, controller and model servers':<70} {serving.relative_to(ROOT)}/")
     print(flush=True)
-    subprocess.run([python_of("release"), "-m", "release", "status", "--platform", str(PLATFORM)], cwd=ROOT)
+    subprocess.run([python_of("release"), "-m", "release", "status", "--platform", str(platform())], cwd=ROOT)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,78 @@
+"""What the demo on containers needs besides: a registry, an engine where none runs, and a base to put models on."""
+
+import os
+import shutil
+import subprocess
+from contextlib import suppress
+from hashlib import file_digest
+from pathlib import Path
+
+import docker
+import yaml
+from docker.errors import DockerException
+
+from contract.platform import load_platform
+from demo.errors import DemoError
+from demo.place import HOME, PLATFORMS, ROOT
+from images.base import base_repository, make_base
+from release.targets.docker import MODEL
+
+REGISTRY_PORT = 5001
+OWN_SOCKET = HOME / "docker.sock"
+ROOTFS = HOME / "rootfs.tar"
+REGISTRY_CONF = HOME / "registry.yml"
+
+
+def address() -> str:
+    """Of the engine that answers here already; else of the demo's own."""
+    for found in dict.fromkeys([os.environ.get("DOCKER_HOST", ""), "unix:///var/run/docker.sock"]):
+        with suppress(DockerException, OSError):
+            if found and docker.DockerClient(found, timeout=3).ping():
+                return found
+    return f"unix://{OWN_SOCKET}"
+
+
+def commands() -> dict[str, str]:
+    """The services that this machine lacks."""
+    wanted = {"registry": f"docker-registry serve {REGISTRY_CONF}"}
+    if address() == f"unix://{OWN_SOCKET}":
+        places = " ".join(f"--{name}={HOME / 'docker' / name}" for name in ("data-root", "exec-root", "pidfile"))
+        wanted["engine"] = f"dockerd --iptables=false {places} --host=unix://{OWN_SOCKET}"
+    absent = [command.split()[0] for command in wanted.values() if shutil.which(command.split()[0]) is None]
+    if not ROOTFS.exists() and shutil.which("debootstrap") is None:
+        absent.append("debootstrap")
+    if absent:
+        package = {"dockerd": "docker.io"}
+        names = " ".join(package.get(name, name) for name in absent)
+        raise DemoError(f"the demo on containers needs {' and '.join(absent)} (Debian, Ubuntu: apt install {names}), and root")
+    return wanted
+
+
+def write_platform(file: Path) -> None:
+    """As the local one, but for where images lie and servers run; the system under them is named by digest."""
+    if not ROOTFS.exists():
+        done = subprocess.run([str(ROOT / "images/make_rootfs.sh"), str(ROOTFS)], capture_output=True, text=True)
+        if done.returncode:
+            raise DemoError(f"the system of the containers could not be made: {done.stderr.strip()[-300:]}")
+    with ROOTFS.open("rb") as tar:
+        digest = file_digest(tar, "sha256").hexdigest()
+    local = yaml.safe_load((PLATFORMS / "local.yaml").read_text())
+    local["images"] = {"repository": f"127.0.0.1:{REGISTRY_PORT}/models", "rootfs": f"file:{ROOTFS}@sha256:{digest}"}
+    addresses = {key: local["serving"][key] for key in ("url", "router_api", "home")}
+    local["serving"] = {**addresses, "target": "docker", "memory_mb": 512}
+    file.write_text(yaml.safe_dump(local, sort_keys=False))
+    storage = {"filesystem": {"rootdirectory": str(HOME / "registry")}, "delete": {"enabled": True}}
+    conf = {"version": 0.1, "log": {"level": "warn"}, "storage": storage, "http": {"addr": f"127.0.0.1:{REGISTRY_PORT}"}}
+    REGISTRY_CONF.write_text(yaml.safe_dump(conf))
+
+
+def put_base(file: Path) -> None:
+    platform = load_platform(file, HOME)
+    make_base(ROOT / "serving", platform.images.rootfs, base_repository(platform), str(ROOT / ".venv/uv/bin/uv"))
+
+
+def stop() -> None:
+    """An engine restarts its containers for ever: they are removed."""
+    with suppress(DockerException, OSError):
+        for container in docker.DockerClient(address(), timeout=10).containers.list(all=True, filters={"label": MODEL}):
+            container.remove(force=True)
