@@ -96,7 +96,8 @@ def _body(run: RunDocument, training: Training, comparison: Comparison, verdict:
 def _table(contest: Contest) -> list[str]:
     if contest.incomparable:
         return []
-    rows = [f"Against {named(contest)}, {contest.rows:,} rows:", "", f"| | challenger | {contest.opponent} | improvement |", "|---|---|---|---|"]
+    head = f"| | challenger | {contest.opponent} | improvement |"
+    rows = [f"Against {named(contest)}, {contest.rows:,} rows:", "", head, "|---|---|---|---|"]
     for result in contest.metrics:
         sides = " | ".join(number_told(side.value) for side in (result.challenger, result.against))
         rows.append(f"| {result.metric} | {sides} | {_gained(result.improvement)} |")
