@@ -6,6 +6,7 @@ memory, which must not grow with rows, customers or values of a slice's column.
 
 import argparse
 import multiprocessing
+import os
 import resource
 import shutil
 import time
@@ -38,11 +39,16 @@ SPEC = {
     "task": "binary",
     "split": {"holdout": f"{DAYS}d"},
     "algorithm": {"name": "gbt_classifier"},
-    "gate": {
+}
+GATES = {
+    "usual gate (log loss by days, a guard on auc)": {"metric": "log_loss", "guards": [{"metric": "auc", "min": 0.5}]},
+    "all at once (auc by days and customers, slices)": {
         **{"metric": "auc", "blocks": ["time", "customer"], "guards": [{"metric": "log_loss", "max": 1.0}]},
         "slices": {"columns": ["segment"], "margin": 0.01},
     },
 }
+CONF = "--driver-memory 8g --conf spark.sql.shuffle.partitions=8 pyspark-shell"
+TREES = 40
 PLATFORM = {"name": "local", "store": "s", "data": "d", "mlflow": "http://mlflow.example", "spark": {"python": "python"}}
 
 
@@ -91,22 +97,22 @@ def scoring_s(holdout: DataFrame, versions: list[Version]) -> float:
 def comparing_s(holdout: DataFrame, versions: list[Version], run: RunDocument, snapshot: Snapshot) -> tuple[float, Contest]:
     """As the compare job does, once both models are loaded."""
     started = time.monotonic()
-    answers = score(holdout, versions[0])
-    scored = scored_by(versions[0], answers, look_at(answers, run.spec), run, snapshot)
+    scored = scored_by(versions[0], score(holdout, versions[0]), look_at(holdout, run.spec), run, snapshot)
     contest = against_version(scored, "champion", 1, versions[1])
     seconds = time.monotonic() - started
     holdout.sparkSession.catalog.clearCache()
     return seconds, contest
 
 
-def measure(rows: int, customers: int, segments: int, repeats: int) -> None:
+def measure(gate: str, rows: int, customers: int, segments: int, repeats: int) -> None:
     from spark_jobs.session import start_session
 
-    spark, spec = start_session("gate cost"), ModelSpec.model_validate(SPEC)
+    os.environ["PYSPARK_SUBMIT_ARGS"] = CONF
+    spark, spec = start_session("gate cost"), ModelSpec.model_validate({**SPEC, "gate": GATES[gate]})
     run, snapshot = run_document(spec), write_rows(spark, rows, customers, segments)
     examples = build_examples(spark, snapshot, spec, None)
     sample = examples.sample(min(1.0, 100_000 / rows), seed=1).persist()
-    versions = [version(fitted(sample, 20, number), spec, number) for number in (1, 2)]
+    versions = [version(fitted(sample, TREES, number), spec, number) for number in (1, 2)]
     sample.unpersist()
     holdout = split(examples, spec, AS_OF).holdout
     scoring_s(holdout.limit(10_000), versions)  # warm
@@ -118,8 +124,8 @@ def measure(rows: int, customers: int, segments: int, repeats: int) -> None:
     found = contest.metrics[0].improvement
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{contest.rows:,} rows, {customers:,} customers, {segments:,} segments in {len(contest.slices)} slices: "
-        f"{contest.incomparable or f'auc {found.value:+.5f} ({found.low:+.5f} to {found.high:+.5f})'}; "
+        f"{gate}: {contest.rows:,} rows, {customers:,} customers, {segments:,} segments in {len(contest.slices)} slices: "
+        f"{contest.incomparable or f'{found.value:+.5f} ({found.low:+.5f} to {found.high:+.5f})'}; "
         f"the driver's Python took {peak_mb:.0f} MB at most; ratio {min(ratios):.2f} to {max(ratios):.2f}",
         flush=True,
     )
@@ -131,12 +137,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--repeats", type=int, default=3)
     asked = parser.parse_args()
-    for rows, customers, segments, repeats in (
-        (asked.rows // 10, 1_000, 10, 1),
-        (asked.rows // 10, 500_000, 100_000, 1),
-        (asked.rows, 500_000, 10, asked.repeats),
+    usual, everything = GATES
+    for case in (
+        (everything, asked.rows // 10, 1_000, 10, 1),
+        (everything, asked.rows // 10, 500_000, 100_000, 1),
+        (everything, asked.rows, 500_000, 10, 1),
+        (usual, asked.rows, 500_000, 10, asked.repeats),
     ):
-        process = multiprocessing.get_context("spawn").Process(target=measure, args=(rows, customers, segments, repeats))
+        process = multiprocessing.get_context("spawn").Process(target=measure, args=case)
         process.start()
         process.join()
         shutil.rmtree(FOLDER, ignore_errors=True)

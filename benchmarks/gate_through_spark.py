@@ -17,7 +17,7 @@ from benchmarks.gate_worlds import WORLDS, World
 from contract.comparison import Interval
 from contract.gate import Gate
 from spark_jobs.measures import measures_of
-from spark_jobs.metrics import Statistics, reduce_by_slices
+from spark_jobs.metrics import BINS, Statistics, flat, reduce_by_slices
 from spark_jobs.paired import Blocked, Grouping, Jackknife, improvement, interval
 from spark_jobs.session import start_session
 
@@ -45,7 +45,7 @@ def rows_of(world: World, blocks: int, seed: int) -> pd.DataFrame:
 def through_spark(spark: SparkSession, rows: pd.DataFrame, metric: Metric) -> dict[int, Interval]:
     frame = spark.createDataFrame(rows).select("pair", "time_block", *(_answer(side) for side in SIDES))
     measures = measures_of([metric.name], metric.task, Gate(metric=metric.name))
-    found = reduce_by_slices(_only(frame, metric), "pair", ["time_block"], measures)
+    found = reduce_by_slices(flat(_only(frame, metric), "pair", "time_block"), "pair", ["time_block"], measures, BINS)
     return {pair: _interval(statistics["time_block"], metric) for pair, statistics in found.items()}
 
 

@@ -15,7 +15,7 @@ from spark_jobs.failures import bad_data
 from spark_jobs.holdout import Scored
 from spark_jobs.labels import Labels
 from spark_jobs.measures import measures_of
-from spark_jobs.metrics import reduce_by_blocks
+from spark_jobs.metrics import flat, reduce_by_blocks
 from spark_jobs.opponents import Incomparable, check_comparable, seen_until, with_version
 from spark_jobs.results import results_of
 from spark_jobs.slices import slice_results
@@ -48,10 +48,13 @@ def against_version(
 def measured(scored: Scored, pairs: DataFrame, about: Mapping[str, Any], *opponents: Version) -> Contest:
     run = scored.run
     spec, groupings, classes = run.spec, list(groupings_of(run.spec, run.as_of)), classes_of(scored, *opponents)
-    statistics = reduce_by_blocks(pairs, groupings, measures_of(spec.gate.measured(spec.task), spec.task, spec.gate, classes))
+    answers = flat(pairs, *groupings, *(spec.gate.slices.columns if spec.gate.slices else ())).persist()
+    statistics = reduce_by_blocks(answers, groupings, measures_of(spec.gate.measured(spec.task), spec.task, spec.gate, classes))
     rows, metrics = int(next(iter(statistics.values())).rows.sum()), results_of(statistics, run)
-    slices = slice_results(pairs, groupings, run, classes)
-    return Contest(**about, rows=rows, metrics=metrics, slices=slices, curves=curves_of(pairs, spec.task))
+    slices = slice_results(answers, groupings, run, classes)
+    found = Contest(**about, rows=rows, metrics=metrics, slices=slices, curves=curves_of(answers, spec.task))
+    answers.unpersist()
+    return found
 
 
 def classes_of(scored: Scored, *opponents: Version) -> Labels | None:

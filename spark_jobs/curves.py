@@ -14,16 +14,16 @@ FINE, TENTHS = 100, 10
 RESIDUAL_BINS = 40
 
 
-def curves_of(pairs: DataFrame, task: Task) -> dict[str, Curves]:
+def curves_of(rows: DataFrame, task: Task) -> dict[str, Curves]:
     """By side; empty for several classes, and where an answer is no number."""
     if task == "multiclass":
         return {}
-    found = {side: _of_classes(pairs, side) for side in SIDES} if task == "binary" else _of_numbers(pairs)
+    found = {side: _of_classes(rows, side) for side in SIDES} if task == "binary" else _of_numbers(rows)
     return {side: curves for side, curves in found.items() if curves is not None}
 
 
 def _of_classes(pairs: DataFrame, side: str) -> Curves | None:
-    score, positive = F.col(f"{side}.score"), F.col(f"{side}.positive")
+    score, positive = F.col(f"{side}_score"), F.col(f"{side}_positive")
     place = F.least(F.floor(score * FINE), F.lit(FINE - 1))
     table = np.zeros((FINE, 3))
     for at, *numbers in _counted(pairs.where(~F.isnan(score)), place, F.count("*"), F.sum(score), F.sum(positive)):
@@ -52,7 +52,7 @@ def _ranking(rows: np.ndarray, positives: np.ndarray) -> tuple[tuple[float, floa
 
 def _of_numbers(pairs: DataFrame) -> dict[str, Curves | None]:
     """Both sides in the same bins, so that they can be laid over each other."""
-    middle = [F.percentile_approx(F.abs(F.col(f"{side}.error")), 0.99) for side in SIDES]
+    middle = [F.percentile_approx(F.abs(F.col(f"{side}_error")), 0.99) for side in SIDES]
     largest = max(pairs.agg(*middle).first(), key=lambda each: -1.0 if each is None else each)
     if largest is None or not np.isfinite(largest) or largest == 0:
         return {}
@@ -61,7 +61,7 @@ def _of_numbers(pairs: DataFrame) -> dict[str, Curves | None]:
 
 
 def _residuals(pairs: DataFrame, side: str, edges: np.ndarray) -> Curves:
-    error, width = F.col(f"{side}.error"), float(edges[1] - edges[0])
+    error, width = F.col(f"{side}_error"), float(edges[1] - edges[0])
     place = F.least(F.greatest(F.floor((error - float(edges[0])) / width), F.lit(0)), F.lit(RESIDUAL_BINS - 1))
     counted = dict(_counted(pairs.where(~F.isnan(error)), place, F.count("*")))
     rows = [counted.get(at, 0) for at in range(RESIDUAL_BINS)]

@@ -19,7 +19,7 @@ from spark_jobs.blocks import BY_TIME, time_block
 from spark_jobs.examples import Split, split_by_time
 from spark_jobs.labels import Labels
 from spark_jobs.measures import measures_of
-from spark_jobs.metrics import reduce_by_blocks
+from spark_jobs.metrics import flat, reduce_by_blocks
 from spark_jobs.results import side_of
 from spark_jobs.scores import indexed_answer, places_of
 
@@ -56,7 +56,7 @@ def fold_intervals(
     answer = indexed_answer(spec, labels, centre).alias("challenger")
     scored = (_scored(fold, spec, params, seed).select(block, answer) for fold in walk_forward(rows, spec, until))
     measures = measures_of(names, spec.task, spec.gate, places_of(labels))
-    statistics = reduce_by_blocks(reduce(DataFrame.unionByName, scored), [BY_TIME], measures)
+    statistics = reduce_by_blocks(flat(reduce(DataFrame.unionByName, scored), BY_TIME).persist(), [BY_TIME], measures)
     return {name: side_of(statistics, "challenger", name, spec.gate.side) for name in names}
 
 

@@ -2,24 +2,27 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import product
 from multiprocessing.pool import ThreadPool
 from typing import NamedTuple
 
 import numpy as np
 from pyspark import inheritable_thread_target
-from pyspark.ml.feature import Bucketizer
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from spark_jobs.buckets import bucketed
 from spark_jobs.measures import Measure, Ranked, Summed, rarest_of
 from spark_jobs.paired import Jackknife, jackknife
 
 SIDES = ("challenger", "opponent")
 WHOLE = "whole"
-# An area under the curve by bins of equal weight w is wrong by at most w/2; a quantile sketch may widen each bin by twice its
-# error, a quarter of w. So at most (1/12288 + 2/49152)/2 = 0.61e-4. A value so frequent that it fills bins gets a bin of its own.
-# Precision moves with the positive rows, so quantiles of their scores are cuts as well.
-BINS = 12_288
+# An area under the curve by bins of weight w is wrong by at most w/2: 0.31e-4 of w = 1/16384, and less than 0.6e-4 where a sample
+# of a million rows makes some bins half as wide again. A value so frequent that it fills bins gets a bin of its own. Precision
+# moves with the positive rows, so quantiles of their scores are cuts as well.
+BINS = 16_384
+BINS_OF_BLOCKS = 1_024  # of each block's histogram, where there are more rows than FEW
+FEW, SAMPLED = 200_000, 1_000_000  # rows
 
 
 class Statistics(NamedTuple):
@@ -44,24 +47,60 @@ class Binned(NamedTuple):
     ties: np.ndarray
 
 
-def reduce_by_blocks(pairs: DataFrame, groupings: Sequence[str], measures: Mapping[str, Measure]) -> dict[str, Statistics]:
-    """`pairs`: one row per holdout row with the answer of each side that is there, and a column of blocks for each grouping."""
-    return reduce_by_slices(pairs.withColumn(WHOLE, F.lit(0)), WHOLE, groupings, measures)[0]
+def flat(pairs: DataFrame, *kept: str) -> DataFrame:
+    """These columns, and each side's answer as columns of plain numbers, which Spark keeps and reads best."""
+    sides = [side for side in SIDES if side in pairs.columns]
+    named = {f"{side}_{name}": F.col(f"{side}.{name}") for side in sides for name in pairs.schema[side].dataType.names}
+    return pairs.select(*kept, *(column.alias(name) for name, column in named.items()))
+
+
+def sides_of(rows: DataFrame) -> list[str]:
+    return [side for side in SIDES if any(name.startswith(f"{side}_") for name in rows.columns)]
+
+
+def reduce_by_blocks(rows: DataFrame, groupings: Sequence[str], measures: Mapping[str, Measure]) -> dict[str, Statistics]:
+    """`rows`: as `flat` leaves them, with a column of blocks for each grouping.
+
+    Where there are many, a ranking's value comes from a fine histogram of all rows, and what each block moves from coarse ones:
+    their error is nearly the same with the block and without.
+    """
+    marked, ranked = rows.withColumn(WHOLE, F.lit(0)), _ranked(measures)
+    found = {grouping: each[0] for grouping, each in _summed(marked, WHOLE, groupings, measures).items()}
+    total = int(found[groupings[0]].rows.sum())
+    by_slice = {grouping: {0: each} for grouping, each in found.items()}
+    _add_ranked(marked, WHOLE, by_slice, ranked, BINS if total <= FEW else BINS_OF_BLOCKS)
+    if total > FEW:
+        _refine(marked, found, ranked)
+    return found
 
 
 def reduce_by_slices(
-    pairs: DataFrame, slices: str, groupings: Sequence[str], measures: Mapping[str, Measure], bins: int = BINS
+    rows: DataFrame, slices: str, groupings: Sequence[str], measures: Mapping[str, Measure], bins: int
 ) -> dict[int, dict[str, Statistics]]:
-    """The same for each whole number in the column `slices`."""
-    sides = [side for side in SIDES if side in pairs.columns]
-    summed = {name: measure for name, measure in measures.items() if isinstance(measure, Summed)}
-    ranked = {name: measure for name, measure in measures.items() if isinstance(measure, Ranked)}
-    found = {grouping: _sums(pairs, (slices, grouping), sides, summed) for grouping in groupings}
+    """The same for each whole number in the column `slices`, from histograms of so many `bins`."""
+    found = _summed(rows, slices, groupings, measures)
+    _add_ranked(rows, slices, found, _ranked(measures), bins)
+    return {place: {grouping: found[grouping][place] for grouping in groupings} for place in found[groupings[0]]}
 
-    splits = _splits(pairs, sides, bins) if ranked else {}
+
+BySlice = Mapping[str, Mapping[int, Statistics]]  # by grouping and slice
+
+
+def _ranked(measures: Mapping[str, Measure]) -> dict[str, Ranked]:
+    return {name: measure for name, measure in measures.items() if isinstance(measure, Ranked)}
+
+
+def _summed(rows: DataFrame, slices: str, groupings: Sequence[str], measures: Mapping[str, Measure]) -> BySlice:
+    summed = {name: measure for name, measure in measures.items() if isinstance(measure, Summed)}
+    return {grouping: _sums(rows, (slices, grouping), sides_of(rows), summed) for grouping in groupings}
+
+
+def _add_ranked(rows: DataFrame, slices: str, found: BySlice, ranked: Mapping[str, Ranked], bins: int) -> None:
+    total = sum(int(each.rows.sum()) for each in next(iter(found.values())).values())
+    cuts = _cuts(rows, total, bins) if ranked else {}
 
     def add(side: str) -> None:
-        binned = _binned(pairs, side, (slices, *groupings), splits[side])
+        binned = _binned(rows, side, (slices, *found), cuts[side])
         for grouping, statistics in found.items():
             for place, counts in _histograms(binned, (slices, grouping), statistics):
                 coarse = _coarse(counts, binned.ties)
@@ -69,18 +108,28 @@ def reduce_by_slices(
                     statistics[place].of[side, name] = jackknife(counts, partial(measure.value, ties=binned.ties))
                     statistics[place].coarse[side, name] = coarse
 
-    with ThreadPool(len(sides)) as pool:  # one side's passes do not keep all cores busy
-        pool.map(inheritable_thread_target(pairs.sparkSession)(add), splits)
-    return {place: {grouping: found[grouping][place] for grouping in groupings} for place in found[groupings[0]]}
+    with ThreadPool(len(sides_of(rows))) as pool:  # one side's passes do not keep all cores busy
+        pool.map(inheritable_thread_target(rows.sparkSession)(add), cuts)
 
 
-def _sums(pairs: DataFrame, keys: tuple[str, str], sides: Sequence[str], measures: Mapping[str, Summed]) -> dict[int, Statistics]:
+def _refine(rows: DataFrame, found: Mapping[str, Statistics], ranked: Mapping[str, Ranked]) -> None:
+    """Moves each ranking to its value of the fine histogram, with and without each block."""
+    total = int(next(iter(found.values())).rows.sum())
+    for side, cuts in (_cuts(rows, total, BINS) if ranked else {}).items():
+        binned = _binned(rows, side, (), cuts)
+        counts = _histogram(binned)
+        for (name, measure), statistics in product(ranked.items(), found.values()):
+            value, rough = measure.value(counts, binned.ties), statistics.of[side, name]
+            statistics.of[side, name] = Jackknife(value, rough.without + (value - rough.value), abs(value))
+
+
+def _sums(rows: DataFrame, keys: tuple[str, str], sides: Sequence[str], measures: Mapping[str, Summed]) -> dict[int, Statistics]:
     """By slice: the blocks that hold rows, in order, and what is a sum of rows."""
     terms = {(side, name): measure.terms(partial(_field, side)) for side in sides for name, measure in measures.items()}
-    binary = "positive" in pairs.schema[sides[0]].dataType.names
+    binary = f"{sides[0]}_positive" in rows.columns
     positives = F.sum(_field(sides[0], "positive")) if binary else F.lit(0)
     columns = [F.sum(term) for each in terms.values() for term in each]
-    counted = pairs.groupBy(*keys).agg(F.count("*"), positives, *columns).orderBy(*keys)
+    counted = rows.groupBy(*keys).agg(F.count("*"), positives, *columns).orderBy(*keys)
     table = np.array(counted.collect(), dtype=float)
     widths = {key: len(each) for key, each in terms.items()}
     return {int(place): _statistics(table[table[:, 0] == place, 1:], widths, measures, binary) for place in np.unique(table[:, 0])}
@@ -100,7 +149,7 @@ def _statistics(
 
 
 def _field(side: str, name: str) -> Column:
-    return F.col(f"{side}.{name}")
+    return F.col(f"{side}_{name}")
 
 
 def _score(side: str) -> Column:
@@ -108,19 +157,28 @@ def _score(side: str) -> Column:
     return F.when(score == 0, 0.0).otherwise(score)  # the Bucketizer's search puts −0.0 below 0.0
 
 
-def _binned(pairs: DataFrame, side: str, keys: Sequence[str], splits: list[float]) -> Binned:
-    scores = pairs.select(
+def _binned(rows: DataFrame, side: str, keys: Sequence[str], cuts: np.ndarray) -> Binned:
+    """Each cut is followed by the next larger double, so that rows of equal score never share a bin with others."""
+    splits = np.concatenate([[-np.inf], np.unique([cuts, np.nextafter(cuts, np.inf)]), [np.inf]])
+    scores = rows.select(
         *(F.col(key).cast("int") for key in keys), _field(side, "positive").alias("positive"), _score(side).alias("score")
     )
-    binned = Bucketizer(splits=splits, inputCol="score", outputCol="bin", handleInvalid="keep").transform(scores)
+    binned = bucketed(scores, "score", splits)
     ties = np.append(np.nextafter(splits[:-1], np.inf) == splits[1:], False)
     return Binned(binned.withColumn("bin", F.col("bin").cast("int")), ties)
 
 
+def _histogram(binned: Binned) -> np.ndarray:
+    """All rows by class and bin, flattened."""
+    cells = binned.rows.groupBy("positive", "bin").agg(F.count("*").alias("rows")).toArrow()
+    positive, place, rows = (cells[name].to_numpy() for name in ("positive", "bin", "rows"))
+    counts = np.zeros((2, len(binned.ties)))
+    counts[positive, place] = rows
+    return counts.reshape(-1)
+
+
 def _histograms(binned: Binned, keys: tuple[str, str], statistics: Mapping[int, Statistics]) -> Iterator[tuple[int, np.ndarray]]:
-    """By slice: rows by block, class and bin, flattened to blocks × (2·bins). Whole numbers of 4 bytes: 200 blocks of the whole
-    take at most 80 MB, and are let go before those of the next grouping come.
-    """
+    """By slice: rows by block, class and bin, flattened to blocks × (2·bins)."""
     cells = binned.rows.groupBy(*keys, "positive", "bin").agg(F.count("*").cast("int").alias("rows")).toArrow()
     slices, *where, rows = (cells[name].to_numpy() for name in (*keys, "positive", "bin", "rows"))
     for place, each in statistics.items():
@@ -136,19 +194,19 @@ def _coarse(histograms: np.ndarray, ties: np.ndarray) -> float:
     return float(rows[:-1][~ties[:-1]].max(initial=0) / rows.sum())  # scores that are no numbers are another trouble
 
 
-def _splits(pairs: DataFrame, sides: Sequence[str], bins: int) -> dict[str, list[float]]:
-    """By side, quantiles of all scores and of the positive rows', in one pass; each is followed by the next larger double, so that
-    rows of equal score never share a bin with others."""
-    asked = []
-    for side in sides:
-        known = F.when(~F.isnan(_score(side)), _score(side))
-        asked += [_quantiles(known, bins), _quantiles(F.when(_field(side, "positive") == 1, known), bins)]
-    found = [cuts or [] for cuts in pairs.agg(*asked).first()]
-    cuts = {side: found[2 * place] + found[2 * place + 1] or [0.0] for place, side in enumerate(sides)}  # none: all scores are NaN
-    return {side: [-np.inf, *np.unique([each, np.nextafter(each, np.inf)]).tolist(), np.inf] for side, each in cuts.items()}
+def _cuts(rows: DataFrame, total: int, bins: int) -> dict[str, np.ndarray]:
+    """By side, quantiles of the scores of all rows and of the positive ones; of a sample, where there are very many."""
+    sides = sides_of(rows)
+    some = rows if total <= SAMPLED else rows.sample(SAMPLED / total, seed=1)
+    scores = some.select(_field(sides[0], "positive").alias("positive"), *(_score(side).alias(side) for side in sides)).toArrow()
+    positive = scores["positive"].to_numpy() == 1
+    return {side: _quantiles(scores[side].to_numpy(), positive, bins) for side in sides}
 
 
-def _quantiles(score: Column, bins: int) -> Column:
-    """The shares go to the JVM as one text: a list of them would be sent number by number, which takes seconds."""
-    shares = ",".join(str(share) for share in np.linspace(0, 1, bins + 1).tolist())
-    return F.percentile_approx(score, F.split(F.lit(shares), ",").cast("array<double>"), 4 * bins)
+def _quantiles(scores: np.ndarray, positive: np.ndarray, bins: int) -> np.ndarray:
+    found = [np.array([0.0])]  # where no score is a number
+    for some in (scores, scores[positive]):
+        known = np.sort(some[~np.isnan(some)])
+        if len(known):
+            found.append(known[np.linspace(0, len(known) - 1, bins + 1).round().astype(int)])
+    return np.unique(np.concatenate(found[1:] or found))

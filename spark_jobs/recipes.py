@@ -24,7 +24,7 @@ from spark_jobs.features import fit_features
 from spark_jobs.folds import end_of, fold_block, walk_forward
 from spark_jobs.labels import labels_of, with_label_index
 from spark_jobs.measures import measures_of
-from spark_jobs.metrics import reduce_by_blocks
+from spark_jobs.metrics import flat, reduce_by_blocks
 from spark_jobs.opponents import Incomparable, check_comparable, check_pairs
 from spark_jobs.results import metric_result
 from spark_jobs.versions import Version
@@ -103,6 +103,6 @@ def _params(version: Version, levels: int) -> dict[str, Any]:
 def _measured(pairs: DataFrame, run: RunDocument, changed: tuple[str, ...]) -> RecipeChange:
     spec, gate, label = run.spec, run.spec.gate, run.spec.examples.label
     classes = sorted(row[0] for row in pairs.select(label).distinct().collect()) if spec.task == "multiclass" else None
-    statistics = reduce_by_blocks(pairs, [BY_TIME], measures_of([gate.metric], spec.task, gate, classes))
+    statistics = reduce_by_blocks(flat(pairs, BY_TIME), [BY_TIME], measures_of([gate.metric], spec.task, gate, classes))
     result = metric_result(gate.metric, statistics, gate.side, gate.side)
     return RecipeChange(changed=changed, rows=int(statistics[BY_TIME].rows.sum()), result=result)

@@ -12,7 +12,7 @@ from contract.spec import ModelSpec
 from spark_jobs.answers import answer
 from spark_jobs.labels import Labels
 from spark_jobs.measures import measures_of
-from spark_jobs.metrics import reduce_by_blocks
+from spark_jobs.metrics import flat, reduce_by_blocks
 
 
 def scores(scored: DataFrame, spec: ModelSpec, labels: Labels | None, names: Sequence[MetricName]) -> dict[MetricName, float]:
@@ -20,7 +20,7 @@ def scores(scored: DataFrame, spec: ModelSpec, labels: Labels | None, names: Seq
     places = places_of(labels)
     centre = 0.0 if labels else scored.agg(F.mean(spec.examples.label)).first()[0] or 0.0
     rows = scored.select(F.lit(0).alias("block"), indexed_answer(spec, labels, centre).alias("challenger"))
-    statistics = reduce_by_blocks(rows, ["block"], measures_of(names, spec.task, spec.gate, places))["block"]
+    statistics = reduce_by_blocks(flat(rows, "block"), ["block"], measures_of(names, spec.task, spec.gate, places))["block"]
     found = {name: statistics.of["challenger", name].value for name in names}
     return {name: value for name, value in found.items() if isfinite(value)}
 

@@ -25,14 +25,14 @@ class Slicing(NamedTuple):
     pooled: int
 
 
-def slice_results(pairs: DataFrame, groupings: Sequence[str], run: RunDocument, classes: Labels | None) -> tuple[SliceResult, ...]:
+def slice_results(rows: DataFrame, groupings: Sequence[str], run: RunDocument, classes: Labels | None) -> tuple[SliceResult, ...]:
     """One column after the other, so that what the driver holds does not grow with their number."""
     gate = run.spec.gate
     measures = measures_of([gate.metric], run.spec.task, gate, classes)
     found = []
     for column in gate.slices.columns if gate.slices else ():
-        slicing = slicing_of(pairs, column, gate.slices.min_rows)
-        placed = pairs.withColumn("slice", place_of(column, slicing))
+        slicing = slicing_of(rows, column, gate.slices.min_rows)
+        placed = rows.withColumn("slice", place_of(column, slicing))
         for place, statistics in sorted(reduce_by_slices(placed, "slice", groupings, measures, BINS).items()):
             value, pooled = ("", slicing.pooled) if place == OTHERS else (slicing.values[place], 0)
             found.append(slice_result(statistics, run, column=column, value=value, pooled=pooled))

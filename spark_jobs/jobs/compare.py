@@ -19,7 +19,7 @@ from spark_jobs.contests import against_baseline, against_version
 from spark_jobs.examples import build_examples, split
 from spark_jobs.export.parity import prove
 from spark_jobs.golden import choose_golden_rows
-from spark_jobs.holdout import look_at, score, scored_by
+from spark_jobs.holdout import few_of, look_at, score, scored_by
 from spark_jobs.recipes import compare_recipes
 from spark_jobs.tracking import connect
 from spark_jobs.versions import Version, VersionUnreadable, load_versions
@@ -37,13 +37,13 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
         if isinstance(challenger, VersionUnreadable):
             raise challenger
         train, holdout = split(build_examples(spark, snapshot, spec, challenger.sql), spec, frozen.as_of)
-        answers = score(holdout, challenger)
-        facts = look_at(answers, spec)
-        clock.lap("score", f"version {training.version} scored {facts.rows:,} holdout rows")
+        facts = look_at(holdout, spec)
+        clock.lap("look", f"{facts.rows:,} holdout rows")
 
         with ThreadPool(1) as beside:  # either alone does not keep all cores busy
-            proving = beside.apply_async(inheritable_thread_target(spark)(prove_and_choose), (answers, spec, challenger))
-            scored = scored_by(challenger, answers, facts, frozen, snapshot)
+            few = few_of(holdout, spec.examples.id, facts.rows)
+            proving = beside.apply_async(inheritable_thread_target(spark)(prove_and_choose), (few, spec, challenger))
+            scored = scored_by(challenger, score(holdout, challenger), facts, frozen, snapshot)
             contests = [against_version(scored, *role, loaded) for role, loaded in zip(roles.items(), opponents, strict=True)]
             contests = allowed(contests or [against_baseline(scored, train)], report, facts.rows, spec)
             parity, golden = proving.get()
@@ -99,7 +99,8 @@ def recipe_of(
     return compare_recipes(run, snapshot, challenger, champion)
 
 
-def prove_and_choose(answers: DataFrame, spec: ModelSpec, challenger: Version) -> tuple[Parity, GoldenRows]:
+def prove_and_choose(holdout: DataFrame, spec: ModelSpec, challenger: Version) -> tuple[Parity, GoldenRows]:
+    answers = score(holdout, challenger).persist()
     return prove(answers, spec, challenger.onnx), choose_golden_rows(answers, spec, challenger.pipeline)
 
 

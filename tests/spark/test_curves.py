@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from spark_jobs.curves import curves_of
+from spark_jobs.metrics import flat
 
 
 def binary(spark: SparkSession, *rows: tuple[float, int]) -> DataFrame:
@@ -17,7 +18,7 @@ def binary(spark: SparkSession, *rows: tuple[float, int]) -> DataFrame:
 
 
 def test_two_classes_have_a_calibration_and_a_ranking(spark: SparkSession) -> None:
-    found = curves_of(binary(spark, (0.05, 0), (0.06, 0), (0.07, 1), (0.95, 1), (1.0, 1)), "binary")["challenger"]
+    found = curves_of(flat(binary(spark, (0.05, 0), (0.06, 0), (0.07, 1), (0.95, 1), (1.0, 1))), "binary")["challenger"]
 
     assert [(pytest.approx(said), seen, rows) for said, seen, rows in found.calibration] == [
         (pytest.approx(0.06), pytest.approx(1 / 3), 3),
@@ -34,7 +35,7 @@ def test_two_classes_have_a_calibration_and_a_ranking(spark: SparkSession) -> No
 
 
 def test_one_class_has_no_curves(spark: SparkSession) -> None:
-    assert curves_of(binary(spark, (0.1, 1), (0.2, 1)), "binary") == {}
+    assert curves_of(flat(binary(spark, (0.1, 1), (0.2, 1))), "binary") == {}
 
 
 def numbers(spark: SparkSession, *errors: tuple[float, float]) -> DataFrame:
@@ -44,7 +45,7 @@ def numbers(spark: SparkSession, *errors: tuple[float, float]) -> DataFrame:
 
 
 def test_residuals_of_both_sides_are_counted_in_the_same_bins(spark: SparkSession) -> None:
-    found = curves_of(numbers(spark, (-4.0, 1.0), (0.1, 0.1), (3.9, math.nan), (0.1, 2.0)), "regression")
+    found = curves_of(flat(numbers(spark, (-4.0, 1.0), (0.1, 0.1), (3.9, math.nan), (0.1, 2.0))), "regression")
 
     ours, theirs = found["challenger"].residuals, found["opponent"].residuals
     assert [(low, high) for low, high, _ in ours] == [(low, high) for low, high, _ in theirs]
@@ -54,4 +55,4 @@ def test_residuals_of_both_sides_are_counted_in_the_same_bins(spark: SparkSessio
 
 
 def test_residuals_of_zero_only_are_not_drawn(spark: SparkSession) -> None:
-    assert curves_of(numbers(spark, (0.0, 0.0)), "regression") == {}
+    assert curves_of(flat(numbers(spark, (0.0, 0.0))), "regression") == {}

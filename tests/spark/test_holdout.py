@@ -7,13 +7,15 @@ import pytest
 from pyspark.ml import PipelineModel
 from pyspark.ml.feature import SQLTransformer, StringIndexerModel
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from contract.documents import GoldenRows
 from contract.errors import BadData
 from contract.spec import ModelSpec
+from spark_jobs import holdout
 from spark_jobs.blocks import BY_BOTH, BY_CLUSTER, BY_ROW, BY_TIME, groupings_of
 from spark_jobs.golden import choose_golden_rows
-from spark_jobs.holdout import look_at
+from spark_jobs.holdout import few_of, look_at
 
 SPEC = {
     "name": "late",
@@ -52,6 +54,17 @@ def test_a_fit_holdout_is_counted_and_its_labels_centred(spark: SparkSession) ->
 
     assert look_at(rows, spec_with()) == (3, 1.0, ())
     assert look_at(rows, spec_with(**BINARY)) == (3, 0.0, ())
+
+
+def test_of_many_rows_those_of_the_lowest_hashes_are_few(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holdout, "ENOUGH", 100)
+    rows = spark.range(1000).selectExpr("cast(id AS string) AS id").withColumn("hash", F.xxhash64("id"))
+
+    few = few_of(rows, "id", 1000)
+
+    assert 70 < few.count() < 130
+    assert few.agg(F.max("hash")).first()[0] < rows.join(few, "id", "left_anti").agg(F.min("hash")).first()[0]
+    assert few_of(rows, "id", 100) is rows
 
 
 def blocks(spark: SparkSession, spec: ModelSpec, as_of: datetime, times: list[datetime]) -> list[int]:

@@ -14,9 +14,10 @@ from contract.comparison import MetricResult
 from contract.gate import Costs, Gate
 from contract.metrics import METRICS
 from contract.spec import ModelSpec
+from spark_jobs import metrics
 from spark_jobs.answers import answer
 from spark_jobs.measures import measures_of
-from spark_jobs.metrics import BINS, Statistics, reduce_by_blocks
+from spark_jobs.metrics import BINS, Statistics, flat, reduce_by_blocks
 from spark_jobs.results import results_of
 from tests.spark.runs import run_of
 
@@ -55,7 +56,7 @@ GATE = Gate(metric="log_loss", threshold=0.3, costs=COSTS, quantile=0.8)
 
 
 def reduce(pairs: DataFrame, task: str, names: tuple[str, ...] = (), classes: list[str] | None = None) -> Statistics:
-    return reduce_by_blocks(pairs, ["block"], measures_of(names or METRICS[task], task, GATE, classes))["block"]
+    return reduce_by_blocks(flat(pairs, "block"), ["block"], measures_of(names or METRICS[task], task, GATE, classes))["block"]
 
 
 def both(rows: DataFrame, ours: F.Column) -> DataFrame:
@@ -274,6 +275,24 @@ def test_the_binned_area_is_within_a_ten_thousandth(spark: SparkSession, score: 
     assert abs(value_of(statistics, "average_precision") - reference.average_precision_score(labels, scores)) < 1e-4
     assert BINS >= 4096
     kept.unpersist()
+
+
+def test_many_rows_have_a_fine_value_and_coarse_blocks(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "FEW", 10_000)
+    monkeypatch.setattr(metrics, "SAMPLED", 20_000)
+    rows = random_rows(8, count=40_000)
+    labels = {side: rows[side] for side in ("ours", "theirs")}
+
+    statistics = reduce(binary_pairs(spark.createDataFrame(rows, BINARY)), "binary", ("auc", "average_precision"))
+
+    for name, expected in (("auc", reference.roc_auc_score), ("average_precision", reference.average_precision_score)):
+        for side, scores in (("challenger", labels["ours"]), ("opponent", labels["theirs"])):
+            found = statistics.of[side, name]
+            assert abs(found.value - expected(rows.label, scores)) < 2e-5
+            for place, block in enumerate(sorted(rows.block.unique())):
+                rest = rows.block != block
+                moved = expected(rows.label[rest], scores[rest]) - expected(rows.label, scores)
+                assert found.without[place] - found.value == pytest.approx(moved, rel=0.01, abs=1e-5)
 
 
 def results(spark: SparkSession, rows: pd.DataFrame) -> tuple[MetricResult, ...]:

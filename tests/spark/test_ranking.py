@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from contract.gate import Gate
 from spark_jobs.measures import measures_of
-from spark_jobs.metrics import reduce_by_blocks
+from spark_jobs.metrics import flat, reduce_by_blocks
 from spark_jobs.ranking import by_user
 
 
@@ -51,7 +51,9 @@ def test_users_are_what_the_metrics_average(spark: SparkSession) -> None:
     rows = lists(spark, ("ada", "a", 1.0, 0.9), ("ada", "b", 0.0, 0.1), ("bob", "a", 0.0, 0.9), ("bob", "b", 1.0, 0.1))
     judged = by_user(rows, 1).select(F.lit(0).alias("block"), F.struct("ndcg", "precision").alias("challenger"))
 
-    found = reduce_by_blocks(judged, ["block"], measures_of(["ndcg", "precision_at_k"], "regression", Gate(metric="rmse")))["block"]
+    found = reduce_by_blocks(
+        flat(judged, "block"), ["block"], measures_of(["ndcg", "precision_at_k"], "regression", Gate(metric="rmse"))
+    )["block"]
 
     assert {name: each.value for (_, name), each in found.of.items()} == {"ndcg": 0.5, "precision_at_k": 0.5}
 
