@@ -46,9 +46,12 @@ class Engine:
         self._process.terminate()
         self._process.wait(60)
 
-    def end(self) -> None:
+    def remove_all(self) -> None:
         for container in docker.DockerClient(self.address).containers.list(all=True):
             container.remove(force=True)
+
+    def end(self) -> None:
+        self.remove_all()
         self.stop()
         shutil.rmtree(self.home, ignore_errors=True)
 

@@ -64,6 +64,7 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             monkeypatch.setenv("DOCKER_HOST", shared.engine.address)
             containers = ContainerHost(shared.engine, shared.registry, tmp_path, predicting())
             yield Stage(host, containers.image, DockerTarget(containers.serving))
+            shared.engine.remove_all()
         host.stop()
 
 

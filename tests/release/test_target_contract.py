@@ -49,10 +49,11 @@ def bench(request, monkeypatch) -> Bench:
     def stillborn(version: int) -> Image:
         image = host.image(version, "target", stillborn=True)
         until(lambda: target.ensure(image, 1) or target.digests("target"), "it was started")
-        until(lambda: target.digests("target") and not target.servers(), "it has crashed")
+        until(lambda: target.digests("target") and not bench.running(image), "it has crashed")
         return image
 
-    yield Bench(target, lambda version: host.image(version, "target"), lambda image: damage(host, image), stillborn)
+    bench = Bench(target, lambda version: host.image(version, "target"), lambda image: damage(host, image), stillborn)
+    yield bench
     until(lambda: not gone(target, "target"), "all are gone", seconds=40)
 
 
