@@ -135,7 +135,7 @@ def free_ports(count: int) -> list[int]:
     return [port for port in random.sample(range(20000, 30000), 100) if is_free(port)][:count]
 
 
-def until(holds: Callable[[], object], what: str, seconds: float = 15) -> object:
+def until(holds: Callable[[], object], what: str, seconds: float = 40) -> object:
     """The first true answer."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
