@@ -134,6 +134,24 @@ class Image(Strict):
     labels: dict[str, str]
 
 
+class Replay(Strict):
+    """Recent live requests, asked of both versions before the new one meets traffic.
+
+    `moved` is the share of rows whose answer differs by more than 1e-6, `mean` and `largest` how far apart the answers are:
+    in probability, or in the label's unit.
+    """
+
+    requests: int
+    rows: int
+    refused: int = Field(description="requests that the live version answers and the new one does not")
+    moved: float | None = None
+    mean: float | None = None
+    largest: float | None = None
+    p95_ms: float | None = None
+    p95_ms_live: float | None = None
+    problem: str = Field("", description="why nothing could be replayed; the check does not depend on it")
+
+
 class Check(Strict):
     """The digest started alone and asked the golden rows."""
 
@@ -143,6 +161,7 @@ class Check(Strict):
     parity: float | None = Field(None, description="largest relative difference from Spark's answers")
     p95_ms: float | None = None
     memory_mb: float | None = None
+    replay: Replay | None = None
 
 
 class StepReport(Strict):
@@ -153,6 +172,7 @@ class StepReport(Strict):
     requests: int
     errors: int
     p95_ms: float | None
+    drift: float | None = Field(None, description="share of the answers that lie elsewhere than the old version's")
     thin_traffic: bool = False
 
 

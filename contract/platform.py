@@ -1,5 +1,6 @@
 """`Platform`: where Spark, MLflow, images and serving live in one deployment. Secrets stay in Airflow connections."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -7,7 +8,7 @@ from pydantic import Field, model_validator
 
 from contract.errors import InvalidFile
 from contract.files import parse_yaml
-from contract.strict import Scalar, Shape, Strict, refuse
+from contract.strict import LongerThanZero, Scalar, Shape, Strict, refuse
 
 Url = Annotated[str, Shape(r"^https?://[^\s/@][^\s@]*$", "an address without user and password such as http://127.0.0.1:5000")]
 
@@ -39,6 +40,13 @@ class Images(Strict):
     rootfs: Annotated[str, Shape(r"^.+@sha256:[0-9a-f]{64}$", "NAME@sha256:… or file:PATH@sha256:…")] | None = Field(
         None, description="an image, or a tar of a root folder, with Python 3.11; absent: the hosts bring Python and the packages"
     )
+    signing: str | None = Field(
+        None, description="Airflow connection whose password is the private key (PEM) that package signs with"
+    )
+    public_keys: tuple[str, ...] = Field(
+        (), description="files of public keys (PEM); where there are any, an image without a signature by one of them is refused"
+    )
+    keep: int = Field(20, ge=2, description="newest versions of a model that are kept, beside all that were ever live")
 
 
 class ServingHost(Strict):
@@ -52,6 +60,14 @@ class ServingHost(Strict):
     servers: int = Field(2, ge=1, le=16, description="server processes per digest that takes traffic")
     memory_mb: int = Field(1024, ge=64, description="docker: what one container may hold")
     cpus: float = Field(1.0, gt=0, le=64, description="docker: of one container")
+    max_parallel: int = Field(4, ge=1, description="releases at one time; others wait for their turn")
+
+
+class Retention(Strict):
+    """How long what nothing live came from is kept; see also `images.keep`."""
+
+    snapshots: LongerThanZero = timedelta(days=14)
+    runs: LongerThanZero = timedelta(days=400)
 
 
 class AlertConnections(Strict):
@@ -68,6 +84,7 @@ class Platform(Strict):
     spark: Spark
     images: Images
     serving: ServingHost
+    retention: Retention = Retention()
     alerts: AlertConnections = AlertConnections()
 
     @model_validator(mode="after")
@@ -106,7 +123,9 @@ def _resolved(platform: Platform, home: Path) -> Platform:
             "store": under(platform.store),
             "data": under(platform.data),
             "spark": platform.spark.model_copy(update={"python": under(platform.spark.python)}),
-            "images": platform.images.model_copy(update={"repository": repository, "rootfs": rootfs}),
+            "images": platform.images.model_copy(
+                update={"repository": repository, "rootfs": rootfs, "public_keys": tuple(map(under, platform.images.public_keys))}
+            ),
             "serving": platform.serving.model_copy(
                 update={"home": under(platform.serving.home), "python": platform.serving.python and under(platform.serving.python)}
             ),

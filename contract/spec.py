@@ -10,6 +10,7 @@ from contract.algorithms import TASKS, Algorithm
 from contract.files import parse_yaml
 from contract.gate import TIME, Column, Gate
 from contract.metrics import METRICS, Task
+from contract.serving import Serving
 from contract.strict import (
     Duration,
     LongerThanZero,
@@ -110,31 +111,6 @@ class Split(Strict):
     )
     label_delay: Duration = Field(ZERO, description="a row's label comes this much later: the holdout ends so long before as_of")
     max_unlabelled: float = Field(0.02, ge=0, lt=1, description="share of the holdout's rows that may have no label yet")
-
-
-class Serving(Strict):
-    """How a version meets traffic, and the limits it must keep there."""
-
-    canary: tuple[Annotated[int, Field(ge=1, le=100)], ...] = (5, 25, 100)
-    hold: LongerThanZero = timedelta(seconds=60)
-    max_hold: LongerThanZero | None = Field(None, description="longest wait for min_requests in a step; default 10 × hold")
-    min_requests: int = Field(300, ge=1)
-    max_error_rate: float = Field(0.01, gt=0, lt=1)
-    max_p95: LongerThanZero = timedelta(milliseconds=50)
-    max_memory_mb: int = Field(512, ge=64)
-
-    @model_validator(mode="after")
-    def _steps(self) -> Self:
-        found = []
-        if not self.canary or list(self.canary) != sorted(set(self.canary)) or self.canary[-1] != 100:
-            found.append("canary: steps must rise and end at 100, such as [5, 25, 100]")
-        if self.longest_hold < self.hold:
-            found.append("max_hold: is shorter than hold")
-        return refuse(self, found)
-
-    @property
-    def longest_hold(self) -> timedelta:
-        return self.max_hold or 10 * self.hold
 
 
 class Alerts(Strict):

@@ -6,7 +6,7 @@ Each takes the state, its active request, what this turn saw, and the time; and 
 from datetime import datetime, timedelta
 
 from contract.documents import StepReport
-from contract.spec import Serving
+from contract.serving import Serving
 from release.drafts import end, move, name, release_outcome
 from release.judge import judge, report, since
 from release.ledger import Active, Draft, Outcome, State, Traffic, Watch

@@ -9,7 +9,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from contract.documents import Check, GoldenRows
-from contract.spec import Serving
+from contract.serving import Serving
 from release.targets.base import Server
 
 TOLERANCE = 1e-9  # relative, of numbers above 1; absolute below

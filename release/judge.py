@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from contract.documents import StepReport
-from contract.spec import Serving
+from contract.serving import Serving
 from release.ledger import Traffic
 
 FEWEST = 5  # events that can be held against a version before a step's end

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from contract.documents import Check, Image, Release, StepReport
 from contract.errors import RetrainingError
-from contract.spec import Serving
+from contract.serving import Serving
 from contract.store import Store
 from contract.strict import Strict
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract.documents import Image
-from contract.spec import Serving
+from contract.serving import Serving
 from contract.store import store_at
 from plugins.retraining.catalog import platform_for
 from plugins.retraining.people import command_dag, params_of

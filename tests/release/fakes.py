@@ -12,7 +12,7 @@ from typing import Any
 
 from contract.documents import GoldenRows, Image
 from contract.errors import StoreError
-from contract.spec import Serving
+from contract.serving import Serving
 from images.oci import ImageDamaged
 from release.check import Answers
 from release.controller import Controller

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from contract.documents import GoldenRows
-from contract.spec import Serving
+from contract.serving import Serving
 from release.check import Answers, HttpProbe, decide
 from release.targets.base import Server
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from contract.documents import GoldenRows, Image
-from contract.spec import Serving
+from contract.serving import Serving
 from contract.store import store_at
 from release.check import HttpProbe
 from release.controller import Controller

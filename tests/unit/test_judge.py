@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from contract.spec import Serving
+from contract.serving import Serving
 from release.judge import judge, p95_ms, since, tail
 from release.ledger import Traffic
 

@@ -1,0 +1,50 @@
+"""`serving` of a spec: how a version meets traffic, and the limits it must keep there."""
+
+from datetime import timedelta
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from contract.gate import Column
+from contract.strict import Duration, LongerThanZero, Strict, refuse
+
+ROLLBACKS_A_WEEK = 3  # then a model's releases are frozen: somebody has to look
+
+
+class Replay(Strict):
+    """The live server keeps its last requests, and a new version answers them before it meets traffic."""
+
+    requests: int = Field(200, ge=1, le=10_000, description="how many are kept, by each server, in memory only")
+    mask: tuple[Column, ...] = Field((), description="columns whose values are not kept: they are asked as missing")
+
+
+class Serving(Strict):
+    """`probation` is filled in where the spec is read: an hour, or half of the schedule's shortest interval if that is less."""
+
+    canary: tuple[Annotated[int, Field(ge=1, le=100)], ...] = (5, 25, 100)
+    hold: LongerThanZero = timedelta(seconds=60)
+    max_hold: LongerThanZero | None = Field(None, description="longest wait for min_requests in a step; default 10 × hold")
+    min_requests: int = Field(300, ge=1)
+    max_error_rate: float = Field(0.01, gt=0, lt=1)
+    max_p95: LongerThanZero = timedelta(milliseconds=50)
+    max_memory_mb: int = Field(512, ge=64)
+    max_drift: float | None = Field(
+        None, gt=0, lt=1, description="share of the answers that may lie elsewhere than the old version's; absent: only reported"
+    )
+    probation: Duration | None = Field(
+        None, description="so long after the release it is judged on, and goes back by itself; 0s: not at all"
+    )
+    replay: Replay | None = Field(None, description="absent: no request is kept")
+
+    @model_validator(mode="after")
+    def _steps(self) -> Self:
+        found = []
+        if not self.canary or list(self.canary) != sorted(set(self.canary)) or self.canary[-1] != 100:
+            found.append("canary: steps must rise and end at 100, such as [5, 25, 100]")
+        if self.longest_hold < self.hold:
+            found.append("max_hold: is shorter than hold")
+        return refuse(self, found)
+
+    @property
+    def longest_hold(self) -> timedelta:
+        return self.max_hold or 10 * self.hold
