@@ -13,7 +13,7 @@ from demo.loop import Ended, follow
 from demo.place import INBOX, MODEL
 from demo.run import clients, only_one
 from demo.traffic import Tally
-from release.ledger import Outcome
+from release.entries import Outcome
 
 AS_OF = "2013-08-01T00:00:00+00:00"  # the gate promotes here, too, unless something is wrong
 TASK_TIMEOUT_S = 600

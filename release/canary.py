@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 
 from contract.documents import StepReport
 from contract.serving import Serving
-from release.drafts import end, move, name, release_outcome
+from release import probation
+from release.drafts import CONTROLLER, end, move, name, release_outcome
+from release.entries import Active, Draft, Outcome, State, Traffic, Watch
 from release.judge import judge, report, since
-from release.ledger import Active, Draft, Outcome, State, Traffic, Watch
 from release.observation import Observation, is_unknown
 
 SHIFT_WITHIN = timedelta(seconds=60)
@@ -72,12 +73,30 @@ def naming(state: State, active: Active, seen: Observation, now: datetime) -> Dr
         return None
     note = "" if seen.named else f"; the alias could not be moved yet and will follow{seen.troubles}"
     if active.request.kind == "rollback":
-        outcome = release_outcome(state, active, "rolled_back", active.request.why + note, done=True)
-        return end(state, outcome, active=None, live=active.image, previous=None, backward=True)
+        return _gone_back(state, active, note, now)
     thin = sum(step.thin_traffic for step in active.steps)
     reason = f"{len(active.steps)} step(s) within the limits" + (f", {thin} with thin traffic" if thin else "") + note
     outcome = release_outcome(state, active, "released", reason, done=True)
-    return end(state, outcome, active=None, live=active.image, previous=state.live, checked=None)
+    changes = {
+        "live": active.image,
+        "previous": state.live,
+        "probation": probation.begun(state, active, seen.traffic or {}, now),
+        "quarantined": probation.outgrown(state, active.image),
+    }
+    return end(state, outcome, active=None, checked=None, **changes)
+
+
+def _gone_back(state: State, active: Active, note: str, now: datetime) -> Draft:
+    """The version that was left is not offered again; the people of the model hear of it, whoever asked."""
+    request, left = active.request, state.live
+    outcome = release_outcome(state, active, "rolled_back", request.why + note, done=True)
+    changes = probation.taken_back(state, left, f"{request.why} ({request.who})", now) if left else {}
+    draft = end(state, outcome, active=None, live=active.image, previous=None, backward=True, **changes)
+    if left is None:
+        return draft
+    by = "in its probation" if request.who == CONTROLLER else f"by {request.who}"
+    back = f"{name(left)} of {request.model} was taken back {by}: {request.why}. All traffic is on {name(active.image)}"
+    return draft.model_copy(update={"news": probation.news_of(request.model, changes, back)})
 
 
 def start_returning(state: State, active: Active, reason: str, now: datetime, last: StepReport | None = None) -> Draft:
@@ -96,7 +115,9 @@ def returning(state: State, active: Active, seen: Observation, now: datetime) ->
         if request.kind == "rollback" and (request.image is None or request.image == state.live)
     ]
     outcome = release_outcome(state, active, "rolled_back", active.reason)
-    return end(state, outcome, *asked, active=None, checked=None, backward=True)
+    changes = probation.taken_back(state, active.image, active.reason, now)
+    draft = end(state, outcome, *asked, active=None, checked=None, backward=True, **changes)
+    return draft.model_copy(update={"news": probation.news_of(active.request.model, changes)})
 
 
 def _percents(state: State, active: Active) -> tuple[int, ...]:

@@ -17,12 +17,13 @@ from typing import TextIO
 from contract.errors import RetrainingError, StoreError
 from contract.platform import Platform, ServingHost, load_platform
 from contract.store import store_at
+from release.entries import Draft, Entry, Request, State
 from release.journal import Journal, Kept
-from release.ledger import Draft, Entry, Ledger, LedgerBroken, Request, State
+from release.ledger import Ledger, LedgerBroken
 from release.observation import is_unknown
-from release.state import project, step
+from release.state import is_releasing, project, step
 from release.targets.base import Target
-from release.world import World
+from release.world import Parts, World
 
 log = logging.getLogger("release.controller")
 TURN_S = 1.0
@@ -34,12 +35,13 @@ class AlreadyRunning(RetrainingError):
 
 
 class Controller:
-    def __init__(self, ledger: Ledger, world: World, home: Path, servers: int, clock: Callable[[], datetime]) -> None:
+    def __init__(self, ledger: Ledger, world: World, serving: ServingHost, clock: Callable[[], datetime]) -> None:
+        home = Path(serving.home)
         self._ledger = ledger
         self._world = world
         self._journal = Journal(home / "entries")
         self._commands = home / "commands"
-        self._servers = servers
+        self._serving = serving
         self._clock = clock
         self._heard: dict[str, datetime] = {}
         self._said: dict[str, str] = {}
@@ -60,15 +62,22 @@ class Controller:
             self._say(model, "; ".join(problem))
             return False
         state, now = kept.state, self._clock()
-        seen = self._world.match(model, project(state, self._servers), self._servers, now)
+        servers = self._serving.servers
+        seen = self._world.match(model, project(state, servers), servers, now)
         if model not in self._heard or not is_unknown(state, seen):
             self._heard[model] = now
         self._say(model, "; ".join((*problem, *seen.broken.values(), *seen.trouble)))
-        draft = step(state, replace(seen, silent_for=now - self._heard[model]), now)
+        seen = replace(seen, silent_for=now - self._heard[model], may_release=self._may_release(model))
+        draft = step(state, seen, now)
         if draft:
             self._append(model, kept, draft, writable=not problem)
         self._take_command(model)
         return draft is not None
+
+    def _may_release(self, model: str) -> bool:
+        """Whether the host has room for one more release; going back needs none."""
+        others = (self._journal.get(other) for other in self._journal.models() if other != model)
+        return sum(is_releasing(kept.state) for kept in others if kept) < self._serving.max_parallel
 
     def _models(self) -> list[str]:
         try:
@@ -94,10 +103,12 @@ class Controller:
     def _record(self, model: str, last: Entry, ahead: State) -> Entry | None:
         """What was done while the store could not be written; others can only have queued requests meanwhile."""
         late = [request for request in last.state.queue if not (ahead.waits(request.id) or ahead.outcome(request.id))]
+        what = "recorded afterwards: " + (ahead.outcomes[-1].reason if ahead.outcomes else "going back")
         draft = Draft(
             who="controller",
             why="the store could not be written at the time",
-            what="recorded afterwards: " + (ahead.outcomes[-1].reason if ahead.outcomes else "going back"),
+            what=what,
+            news=f"{model}: {what}",
             state=ahead.model_copy(update={"queue": (*ahead.queue, *late)}),
             outcomes=tuple(outcome for outcome in ahead.outcomes if last.state.outcome(outcome.request) is None),
         )
@@ -151,16 +162,29 @@ def _refuse_lost_entries(model: str, last: Entry | None, kept: Kept | None) -> N
         raise LedgerBroken(f"the ledger of {model} ends at {there}, but entry {kept.entry.n} was there: restore it from a backup")
 
 
+class _AnyImage:
+    def refuse(self, image: object) -> None:
+        """TEMP"""
+
+
 def controller_for(platform: Platform) -> Controller:
     from release.alias import MlflowAlias
     from release.check import HttpProbe
     from release.router import TraefikRouter
+    from release.tags import RegistryTags
 
     store = store_at(platform.store)
+    parts = Parts(
+        target=target_of(platform.serving),
+        router=TraefikRouter(platform.serving),
+        alias=MlflowAlias(platform.mlflow),
+        tags=RegistryTags(),
+        proof=_AnyImage(),
+        probe=HttpProbe(),
+        store=store,
+    )
     executor = ThreadPoolExecutor(max_workers=8, thread_name_prefix="errand")
-    router = TraefikRouter(platform.serving)
-    world = World(target_of(platform.serving), router, MlflowAlias(platform.mlflow), HttpProbe(), store, executor)
-    return Controller(Ledger(store), world, Path(platform.serving.home), platform.serving.servers, lambda: datetime.now(UTC))
+    return Controller(Ledger(store), World(parts, executor), platform.serving, lambda: datetime.now(UTC))
 
 
 def target_of(serving: ServingHost) -> Target:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import NamedTuple
 
-from release.ledger import Traffic
+from release.entries import Traffic
 
 NONE = Traffic()
 DIGESTS_KEPT = 8  # of a model: a release has two

@@ -4,7 +4,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 from contract.documents import Check, Image, Release
-from release.ledger import OUTCOMES_KEPT, Active, Draft, Outcome, Request, State
+from release.entries import OUTCOMES_KEPT, Active, Draft, Outcome, Request, State
+
+CONTROLLER = "controller"
 
 
 def activate(state: State, request: Request, image: Image, now: datetime) -> Draft:
@@ -44,8 +46,12 @@ def fail(state: State, active: Active, reason: str) -> Draft:
     """Ends a request whose image has met no traffic."""
     if active.request.kind == "check":
         return end_check(state, active, Check(digest=active.image.digest, passed=False, reason=reason))
-    kind = "rolled_back" if active.request.kind == "release" else "refused"
-    return end(state, release_outcome(state, active, kind, reason), active=None, checked=None, backward=kind == "refused")
+    if active.request.kind == "release":
+        return end(state, release_outcome(state, active, "rolled_back", reason), active=None, checked=None)
+    draft = end(state, release_outcome(state, active, "refused", reason), active=None, checked=None, backward=True)
+    return draft.model_copy(
+        update={"news": f"{name(state.live)} of {active.request.model} was to be taken back, in vain: {reason}"}
+    )
 
 
 def release_outcome(
@@ -65,7 +71,7 @@ def live_already(state: State, request: Request) -> Outcome:
 
 
 def by_controller(what: str, why: str, state: State, *, backward: bool = False, outcomes: tuple[Outcome, ...] = ()) -> Draft:
-    return Draft(who="controller", why=why, what=what, state=state, outcomes=outcomes, backward=backward)
+    return Draft(who=CONTROLLER, why=why, what=what, state=state, outcomes=outcomes, backward=backward)
 
 
 def name(image: Image) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from contract.strict import Strict
-from release.ledger import Entry, State
+from release.entries import Entry, State
 
 log = logging.getLogger(__name__)
 

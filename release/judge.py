@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from contract.documents import StepReport
 from contract.serving import Serving
-from release.ledger import Traffic
+from release.entries import Traffic
 
 FEWEST = 5  # events that can be held against a version before a step's end
 DOUBT = 0.01  # one-sided: how unlikely those must be within the limit

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from contract.documents import Check
-from release.ledger import State, Traffic
+from release.entries import State, Traffic
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,8 @@ class Observation:
     servers: int  # wanted of a digest that takes traffic
     answer: Check | None = None  # to the golden rows, once they were asked
     named: bool = False  # the alias was read back
+    recent: Traffic | None = None  # of the live version, within the last hold of its probation
+    may_release: bool = True  # the host has not as many releases under way as it may have
     silent_for: timedelta = timedelta(0)  # how long no turn has told anything of the traffic
     broken: dict[str, str] = field(default_factory=dict)  # digest: why no retry can start it
     trouble: tuple[str, ...] = ()  # what else could not be done or told in this turn

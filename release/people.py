@@ -4,18 +4,21 @@ import time
 import uuid
 from typing import Literal
 
+from contract.documents import Image
 from contract.errors import RetrainingError
 from contract.store import Store
-from release.ledger import Ledger, Outcome, Request
+from release.entries import Outcome, Request
+from release.ledger import Ledger
 
 LOOK_S = 0.5
-Command = Literal["rollback", "pin", "unpin", "freeze", "unfreeze"]
+Command = Literal["rollback", "pin", "unpin", "freeze", "unfreeze", "unquarantine"]
 WHAT: dict[Command, str] = {
     "rollback": "everything back to the previous version, or to an earlier one",
     "pin": "only what is live now may be live: no release, no rollback",
     "unpin": "end of a pin",
     "freeze": "no releases; going back stays possible",
     "unfreeze": "end of a freeze",
+    "unquarantine": "a version that was taken back may be checked and released again",
 }
 
 
@@ -33,12 +36,24 @@ def ask(store: Store, command: Command, model: str, who: str, why: str, version:
     if model not in ledger.models():
         known = ", ".join(ledger.models()) or "none yet"
         raise CannotAsk(f"no model {model} has ever been checked or released here (there are: {known})")
-    image = ledger.was_live(model, version) if version is not None else None
-    if version is not None and image is None:
-        raise CannotAsk(f"version {version} of {model} was never live: only what has had all traffic is gone back to")
+    image = None if version is None else _image(ledger, command, model, version)
     request = Request(id=f"person-{uuid.uuid4().hex[:16]}", kind=command, model=model, image=image, who=who, why=why)
     ledger.request(request)
     return request
+
+
+def _image(ledger: Ledger, command: Command, model: str, version: int) -> Image:
+    if command != "unquarantine":
+        image = ledger.was_live(model, version)
+        if image is None:
+            raise CannotAsk(f"version {version} of {model} was never live: only what has had all traffic is gone back to")
+        return image
+    last = ledger.last(model)
+    kept = {each.image.version: each.image for each in last.state.quarantined} if last else {}
+    if version not in kept:
+        known = ", ".join(map(str, sorted(kept))) or "none"
+        raise CannotAsk(f"version {version} of {model} is not in quarantine (there is: {known})")
+    return kept[version]
 
 
 def answer(store: Store, request: Request, patience_s: float) -> Outcome:

@@ -14,7 +14,7 @@ from contract.errors import RetrainingError
 from contract.platform import ServingHost
 from images.files import write_whole
 from release.counters import Counters
-from release.ledger import Traffic
+from release.entries import Traffic
 from release.targets.base import Server
 
 ROUTES = "routes"  # the folder, below serving.home, that Traefik watches

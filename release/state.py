@@ -4,13 +4,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from contract.documents import Image
-from release import canary
+from contract.documents import Check, Image
+from release import canary, probation
 from release.drafts import activate, by_controller, end, end_check, fail, live_already, move, name, release_outcome
-from release.ledger import Active, Draft, Outcome, Request, State
+from release.entries import Active, Draft, Outcome, Quarantined, Request, State
 from release.observation import Observation
 
 START_WITHIN = timedelta(seconds=120)
+SHORTEST_WINDOW = timedelta(minutes=1)
 
 
 class Projection(NamedTuple):
@@ -18,23 +19,43 @@ class Projection(NamedTuple):
 
     servers: dict[str, tuple[Image, int]]  # digest: image and how many
     weights: dict[str, int]
+    unproven: Image | None  # never had all traffic: it does not start before its signature was seen
     asked: Active | None  # whose image is to be asked the golden rows
     named: Image | None  # bears the alias
+    tags: dict[str, Image]  # name: what bears it in the images' repository
+    window: timedelta | None  # how far back a version on probation is judged by itself
 
 
 def project(state: State, servers: int) -> Projection:
     active = state.active
-    wanted: dict[str, tuple[Image, int]] = {}
+    asked = active if active and active.phase == "asking" else None
+    named = active.image if active and active.phase == "naming" else state.live
+    tags = {"production": named, "previous": state.previous}
+    return Projection(
+        servers=_servers(state, servers),
+        weights=state.weights,
+        unproven=active.image if active and active.request.kind in ("check", "release") else None,
+        asked=asked,
+        named=named,
+        tags={tag: image for tag, image in tags.items() if image},
+        window=max(state.probation.serving.hold, SHORTEST_WINDOW) if state.probation else None,
+    )
+
+
+def is_releasing(state: State) -> bool:
+    return state.active is not None and state.active.request.kind == "release"
+
+
+def _servers(state: State, servers: int) -> dict[str, tuple[Image, int]]:
+    active, wanted = state.active, {}
     if state.checked:
         wanted[state.checked.digest] = (state.checked, 1)
     if active:  # also while everything returns: no server stops before its weight was read back as gone
         wanted[active.image.digest] = (active.image, 1 if active.request.kind == "check" else servers)
-    for image in (state.previous, state.live):
+    for image in (state.previous if state.probation else None, state.live):
         if image:
             wanted[image.digest] = (image, servers)
-    asked = active if active and active.phase == "asking" else None
-    named = active.image if active and active.phase == "naming" else state.live
-    return Projection(wanted, state.weights, asked, named)
+    return wanted
 
 
 def step(state: State, seen: Observation, now: datetime) -> Draft | None:
@@ -43,14 +64,21 @@ def step(state: State, seen: Observation, now: datetime) -> Draft | None:
     draft = _at_once(state, urgent, now) if urgent else None
     if draft:
         return draft
+    if state.active is None or state.active.request.kind == "check":
+        draft = probation.step(state, seen, now)
+        if draft:
+            return draft
     if state.active:
         return _PHASES[state.active.phase](state, state.active, seen, now)
-    return _begin(state, state.queue[0], now) if state.queue else None
+    begun = (_begin(state, request, seen, now) for request in state.queue)
+    return next(filter(None, begun), None)
 
 
 def _at_once(state: State, request: Request, now: datetime) -> Draft | None:
     if request.kind == "rollback":
         return _roll_back(state, request, now)
+    if request.kind == "unquarantine":
+        return _unquarantine(state, request)
     if request.kind == "pin" and state.live is None:
         return _refused(state, request, "nothing is live that could be pinned")
     kept = "frozen" if request.kind in ("freeze", "unfreeze") else "pinned"
@@ -77,18 +105,41 @@ def _roll_back(state: State, request: Request, now: datetime) -> Draft | None:
     return None
 
 
+def _unquarantine(state: State, request: Request) -> Draft:
+    left = tuple(each for each in state.quarantined if each.image.digest != request.image.digest)
+    if len(left) == len(state.quarantined):
+        return _refused(state, request, f"{name(request.image)} is not in quarantine")
+    reason = f"{name(request.image)} may be checked and released again: {request.why}"
+    return end(state, Outcome(request=request.id, kind=request.kind, done=True, reason=reason), quarantined=left)
+
+
 def _refused(state: State, request: Request, reason: str) -> Draft:
     return end(state, Outcome(request=request.id, kind=request.kind, done=False, reason=reason))
 
 
-def _begin(state: State, request: Request, now: datetime) -> Draft:
+def _begin(state: State, request: Request, seen: Observation, now: datetime) -> Draft | None:
+    """None while a release has to wait: for the end of another one's probation, or for its turn on this host."""
+    never_active = Active(request=request, image=request.image, phase="starting", since=now)
     if request.kind == "release" and state.live and state.live.digest == request.image.digest:
         return end(state, live_already(state, request), checked=None)
-    refusal = _refusal(state, request) if request.kind == "release" else ""
+    quarantine = state.quarantine_of(request.image.digest)
+    if quarantine:
+        return _not_offered(state, never_active, quarantine)
+    if request.kind == "check":
+        return activate(state, request, request.image, now)
+    refusal = _refusal(state, request)
     if refusal:
-        never_active = Active(request=request, image=request.image, phase="starting", since=now)
         return end(state, release_outcome(state, never_active, "refused", refusal))
-    return activate(state, request, request.image, now)
+    return activate(state, request, request.image, now) if seen.may_release and state.probation is None else None
+
+
+def _not_offered(state: State, active: Active, quarantine: Quarantined) -> Draft:
+    model, version = active.request.model, active.image.version
+    advice = f"release a newer one, or: python -m release unquarantine {model} --version {version}"
+    reason = f"{name(active.image)} was taken back and is in quarantine ({quarantine.why}); {advice}"
+    if active.request.kind == "check":
+        return end_check(state, active, Check(digest=active.image.digest, passed=False, reason=reason))
+    return end(state, release_outcome(state, active, "refused", reason))
 
 
 def _refusal(state: State, request: Request) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from contract.errors import RetrainingError
 from release.drafts import name
-from release.ledger import Entry, Ledger, State
+from release.entries import Entry, State
+from release.ledger import Ledger
 
 OUTCOMES_SHOWN = 3
 CHANGING = ("shifting", "returning")  # until the router was read back, what it did at that moment is not known

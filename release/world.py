@@ -1,42 +1,55 @@
 """Makes the world match a projection, as far as one turn gets, and tells what it saw. Every turn may be repeated."""
 
 import logging
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from contract.documents import Check, GoldenRows, Image, read
 from contract.errors import BadData, RetrainingError
 from contract.store import Store
 from images.oci import ImageDamaged
 from release.check import Answers, Probe, decide
-from release.ledger import Active, Traffic
+from release.entries import Active, Traffic
+from release.errands import Errands, Settled
 from release.observation import Observation
+from release.recent import Recent
 from release.state import Projection
-from release.targets.base import Alias, Router, Server, Target
+from release.targets.base import Alias, Proof, Router, Server, Tags, Target
 
 log = logging.getLogger(__name__)
 STOP_AFTER = timedelta(seconds=2)  # without weight: what the router still had under way is answered by then
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a host is made of, and who is told what lives on it."""
+
+    target: Target
+    router: Router
+    alias: Alias
+    tags: Tags
+    proof: Proof
+    probe: Probe
+    store: Store
+
+
 class World:
-    def __init__(self, target: Target, router: Router, alias: Alias, probe: Probe, store: Store, executor: Executor) -> None:
-        self._target = target
-        self._router = router
-        self._alias = alias
-        self._probe = probe
-        self._store = store
+    def __init__(self, parts: Parts, executor: Executor) -> None:
+        self._parts = parts
+        self._target, self._router, self._probe = parts.target, parts.router, parts.probe
         self._errands = Errands(executor)
+        self._settled = Settled(self._errands)
+        self._recent = Recent()
         self._running: list[Server] = []
         self._ready: set[Server] = set()
-        self._named: dict[str, int] = {}
         self._idle_since: dict[tuple[str, str], datetime] = {}
 
     def match(self, model: str, wanted: Projection, servers: int, now: datetime) -> Observation:
         trouble: list[str] = []
-        broken = self._start(wanted, trouble)
+        broken = self._start(wanted, trouble, now)
         running = self._look(model, trouble)
         with noting(trouble):
             self._route(model, wanted, running)
@@ -47,23 +60,27 @@ class World:
             traffic = self._router.traffic(model)
         with noting(trouble):
             self._stop_unwanted(model, wanted, weights, now)
+        for tag, image in wanted.tags.items():
+            self._tag(tag, image, trouble, now)
         return Observation(
             ready={digest: sum(s in self._ready for s in running if s.digest == digest) for digest in wanted.servers},
             weights=weights,
             traffic=traffic,
             servers=servers,
             answer=self._answer(wanted.asked, running, trouble) if wanted.asked else None,
-            named=self._name(model, wanted.named, trouble) if wanted.named else True,
+            named=self._name(model, wanted.named, trouble, now) if wanted.named else True,
+            recent=self._lately(model, wanted, traffic, now),
             broken=broken,
             trouble=tuple(trouble),
         )
 
-    def _start(self, wanted: Projection, trouble: list[str]) -> dict[str, str]:
+    def _start(self, wanted: Projection, trouble: list[str], now: datetime) -> dict[str, str]:
         broken = {}
         for digest, (image, count) in wanted.servers.items():
             with noting(trouble):
                 try:
-                    self._target.ensure(image, count)
+                    if image != wanted.unproven or self._is_proven(image, now):
+                        self._target.ensure(image, count)
                 except (BadData, ImageDamaged) as error:
                     broken[digest] = str(error)
         return broken
@@ -105,34 +122,35 @@ class World:
         return None
 
     def _ask(self, server: Server, active: Active) -> Answers:
-        return self._probe.ask(server, read(self._store, active.request.golden or "", GoldenRows))
+        return self._probe.ask(server, read(self._parts.store, active.request.golden or "", GoldenRows))
 
-    def _name(self, model: str, image: Image, trouble: list[str]) -> bool:
-        if self._named.get(model) != image.version:
-            with noting(trouble):
-                if self._errands.result(("name", model, image.version), lambda: self._set_alias(model, image.version)):
-                    self._named[model] = image.version
-        return self._named.get(model) == image.version
+    def _lately(self, model: str, wanted: Projection, traffic: dict[str, Traffic] | None, now: datetime) -> Traffic | None:
+        if wanted.window is None or wanted.named is None or traffic is None:
+            return None
+        digest = wanted.named.digest
+        return self._recent.traffic(model, digest, traffic.get(digest, Traffic()), wanted.window, now)
+
+    def _is_proven(self, image: Image, now: datetime) -> bool:
+        return self._settled.is_so(("proof", image.digest), True, lambda: self._prove(image), now)
+
+    def _prove(self, image: Image) -> bool:
+        self._parts.proof.refuse(image)
+        return True
+
+    def _name(self, model: str, image: Image, trouble: list[str], now: datetime) -> bool:
+        with noting(trouble):
+            return self._settled.is_so(("alias", model), image.version, lambda: self._set_alias(model, image.version), now)
+        return False
 
     def _set_alias(self, model: str, version: int) -> bool:
-        if self._alias.get(model) != version:
-            self._alias.set(model, version)
-        return self._alias.get(model) == version
+        alias = self._parts.alias
+        if alias.get(model) != version:
+            alias.set(model, version)
+        return alias.get(model) == version
 
-
-class Errands:
-    """Slow work beside the loop, so that one slow server or registry does not hold up every model."""
-
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-        self._under_way: dict[tuple[Any, ...], Future[Any]] = {}
-
-    def result(self, key: tuple[Any, ...], work: Callable[[], Any]) -> Any:
-        """None while it is under way; its result or error once, after which the same key begins anew."""
-        future = self._under_way.get(key)
-        if future is None:
-            future = self._under_way[key] = self._executor.submit(work)
-        return self._under_way.pop(key).result() if future.done() else None
+    def _tag(self, tag: str, image: Image, trouble: list[str], now: datetime) -> None:
+        with noting(trouble):
+            self._settled.is_so(("tag", image.model, tag), image.digest, lambda: self._parts.tags.set(tag, image), now)
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from contract.documents import ANCHOR, Check, Image, Release, RunDocument, Train
 from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
 from plugins.retraining.registry import be_impatient
 from plugins.retraining.steps import Work, comparison_of, ends_here
-from release.ledger import Ledger, Outcome, Request
+from release.entries import Outcome, Request
+from release.ledger import Ledger
 
 SERVING = Path(__file__).resolve().parents[2] / "serving"
 SERVED = ("model.onnx", "model.json")

@@ -21,7 +21,7 @@ from plugins.retraining.engines.base import Engine
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.open import Trigger, open_run
 from plugins.retraining.steps import Work, run_job
-from release.ledger import Outcome
+from release.entries import Outcome
 
 # Airflow notices the end of a look up to a heartbeat late. A look that began meanwhile is taken for the one that ended, and failed.
 POKE_S = conf.getint("workers", "min_heartbeat_interval") + 3

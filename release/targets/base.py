@@ -5,7 +5,7 @@ from typing import Protocol
 
 from contract.documents import Image
 from contract.strict import Strict
-from release.ledger import Traffic
+from release.entries import Traffic
 
 
 class Server(Strict):
@@ -57,3 +57,17 @@ class Alias(Protocol):
     def set(self, model: str, version: int) -> None: ...
 
     def get(self, model: str) -> int | None: ...
+
+
+class Tags(Protocol):
+    """Names in a model's repository of images that follow what is live."""
+
+    def set(self, tag: str, image: Image) -> bool:
+        """True once it is so."""
+
+
+class Proof(Protocol):
+    """Whether an image may meet traffic at all."""
+
+    def refuse(self, image: Image) -> None:
+        """Raises BadData where no known key has signed it."""

@@ -14,7 +14,7 @@ from contract.store import store_at
 from plugins.retraining.catalog import platform_for
 from plugins.retraining.people import command_dag, params_of
 from release import people
-from release.ledger import Request
+from release.entries import Request
 from tests.dags.conftest import HOME
 from tests.dags.runner import Run, start
 from tests.release.fake_controller import FakeController

@@ -19,7 +19,8 @@ from images.package import Contents, package
 from images.places import find, repository_of
 from images.unpacked import unpack
 from release.alias import MlflowAlias
-from release.ledger import Active, Ledger, Outcome, Request
+from release.entries import Active, Outcome, Request
+from release.ledger import Ledger
 from release.router import TraefikRouter
 from tests.integration.checkout import Checkout, processes_with
 from tests.integration.waiting import until

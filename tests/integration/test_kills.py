@@ -4,7 +4,7 @@ import pytest
 
 from contract.documents import Image
 from demo.traffic import Tally
-from release.ledger import Outcome
+from release.entries import Outcome
 from tests.integration.product import CLIENTS, MODEL, REQUESTS_PER_SECOND, Product
 from tests.integration.waiting import until
 

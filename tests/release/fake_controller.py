@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from contract.documents import Check
 from contract.store import Store
 from release.drafts import end, end_check, live_already, release_outcome
-from release.ledger import Active, Entry, Ledger, Request
+from release.entries import Active, Entry, Request
+from release.ledger import Ledger
 from release.observation import Observation
+from release.probation import taken_back
 from release.state import step
 
 NOTHING = Observation(ready={}, weights=None, traffic=None, servers=2)
@@ -32,7 +34,7 @@ class FakeController:
 
     def _end(self, model: str, last: Entry, request: Request) -> None:
         state, image = last.state, request.image
-        if request.kind not in ("check", "release"):
+        if request.kind not in ("check", "release") or state.quarantine_of(image.digest):
             self.ledger.append(model, last, step(state, NOTHING, LONG_AGO))
             return
         active = Active(request=request, image=image, phase="starting", since=LONG_AGO)
@@ -50,5 +52,6 @@ class FakeController:
             outcome = release_outcome(state, active, "released", "all steps held", done=True)
             draft = end(state, outcome, live=image, previous=state.live, checked=None)
         else:
-            draft = end(state, release_outcome(state, active, "rolled_back", self.release), checked=None)
+            changes = taken_back(state, image, self.release, LONG_AGO)
+            draft = end(state, release_outcome(state, active, "rolled_back", self.release), checked=None, **changes)
         self.ledger.append(model, last, draft)

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from contract.documents import GoldenRows, Image
-from contract.errors import StoreError
+from contract.errors import BadData, StoreError
+from contract.platform import ServingHost
 from contract.serving import Serving
 from images.oci import ImageDamaged
 from release.check import Answers
 from release.controller import Controller
-from release.ledger import Ledger, Outcome, Request, State, Traffic
+from release.entries import Outcome, Request, State, Traffic
+from release.ledger import Ledger
 from release.router import RouteRefused
 from release.targets.base import Server
-from release.world import World
+from release.world import Parts, World
 
 BOUNDS = (0.01, 0.05, 0.1, float("inf"))
 GOLDEN = "golden.json"
@@ -198,6 +200,32 @@ class FakeAlias:
             raise ConnectionError("MLflow does not answer")
 
 
+class FakeTags:
+    """Of one repository a model."""
+
+    def __init__(self, faults: Faults | None = None) -> None:
+        self.faults = faults or Faults()
+        self.names: dict[tuple[str, str], int] = {}
+        self.down = False
+
+    def set(self, tag: str, image: Image) -> bool:
+        if self.down:
+            raise ConnectionError("the registry does not answer")
+        self.faults.point()
+        self.names[image.model, tag] = image.version
+        self.faults.point()
+        return True
+
+
+class FakeProof:
+    def __init__(self) -> None:
+        self.unsigned: set[str] = set()
+
+    def refuse(self, image: Image) -> None:
+        if image.digest in self.unsigned:
+            raise BadData(f"version {image.version} is signed by nobody known")
+
+
 class FakeProbe:
     def __init__(self) -> None:
         self.answers: dict[str, Answers] = {}
@@ -232,6 +260,7 @@ class FakeWorld:
     faults: Faults = field(default_factory=Faults)
     requests_per_s: int = 400
     servers: int = 2
+    max_parallel: int = 4
 
     def __post_init__(self) -> None:
         self.store = MemoryStore(self.faults)
@@ -239,14 +268,17 @@ class FakeWorld:
         self.target = FakeTarget(self.faults)
         self.router = FakeRouter(self.faults)
         self.alias = FakeAlias(self.faults)
+        self.tags = FakeTags(self.faults)
+        self.proof = FakeProof()
         self.probe = FakeProbe()
         self.clock = FakeClock()
         self.store.files[GOLDEN] = GoldenRows(columns=("x",), rows=((1.0,),), expected=((0.5,),)).model_dump_json().encode()
         self.restart()
 
     def restart(self) -> None:
-        world = World(self.target, self.router, self.alias, self.probe, self.store, Inline())
-        self.controller = Controller(Ledger(self.store), world, self.home, self.servers, self.clock)
+        parts = Parts(self.target, self.router, self.alias, self.tags, self.proof, self.probe, self.store)
+        serving = ServingHost(home=str(self.home), python="python", servers=self.servers, max_parallel=self.max_parallel)
+        self.controller = Controller(Ledger(self.store), World(parts, Inline()), serving, self.clock)
 
     def turn(self) -> None:
         """One second: traffic, then the controller, or its restart."""
@@ -290,12 +322,12 @@ class FakeWorld:
         last = self.ledger.last(model)
         return last.state if last else State()
 
-    def put_live(self, *versions: int) -> None:
+    def put_live(self, *versions: int, **limits: Any) -> None:
         """Checks and releases each version in turn."""
         for version in versions:
             live = self.state().live
             assert self.outcome(a_request("check", version)).done
-            assert self.outcome(a_request("release", version, expected_live=live.digest if live else None)).done
+            assert self.outcome(a_request("release", version, expected_live=live.digest if live else None, **limits)).done
 
 
 def digest_of(version: int) -> str:

@@ -52,7 +52,7 @@ def test_a_first_release_takes_all_traffic_at_once_and_is_judged_for_one_hold(wo
     assert world.ledger.champion("late").version == 1
 
 
-def test_a_release_goes_in_steps_and_keeps_the_previous_version_warm(world):
+def test_a_release_goes_in_steps(world):
     world.put_live(1)
     seen = []
     world.outcome(a_request("check", 2))
@@ -63,13 +63,9 @@ def test_a_release_goes_in_steps_and_keeps_the_previous_version_warm(world):
     assert [(step.percent, step.thin_traffic) for step in outcome.release.steps] == [(5, False), (25, False), (100, False)]
     assert all(step.requests >= 50 for step in outcome.release.steps)
     assert outcome.release.previous == ONE
-    assert running(world) == {ONE: 2, TWO: 2}
-
-
-def test_only_one_previous_version_stays_warm(world):
-    world.put_live(1, 2, 3)
     world.settle()
-    assert running(world) == {TWO: 2, THREE: 2}
+    assert running(world) == {TWO: 2}
+    assert world.tags.names == {("late", "production"): 2, ("late", "previous"): 1}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from release.ledger import Ledger, Outcome, Request
+from release.entries import Outcome, Request
+from release.ledger import Ledger
 from tests.release.fake_controller import FakeController
 from tests.release.fakes import Behaviour, FakeWorld, MemoryStore, a_request, digest_of
 
@@ -83,22 +84,23 @@ def test_a_release_compared_with_another_version_is_refused(controller, tmp_path
 
 
 @pytest.mark.parametrize("controller", [real, lambda path: fake(path, release="errors")])
-def test_each_release_of_a_version_needs_a_check_of_its_own(controller, tmp_path):
+def test_each_release_of_a_version_needs_a_check_of_its_own_and_after_a_rollback_a_person(controller, tmp_path):
     case = controller(tmp_path)
     unchecked = ended(case, a_request("release", 2, id="unchecked"))
     ended(case, a_request("check", 2))
     taken_back = ended(case, a_request("release", 2))
+    check_again = ended(case, a_request("check", 2, id="check-again"))
     again = ended(case, a_request("release", 2, id="again"))
-    ended(case, a_request("check", 2, id="check-again"))
-    checked_again = ended(case, a_request("release", 2, id="checked-again"))
-    assert [outcome.release.outcome for outcome in (unchecked, taken_back, again, checked_again)] == [
-        "refused",
-        "rolled_back",
-        "refused",
-        "rolled_back",
-    ]
+    assert ended(case, a_request("unquarantine", 2)).done
+    assert ended(case, a_request("check", 2, id="check-later")).done
+    later = ended(case, a_request("release", 2, id="later"))
+    outcomes = [outcome.release.outcome for outcome in (unchecked, taken_back, again, later)]
+    assert outcomes == ["refused", "rolled_back", "refused", "rolled_back"]
     assert unchecked.reason.endswith("; clear check")
-    assert again.reason.endswith("; clear check")
+    assert (check_again.done, check_again.check.passed) == (False, False)
+    for refused in (check_again, again):
+        assert refused.reason.startswith("version 2 (000000000000) was taken back and is in quarantine (")
+        assert refused.reason.endswith("python -m release unquarantine late --version 2")
 
 
 @pytest.mark.parametrize("controller", [real, fake])

@@ -17,7 +17,8 @@ from contract.serving import Serving
 from contract.store import store_at
 from release.check import HttpProbe
 from release.controller import Controller
-from release.ledger import Ledger, Outcome, Request
+from release.entries import Outcome, Request
+from release.ledger import Ledger
 from release.router import TraefikRouter
 from release.targets.base import Target
 from release.targets.process import ProcessTarget

@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from contract.documents import Check
-from release.ledger import Active, State, Traffic, Watch
+from contract.serving import Serving
+from release.entries import Active, Probation, State, Traffic, Watch
 from release.observation import Observation, is_unknown
 from release.state import project, step
 from tests.release.fakes import BOUNDS, a_request, an_image, digest_of
@@ -12,6 +13,9 @@ NOW = datetime(2013, 6, 9, tzinfo=UTC)
 ONE, TWO = digest_of(1), digest_of(2)
 LIVE = State(live=an_image(1), previous=an_image(9), checked=an_image(2))
 COUNTED = {ONE: Traffic(), TWO: Traffic()}
+TRIAL = Probation(
+    release="release-1", since=NOW, until=NOW + timedelta(hours=1), serving=Serving(), baseline=Traffic(), usual=Traffic()
+)
 
 
 def releasing(phase: str, percent: int = 0, ago_s: float = 0, **changes: object) -> State:
@@ -33,12 +37,13 @@ def saw(weights: dict[str, int] | None, requests: int = 0, **other: object) -> O
     [
         (State(), {}, {}, None),
         (State(checked=an_image(1)), {1: 1}, {}, None),
-        (LIVE, {1: 2, 2: 1, 9: 2}, {ONE: 100}, 1),
-        (releasing("starting"), {1: 2, 2: 2, 9: 2}, {ONE: 100}, 1),
-        (releasing("shifting", 5), {1: 2, 2: 2, 9: 2}, {ONE: 95, TWO: 5}, 1),
-        (releasing("watching", 100), {1: 2, 2: 2, 9: 2}, {TWO: 100}, 1),
-        (releasing("naming", 100), {1: 2, 2: 2, 9: 2}, {TWO: 100}, 2),
-        (releasing("returning", 25), {1: 2, 2: 2, 9: 2}, {ONE: 100}, 1),
+        (LIVE, {1: 2, 2: 1}, {ONE: 100}, 1),
+        (releasing("starting"), {1: 2, 2: 2}, {ONE: 100}, 1),
+        (releasing("shifting", 5), {1: 2, 2: 2}, {ONE: 95, TWO: 5}, 1),
+        (releasing("watching", 100), {1: 2, 2: 2}, {TWO: 100}, 1),
+        (releasing("naming", 100), {1: 2, 2: 2}, {TWO: 100}, 2),
+        (releasing("returning", 25), {1: 2, 2: 2}, {ONE: 100}, 1),
+        (LIVE.model_copy(update={"probation": TRIAL}), {1: 2, 2: 1, 9: 2}, {ONE: 100}, 1),
     ],
 )
 def test_what_should_be_true_while_an_entry_is_the_last(state, servers, weights, named):

@@ -1,0 +1,166 @@
+"""What a ledger's entries say: requests, their outcomes, and the whole state of one model after each."""
+
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from contract.documents import Check, Image, Release, StepReport
+from contract.serving import Serving
+from contract.strict import Strict
+
+Kind = Literal["check", "release", "rollback", "freeze", "unfreeze", "pin", "unpin", "unquarantine"]
+Phase = Literal["starting", "shifting", "watching", "asking", "naming", "returning"]
+
+OUTCOMES_KEPT = 20  # in each entry; older ones are found in the entries that appended them
+
+
+class Request(Strict):
+    """What Airflow or a person asks; `expected_live` is the digest the challenger was compared with (None: nothing was live).
+
+    `image` of a rollback is one that was live before; without it the previous one is meant.
+    That of an unquarantine is in quarantine.
+    """
+
+    id: str
+    kind: Kind
+    model: str
+    image: Image | None = None
+    golden: str | None = Field(None, description="path of GoldenRows in the store")
+    serving: Serving | None = None
+    expected_live: str | None = None
+    who: str
+    why: str
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind in ("check", "release") and (self.image is None or self.golden is None or self.serving is None):
+            raise ValueError(f"a {self.kind} needs image, golden and serving")
+        if self.kind == "unquarantine" and self.image is None:
+            raise ValueError("an unquarantine needs the image")
+        return self
+
+
+class Outcome(Strict):
+    """The one end of a request; `done` is False where it was refused, failed or rolled back."""
+
+    request: str
+    kind: Kind
+    done: bool
+    reason: str
+    check: Check | None = None
+    release: Release | None = None
+
+
+class Traffic(Strict):
+    """What the router has counted for one digest since it started; all numbers only grow, unless it restarted.
+
+    `errors` are 5xx, closed connections and time-outs; `client_errors` are 4xx without 499, which is an error.
+    `latency` is a histogram: (upper bound in seconds, requests at or below it), rising; the last bound is infinite.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    client_errors: int = 0
+    latency: tuple[tuple[float, int], ...] = ()
+
+
+class Watch(Strict):
+    """Since when a step is judged, and the router's counters by digest at that time."""
+
+    since: datetime
+    baseline: dict[str, Traffic]
+    restarts: int = Field(0, description="how often the router's counters began anew in this step")
+
+
+class Active(Strict):
+    """The request in work. `image` is what it wants live: the request's own, or the previous one for a rollback."""
+
+    request: Request
+    image: Image
+    phase: Phase
+    since: datetime
+    percent: int = 0
+    watch: Watch | None = None
+    steps: tuple[StepReport, ...] = ()
+    reason: str = Field("", description="why everything returns to the old version")
+
+
+class Probation(Strict):
+    """A release has ended well, and its version is judged on: `since` when, by these limits, from these counts.
+
+    `usual` is what the old version was asked during the release: its refusals are the measure of the new one's.
+    """
+
+    release: str = Field(description="the request")
+    since: datetime
+    until: datetime
+    serving: Serving
+    baseline: Traffic
+    usual: Traffic
+
+
+class Quarantined(Strict):
+    """A version that was taken back: not offered again before a person has said so."""
+
+    image: Image
+    why: str
+
+
+class State(Strict):
+    """All that should be true of one model. `live` stays the old version until a release has ended well: it is the fallback."""
+
+    live: Image | None = None
+    previous: Image | None = Field(None, description="to go back to; kept warm during the probation of what is live")
+    probation: Probation | None = None
+    quarantined: tuple[Quarantined, ...] = ()
+    rollbacks: tuple[datetime, ...] = Field((), description="when, within the last week")
+    checked: Image | None = Field(None, description="passed its check, kept warm for its release")
+    active: Active | None = None
+    queue: tuple[Request, ...] = ()
+    frozen: str = Field("", description="why nothing may be released; empty: not frozen")
+    pinned: str = Field("", description="why only the live version may be live; empty: not pinned")
+    outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """Percent of the traffic by digest; empty means that the model answers 503."""
+        old = {self.live.digest: 100} if self.live else {}
+        if self.active is None or self.active.percent == 0 or self.active.phase == "returning":
+            return old
+        new = {self.active.image.digest: self.active.percent}
+        rest = 100 - self.active.percent
+        return new | {digest: rest for digest in old if rest and digest not in new}
+
+    def outcome(self, request_id: str) -> Outcome | None:
+        return next((outcome for outcome in self.outcomes if outcome.request == request_id), None)
+
+    def quarantine_of(self, digest: str) -> Quarantined | None:
+        return next((each for each in self.quarantined if each.image.digest == digest), None)
+
+    def waits(self, request_id: str) -> bool:
+        """Whether the request is in the queue or in work."""
+        active = (self.active.request,) if self.active else ()
+        return any(request.id == request_id for request in (*active, *self.queue))
+
+
+class Draft(Strict):
+    """An entry before it has a number and a time.
+
+    `outcomes` are those that this entry brings. `backward`: it only goes back, and may be done before it is recorded.
+    `news` is for people where no task of a run waits to tell them; empty: there is none.
+    """
+
+    who: str
+    why: str
+    what: str
+    state: State
+    outcomes: tuple[Outcome, ...] = ()
+    backward: bool = False
+    news: str = ""
+
+
+class Entry(Draft):
+    n: int
+    id: str
+    time: datetime

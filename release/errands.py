@@ -1,0 +1,36 @@
+"""Slow work beside the loop, so that one slow server or registry does not hold up every model."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from datetime import datetime, timedelta
+from typing import Any
+
+
+class Errands:
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._under_way: dict[tuple[Any, ...], Future[Any]] = {}
+
+    def result(self, key: tuple[Any, ...], work: Callable[[], Any]) -> Any:
+        """None while it is under way; its result or error once, after which the same key begins anew."""
+        future = self._under_way.get(key)
+        if future is None:
+            future = self._under_way[key] = self._executor.submit(work)
+        return self._under_way.pop(key).result() if future.done() else None
+
+
+class Settled:
+    """What was brought about outside, by an errand, and is believed for a while: then somebody may have changed it."""
+
+    BELIEVED = timedelta(minutes=5)
+
+    def __init__(self, errands: Errands) -> None:
+        self._errands = errands
+        self._since: dict[tuple[str, ...], tuple[Any, datetime]] = {}
+
+    def is_so(self, what: tuple[str, ...], wanted: Any, work: Callable[[], Any], now: datetime) -> bool:
+        """`work` tells True when it is. Raises what the errand has raised; then the next call begins it anew."""
+        known, since = self._since.get(what, (None, now))
+        if (known != wanted or now - since > self.BELIEVED) and self._errands.result((*what, wanted), work):
+            self._since[what] = known, _ = wanted, now
+        return known == wanted

@@ -1,0 +1,93 @@
+"""After its release a version is judged on, and taken back by itself. Pure.
+
+What was taken back is quarantined; a model that thrashes is frozen.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from contract.documents import Image
+from contract.serving import ROLLBACKS_A_WEEK
+from release.drafts import CONTROLLER, activate, by_controller, name
+from release.entries import Active, Draft, Probation, Quarantined, Request, State, Traffic
+from release.judge import judge, since
+from release.observation import Observation, is_unknown
+
+WEEK = timedelta(days=7)
+
+
+def begun(state: State, active: Active, traffic: dict[str, Traffic], now: datetime) -> Probation | None:
+    """Of a release that ends well. A first one has none: there is nothing to go back to."""
+    serving = active.request.serving
+    if state.live is None or active.watch is None or not serving.probation:
+        return None
+    before = active.watch.baseline
+    old = traffic.get(state.live.digest, Traffic())
+    return Probation(
+        release=active.request.id,
+        since=now,
+        until=now + serving.probation,
+        serving=serving,
+        baseline=before[active.image.digest],
+        usual=since(old, before.get(state.live.digest, Traffic())) or Traffic(),
+    )
+
+
+def step(state: State, seen: Observation, now: datetime) -> Draft | None:
+    """Only clear evidence takes back, of the whole time or of the last hold; the end waits for a turn that tells something."""
+    trial = state.probation
+    if trial is None or state.previous is None or is_unknown(state, seen):
+        return None
+    bad = "" if state.pinned else _evidence(state, trial, seen)
+    if bad:
+        return _take_back(state, trial, bad, now)
+    if now >= trial.until:
+        what = f"the probation of {name(state.live)} is over: {name(state.previous)} stops"
+        return by_controller(what, "within the limits", state.model_copy(update={"probation": None}))
+    return None
+
+
+def taken_back(state: State, image: Image, why: str, now: datetime) -> dict[str, Any]:
+    """What a rollback changes besides what is live."""
+    recent = (*(when for when in state.rollbacks if now - when < WEEK), now)
+    others = tuple(each for each in state.quarantined if each.image.digest != image.digest)
+    changes: dict[str, Any] = {
+        "rollbacks": recent,
+        "quarantined": (*others, Quarantined(image=image, why=why)),
+        "probation": None,
+    }
+    if len(recent) >= ROLLBACKS_A_WEEK and not state.frozen:
+        changes["frozen"] = f"{len(recent)} rollbacks within 7 days, the last: {why}"
+    return changes
+
+
+def news_of(model: str, changes: dict[str, Any], told: str = "") -> str:
+    """For people: what nobody's task tells them of a rollback."""
+    frozen = changes.get("frozen")
+    found = [told, f"releases of {model} are frozen: {frozen}; find the cause, then unfreeze it" if frozen else ""]
+    return ". ".join(filter(None, found))
+
+
+def outgrown(state: State, image: Image) -> tuple[Quarantined, ...]:
+    """What stays in quarantine once this version is live: data older than its own is never released again anyhow."""
+    return tuple(each for each in state.quarantined if each.image.as_of > image.as_of)
+
+
+def _evidence(state: State, trial: Probation, seen: Observation) -> str:
+    now = seen.traffic.get(state.live.digest, Traffic())
+    spans = {"since its release": since(now, trial.baseline), "lately": seen.recent}
+    for when, traffic in spans.items():
+        judgement = judge(traffic, trial.usual, trial.serving, step_over=False) if traffic else None
+        if judgement and judgement.good is False:
+            return f"{judgement.reason}, {when}"
+    return ""
+
+
+def _take_back(state: State, trial: Probation, why: str, now: datetime) -> Draft:
+    """As a rollback that a person asks for; it may be done before it is recorded."""
+    request = Request(
+        id=f"probation-{trial.release}-{now:%Y%m%dT%H%M%S}", kind="rollback", model=state.live.model, who=CONTROLLER, why=why
+    )
+    waiting = (state.active.request,) if state.active else ()  # a check
+    state = state.model_copy(update={"active": None, "queue": (*state.queue, *waiting)})
+    return activate(state, request, state.previous, now)
