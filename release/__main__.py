@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import RetrainingError
-from contract.platform import load_platform
+from contract.platform import Platform, load_platform
 from contract.store import Store, store_at
 from release import people, told
 from release.ledger import Ledger
@@ -27,7 +27,7 @@ SHOWN = 20
 def main(arguments: list[str]) -> int:
     asked = _parser().parse_args(arguments)
     try:
-        data, lines, good = asked.run(store_of(asked.platform), asked)
+        data, lines, good = asked.run(asked)
     except RetrainingError as error:
         print(error, file=sys.stderr)
         return 1
@@ -35,37 +35,51 @@ def main(arguments: list[str]) -> int:
     return 0 if good else 1
 
 
-def store_of(platform: str) -> Store:
-    path = Path(platform) if platform.endswith((".yaml", ".yml")) else PLATFORMS / f"{platform}.yaml"
-    return store_at(load_platform(path, Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()).store)
+def platform_of(asked: argparse.Namespace) -> Platform:
+    named = asked.platform
+    path = Path(named) if named.endswith((".yaml", ".yml")) else PLATFORMS / f"{named}.yaml"
+    return load_platform(path, Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser())
+
+
+def store_of(asked: argparse.Namespace) -> Store:
+    return store_at(platform_of(asked).store)
 
 
 Result = tuple[Any, list[str], bool]  # data, lines, and whether it went well
 
 
-def status(store: Store, asked: argparse.Namespace) -> Result:
-    ledger = Ledger(store)
+def status(asked: argparse.Namespace) -> Result:
+    ledger = Ledger(store_of(asked))
     found = [told.status_of(ledger, model) for model in ([asked.model] if asked.model else ledger.models())]
     lines = [line for each in found for line in told.status_lines(each)]
     return found, lines or ["no model has been checked or released yet"], not any("problem" in each for each in found)
 
 
-def history(store: Store, asked: argparse.Namespace) -> Result:
-    found = told.history_of(Ledger(store), asked.model, asked.entries)
+def history(asked: argparse.Namespace) -> Result:
+    found = told.history_of(Ledger(store_of(asked)), asked.model, asked.entries)
     return found, told.history_lines(found) or [f"{asked.model} has no entry"], True
 
 
-def at(store: Store, asked: argparse.Namespace) -> Result:
-    found = told.at_of(Ledger(store), asked.model, asked.time)
+def at(asked: argparse.Namespace) -> Result:
+    found = told.at_of(Ledger(store_of(asked)), asked.model, asked.time)
     return found, told.at_lines(found), True
 
 
-def change(store: Store, asked: argparse.Namespace) -> Result:
-    version = getattr(asked, "to_version", None)
-    request = people.ask(store, asked.command, asked.model, asked.who, asked.why, version)
+def change(asked: argparse.Namespace) -> Result:
+    store = store_of(asked)
+    request = people.ask(store, asked.command, asked.model, asked.who, asked.why, getattr(asked, "version", None))
     outcome = people.answer(store, request, PATIENCE_S)
     done = "done" if outcome.done else "refused"
     return outcome.model_dump(mode="json"), [f"{asked.command} of {asked.model} {done}: {outcome.reason}"], outcome.done
+
+
+def reconcile(asked: argparse.Namespace) -> Result:
+    from release.reconcile import reconcile as compare  # all that a host is made of: other commands do not wait for it
+
+    found, repaired = compare(platform_of(asked))
+    did = "this call has repaired what it could" if repaired else "a controller is at work here and repairs what it can"
+    told_of = found or ["the ledger, the alias, the router, the servers and the tags agree"]
+    return {"differences": found, "repaired": repaired}, [*told_of, f"({did})"], not found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,20 +90,29 @@ def _parser() -> argparse.ArgumentParser:
     entries.add_argument("--entries", type=int, default=SHOWN, help=f"how many (default {SHOWN})")
     moment = _command(commands, "at", "which versions answered at a given time, and why", at)
     moment.add_argument("time", type=_time, help="such as 2013-06-01T14:05, in UTC unless it says otherwise")
+    _command(
+        commands,
+        "reconcile",
+        "on the serving host: compare all with the ledger, and repair it if no controller runs",
+        reconcile,
+        "",
+    )
     for name, what in people.WHAT.items():
         changed = _command(commands, name, what, change)
         changed.add_argument("--why", required=True, help="kept in the ledger, and told to those who ask later")
         changed.add_argument("--who", default=getpass.getuser(), help="default: the user of this shell")
         if name == "rollback":
-            changed.add_argument(
-                "--to-version", type=int, metavar="N", help="one that was live before; default: the previous one, kept warm"
-            )
+            earlier = "one that was live before; default: the previous one, warm during a probation"
+            changed.add_argument("--to-version", dest="version", type=int, metavar="N", help=earlier)
+        if name == "unquarantine":
+            changed.add_argument("--version", type=int, metavar="N", required=True, help="as `status` lists it")
     return parser
 
 
 def _command(commands: Any, name: str, what: str, run: Callable[..., Result], model: str | None = None) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=what, description=what)
-    parser.add_argument("model", nargs=model, metavar="MODEL")
+    if model != "":
+        parser.add_argument("model", nargs=model, metavar="MODEL")
     usual = os.environ.get("RETRAINING_PLATFORM", "local")
     parser.add_argument("--platform", default=usual, metavar="FILE", help="a file, or a name in dags/platforms/")
     parser.add_argument("--json", action="store_true", help="for programs")

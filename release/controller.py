@@ -168,23 +168,26 @@ class _AnyImage:
 
 
 def controller_for(platform: Platform) -> Controller:
+    parts = parts_of(platform)
+    executor = ThreadPoolExecutor(max_workers=8, thread_name_prefix="errand")
+    return Controller(Ledger(parts.store), World(parts, executor), platform.serving, lambda: datetime.now(UTC))
+
+
+def parts_of(platform: Platform) -> Parts:
     from release.alias import MlflowAlias
     from release.check import HttpProbe
     from release.router import TraefikRouter
     from release.tags import RegistryTags
 
-    store = store_at(platform.store)
-    parts = Parts(
+    return Parts(
         target=target_of(platform.serving),
         router=TraefikRouter(platform.serving),
         alias=MlflowAlias(platform.mlflow),
         tags=RegistryTags(),
         proof=_AnyImage(),
         probe=HttpProbe(),
-        store=store,
+        store=store_at(platform.store),
     )
-    executor = ThreadPoolExecutor(max_workers=8, thread_name_prefix="errand")
-    return Controller(Ledger(store), World(parts, executor), platform.serving, lambda: datetime.now(UTC))
 
 
 def target_of(serving: ServingHost) -> Target:

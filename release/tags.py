@@ -10,3 +10,7 @@ class RegistryTags:
         repository, digest = find(image.reference)
         repository.name(digest, tag)
         return True
+
+    def get(self, tag: str, beside: Image) -> str | None:
+        """The digest that bears it in the repository of this image."""
+        return find(beside.reference)[0].names().get(tag)

@@ -65,6 +65,9 @@ class Tags(Protocol):
     def set(self, tag: str, image: Image) -> bool:
         """True once it is so."""
 
+    def get(self, tag: str, beside: Image) -> str | None:
+        """The digest that bears it in the repository of this image."""
+
 
 class Proof(Protocol):
     """Whether an image may meet traffic at all."""

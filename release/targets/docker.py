@@ -18,7 +18,8 @@ from contract.platform import ServingHost
 from release.ports import PORTS, is_free
 from release.targets.base import Server
 
-MODEL, DIGEST, VERSION = (f"retraining.{name}" for name in ("model", "digest", "version"))  # labels: what runs
+# Labels: what runs, and for which host's controller; another one on the same engine has its own.
+MODEL, DIGEST, VERSION, HOME = (f"retraining.{name}" for name in ("model", "digest", "version", "home"))
 INSIDE = "8080/tcp"
 STOP_WITHIN_S = 30.0  # a server gives its last requests 25 s
 TIMEOUT_S = 20
@@ -81,7 +82,8 @@ class DockerTarget:
 
     def _containers(self, model: str = "", digest: str = "") -> list[Container]:
         """Also those that run no more, by name; other people's are none of ours."""
-        wanted = [f"{MODEL}={model}" if model else MODEL, *([f"{DIGEST}={digest}"] if digest else [])]
+        named = {MODEL: model, DIGEST: digest}
+        wanted = [f"{HOME}={self._serving.home}", *(f"{label}={value}" for label, value in named.items() if value)]
         found = self._engine().containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
         return sorted(found, key=lambda container: container.name)
 
@@ -114,7 +116,7 @@ class DockerTarget:
             image.reference,
             name=name,
             detach=True,
-            labels={MODEL: image.model, DIGEST: image.digest, VERSION: str(image.version)},
+            labels={MODEL: image.model, DIGEST: image.digest, VERSION: str(image.version), HOME: self._serving.home},
             environment={"IMAGE_DIGEST": image.digest},
             ports={INSIDE: ("127.0.0.1", _free_port())},
             user="65532:65532",

@@ -216,6 +216,10 @@ class FakeTags:
         self.faults.point()
         return True
 
+    def get(self, tag: str, beside: Image) -> str | None:
+        version = self.names.get((beside.model, tag))
+        return digest_of(version) if version else None
+
 
 class FakeProof:
     def __init__(self) -> None:
@@ -276,9 +280,9 @@ class FakeWorld:
         self.restart()
 
     def restart(self) -> None:
-        parts = Parts(self.target, self.router, self.alias, self.tags, self.proof, self.probe, self.store)
+        self.parts = Parts(self.target, self.router, self.alias, self.tags, self.proof, self.probe, self.store)
         serving = ServingHost(home=str(self.home), python="python", servers=self.servers, max_parallel=self.max_parallel)
-        self.controller = Controller(Ledger(self.store), World(parts, Inline()), serving, self.clock)
+        self.controller = Controller(Ledger(self.store), World(self.parts, Inline()), serving, self.clock)
 
     def turn(self) -> None:
         """One second: traffic, then the controller, or its restart."""

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +20,11 @@ from release.controller import Controller
 from release.entries import Outcome, Request
 from release.ledger import Ledger
 from release.router import TraefikRouter
+from release.tags import RegistryTags
 from release.targets.base import Target
 from release.targets.process import ProcessTarget
-from release.world import World
-from tests.release.fakes import FakeAlias
+from release.world import Parts, World
+from tests.release.fakes import FakeAlias, FakeProof
 from tests.release.local import STAND_IN, LocalHost, until
 
 LIMITS = Serving(canary=[20, 100], hold="1s", min_requests=20, max_error_rate=0.06, max_p95="2s")
@@ -34,7 +35,11 @@ def predicting() -> str:
     code = STAND_IN
     for found, instead in [
         ('self.rfile.read(int(self.headers["Content-Length"]))', 'asked = self.rfile.read(int(self.headers["Content-Length"]))'),
-        ('behaviour.get("status", 200)', 'behaviour.get("status", 200) if b"2.0" in asked else 200'),
+        (
+            'behaviour.get("status", 200)',
+            '(behaviour.get("status", 200) if time.time() > SOUR else 200) if b"2.0" in asked else 200',
+        ),
+        ('if behaviour.get("stillborn"):', 'SOUR = time.time() + behaviour.get("sours", 0)\nif behaviour.get("stillborn"):'),
         ('"path": self.path}', '"predictions": [{"prediction": 0.5}] * asked.count(b".0")}'),
     ]:
         assert found in code
@@ -103,14 +108,14 @@ def asking(url: str) -> Iterator[list[tuple[int, str]]]:
     thread.join()
 
 
-def ended(ledger: Ledger, kind: str, image: Image, live: Image | None = None) -> Outcome:
+def ended(ledger: Ledger, kind: str, image: Image, live: Image | None = None, limits: Serving = LIMITS) -> Outcome:
     request = Request(
         id=f"{kind}-{image.version}",
         kind=kind,
         model=image.model,
         image=image,
         golden="golden.json",
-        serving=LIMITS,
+        serving=limits,
         expected_live=live.digest if live else None,
         who="ann",
         why="a test asks",
@@ -121,8 +126,8 @@ def ended(ledger: Ledger, kind: str, image: Image, live: Image | None = None) ->
 
 def controller_of(stage: Stage, ledger: Ledger, alias: FakeAlias) -> Controller:
     host = stage.host
-    world = World(stage.target, TraefikRouter(host.serving), alias, HttpProbe(), ledger.store, ThreadPoolExecutor())
-    return Controller(ledger, world, Path(host.serving.home), host.serving.servers, lambda: datetime.now(UTC))
+    parts = Parts(stage.target, TraefikRouter(host.serving), alias, RegistryTags(), FakeProof(), HttpProbe(), ledger.store)
+    return Controller(ledger, World(parts, ThreadPoolExecutor()), host.serving, lambda: datetime.now(UTC))
 
 
 def later(image: Image, days: int) -> Image:
@@ -158,3 +163,31 @@ def test_releases_under_requests_lose_none_and_a_failing_version_goes_back(stage
         assert 5 <= len(failed) < len(got) / 2
         assert got[-1] == (200, "2")
     assert (ledger.champion("late").version, alias.versions) == (2, {"late": 2})
+    production = RegistryTags().get("production", better)
+    assert (production, RegistryTags().get("previous", better)) == (better.digest, good.digest)
+
+
+def test_a_version_that_turns_sour_after_its_release_is_taken_back_by_itself(stage):
+    host = stage.host
+    ledger = Ledger(store_at(host.platform.store))
+    golden = GoldenRows(columns=("x",), rows=((1.0,),), expected=((0.5,),))
+    ledger.store.create("golden.json", golden.model_dump_json().encode())
+    good, sour = later(stage.image(1), 1), later(stage.image(2, status=500, sours=15), 2)
+    limits = LIMITS.model_copy(update={"canary": (100,), "probation": timedelta(minutes=2)})
+
+    with turning(controller_of(stage, ledger, FakeAlias())):
+        for kind in ("check", "release"):
+            assert ended(ledger, kind, good).done
+        with asking(f"{host.serving.url}/late") as got:
+            assert ended(ledger, "check", sour).done
+            assert ended(ledger, "release", sour, live=good, limits=limits).release.outcome == "released"
+            until(lambda: ledger.champion("late") == good, "it is taken back", seconds=60)
+            back = len(got)
+            until(lambda: len(got) > back + 50, "requests went on")
+    failed = [place for place, (status, _) in enumerate(got) if status != 200]
+    assert len(failed) >= 5
+    assert {version for status, version in got[back:]} == {"1"}
+    newest = ledger.last("late")
+    assert newest.news.startswith("version 2 ")
+    assert "in its probation" in newest.news
+    assert [each.image.version for each in newest.state.quarantined] == [2]

@@ -1,0 +1,119 @@
+"""The ledger against alias, router, servers and tags: what differs is said and, where no controller is at work, repaired."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from contract.errors import RetrainingError
+from contract.platform import Platform
+from release.controller import AlreadyRunning, Controller, controller_for, lock, parts_of
+from release.drafts import name
+from release.entries import State
+from release.ledger import Ledger
+from release.state import Projection, project
+from release.world import Parts
+
+REPAIR_WITHIN_S, PAUSE_S = 120.0, 1.0
+
+
+def reconcile(platform: Platform) -> tuple[list[str], bool]:
+    """What differs, after repairing; and whether it was this call that repaired. Raises nothing for what cannot be asked."""
+    parts, servers = parts_of(platform), platform.serving.servers
+    try:
+        held = lock(Path(platform.serving.home))
+    except AlreadyRunning:
+        return differences(parts, servers), False
+    with held:
+        _remove_leftovers(parts)
+        return _repair(controller_for(platform), lambda: differences(parts, servers)), True
+
+
+def differences(parts: Parts, servers: int) -> list[str]:
+    """One sentence each, of all models and of what runs for none."""
+    ledger = Ledger(parts.store)
+    try:
+        models = ledger.models()
+    except RetrainingError as error:
+        return [str(error)]
+    found = [f"{model}: {what}" for model in models for what in _of_model(parts, ledger, model, servers)]
+    return [*found, *_asked("the servers", lambda: [f"{m}: {d} runs, and no ledger names it" for m, d in _leftovers(parts)])]
+
+
+def _repair(controller: Controller, look: Callable[[], list[str]]) -> list[str]:
+    until = time.monotonic() + REPAIR_WITHIN_S
+    while True:
+        controller.turn()
+        found = look()
+        if not found or time.monotonic() > until:
+            return found
+        time.sleep(PAUSE_S)
+
+
+def _of_model(parts: Parts, ledger: Ledger, model: str, servers: int) -> list[str]:
+    try:
+        last = ledger.last(model)
+    except RetrainingError as error:
+        return [str(error)]
+    state = last.state if last else State()
+    if state.active and state.active.request.kind != "check":
+        return [
+            f"a {state.active.request.kind} of {name(state.active.image)} is under way ({state.active.phase}): look again later"
+        ]
+    wanted = project(state, servers)
+    return [
+        *_asked("the router", lambda: _router(parts, model, wanted)),
+        *_asked("the servers", lambda: _servers(parts, model, wanted)),
+        *_asked("MLflow", lambda: _alias(parts, model, wanted)),
+        *_asked("the images' repository", lambda: _tags(parts, wanted)),
+    ]
+
+
+def _asked(whom: str, look: Callable[[], list[str]]) -> list[str]:
+    try:
+        return look()
+    except (RetrainingError, OSError) as error:
+        return [f"{whom} could not be asked: {error}"]
+
+
+def _router(parts: Parts, model: str, wanted: Projection) -> list[str]:
+    seen = parts.router.seen(model)
+    if seen is None:
+        return ["the router does not tell its weights, or routes to other servers than it was told"]
+    return [] if seen == wanted.weights else [f"the router has the weights {seen}, the ledger {wanted.weights}"]
+
+
+def _servers(parts: Parts, model: str, wanted: Projection) -> list[str]:
+    running = Counter(server.digest for server in parts.target.servers() if server.model == model)
+    asked = {digest: count for digest, (_, count) in wanted.servers.items()}
+    digests = sorted(asked.keys() | running.keys())
+    return [
+        f"{running[d]} server(s) of {d} run, the ledger wants {asked.get(d, 0)}" for d in digests if running[d] != asked.get(d, 0)
+    ]
+
+
+def _alias(parts: Parts, model: str, wanted: Projection) -> list[str]:
+    there, live = parts.alias.get(model), wanted.named.version if wanted.named else None
+    return (
+        [] if live is None or there == live else [f"MLflow's alias champion is version {there or 'none'}, live is version {live}"]
+    )
+
+
+def _tags(parts: Parts, wanted: Projection) -> list[str]:
+    there = {tag: parts.tags.get(tag, image) for tag, image in wanted.tags.items()}
+    return [
+        f"the tag {tag} is {there[tag] or 'nothing'}, not {name(image)}"
+        for tag, image in wanted.tags.items()
+        if there[tag] != image.digest
+    ]
+
+
+def _leftovers(parts: Parts) -> Iterator[tuple[str, str]]:
+    """Servers of models that have no ledger; those of a model that has one are the controller's own work."""
+    models = set(Ledger(parts.store).models())
+    yield from sorted({(server.model, server.digest) for server in parts.target.servers() if server.model not in models})
+
+
+def _remove_leftovers(parts: Parts) -> None:
+    for model, digest in _leftovers(parts):
+        parts.target.stop(model, digest)

@@ -1,0 +1,123 @@
+"""The ledger against a world made of fakes, each part of it set wrong by hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from contract.errors import RetrainingError
+from contract.platform import Platform
+from release import reconcile as reconciling
+from release.controller import lock
+from release.reconcile import differences, reconcile
+from release.targets.base import Server
+from tests.release.fakes import FakeWorld, a_request, digest_of
+
+ONE, TWO = digest_of(1), digest_of(2)
+STRANGER = Server(model="stranger", digest=TWO, url="http://127.0.0.1:29999", name="stranger-1")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> FakeWorld:
+    world = FakeWorld(tmp_path)
+    world.put_live(1, 2)
+    world.settle()
+    return world
+
+
+def route_to_old(world: FakeWorld) -> None:
+    world.router.weights["late"] = {ONE: 100}
+
+
+def move_alias(world: FakeWorld) -> None:
+    world.alias.versions["late"] = 1
+
+
+def move_tag(world: FakeWorld) -> None:
+    world.tags.names["late", "production"] = 1
+
+
+def kill_servers(world: FakeWorld) -> None:
+    world.target.running.clear()
+
+
+def leave_container(world: FakeWorld) -> None:
+    world.target.running.append(STRANGER)
+
+
+def tear(world: FakeWorld) -> None:
+    last = max(path for path in world.store.files if path.startswith("ledger/"))
+    world.store.files[last] = b"{"
+
+
+def stop_mlflow(world: FakeWorld) -> None:
+    world.alias.down = True
+
+
+WRONG = [
+    (route_to_old, f"late: the router has the weights {{'{ONE}': 100}}, the ledger {{'{TWO}': 100}}"),
+    (move_alias, "late: MLflow's alias champion is version 1, live is version 2"),
+    (move_tag, f"late: the tag production is {ONE}, not version 2 (000000000000)"),
+    (kill_servers, f"late: 0 server(s) of {TWO} run, the ledger wants 2"),
+    (leave_container, f"stranger: {TWO} runs, and no ledger names it"),
+]
+
+
+@pytest.mark.parametrize(("harm", "told"), [*WRONG, (stop_mlflow, "late: MLflow could not be asked: MLflow does not answer")])
+def test_what_differs_is_said(world, harm, told):
+    assert differences(world.parts, 2) == []
+    harm(world)
+    assert differences(world.parts, 2) == [told]
+
+
+def test_a_torn_ledger_is_said_with_its_file(world):
+    tear(world)
+    [told] = differences(world.parts, 2)
+    assert told.startswith("late: memory/ledger/late/")
+    assert told.endswith("restore it from a backup; releases wait until then")
+
+
+def test_a_release_under_way_is_not_disturbed(world):
+    world.outcome(a_request("check", 3))
+    world.ask(a_request("release", 3, expected_live=TWO))
+    world.reach("watching")
+    assert differences(world.parts, 2) == ["late: a release of version 3 (000000000000) is under way (watching): look again later"]
+
+
+@pytest.fixture
+def call(world: FakeWorld, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[list[str], bool]]:
+    """Reconciles the world; its controller starts anew, as in a program of its own."""
+
+    def anew(platform: Platform) -> object:
+        world.restart()
+        return world.controller
+
+    monkeypatch.setattr(reconciling, "parts_of", lambda platform: world.parts)
+    monkeypatch.setattr(reconciling, "controller_for", anew)
+    monkeypatch.setattr(reconciling, "PAUSE_S", 0.0)
+    monkeypatch.setattr(reconciling, "REPAIR_WITHIN_S", 1.0)
+    serving = {"home": str(world.home), "python": "python"}
+    local = {"name": "x", "store": "s", "data": "d", "mlflow": "http://mlflow", "spark": {"python": "p"}}
+    platform = Platform(**local, images={"repository": "oci:images"}, serving=serving)
+    return lambda: reconcile(platform)
+
+
+@pytest.mark.parametrize("harm", [harm for harm, _ in WRONG])
+def test_where_no_controller_runs_it_is_repaired(world, call, harm):
+    harm(world)
+    assert call() == ([], True)
+
+
+def test_where_one_runs_it_only_reports(world, call):
+    move_alias(world)
+    with lock(world.home):
+        assert call() == (["late: MLflow's alias champion is version 1, live is version 2"], False)
+    assert world.alias.versions == {"late": 1}
+
+
+def test_a_store_that_fails_removes_nothing(world, call):
+    leave_container(world)
+    world.store.unreachable = True
+    with pytest.raises(RetrainingError):
+        call()
+    assert STRANGER in world.target.running
