@@ -14,6 +14,7 @@ from demo.place import INBOX, MODEL
 from demo.run import clients, only_one
 from demo.traffic import Tally
 from release.entries import Outcome
+from release.people import answer, ask
 
 AS_OF = "2013-08-01T00:00:00+00:00"  # the gate promotes here, too, unless something is wrong
 TASK_TIMEOUT_S = 600
@@ -28,6 +29,7 @@ class Failures:
         if champion is None:
             raise DemoError("nothing is live yet: run `make demo` first")
         self.champion = champion
+        self._thaw()
 
     def bad_data(self) -> None:
         run = self._trigger({"data": faults.faulty_data("unit_changed", AS_OF)})
@@ -57,6 +59,12 @@ class Failures:
         self._expect(len(self._rollbacks()) > before, "the slow version should have been rolled back")
         self._stopped_at("release", ended)
         _print_tally(tally)
+
+    def _thaw(self) -> None:
+        """Each time these faults are shown a version is rolled back, and the third time in a week the model is frozen."""
+        last = self.live.ledger.last(MODEL)
+        if last and last.state.frozen:
+            answer(self.live.store, ask(self.live.store, "unfreeze", MODEL, "demo", "shown before"), TASK_TIMEOUT_S)
 
     def _trigger(self, conf: dict[str, str]) -> str:
         return self.airflow.trigger(MODEL, {"as_of": AS_OF, **conf})

@@ -162,11 +162,6 @@ def _refuse_lost_entries(model: str, last: Entry | None, kept: Kept | None) -> N
         raise LedgerBroken(f"the ledger of {model} ends at {there}, but entry {kept.entry.n} was there: restore it from a backup")
 
 
-class _AnyImage:
-    def refuse(self, image: object) -> None:
-        """TEMP"""
-
-
 def controller_for(platform: Platform) -> Controller:
     parts = parts_of(platform)
     executor = ThreadPoolExecutor(max_workers=8, thread_name_prefix="errand")
@@ -174,6 +169,7 @@ def controller_for(platform: Platform) -> Controller:
 
 
 def parts_of(platform: Platform) -> Parts:
+    from images.signature import Verifier
     from release.alias import MlflowAlias
     from release.check import HttpProbe
     from release.router import TraefikRouter
@@ -184,7 +180,7 @@ def parts_of(platform: Platform) -> Parts:
         router=TraefikRouter(platform.serving),
         alias=MlflowAlias(platform.mlflow),
         tags=RegistryTags(),
-        proof=_AnyImage(),
+        proof=Verifier(platform.images.public_keys),
         probe=HttpProbe(),
         store=store_at(platform.store),
     )
