@@ -4,10 +4,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from contract.errors import StoreError
+from contract.store import refuse_lasting
 
 TRIES, PAUSE_S = 5, 0.3
 LATER = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "ThrottlingException", "503", "500"}
@@ -58,6 +60,30 @@ class S3Store:
                 found |= {each["Key"].removeprefix(prefix) for each in page.get("Contents", ())}
                 found |= {each["Prefix"].removeprefix(prefix).rstrip("/") for each in page.get("CommonPrefixes", ())}
         return sorted(name for name in found if name and not name.startswith("."))
+
+    def files(self, folder: str) -> Iterator[tuple[str, datetime]]:
+        prefix = f"{self._key(folder)}/"
+        with self._telling(folder, "listed"):
+            for found in self._pages(prefix):
+                yield from ((each["Key"].removeprefix(prefix), each["LastModified"]) for each in found)
+
+    def remove(self, folder: str) -> int:
+        prefix, count = f"{self._key(folder)}/", 0
+        refuse_lasting(folder)
+        with self._telling(folder, "removed"):
+            for found in self._pages(prefix):
+                keys = [{"Key": each["Key"]} for each in found]
+                answer = self._s3.delete_objects(Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True})
+                for refused in answer.get("Errors", ()):
+                    told = f"{self.root}/{folder} could not be removed: {len(answer['Errors'])} of its objects stay"
+                    raise StoreError(f"{told} ({refused.get('Code')}); see that this user may delete them")
+                count += len(keys)
+        return count
+
+    def _pages(self, prefix: str) -> Iterator[list[dict[str, Any]]]:
+        """As many objects at a time as S3 lists, and deletes: a thousand."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        yield from (page["Contents"] for page in pages if page.get("Contents"))
 
     def _put(self, key: str, content: bytes, path: str) -> str:
         """Empty if it is written; else the error's code, of those that another try or a look can mend."""

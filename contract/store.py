@@ -1,13 +1,17 @@
 """The store: small immutable files (documents, ledger entries) under one root. Frames do not pass here.
 
 `create` is the one primitive all else stands on: it makes a file whole, or not at all, and only if it was absent.
+What has served its time is removed by folders; the ledger never.
 """
 
 import errno
 import os
+import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +31,12 @@ class Store(Protocol):
 
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in a folder, sorted; empty if there is no such folder."""
+
+    def files(self, folder: str) -> Iterator[tuple[str, datetime]]:
+        """Each file below a folder, however deep, and when it was written; its path is relative to the folder."""
+
+    def remove(self, folder: str) -> int:
+        """How many files there were in the folder that is now gone. Raises StoreError for the ledger, and for the root."""
 
 
 class LocalStore:
@@ -59,6 +69,31 @@ class LocalStore:
             except FileNotFoundError:
                 return []
 
+    def files(self, folder: str) -> Iterator[tuple[str, datetime]]:
+        target = self._at(folder)
+        with self._telling("listed", target):
+            for place, folders, names in os.walk(target, onerror=_tell_unless_gone):
+                folders[:] = (name for name in folders if not name.startswith("."))
+                for name in names:
+                    path = Path(place, name)
+                    with suppress(FileNotFoundError):  # unfinished a moment ago, and finished now
+                        yield path.relative_to(target).as_posix(), datetime.fromtimestamp(path.lstat().st_mtime, UTC)
+
+    def remove(self, folder: str) -> int:
+        """Renamed first: it is gone whole, or not at all. What a killed one has left under such a name goes with the next."""
+        target = self._at(folder)
+        refuse_lasting(folder)
+        with self._telling("removed", target):
+            if not target.is_dir():
+                return 0
+            if target.resolve() != Path(self.root).resolve() / folder:
+                raise StoreError(f"{target} was not removed: a link on the way to it leads elsewhere; remove it by hand")
+            count = sum(len(names) for _, _, names in os.walk(target))
+            target.rename(target.with_name(f".gone-{uuid.uuid4().hex}"))
+            for gone in target.parent.glob(".gone-*"):
+                shutil.rmtree(gone)
+            return count
+
     def _at(self, path: str) -> Path:
         if path.startswith("/") or ".." in path.split("/"):
             raise StoreError(f"{path!r} is not a path inside the store")
@@ -76,6 +111,18 @@ class LocalStore:
                 errno.EACCES: "permission is denied to this user",
             }.get(error.errno or 0, error.strerror)
             raise StoreError(f"{target} could not be {done}: {advice}") from error
+
+
+def _tell_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def refuse_lasting(folder: str) -> None:
+    """Raises StoreError for what is never removed."""
+    parts = folder.split("/")
+    if {"", "."} & set(parts) or parts[0].startswith("ledger"):
+        raise StoreError(f"{folder!r} was not removed: the ledger and the store's root never are")
 
 
 def _link_new(target: Path, content: bytes) -> bool:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -46,11 +47,69 @@ def test_unfinished_files_have_no_name(tmp_path):
     assert store.names("x") == ["a"]
 
 
+def test_a_link_is_not_followed_to_what_is_removed(tmp_path):
+    store = LocalStore(str(tmp_path / "store"))
+    store.create("ledger/late/00000001.json", b"{}")
+    store.create("runs/x", b"")
+    (tmp_path / "elsewhere" / "late").mkdir(parents=True)
+    Path(store.root, "snapshots").symlink_to(tmp_path / "elsewhere")
+    Path(store.root, "runs", "late").symlink_to(Path(store.root, "ledger", "late"))
+
+    for folder in ("snapshots/late", "runs/late"):
+        with pytest.raises(StoreError, match=f"{folder} was not removed: a link on the way to it leads elsewhere"):
+            store.remove(folder)
+    assert (tmp_path / "elsewhere" / "late").is_dir()
+    assert store.names("ledger/late") == ["00000001.json"]
+
+
+def test_what_a_killed_removal_has_left_has_no_name_and_goes_with_the_next(tmp_path):
+    store = LocalStore(str(tmp_path))
+    store.create("runs/a/1", b"")
+    store.create("runs/b/2", b"")
+    Path(store.root, "runs", "a").rename(Path(store.root, "runs", ".gone-1"))
+
+    assert store.names("runs") == ["b"]
+    assert [name for name, _ in store.files("runs")] == ["b/2"]
+    assert store.remove("runs/b") == 1
+    assert list(Path(store.root, "runs").iterdir()) == []
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "a/../../outside"])
 def test_a_path_never_leaves_the_store(store, path):
-    for use in (store.read, store.names, lambda place: store.create(place, b"x")):
+    for use in (store.read, store.names, lambda place: store.create(place, b"x"), store.remove, lambda at: list(store.files(at))):
         with pytest.raises(StoreError, match="is not a path inside the store"):
             use(path)
+
+
+def test_files_are_told_with_their_time_however_deep_they_lie(store):
+    before = datetime.now(UTC) - timedelta(seconds=5)  # a bucket tells whole seconds
+    for name in ("x/b", "x/c/d", "x/c/e/f", "xy/z"):
+        store.create(name, b"")
+
+    found = dict(store.files("x"))
+
+    assert sorted(found) == ["b", "c/d", "c/e/f"]
+    assert all(before < written < datetime.now(UTC) + timedelta(seconds=5) for written in found.values())
+    assert list(store.files("absent")) == []
+
+
+def test_a_folder_is_removed_with_all_below_it_and_nothing_beside_it(store):
+    for name in ("runs/a/1.json", "runs/a/deep/2", "runs/ab/3", "runs/4"):
+        store.create(name, b"")
+
+    assert store.remove("runs/a") == 2
+    assert sorted(name for name, _ in store.files("runs")) == ["4", "ab/3"]
+    assert store.names("runs") == ["4", "ab"]
+    assert store.remove("runs/a") == 0
+
+
+@pytest.mark.parametrize("folder", ["", ".", "ledger", "ledger/late", "./ledger", "runs/", "runs//x", "runs/./x"])
+def test_the_ledger_and_the_root_are_never_removed(store, folder):
+    store.create("ledger/late/00000001.json", b"{}")
+
+    with pytest.raises(StoreError, match=r"was not removed: the ledger and the store's root never are"):
+        store.remove(folder)
+    assert store.names("ledger/late") == ["00000001.json"]
 
 
 RACE = """
@@ -158,6 +217,24 @@ def test_more_names_than_one_answer_holds(bucket):
         client.put_object(Bucket="store", Key=f"{bucket.root.rpartition('/')[2]}/many/{number:04}", Body=b"")
 
     assert bucket.names("many") == [f"{number:04}" for number in range(1100)]
+
+
+def test_more_objects_than_one_request_removes(bucket):
+    client = boto3.client("s3")
+    for number in range(1100):
+        client.put_object(Bucket="store", Key=f"{bucket.root.rpartition('/')[2]}/many/{number:04}", Body=b"")
+
+    assert bucket.remove("many") == 1100
+    assert list(bucket.files("many")) == []
+
+
+def test_objects_that_may_not_be_removed_are_told(bucket, monkeypatch):
+    bucket.create("runs/a", b"")
+    refused = {"Errors": [{"Key": "a", "Code": "AccessDenied"}]}
+    monkeypatch.setattr(bucket._s3, "delete_objects", lambda **_: refused)
+
+    with pytest.raises(StoreError, match=r"/runs could not be removed: 1 of its objects stay \(AccessDenied\); see that this user"):
+        bucket.remove("runs")
 
 
 def test_a_store_that_ignores_the_condition_is_refused_before_anything_is_written(bucket):
