@@ -6,19 +6,26 @@ A model's file is `<bundle>/dags/models/<name>.yaml`; the other folders are foun
 import json
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 from contract.errors import InvalidFile
 from contract.platform import Platform, load_platform
 from contract.spec import ModelSpec, parse_spec
+from contract.strict import format_duration
+
+SOME_DAY, DAY_S, MOST_TIMES = datetime(2026, 1, 1, tzinfo=UTC).timestamp(), 86_400, 1000
+LONGEST_PROBATION = timedelta(hours=1)  # where the spec says nothing
 
 
 @dataclass(frozen=True)
 class Model:
-    """A spec with the files it names."""
+    """A spec with the files it names, and with its probation filled in."""
 
     spec: ModelSpec
     sql: str | None
@@ -45,7 +52,7 @@ def load_model(path: Path) -> Model:
     suites = {source: _suite(path, source, name, problems) for source, name in spec.expectations.items()}
     if problems:
         raise InvalidFile(str(path), problems)
-    return Model(spec=spec, sql=sql, suites=suites)
+    return Model(spec=_with_probation(spec), sql=sql, suites=suites)
 
 
 def platform_for(path: Path) -> Platform:
@@ -70,9 +77,49 @@ def _text(path: Path) -> str:
 
 
 def _schedule_problems(spec: ModelSpec) -> list[str]:
-    if spec.schedule is None or croniter.is_valid(spec.schedule):
+    if spec.schedule is None:
         return []
-    return [f'schedule: {spec.schedule!r} is no cron expression; write five fields such as "0 6 * * *", or @daily']
+    if not croniter.is_valid(spec.schedule):
+        return [f'schedule: {spec.schedule!r} is no cron expression; write five fields such as "0 6 * * *", or @daily']
+    shortest, probation = shortest_interval(spec.schedule), spec.serving.probation
+    if shortest is None:
+        return [f"schedule: {spec.schedule!r} never comes: there is no such day"]
+    if probation is None or probation < shortest:
+        return []
+    told = f"{format_duration(probation)} is not shorter than the schedule's shortest interval, {format_duration(shortest)}"
+    return [f"serving.probation: {told}; the next release would wait for its end: shorten it, or write 0s for none"]
+
+
+@cache
+def shortest_interval(schedule: str) -> timedelta | None:
+    """Between a cron expression's times: of two days where every day is alike, else of a year, of 1000 at most.
+
+    None if it never comes.
+    """
+    times = croniter(schedule, SOME_DAY)
+    days = 2 if times.expanded[2:5] == [["*"]] * 3 else 366
+    found = _times(times, SOME_DAY + days * DAY_S)
+    return timedelta(seconds=min(later - sooner for sooner, later in pairwise(found))) if found else None
+
+
+def _times(times: croniter, until: float) -> list[float]:
+    """Two at least; empty for days such as the 30th of February."""
+    try:
+        found = [times.get_next(float), times.get_next(float)]
+        while found[-1] < until and len(found) < MOST_TIMES:
+            found.append(times.get_next(float))
+    except CroniterBadDateError:
+        return []
+    return found
+
+
+def _with_probation(spec: ModelSpec) -> ModelSpec:
+    """An hour, or half of the schedule's shortest interval if that is less: its end is waited for by the next release."""
+    if spec.serving.probation is not None:
+        return spec
+    shortest = shortest_interval(spec.schedule) if spec.schedule else None
+    probation = min(LONGEST_PROBATION, shortest / 2) if shortest else LONGEST_PROBATION
+    return spec.model_copy(update={"serving": spec.serving.model_copy(update={"probation": probation})})
 
 
 def _sql(path: Path, spec: ModelSpec, problems: list[str]) -> str | None:

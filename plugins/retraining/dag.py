@@ -168,7 +168,9 @@ def steps(model: Model, platform: Platform, audience: Audience, engine_for: Call
 def longest_wait(spec: ModelSpec) -> timedelta:
     """The deadline, or as long as the controller may take if that is more: a release must not go live unheard.
 
-    Each step at its longest and once from the start again, with the minutes that it gives to routing, golden rows and starting.
+    It begins at the end of the previous release's probation. Then each step at its longest and once from the start again, with the
+    minutes that it gives to routing, golden rows and starting.
     """
-    steps = len(spec.serving.canary)
-    return max(spec.deadline, (steps + 1) * spec.serving.longest_hold + steps * timedelta(minutes=6) + timedelta(minutes=5))
+    steps, waits = len(spec.serving.canary), spec.serving.probation or timedelta(0)
+    at_work = (steps + 1) * spec.serving.longest_hold + steps * timedelta(minutes=6) + timedelta(minutes=5)
+    return max(spec.deadline, waits + at_work)

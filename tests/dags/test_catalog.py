@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,69 @@ def test_a_schedule_that_has_ended_starts_nothing(dags):
     late = DagSerialization.from_dict(DagSerialization.to_dict(dags["late"]))
 
     assert late.next_dagrun_info(last_automated_run_info=None) is None
+
+
+@pytest.fixture
+def late(bundle, tmp_path):
+    """Writes the model `late` anew with these lines in place of its own, and gives back its file."""
+
+    def write(schedule: str, probation: str) -> Path:
+        copy = shutil.copytree(bundle, tmp_path / "bundle", dirs_exist_ok=True)
+        path = copy / "dags" / "models" / "late.yaml"
+        text = path.read_text().replace('schedule: "0 6 * * *"', schedule)
+        path.write_text(text.replace("min_requests: 1}", f"min_requests: 1{probation}}}"))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("schedule", "probation", "filled_in"),
+    [
+        ('schedule: "0 6 * * *"', "", timedelta(hours=1)),
+        ('schedule: "@hourly"', "", timedelta(minutes=30)),
+        ('schedule: "*/5 * * * *"', "", timedelta(minutes=2, seconds=30)),
+        ('schedule: "0 8,9 * * 1-5"', "", timedelta(minutes=30)),
+        ("", "", timedelta(hours=1)),
+        ("", ", probation: 9d", timedelta(days=9)),
+        ('schedule: "0 6 * * *"', ", probation: 0s", timedelta(0)),
+        ('schedule: "0 6 * * *"', ", probation: 23h", timedelta(hours=23)),
+    ],
+)
+def test_a_probation_is_filled_in_that_ends_before_the_next_release(late, schedule, probation, filled_in):
+    from plugins.retraining.catalog import load_model
+
+    assert load_model(late(schedule, probation)).spec.serving.probation == filled_in
+
+
+@pytest.mark.parametrize(
+    ("schedule", "probation", "problem"),
+    [
+        ("@hourly", "2h", "serving.probation: 2h is not shorter than the schedule's shortest interval, 1h; "),
+        ("0 6 * * *", "1d", "serving.probation: 1d is not shorter than the schedule's shortest interval, 1d; "),
+        ("0 8,9 * * 1-5", "90m", "serving.probation: 90m is not shorter than the schedule's shortest interval, 1h; "),
+        ("0 1,23 13 * 5", "2h", "serving.probation: 2h is not shorter than the schedule's shortest interval, 2h; "),
+        ("0 6 30 2 *", "2h", "schedule: '0 6 30 2 *' never comes: there is no such day"),
+    ],
+)
+def test_a_probation_that_the_next_release_would_wait_for_is_refused(late, schedule, probation, problem):
+    from contract.errors import InvalidFile
+    from plugins.retraining.catalog import load_model
+
+    with pytest.raises(InvalidFile) as refused:
+        load_model(late(f'schedule: "{schedule}"', f", probation: {probation}"))
+
+    assert [line.startswith(problem) for line in refused.value.problems] == [True]
+
+
+def test_a_release_is_waited_for_through_the_probation_of_the_one_before(late):
+    from plugins.retraining.catalog import load_model
+    from plugins.retraining.dag import longest_wait
+
+    none, day = (load_model(late("", f", probation: {length}")).spec for length in ("0s", "1d"))
+
+    assert longest_wait(none) == timedelta(minutes=17, seconds=30)
+    assert longest_wait(day) == timedelta(days=1, minutes=17, seconds=30)
 
 
 def in_a_new_process(code: str, **variables: str) -> str:
