@@ -52,7 +52,7 @@ def embedded_base(serving: Path, repository: Repository) -> Base:
 def stored_base(serving: Path, rootfs: str, repository: Repository) -> Base:
     """That of these inputs. Raises NoBase where nobody has made it yet."""
     key = key_of(serving, rootfs)
-    digest = repository.names().get(key)
+    digest = repository.named(key)
     if digest is None:
         there = repository.reference(key).replace("@", ":")
         raise NoBase(f"there is no serving base {there} for this rootfs, lock and code: run python -m images.base --platform FILE")
@@ -66,7 +66,7 @@ def stored_base(serving: Path, rootfs: str, repository: Repository) -> Base:
 def make_base(serving: Path, rootfs: str, repository: Repository, uv: str) -> str:
     """Its digest. One that is there already is taken as it is."""
     key = key_of(serving, rootfs)
-    known = repository.names().get(key)
+    known = repository.named(key)
     if known:
         return known
     system = open_rootfs(rootfs, repository, MINOR, MACHINE)

@@ -77,16 +77,21 @@ class Registry:
         return self._checked(digest, self._get(f"manifests/{check_digest(digest)}", Accept=ANY_MANIFEST).content)
 
     def name(self, digest: str, name: str) -> None:
-        """The same bytes under another name: written anew they would be another digest."""
+        """The same bytes under another name: written anew they would be another digest.
+
+        One that has it already is left alone: registries with immutable names refuse even to repeat them.
+        """
+        if self.named(name) == digest:
+            return
         answer = self._get(f"manifests/{check_digest(digest)}", Accept=ANY_MANIFEST)
         self._put_manifest(name, answer.headers["content-type"], self._checked(digest, answer.content))
 
-    def names(self) -> dict[str, str]:
-        return {name: self.digest_of(name) for name in self._tags()}
+    def named(self, name: str) -> str | None:
+        answer = self._ask("GET", f"manifests/{name}", allowed=(404,), Accept=ANY_MANIFEST)
+        return None if answer.status_code == 404 else sha256(answer.content)
 
-    def digest_of(self, name: str) -> str:
-        """Of what has this name now."""
-        return sha256(self._get(f"manifests/{name}", Accept=ANY_MANIFEST).content)
+    def names(self) -> dict[str, str]:
+        return {name: digest for name in self._tags() if (digest := self.named(name))}
 
     def reference(self, digest: str) -> str:
         return f"{self.place.told}@{digest}"

@@ -59,6 +59,9 @@ class Layout:
             write_whole(self.folder / "oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
             write_whole(self.folder / "index.json", canonical(index))
 
+    def named(self, name: str) -> str | None:
+        return self.names().get(name)
+
     def names(self) -> dict[str, str]:
         return {name: entry["digest"] for entry in self._manifests() if (name := _name(entry))}
 

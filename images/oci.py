@@ -42,6 +42,9 @@ class Repository(Protocol):
     def name(self, digest: str, name: str) -> None:
         """The manifest of this digest gets the name, and no other has it any more."""
 
+    def named(self, name: str) -> str | None:
+        """The digest that has this name now; None where nothing has."""
+
     def names(self) -> dict[str, str]:
         """Name: digest."""
 

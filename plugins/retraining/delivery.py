@@ -7,11 +7,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from airflow.exceptions import AirflowNotFoundException
-from airflow.sdk import BaseHook
+from airflow.sdk import BaseHook, Connection
 
 from contract import documents
 from contract.comparison import Verdict
-from contract.documents import ANCHOR, Check, Image, Release, RunDocument, Training
+from contract.documents import ANCHOR, Check, Image, Release, RunDocument, Training, ValidationReport
 from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
 from plugins.retraining.registry import be_impatient
 from plugins.retraining.steps import Work, comparison_of, ends_here
@@ -32,8 +32,10 @@ def package_version(work: Work, log: Logger) -> str:
     from images.distribution import RegistryTrouble
     from images.package import Contents, package
     from images.places import repository_of
+    from images.signature import FINGERPRINT, VERDICT, annotations_of, sign
 
-    reason = ends_here(work.run, work.read("decide", Verdict))
+    verdict = work.read("decide", Verdict)
+    reason = ends_here(work.run, verdict)
     if reason:
         raise Stopped(reason)
     if work.find(Image):
@@ -45,12 +47,15 @@ def package_version(work: Work, log: Logger) -> str:
         "retraining.mlflow_run": training.mlflow_run,
         "retraining.spec_hash": run.spec_hash,
         "retraining.code_hash": run.code_hash,
-        **anchor_label(run, work.read("decide", Verdict), training.version),
+        VERDICT: verdict.decision,
+        FINGERPRINT: work.read("validate", ValidationReport).snapshot.fingerprint,
+        **anchor_label(run, verdict, training.version),
     }
     files = download_served(run.platform.mlflow, training.mlflow_run)
     contents = Contents(run.model, training.version, run.as_of, files, labels)
     where = run.platform.images
     login = login_of(where.connection)
+    key = _connection(where.signing, "images.signing").password or "" if where.signing else None
     repository = repository_of(where.repository, run.model, login)
     try:
         if where.rootfs is None:
@@ -58,6 +63,8 @@ def package_version(work: Work, log: Logger) -> str:
         else:
             base = stored_base(SERVING, where.rootfs, repository_of(where.repository, NAME, login))
         image = package(contents, base, repository)
+        if key is not None:
+            sign(repository, image.digest, key, annotations_of(image))
     except RegistryTrouble as error:
         raise EngineTrouble(str(error)) from error
     log.info("version %d of %s is %s, %s bytes", image.version, image.model, image.digest, f"{image.size:,}")
@@ -70,13 +77,15 @@ def login_of(connection: str | None) -> Any:
 
     if connection is None:
         return None
-    try:
-        found = BaseHook.get_connection(connection)
-    except AirflowNotFoundException:
-        raise Stopped(
-            f"there is no Airflow connection {connection}, which images.connection names: add it, then clear this task"
-        ) from None
+    found = _connection(connection, "images.connection")
     return Login(found.login or "", found.password or "")
+
+
+def _connection(name: str, setting: str) -> Connection:
+    try:
+        return BaseHook.get_connection(name)
+    except AirflowNotFoundException:
+        raise Stopped(f"there is no Airflow connection {name}, which {setting} names: add it, then clear this task") from None
 
 
 def anchor_label(run: RunDocument, verdict: Verdict, version: int) -> dict[str, str]:

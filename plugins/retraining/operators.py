@@ -153,7 +153,7 @@ class CompareStep(SparkStep):
 
 
 class PackageStep(Step):
-    inputs = ("train", "decide")
+    inputs = ("validate", "train", "decide")
     leaves = Image
 
     def execute(self, context: Context) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "docker-registry"
 USER, PASSWORD = "pusher", "correct horse"
 HTPASSWD = f"{USER}:$2b$04$TPwZIgr.pSFKxELi26KCP.1xeSZ2gDED47or81q4OCvBFEXniJmB6\n"
@@ -58,8 +59,21 @@ class LocalRegistry:
 def skip_without_registry() -> None:
     """One clear line where it cannot run; in CI it must."""
     if shutil.which(PROGRAM) is None:
-        told = f"{PROGRAM} is not installed: apt-get install docker-registry"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(told)
+        skip(f"{PROGRAM} is not installed: apt-get install docker-registry")
+
+
+def skip(told: str) -> None:
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(told)
+
+
+def cosign_program() -> Path:
+    """Fetched once, in seconds; it stays below .build/. One clear line where it cannot be had; in CI it must."""
+    folder = ROOT / ".build" / "cosign"
+    if not (folder / "cosign").exists():
+        got = subprocess.run([str(ROOT / "tests/release/get_cosign.sh"), str(folder)], capture_output=True, text=True)
+        if got.returncode:
+            skip(f"cosign cannot be fetched from Debian's trixie: {(got.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+    return folder / "cosign"
 
 
 def free_port() -> int:

@@ -1,0 +1,196 @@
+"""Signatures of images as cosign writes and reads them: by a key, without a transparency log.
+
+https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
+"""
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from contract.documents import Image
+from contract.errors import BadData
+from images.oci import CONFIG, MANIFEST, Descriptor, Repository, canonical
+from images.places import find
+
+PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
+ANNOTATION = "dev.cosignproject.cosign/signature"
+TYPE = "cosign container image signature"
+VERDICT, FINGERPRINT = "retraining.verdict", "retraining.fingerprint"  # labels of an image
+MAKE_ONE = "make one with openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+
+
+class Unsigned(BadData):
+    """Nobody whose key is known has vouched for this image as what it is said to be."""
+
+
+class UnfitKey(BadData):
+    """A key that cannot be signed or verified with."""
+
+
+class Signature(NamedTuple):
+    """`payload` is what was signed: the digest, and the annotations."""
+
+    payload: bytes
+    value: bytes
+
+
+def annotations_of(image: Image) -> dict[str, str]:
+    """What a signature vouches for besides the digest; whoever has the document can ask for the same."""
+    labels = image.labels
+    return {
+        "model": image.model,
+        "version": str(image.version),
+        "verdict": labels.get(VERDICT, ""),
+        "fingerprint": labels.get(FINGERPRINT, ""),
+    }
+
+
+def sign(repository: Repository, digest: str, key_pem: str, annotations: dict[str, str]) -> None:
+    """Beside the signatures that are there. One by this key that says the same is enough: each would be other bytes."""
+    key = _private_key(key_pem)
+    payload = _payload(repository, digest, annotations)
+    layers = _layers(repository, digest)
+    if any(each.payload == payload and _is_by(key.public_key(), each) for each in _signatures(repository, layers)):
+        return
+    value = base64.b64encode(key.sign(payload, ec.ECDSA(SHA256()))).decode()
+    layers = [*layers, {**repository.put(PAYLOAD, payload), "annotations": {ANNOTATION: value}}]
+    rootfs = {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]}
+    config = repository.put(CONFIG, canonical({"architecture": "", "os": "", "config": {}, "rootfs": rootfs}))
+    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
+    repository.name(repository.put(MANIFEST, canonical(manifest))["digest"], name_of(digest))
+
+
+def verify(repository: Repository, digest: str, keys: tuple[str, ...], wanted: dict[str, str]) -> None:
+    """Raises Unsigned unless a signature by one of `keys` (PEM) is for this digest and has the annotations that are wanted."""
+    place = repository.reference(digest)
+    found = _signatures(repository, _layers(repository, digest))
+    if not found:
+        raise Unsigned(f"{place} has no signature: set images.signing and clear the package task of its run")
+    known = [_public_key(key) for key in keys]
+    ours = [each for each in found if any(_is_by(key, each) for key in known)]
+    if not ours:
+        raise Unsigned(
+            f"{place} is signed ({len(found)}), but by none of the {len(keys)} known keys: clear the package task of its run, "
+            f"or add the key that signed it to images.public_keys"
+        )
+    problems = [_problem(each.payload, digest, wanted) for each in ours]
+    if all(problems):
+        raise Unsigned(f"the signature of {place} {problems[-1]}: find out who made it, and clear the package task of its run")
+
+
+def name_of(digest: str) -> str:
+    """Of the manifest that holds the signatures."""
+    return f"{digest.replace(':', '-')}.sig"
+
+
+class Verifier:
+    """Refuses images that nobody known has signed; where no key is known, every image is accepted."""
+
+    def __init__(self, files: tuple[str, ...]) -> None:
+        self._keys = tuple(_read(file) for file in files)
+        self._verified: set[tuple[str, ...]] = set()
+
+    def refuse(self, image: Image) -> None:
+        """Raises Unsigned. What was found signed is not asked for again: a digest cannot change."""
+        wanted = annotations_of(image)
+        asked = (image.reference, *wanted.values())
+        if self._keys and asked not in self._verified:
+            repository, digest = find(image.reference)
+            verify(repository, digest, self._keys, wanted)
+            self._verified.add(asked)
+
+
+def _payload(repository: Repository, digest: str, annotations: dict[str, str]) -> bytes:
+    place = repository.reference(digest).rpartition("@")[0].rpartition("://")[2]
+    identity, image = {"docker-reference": place}, {"docker-manifest-digest": digest}
+    return canonical({"critical": {"identity": identity, "image": image, "type": TYPE}, "optional": annotations})
+
+
+def _problem(payload: bytes, digest: str, wanted: dict[str, str]) -> str:
+    """Why it does not vouch for what is wanted; empty: it does."""
+    try:
+        content = json.loads(payload)
+        kind, named = content["critical"]["type"], content["critical"]["image"]["docker-manifest-digest"]
+        said = dict(content.get("optional") or {})
+    except (ValueError, KeyError, TypeError):
+        return "says nothing that can be read"
+    if (kind, named) != (TYPE, digest):
+        return f"is for another digest, {named}"
+    other = [name for name, value in wanted.items() if said.get(name) != value]
+    return f"says {other[0]} {said.get(other[0])!r}, {wanted[other[0]]!r} is wanted" if other else ""
+
+
+def _layers(repository: Repository, digest: str) -> list[Descriptor]:
+    """One for each signature. Others may put there what they like: what holds no signatures counts as none."""
+    stored = repository.named(name_of(digest))
+    try:
+        layers = json.loads(repository.manifest(stored))["layers"] if stored else []
+        return [layer for layer in layers if layer["mediaType"] == PAYLOAD and _value(layer)]
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def _value(layer: Descriptor) -> bytes:
+    return base64.b64decode(layer["annotations"][ANNOTATION], validate=True)
+
+
+def _signatures(repository: Repository, layers: list[Descriptor]) -> list[Signature]:
+    return [Signature(repository.blob(layer["digest"]), _value(layer)) for layer in layers]
+
+
+def _is_by(key: ec.EllipticCurvePublicKey, signature: Signature) -> bool:
+    try:
+        key.verify(signature.value, signature.payload, ec.ECDSA(SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _read(file: str) -> str:
+    """Raises UnfitKey with the file's name: a key that cannot be used must be seen when the controller starts."""
+    try:
+        text = Path(file).read_text()
+        _public_key(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnfitKey(f"the public key {file} cannot be read ({error}); correct images.public_keys") from None
+    except UnfitKey as error:
+        raise UnfitKey(f"{file}: {error}; correct images.public_keys") from None
+    return text
+
+
+def _public_key(pem: str) -> ec.EllipticCurvePublicKey:
+    try:
+        return _on_curve(load_pem_public_key(pem.encode()))
+    except (ValueError, UnsupportedAlgorithm):
+        raise UnfitKey("it is no public key (PEM); openssl pkey -in PRIVATE -pubout gives one") from None
+
+
+def _private_key(pem: str) -> ec.EllipticCurvePrivateKey:
+    """Never part of a message."""
+    if "SIGSTORE" in pem or "COSIGN" in pem:
+        raise UnfitKey(f"the signing key is encrypted as cosign alone can read it: {MAKE_ONE}, and put it into the connection")
+    if "ENCRYPTED" in pem:
+        raise UnfitKey("the signing key is encrypted: put what openssl pkey -in KEY writes into the connection")
+    try:
+        return _on_curve(load_pem_private_key(_unfolded(pem).encode(), password=None))
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise UnfitKey(f"the password of the connection that images.signing names is no private key (PEM): {MAKE_ONE}") from None
+
+
+def _unfolded(pem: str) -> str:
+    """A form's password field, such as the Airflow UI's, drops line ends."""
+    return re.sub(r"\s*(-----(?:BEGIN|END) [A-Z ]+-----)\s*", r"\n\1\n", pem.replace("\\n", "\n")).strip()
+
+
+def _on_curve(key: Any) -> Any:
+    curve = getattr(key, "curve", None)
+    if not isinstance(curve, ec.SECP256R1):
+        raise UnfitKey(f"the key is not one for ECDSA on P-256: {MAKE_ONE}")
+    return key
