@@ -17,6 +17,7 @@ from typing import TextIO
 from contract.errors import RetrainingError, StoreError
 from contract.platform import Platform, ServingHost, load_platform
 from contract.store import store_at
+from release.brisk import BriskStore
 from release.entries import Draft, Entry, Request, State
 from release.journal import Journal, Kept
 from release.ledger import Ledger, LedgerBroken
@@ -164,8 +165,8 @@ def _refuse_lost_entries(model: str, last: Entry | None, kept: Kept | None) -> N
 
 def controller_for(platform: Platform) -> Controller:
     parts = parts_of(platform)
-    executor = ThreadPoolExecutor(max_workers=8, thread_name_prefix="errand")
-    return Controller(Ledger(parts.store), World(parts, executor), platform.serving, lambda: datetime.now(UTC))
+    executor = ThreadPoolExecutor(max_workers=32, thread_name_prefix="errand")
+    return Controller(Ledger(BriskStore(parts.store)), World(parts, executor), platform.serving, lambda: datetime.now(UTC))
 
 
 def parts_of(platform: Platform) -> Parts:

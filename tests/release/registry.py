@@ -21,20 +21,20 @@ CONFIG = """\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}"}}
+http: {{addr: "{host}"}}
 {auth}
 """
 
 
 class LocalRegistry:
-    def __init__(self, home: Path, login: bool = False) -> None:
+    def __init__(self, home: Path, login: bool = False, address: str = "127.0.0.1") -> None:
         self.home = home
         self.port = free_port()
-        self.host = f"127.0.0.1:{self.port}"
+        self.host = f"{address}:{self.port}"
         auth = f"auth: {{htpasswd: {{realm: tests, path: {home / 'htpasswd'}}}}}" if login else ""
         home.mkdir(parents=True, exist_ok=True)
         (home / "htpasswd").write_text(HTPASSWD)
-        (home / "config.yml").write_text(CONFIG.format(root=home / "data", port=self.port, auth=auth))
+        (home / "config.yml").write_text(CONFIG.format(root=home / "data", host=self.host, auth=auth))
         self.start()
 
     def start(self) -> None:

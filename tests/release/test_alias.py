@@ -16,8 +16,8 @@ ALIAS = "/api/2.0/mlflow/registered-models/alias"
 class Mlflow(ThreadingHTTPServer):
     """The alias endpoint as MLflow 3.17 answers it, for one model with versions 1 to 5."""
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Endpoint)
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        super().__init__((address, 0), Endpoint)
         self.aliases: dict[tuple[str, str], str] = {}
         self.broken = False
         self.instead: bytes | None = None
@@ -25,7 +25,7 @@ class Mlflow(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return "http://{}:{}".format(*self.server_address)
 
 
 class Endpoint(BaseHTTPRequestHandler):

@@ -1,0 +1,45 @@
+import time
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from contract.errors import StoreError
+from contract.store import LocalStore
+from release.brisk import BriskStore
+
+
+class Hanging(LocalStore):
+    """Answers nothing while `mute`."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.heard = Event()
+        self.heard.set()
+
+    def create(self, path: str, content: bytes) -> bool:
+        self.heard.wait(10)
+        return super().create(path, content)
+
+
+def test_what_answers_is_passed_on(tmp_path: Path):
+    store = BriskStore(LocalStore(str(tmp_path)))
+    assert store.create("a/b", b"1")
+    assert not store.create("a/b", b"2")
+    assert (store.read("a/b"), store.read("a/c"), store.names("a")) == (b"1", None, ["b"])
+
+
+def test_what_hangs_fails_in_time_the_next_calls_at_once_and_then_all_is_well_again(tmp_path: Path):
+    slow = Hanging(str(tmp_path))
+    store = BriskStore(slow, limit_s=0.2)
+    slow.heard.clear()
+    begun = time.monotonic()
+    with pytest.raises(StoreError, match=r"has not answered for 0\.2 s or more"):
+        store.create("late", b"1")
+    for _ in range(100):
+        with pytest.raises(StoreError):
+            store.read("late")
+    assert time.monotonic() - begun < 1
+    slow.heard.set()
+    time.sleep(0.1)
+    assert store.read("late") == b"1"  # what hung came to be
