@@ -16,6 +16,7 @@ import yaml
 from contract.errors import RetrainingError
 from contract.platform import Platform, ServingHost, load_platform
 from images.files import write_whole
+from release import certificate
 from release.ports import is_free
 from release.router import ENTRY_POINT, ROUTES
 from release.targets.process import LOGS, PROGRAMS, SOCKET, escaped
@@ -23,6 +24,8 @@ from release.targets.process import LOGS, PROGRAMS, SOCKET, escaped
 SUPERVISOR_CONF, TRAEFIK_CONF = "supervisord.conf", "traefik.yml"
 SOCKET_PATH_LIMIT = 107  # bytes, Linux
 RESPONSE_TIMEOUT = "10s"  # a hung server would count nothing at all without one
+# A router that was killed is back before supervisord looks, once a second; one that ends by itself is left to supervisord.
+AT_ONCE = "trap 'kill $!; wait; exit' TERM; while setpriv --pdeathsig TERM \"$@\" & wait $!; [ $? -gt 128 ]; do :; done"
 # Upper bounds in seconds: fine around the limits of specs, where a percentile is interpolated.
 LATENCY_BUCKETS = [
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1),
@@ -41,6 +44,7 @@ def prepare(platform: Platform, file: Path) -> Path:
     for folder in (PROGRAMS, ROUTES, LOGS):
         (home / folder).mkdir(parents=True, exist_ok=True)
     write_whole(home / TRAEFIK_CONF, render_traefik(platform.serving).encode())
+    write_whole(home / ROUTES / certificate.FILE, certificate.render_certificate().encode())
     write_whole(home / SUPERVISOR_CONF, render_supervisor(file).encode())
     return home / SUPERVISOR_CONF
 
@@ -107,7 +111,7 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 [supervisorctl]
 serverurl=unix://%(here)s/{SOCKET}
 
-{_program("traefik", ["env", "-i", *traefik], "%(here)s")}
+{_program("traefik", ["sh", "-c", AT_ONCE, "sh", "env", "-i", *traefik], "%(here)s")}
 {_program("controller", controller, escaped(str(checkout)))}
 [include]
 files={PROGRAMS}/*.conf
@@ -115,12 +119,13 @@ files={PROGRAMS}/*.conf
 
 
 def _program(name: str, command: list[str], folder: str) -> str:
-    """It must not outlive supervisord, whose successor starts it again."""
+    """It must not outlive supervisord, whose successor starts it again; and it is never given up."""
     return f"""\
 [program:{name}]
 command={escaped(shlex.join(["setpriv", "--pdeathsig", "TERM", *command]))}
 directory={folder}
 autorestart=true
+startsecs=0
 stopwaitsecs=15
 redirect_stderr=true
 stdout_logfile=%(here)s/{LOGS}/{name}.log
