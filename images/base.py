@@ -18,7 +18,7 @@ from contract.platform import Platform, load_platform
 from images.layer import OWNER, build_layer, sha256
 from images.login import login_on_host
 from images.oci import CONFIG, LAYER, MANIFEST, Descriptor, Repository, canonical
-from images.places import repository_of
+from images.places import host_of, repository_of
 from images.rootfs import Rootfs, open_rootfs
 from images.sbom import attach_sbom
 
@@ -133,7 +133,7 @@ def _config(system: Rootfs, diff_ids: list[str]) -> dict[str, Any]:
 
 def base_repository(platform: Platform) -> Repository:
     repository = platform.images.repository
-    return repository_of(repository, NAME, login_on_host(repository.rpartition("://")[2].partition("/")[0]))
+    return repository_of(repository, NAME, login_on_host(host_of(repository)))
 
 
 def main() -> int:

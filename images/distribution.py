@@ -9,22 +9,25 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from contract.errors import BadData, RetrainingError
+from images.ecr import region_of
 from images.layer import sha256
-from images.login import Login, NobodyKnown, answer_challenge
-from images.oci import INDEXES, MANIFESTS, Descriptor, ImageDamaged, Repository, check_digest, descriptor
+from images.login import NobodyKnown, Who, answer_challenge
+from images.oci import (
+    INDEXES,
+    MANIFESTS,
+    Descriptor,
+    ImageDamaged,
+    RegistryRefused,
+    RegistryTrouble,
+    Repository,
+    check_digest,
+    descriptor,
+)
 
 TRIES, PAUSE_S, TIMEOUT_S = 4, 0.5, 60.0
+FRESH_S = 6 * 3600.0  # some answer a password that has run out with 403, which looks like a missing right
 LATER = {408, 425, 429, 500, 502, 503, 504}
 ANY_MANIFEST = ", ".join((*MANIFESTS, *INDEXES))
-
-
-class RegistryTrouble(RetrainingError):
-    """The registry does not answer, or not as it should: a later try may pass."""
-
-
-class RegistryRefused(BadData):
-    """The registry understood and said no."""
 
 
 class Place(NamedTuple):
@@ -34,9 +37,13 @@ class Place(NamedTuple):
     path: str
 
     @property
+    def host(self) -> str:
+        return self.url.partition("://")[2]
+
+    @property
     def told(self) -> str:
         """As Docker writes it; http:// is kept where nothing else says so."""
-        short = f"{self.url.partition('://')[2]}/{self.path}"
+        short = f"{self.host}/{self.path}"
         return short if place_of(short).url == self.url else f"{self.url}/{self.path}"
 
 
@@ -49,10 +56,10 @@ def place_of(name: str) -> Place:
 
 
 class Registry:
-    def __init__(self, place: Place, login: Login | None = None) -> None:
+    def __init__(self, place: Place, login: Who | None = None) -> None:
         self.place = place
         self._login = login
-        self._authorization = ""
+        self._authorization, self._authorized_at = "", 0.0
         self._http = httpx.Client(base_url=f"{place.url}/v2/", timeout=TIMEOUT_S, follow_redirects=True)
 
     def put(self, media_type: str, content: bytes) -> Descriptor:
@@ -164,6 +171,8 @@ class Registry:
     def _authorized(self, method: str, path: str | httpx.URL, content: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
         """Once without, then as the registry's challenge wants it; a token that ran out is fetched anew."""
         url = path if isinstance(path, httpx.URL) else f"{self.place.path}/{path}"
+        if time.monotonic() - self._authorized_at > FRESH_S:
+            self._authorization = ""
 
         def send() -> httpx.Response:
             known = {"Authorization": self._authorization} if self._authorization else {}
@@ -175,6 +184,7 @@ class Registry:
                 self._authorization = answer_challenge(answer.headers.get("www-authenticate", ""), self._login, self._http)
             except NobodyKnown as error:
                 raise RegistryRefused(f"{self.place.told} {error}") from None
+            self._authorized_at = time.monotonic()
             answer = send()
         return answer
 
@@ -182,6 +192,9 @@ class Registry:
         if answer.status_code in (401, 403):
             who = f"the user {self._login.user}" if self._login else "nobody: no login is configured"
             return f"; it was asked as {who}. Correct the Airflow connection that images.connection names, or the user's rights"
+        region = region_of(self.place.host)
+        if answer.status_code == 404 and region:
+            return f"; make it: aws ecr create-repository --region {region} --repository-name {self.place.path}"
         return ""
 
 

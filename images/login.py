@@ -4,11 +4,15 @@ import base64
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
+from images.ecr import EcrLogin, ecr_login
+
+HELPER_S = 30  # one may ask its user, or a service far away
 PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -28,18 +32,43 @@ class Login(NamedTuple):
         return f"Basic {base64.b64encode(f'{self.user}:{self.password}'.encode()).decode()}"
 
 
-def login_on_host(registry: str) -> Login | None:
-    """What `docker login` left on this host for «HOST:PORT»; None where nobody logged in. A credential helper is not asked."""
+Who = Login | EcrLogin
+
+
+def login_on_host(registry: str) -> Who | None:
+    """What `docker login` left on this host for «HOST:PORT», there or with a helper; else AWS's, for a registry of its own.
+
+    None where nobody logged in.
+    """
     place = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker"), "config.json")
     try:
-        kept = json.loads(place.read_bytes()).get("auths", {}).get(registry, {}).get("auth", "")
-        user, _, password = base64.b64decode(kept).decode().partition(":")
-    except (OSError, ValueError, AttributeError):
-        return None
+        config = json.loads(place.read_bytes())
+        helper = config.get("credHelpers", {}).get(registry) or config.get("credsStore")
+        found = (helper and _helped(helper, registry)) or _kept(config, registry)
+    except (OSError, ValueError, TypeError, AttributeError):
+        found = None
+    return found or ecr_login(registry)
+
+
+def _kept(config: dict[str, Any], registry: str) -> Login | None:
+    kept = config.get("auths", {}).get(registry, {}).get("auth", "")
+    user, _, password = base64.b64decode(kept).decode().partition(":")
     return Login(user, password) if user else None
 
 
-def answer_challenge(challenge: str, login: Login | None, http: httpx.Client) -> str:
+def _helped(helper: str, registry: str) -> Login | None:
+    """By the program `docker-credential-HELPER`. None where it knows nobody, or an identity token, which is no password."""
+    command = [f"docker-credential-{helper}", "get"]  # of Docker's own configuration
+    try:
+        done = subprocess.run(command, input=registry, capture_output=True, text=True, timeout=HELPER_S)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    answer = json.loads(done.stdout) if done.returncode == 0 else {}
+    user, secret = answer.get("Username", ""), answer.get("Secret", "")
+    return Login(user, secret) if user not in ("", "<token>") else None
+
+
+def answer_challenge(challenge: str, login: Who | None, http: httpx.Client) -> str:
     """The value of Authorization that `WWW-Authenticate: challenge` asks for. Raises NobodyKnown."""
     scheme, _, rest = challenge.partition(" ")
     if scheme.lower() == "basic":
@@ -51,7 +80,7 @@ def answer_challenge(challenge: str, login: Login | None, http: httpx.Client) ->
     raise NobodyKnown(f"wants to be asked by {challenge[:60]!r}, which is neither basic nor bearer")
 
 
-def _token(wanted: dict[str, str], login: Login | None, http: httpx.Client) -> str:
+def _token(wanted: dict[str, str], login: Who | None, http: httpx.Client) -> str:
     """Of the service that the challenge names; without a login it may give one for reading."""
     realm = wanted.pop("realm", "")
     if http.base_url.scheme == "https" and not realm.startswith("https://"):

@@ -3,7 +3,7 @@
 import json
 from typing import Any, Protocol
 
-from contract.errors import BadData
+from contract.errors import BadData, RetrainingError
 from images.layer import sha256
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -19,6 +19,14 @@ Descriptor = dict[str, Any]  # mediaType, digest, size
 
 class ImageDamaged(BadData):
     """What is stored is not what the digest names; nothing of it may be served."""
+
+
+class RegistryTrouble(RetrainingError):
+    """The registry does not answer, or not as it should: a later try may pass."""
+
+
+class RegistryRefused(BadData):
+    """The registry understood and said no."""
 
 
 class Repository(Protocol):

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from images.distribution import Registry, place_of
 from images.layout import Layout
-from images.login import Login, login_on_host
+from images.login import Who, login_on_host
 from images.oci import ImageDamaged, Repository, check_digest
 
 FOLDER = "oci:"
 
 
-def repository_of(name: str, model: str, login: Login | None = None) -> Repository:
+def repository_of(name: str, model: str, login: Who | None = None) -> Repository:
     """Of one model, below what `images.repository` of the platform says: a folder of «oci:FOLDER», or a name in a registry."""
     return _open(f"{name.rstrip('/')}/{model}", login)
 
@@ -20,10 +20,15 @@ def find(reference: str) -> tuple[Repository, str]:
     place, at, digest = reference.rpartition("@")
     if not at or "/" not in place:
         raise ImageDamaged(f"{reference!r} is no image reference; oci:FOLDER@sha256:… or HOST/NAME@sha256:… is wanted")
-    return _open(place, login_on_host(place.rpartition("://")[2].partition("/")[0])), check_digest(digest)
+    return _open(place, login_on_host(host_of(place))), check_digest(digest)
 
 
-def _open(place: str, login: Login | None) -> Repository:
+def host_of(name: str) -> str:
+    """The registry's, with its port."""
+    return name.rpartition("://")[2].partition("/")[0]
+
+
+def _open(place: str, login: Who | None) -> Repository:
     if place.startswith(FOLDER):
         return Layout(Path(place.removeprefix(FOLDER)))
     return Registry(place_of(place), login)

@@ -12,6 +12,7 @@ from airflow.sdk import BaseHook, Connection
 from contract import documents
 from contract.comparison import Verdict
 from contract.documents import ANCHOR, Check, Image, Release, RunDocument, Training, ValidationReport
+from contract.platform import Images
 from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
 from plugins.retraining.registry import be_impatient
 from plugins.retraining.steps import Work, comparison_of, ends_here
@@ -54,7 +55,7 @@ def package_version(work: Work, log: Logger) -> str:
     files = download_served(run.platform.mlflow, training.mlflow_run)
     contents = Contents(run.model, training.version, run.as_of, files, labels)
     where = run.platform.images
-    login = login_of(where.connection)
+    login = login_of(where)
     key = _connection(where.signing, "images.signing").password or "" if where.signing else None
     repository = repository_of(where.repository, run.model, login)
     try:
@@ -71,13 +72,15 @@ def package_version(work: Work, log: Logger) -> str:
     return documents.write(work.store, work.path, image)
 
 
-def login_of(connection: str | None) -> Any:
-    """The registry's user and password, from Airflow's own keeping."""
+def login_of(images: Images) -> Any:
+    """The registry's user and password, from Airflow's own keeping; where it keeps none, AWS gives those of its own registries."""
+    from images.ecr import ecr_login
     from images.login import Login
+    from images.places import host_of
 
-    if connection is None:
-        return None
-    found = _connection(connection, "images.connection")
+    if images.connection is None:
+        return ecr_login(host_of(images.repository))
+    found = _connection(images.connection, "images.connection")
     return Login(found.login or "", found.password or "")
 
 

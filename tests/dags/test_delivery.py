@@ -13,11 +13,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from contract import documents
 from contract.comparison import Verdict
 from contract.documents import Image, RunDocument, Snapshot, ValidationReport
+from contract.platform import Images
 from contract.store import LocalStore
+from images.ecr import EcrLogin
+from images.login import Login
 from images.places import find
 from images.signature import Unsigned, verify
 from plugins.retraining.catalog import load_entry
-from plugins.retraining.delivery import package_version
+from plugins.retraining.delivery import login_of, package_version
 from plugins.retraining.errors import Stopped
 from plugins.retraining.open import Trigger, open_run
 from plugins.retraining.steps import Work
@@ -92,3 +95,14 @@ def test_without_its_key_nothing_is_left_that_could_be_released(packaging):
         package_version(packaging, logging.getLogger())
 
     assert packaging.find(Image) is None
+
+
+def test_a_registry_is_asked_as_the_connection_says_and_amazon_s_as_aws_says(monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_REGISTRY", json.dumps({"conn_type": "generic", "login": "ann", "password": "secret"}))
+    elsewhere, ecr = "registry.example.com/models", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/models"
+
+    assert login_of(Images(repository=elsewhere)) is None
+    assert login_of(Images(repository="oci:images")) is None
+    for repository in (elsewhere, ecr):
+        assert login_of(Images(repository=repository, connection="registry")) == Login("ann", "secret")
+    assert isinstance(login_of(Images(repository=ecr)), EcrLogin)

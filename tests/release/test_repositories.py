@@ -352,3 +352,52 @@ def test_a_password_is_not_sent_where_it_could_be_read() -> None:
 
     with Registry(place_of("registry.example.com/late"))._http as http, pytest.raises(NobodyKnown, match="read on the way"):
         answer_challenge('Bearer realm="http://other.example.com/token"', LOGIN, http)
+
+
+class NewEachTime:
+    """A login whose password is another one at each look, as AWS gives them."""
+
+    user = "AWS"
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    @property
+    def basic(self) -> str:
+        self.given += 1
+        return f"Basic {self.given}"
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_password_that_runs_out_is_asked_for_anew(front: Front, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """Some registries answer 401 then, and others 403: those are not given an old one."""
+    login = NewEachTime()
+    monkeypatch.setattr(distribution, "FRESH_S", 1e9 if status == 401 else 0)
+    left = {"with this one": 2}
+
+    def guard(request) -> Answer | None:
+        told = request.headers.get("Authorization")
+        if told is None or left["with this one"] == 0:
+            left["with this one"] = 2
+            return (401 if told is None else status), {"WWW-Authenticate": 'Basic realm="r"'}, b""
+        left["with this one"] -= 1
+        return None
+
+    front.before = guard
+    stored(Registry(place_of(f"{front.host}/anew/late"), login))
+
+    assert login.given >= 3
+
+
+@pytest.mark.integration
+def test_a_repository_that_ecr_does_not_have_is_told_with_the_command_that_makes_it(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distribution, "region_of", lambda host: "eu-west-1")
+    said = b'{"errors": [{"code": "NAME_UNKNOWN", "message": "The repository with name x does not exist"}]}'
+    front.before = lambda request: (404, {"content-type": "application/json"}, said)
+
+    told = "NAME_UNKNOWN: .* does not exist; make it: aws ecr create-repository --region eu-west-1 --repository-name models/late"
+    with pytest.raises(RegistryRefused, match=told):
+        stored(repository_of(f"{front.host}/models", "late"))

@@ -1,0 +1,75 @@
+"""Amazon ECR: which hosts are its registries, and what only AWS's own API does for them. Who asks is boto3's configuration."""
+
+import base64
+import re
+from typing import Any
+
+from images.oci import RegistryRefused, RegistryTrouble
+
+HOST = re.compile(r"(\d{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
+RIGHTS = {"get_authorization_token": "ecr:GetAuthorizationToken", "batch_delete_image": "ecr:BatchDeleteImage"}
+
+
+class EcrLogin:
+    """Asked of AWS each time that a registry wants it: a password lasts 12 hours."""
+
+    user = "AWS"
+
+    def __init__(self, region: str) -> None:
+        self._region = region
+
+    def __repr__(self) -> str:
+        return f"EcrLogin({self._region!r})"
+
+    @property
+    def password(self) -> str:
+        return base64.b64decode(self._token()).decode().partition(":")[2]
+
+    @property
+    def basic(self) -> str:
+        return f"Basic {self._token()}"
+
+    def _token(self) -> str:
+        return _ask(self._region, "get_authorization_token")["authorizationData"][0]["authorizationToken"]
+
+
+def ecr_login(host: str) -> EcrLogin | None:
+    """None for a registry that is somebody else's."""
+    region = region_of(host)
+    return EcrLogin(region) if region else None
+
+
+def region_of(host: str) -> str:
+    """Empty where the host is not of ECR."""
+    match = HOST.fullmatch(host)
+    return match[2] if match else ""
+
+
+def delete_image(host: str, path: str, digest: str) -> None:
+    """With all its tags. One that is gone already is no failure."""
+    account, region = HOST.fullmatch(host).groups()
+    given = {"registryId": account, "repositoryName": path, "imageIds": [{"imageDigest": digest}]}
+    failures = _ask(region, "batch_delete_image", **given).get("failures", ())
+    kept = [each for each in failures if each["failureCode"] != "ImageNotFound"]
+    if kept:
+        raise RegistryRefused(f"{host}/{path} does not delete {digest}: {kept[0]['failureCode']}, {kept[0].get('failureReason')}")
+
+
+def _ask(region: str, action: str, **given: Any) -> Any:
+    import boto3  # a second: who has another registry does not pay it
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+
+    try:
+        return getattr(boto3.Session().client("ecr", region_name=region), action)(**given)
+    except (ConnectionError, HTTPClientError) as error:
+        raise RegistryTrouble(f"AWS does not answer {action} of ECR in {region} ({error}); try again later") from None
+    except ClientError as error:
+        told = f"{error.response['Error']['Code']}: {error.response['Error'].get('Message', '')[:200]}"
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500 or "Throttl" in told:
+            raise RegistryTrouble(f"AWS answers {action} of ECR in {region} with {told}; try again later") from None
+        raise RegistryRefused(f"AWS refuses {action} of ECR in {region} ({told}); {RIGHTS[action]} is needed") from None
+    except BotoCoreError as error:
+        told = f"AWS cannot be asked for {action} of ECR in {region} ({error})"
+        raise RegistryRefused(
+            f"{told}; see who boto3 takes this user for, or name an Airflow connection in images.connection"
+        ) from None
