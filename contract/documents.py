@@ -173,6 +173,7 @@ class StepReport(Strict):
     errors: int
     p95_ms: float | None
     drift: float | None = Field(None, description="share of the answers that lie elsewhere than the old version's")
+    drift_by_chance: float | None = Field(None, description="what of it so few answers may explain, one-sided 99 %")
     thin_traffic: bool = False
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from contract.gate import Column
 from contract.strict import Duration, LongerThanZero, Strict, refuse
 
+REPLAY_ENV = ("REPLAY_REQUESTS", "REPLAY_MASK")  # of a server, whatever starts it
 ROLLBACKS_A_WEEK = 3  # then a model's releases are frozen: somebody has to look
 
 
@@ -48,3 +49,10 @@ class Serving(Strict):
     @property
     def longest_hold(self) -> timedelta:
         return self.max_hold or 10 * self.hold
+
+
+def replay_env(serving: Serving) -> dict[str, str]:
+    """The part of a server's environment that makes it keep its last requests; empty where none are to be kept."""
+    if serving.replay is None:
+        return {}
+    return dict(zip(REPLAY_ENV, (str(serving.replay.requests), ",".join(serving.replay.mask)), strict=True))

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 from contract.documents import StepReport
 from contract.serving import Serving
-from release import probation
+from release import drift, probation
 from release.drafts import CONTROLLER, end, move, name, release_outcome
+from release.drift import Drift, Spread
 from release.entries import Active, Draft, Outcome, State, Traffic, Watch
-from release.judge import judge, report, since
+from release.judge import Judgement, judge, report, since
 from release.observation import Observation, is_unknown
 
 SHIFT_WITHIN = timedelta(seconds=60)
@@ -28,8 +29,8 @@ def shifting(state: State, active: Active, seen: Observation, now: datetime) -> 
     arrived = seen.weights == state.weights
     if active.request.kind == "rollback":
         return move(state, active, now, "the router has gone back", phase="naming") if arrived else None
-    if arrived and seen.traffic is not None:
-        watch = _watch(state, active, seen.traffic, now)
+    if arrived and seen.traffic is not None and seen.spreads is not None:
+        watch = _watch(state, active, seen, now)
         return move(state, active, now, f"{active.percent} % confirmed by the router, judging", phase="watching", watch=watch)
     if now - active.since > SHIFT_WITHIN:
         late = f"the router did not confirm {active.percent} % within {SHIFT_WITHIN.seconds} s"
@@ -42,12 +43,15 @@ def watching(state: State, active: Active, seen: Observation, now: datetime) -> 
         return _unknown(state, active, seen, now)
     new, old = _since_watch(state, active, seen.traffic)
     if new is None or old is None:
-        return _watch_anew(state, active, seen.traffic, now)
+        return _watch_anew(state, active, seen, now)
 
     limits = _limits(active)
     held = now - active.watch.since
-    done = report(new, active.percent, held.total_seconds())
-    judgement = judge(new, old, limits, step_over=held >= limits.hold)
+    moved = _drift(state, active, seen)
+    done = report(new, active.percent, held.total_seconds(), moved)
+    judgement = judge(new, old, limits, step_over=held >= limits.hold, drift=moved)
+    if judgement.good and limits.max_drift and state.live and moved is None:
+        judgement = Judgement(None, "where its answers lie is not known")
     if judgement.good is False:
         return start_returning(state, active, judgement.reason, now, done)
     if active.phase == "asking":
@@ -75,7 +79,8 @@ def naming(state: State, active: Active, seen: Observation, now: datetime) -> Dr
     if active.request.kind == "rollback":
         return _gone_back(state, active, note, now)
     thin = sum(step.thin_traffic for step in active.steps)
-    reason = f"{len(active.steps)} step(s) within the limits" + (f", {thin} with thin traffic" if thin else "") + note
+    reason = f"{len(active.steps)} step(s) within the limits" + (f", {thin} with thin traffic" if thin else "")
+    reason += _drift_told(active) + note
     outcome = release_outcome(state, active, "released", reason, done=True)
     changes = {
         "live": active.image,
@@ -84,6 +89,13 @@ def naming(state: State, active: Active, seen: Observation, now: datetime) -> Dr
         "quarantined": probation.outgrown(state, active.image),
     }
     return end(state, outcome, active=None, checked=None, **changes)
+
+
+def _drift_told(active: Active) -> str:
+    last = active.steps[-1] if active.steps else None
+    if last is None or last.drift is None:
+        return ""
+    return f"; {last.drift:.1%} of the answers lie elsewhere than the old version's (chance explains {last.drift_by_chance:.1%})"
 
 
 def _gone_back(state: State, active: Active, note: str, now: datetime) -> Draft:
@@ -158,23 +170,37 @@ def _unknown(state: State, active: Active, seen: Observation, now: datetime) -> 
     return start_returning(state, active, silent, now)
 
 
-def _watch(state: State, active: Active, traffic: dict[str, Traffic], now: datetime) -> Watch:
+def _watch(state: State, active: Active, seen: Observation, now: datetime) -> Watch:
     """The old version is counted from the release's first step on, or at 100 % there would be nothing to compare with."""
-    before = active.watch.baseline if active.watch else traffic
-    baseline = {active.image.digest: traffic.get(active.image.digest, Traffic())}
+    first, told = active.watch, seen.spreads or {}
+    baseline = {active.image.digest: seen.traffic.get(active.image.digest, Traffic())}
+    spreads = {active.image.digest: told.get(active.image.digest, Spread())}
     if state.live:
-        baseline[state.live.digest] = before.get(state.live.digest, Traffic())
-    return Watch(since=now, baseline=baseline)
+        old = state.live.digest
+        baseline[old] = (first.baseline if first else seen.traffic).get(old, Traffic())
+        spreads[old] = (first.spreads if first else told).get(old, Spread())
+    return Watch(since=now, baseline=baseline, spreads=spreads)
 
 
-def _watch_anew(state: State, active: Active, traffic: dict[str, Traffic], now: datetime) -> Draft:
+def _watch_anew(state: State, active: Active, seen: Observation, now: datetime) -> Draft:
     restarts = active.watch.restarts + 1
     if restarts > RESTARTS_ALLOWED:
         return start_returning(state, active, f"the router's counters began anew {restarts} times in one step", now)
-    fresh = _watch(state, active.model_copy(update={"watch": None}), traffic, now)
+    fresh = _watch(state, active.model_copy(update={"watch": None}), seen, now)
     watch = fresh.model_copy(update={"restarts": restarts})
     what = f"the router's counters began anew: judging {active.percent} % from the start"
     return move(state, active, now, what, phase="watching", watch=watch)
+
+
+def _drift(state: State, active: Active, seen: Observation) -> Drift | None:
+    """Of the new version's answers in this step from the old one's since the release began."""
+    if state.live is None or seen.spreads is None:
+        return None
+    new, old = (
+        drift.since(seen.spreads.get(image.digest, Spread()), active.watch.spreads.get(image.digest, Spread()))
+        for image in (active.image, state.live)
+    )
+    return drift.drift(new, old) if new and old else None
 
 
 def _since_watch(state: State, active: Active, traffic: dict[str, Traffic]) -> tuple[Traffic | None, Traffic | None]:

@@ -2,14 +2,18 @@
 
 import math
 import time
+from collections.abc import Sequence
 from itertools import cycle, islice
 from typing import Any, NamedTuple, Protocol
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from contract.documents import Check, GoldenRows
+from contract.documents import Check, GoldenRows, Replay
 from contract.serving import Serving
+from release.answers import ServerAnswers
+from release.drift import Spread
+from release.replay import REHEARSAL, replay
 from release.targets.base import Server
 
 TOLERANCE = 1e-9  # relative, of numbers above 1; absolute below
@@ -30,12 +34,23 @@ class Answers(NamedTuple):
 
 
 class Probe(Protocol):
+    """What is asked of servers directly, beside the router."""
+
     def is_ready(self, server: Server) -> bool: ...
 
     def ask(self, server: Server, golden: GoldenRows) -> Answers: ...
 
+    def replay(self, server: Server, live: Sequence[Server], columns: Sequence[str]) -> Replay: ...
+
+    def spreads(self, model: str, servers: Sequence[Server]) -> dict[str, Spread]:
+        """Where each digest's answers lie; counts that only grow."""
+
 
 class HttpProbe:
+    def __init__(self) -> None:
+        self.spreads = ServerAnswers().spreads
+        self.replay = replay
+
     def is_ready(self, server: Server) -> bool:
         try:
             return httpx.get(f"{server.url}/v2/health/ready", timeout=1.0, trust_env=False).is_success
@@ -45,7 +60,7 @@ class HttpProbe:
     def ask(self, server: Server, golden: GoldenRows) -> Answers:
         if not golden.rows:
             return Answers(problem="there are no golden rows to ask; run compare again")
-        with httpx.Client(base_url=server.url, timeout=TIMEOUT_S, trust_env=False) as client:
+        with httpx.Client(base_url=server.url, headers=REHEARSAL, timeout=TIMEOUT_S, trust_env=False) as client:
             try:
                 parity, worst = _parity(client, server, golden)
                 return Answers(parity, worst, _p95_ms(client, golden))
@@ -55,8 +70,8 @@ class HttpProbe:
                 return Answers(problem=f"no answer to the golden rows ({type(error).__name__}); read the log of {server.name}")
 
 
-def decide(digest: str, answers: Answers, memory_mb: float | None, limits: Serving) -> Check:
-    """Unknown is not good: a figure that is missing or no number fails."""
+def decide(digest: str, answers: Answers, memory_mb: float | None, limits: Serving, replay: Replay | None = None) -> Check:
+    """Unknown is not good: a figure that is missing or no number fails. A replay is reported, and decides nothing."""
     problems = list(_problems(answers, memory_mb, limits)) if not answers.problem else [answers.problem]
     good = f"golden rows within {answers.parity:.1e} of Spark's answers, p95 {answers.p95_ms:.1f} ms, {memory_mb or 0:.0f} MB"
     return Check(
@@ -66,6 +81,7 @@ def decide(digest: str, answers: Answers, memory_mb: float | None, limits: Servi
         parity=_known(answers.parity),
         p95_ms=_known(answers.p95_ms),
         memory_mb=memory_mb,
+        replay=replay,
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from contract.documents import Check, Image, Release, StepReport
 from contract.serving import Serving
 from contract.strict import Strict
+from release.drift import Spread
 
 Kind = Literal["check", "release", "rollback", "freeze", "unfreeze", "pin", "unpin", "unquarantine"]
 Phase = Literal["starting", "shifting", "watching", "asking", "naming", "returning"]
@@ -70,6 +71,7 @@ class Watch(Strict):
 
     since: datetime
     baseline: dict[str, Traffic]
+    spreads: dict[str, Spread] = Field({}, description="where the answers lay by then")
     restarts: int = Field(0, description="how often the router's counters began anew in this step")
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from contract.documents import StepReport
 from contract.serving import Serving
+from release.drift import Drift
 from release.entries import Traffic
 
 FEWEST = 5  # events that can be held against a version before a step's end
@@ -39,10 +40,11 @@ class Judgement(NamedTuple):
     reason: str
 
 
-def judge(new: Traffic, old: Traffic, limits: Serving, *, step_over: bool) -> Judgement:
+def judge(new: Traffic, old: Traffic, limits: Serving, *, step_over: bool, drift: Drift | None = None) -> Judgement:
     """Before the end of a step, and for thin traffic, only clear evidence breaks a limit; at the end, the plain rate does.
 
-    Good is what was shown to keep them; a rate just within a limit needs more requests for that.
+    Good is what was shown to keep them; a rate just within a limit needs more requests for that. `drift` is None where it is not
+    known, or where there is nothing to drift from.
     """
     enough = new.requests >= limits.min_requests
     found = limits_of(new, old, limits)
@@ -51,6 +53,8 @@ def judge(new: Traffic, old: Traffic, limits: Serving, *, step_over: bool) -> Ju
         clearly = limit.count >= FEWEST and tail(limit.count, limit.of, limit.rate) < DOUBT
         if plainly or clearly:
             return Judgement(False, limit.sentence)
+    if drift and limits.max_drift and drift.share - drift.noise > limits.max_drift:
+        return Judgement(False, _drift_sentence(drift, limits.max_drift))
     if not enough:
         return Judgement(None, f"{new.requests} of {limits.min_requests} requests so far")
     unshown = [limit.sentence for limit in found if not limit.is_shown]
@@ -115,8 +119,16 @@ def p95_ms(traffic: Traffic) -> float | None:
     return None
 
 
-def report(new: Traffic, percent: int, seconds: float) -> StepReport:
-    return StepReport(percent=percent, seconds=seconds, requests=new.requests, errors=new.errors, p95_ms=p95_ms(new))
+def report(new: Traffic, percent: int, seconds: float, drift: Drift | None = None) -> StepReport:
+    return StepReport(
+        percent=percent,
+        seconds=seconds,
+        requests=new.requests,
+        errors=new.errors,
+        p95_ms=p95_ms(new),
+        drift=drift and drift.share,
+        drift_by_chance=drift and drift.noise,
+    )
 
 
 def _slower(traffic: Traffic, limit: timedelta) -> tuple[int, int]:
@@ -135,6 +147,13 @@ def _slower(traffic: Traffic, limit: timedelta) -> tuple[int, int]:
 
 def _errors_sentence(new: Traffic, limits: Serving) -> str:
     return f"{new.errors} of {new.requests} requests failed; {limits.max_error_rate:.2%} are allowed"
+
+
+def _drift_sentence(drift: Drift, limit: float) -> str:
+    return (
+        f"{drift.share:.0%} of the answers lie elsewhere than the old version's, of which chance explains {drift.noise:.0%}; "
+        f"{limit:.0%} may (max_drift)"
+    )
 
 
 def _latency_sentence(new: Traffic, limits: Serving) -> str:

@@ -20,6 +20,7 @@ class Projection(NamedTuple):
     servers: dict[str, tuple[Image, int]]  # digest: image and how many
     weights: dict[str, int]
     unproven: Image | None  # never had all traffic: it does not start before its signature was seen
+    judged: bool  # a version meets traffic: where its answers lie is looked at
     asked: Active | None  # whose image is to be asked the golden rows
     named: Image | None  # bears the alias
     tags: dict[str, Image]  # name: what bears it in the images' repository
@@ -35,6 +36,7 @@ def project(state: State, servers: int) -> Projection:
         servers=_servers(state, servers),
         weights=state.weights,
         unproven=active.image if active and active.request.kind in ("check", "release") else None,
+        judged=is_releasing(state) and active.percent > 0 and active.phase != "returning",
         asked=asked,
         named=named,
         tags={tag: image for tag, image in tags.items() if image},

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from contract.documents import Check, GoldenRows, Image, read
+from contract.documents import Check, GoldenRows, Image, Replay, read
 from contract.errors import BadData, RetrainingError
 from contract.store import Store
 from images.oci import ImageDamaged
 from release.check import Answers, Probe, decide
+from release.drift import Spread
 from release.entries import Active, Traffic
 from release.errands import Errands, Settled
 from release.observation import Observation
@@ -43,6 +44,7 @@ class World:
         self._errands = Errands(executor)
         self._settled = Settled(self._errands)
         self._recent = Recent()
+        self._spreads: dict[str, dict[str, Spread]] = {}
         self._running: list[Server] = []
         self._ready: set[Server] = set()
         self._idle_since: dict[tuple[str, str], datetime] = {}
@@ -67,7 +69,8 @@ class World:
             weights=weights,
             traffic=traffic,
             servers=servers,
-            answer=self._answer(wanted.asked, running, trouble) if wanted.asked else None,
+            spreads=self._spread(model, running, trouble) if wanted.judged else None,
+            answer=self._answer(wanted.asked, wanted, running, trouble) if wanted.asked else None,
             named=self._name(model, wanted.named, trouble, now) if wanted.named else True,
             recent=self._lately(model, wanted, traffic, now),
             broken=broken,
@@ -110,19 +113,32 @@ class World:
             elif now - self._idle_since.setdefault((model, digest), now) >= STOP_AFTER:
                 self._target.stop(model, digest)
 
-    def _answer(self, active: Active, running: list[Server], trouble: list[str]) -> Check | None:
+    def _spread(self, model: str, running: list[Server], trouble: list[str]) -> dict[str, Spread] | None:
+        """What was told last: the servers are asked beside the loop."""
+        with noting(trouble):
+            told = self._errands.result(("spreads", model), lambda: self._probe.spreads(model, running))
+            if told is not None:
+                self._spreads[model] = told
+        return self._spreads.get(model)
+
+    def _answer(self, active: Active, wanted: Projection, running: list[Server], trouble: list[str]) -> Check | None:
         """Asked once per entry, beside the loop; the memory is taken after the work."""
         server = next((s for s in running if s in self._ready and s.digest == active.image.digest), None)
         limits = active.request.serving
         if server is None or limits is None:
             return None
         with noting(trouble):
-            answers = self._errands.result(("ask", active.request.id, active.percent), lambda: self._ask(server, active))
-            return answers and decide(server.digest, answers, self._target.memory_mb(server), limits)
+            live = [each for each in running if each in self._ready and each.digest in wanted.weights]
+            told = self._errands.result(("ask", active.request.id, active.percent), lambda: self._ask(server, active, live))
+            return told and decide(server.digest, told[0], self._target.memory_mb(server), limits, told[1])
         return None
 
-    def _ask(self, server: Server, active: Active) -> Answers:
-        return self._probe.ask(server, read(self._parts.store, active.request.golden or "", GoldenRows))
+    def _ask(self, server: Server, active: Active, live: list[Server]) -> tuple[Answers, Replay | None]:
+        """The golden rows; and what was asked of the live version lately, of one that has met no traffic."""
+        golden = read(self._parts.store, active.request.golden or "", GoldenRows)
+        answers = self._probe.ask(server, golden)
+        replays = active.request.kind == "check" and active.request.serving.replay and live and not answers.problem
+        return answers, self._probe.replay(server, live, golden.columns) if replays else None
 
     def _lately(self, model: str, wanted: Projection, traffic: dict[str, Traffic] | None, now: datetime) -> Traffic | None:
         if wanted.window is None or wanted.named is None or traffic is None:

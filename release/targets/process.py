@@ -16,6 +16,7 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 from contract.documents import Image
 from contract.errors import BadData, RetrainingError
 from contract.platform import ServingHost
+from contract.serving import REPLAY_ENV
 from images.files import write_whole
 from images.places import find
 from images.unpacked import HASHES, unpack
@@ -71,12 +72,12 @@ class ProcessTarget:
         """A program starts when it is added. One that was given up is added anew, for its port may be taken by now."""
         folder = self._home / IMAGES / image.digest.removeprefix("sha256:")
         repository, digest = find(image.reference)
-        unpack(repository, digest, folder)
+        passed = _passed(unpack(repository, digest, folder).env)
         self._refuse_other_lock(image, folder / "app/requirements.lock")
         new = [name for name in names if name not in states or self._remove(name)]
         for name in new:
             server = Server(model=image.model, digest=image.digest, url=f"http://127.0.0.1:{self._port(name)}", name=name)
-            write_whole(self._conf(name), self._render(server, image.version, folder).encode())
+            write_whole(self._conf(name), self._render(server, image.version, folder, passed).encode())
         self._ask("reloadConfig")
         for name in new:
             self._ask("addProcessGroup", name)
@@ -134,9 +135,9 @@ class ProcessTarget:
                 return port
         raise RetrainingError(f"no port of {PORTS.start}-{PORTS.stop - 1} on 127.0.0.1 is free; stop what uses them")
 
-    def _render(self, server: Server, version: int, folder: Path) -> str:
+    def _render(self, server: Server, version: int, folder: Path, passed: dict[str, str]) -> str:
         program = {
-            "command": escaped(shlex.join(["/bin/sh", "-c", self._command(server, version)])),
+            "command": escaped(shlex.join(["/bin/sh", "-c", self._command(server, version, passed)])),
             "directory": escaped(str(folder / "app")),
             "autorestart": "true",
             "stopwaitsecs": "30",  # a server gives its last requests 25 s
@@ -149,7 +150,7 @@ class ProcessTarget:
         lines = [f"; {server.model_dump_json()}", f"[program:{server.name}]", *(f"{key}={value}" for key, value in program.items())]
         return "\n".join(lines) + "\n"
 
-    def _command(self, server: Server, version: int) -> str:
+    def _command(self, server: Server, version: int, passed: dict[str, str]) -> str:
         """Each start, also supervisord's own restart, checks the files first; no secret of this host is passed on."""
         environment = {
             "MODEL_NAME": server.model,
@@ -157,6 +158,7 @@ class ProcessTarget:
             "IMAGE_DIGEST": server.digest,
             "OMP_NUM_THREADS": "1",
             "PYTHONDONTWRITEBYTECODE": "1",  # the unpacked folder stays as it is
+            **passed,
         }
         port = server.url.rpartition(":")[2]
         serve = [str(self._python), "-m", "serving", "--model", "../models/current", "--host", "127.0.0.1", "--port", port]
@@ -197,6 +199,11 @@ class ProcessTarget:
 
 def _prefix(model: str, digest: str) -> str:
     return f"{model}-{digest.removeprefix('sha256:')[:12]}-"
+
+
+def _passed(env: dict[str, str]) -> dict[str, str]:
+    """Of the image's own environment only what this host knows the meaning of: the rest may be meant for a container."""
+    return {name: env[name] for name in REPLAY_ENV if name in env}
 
 
 def escaped(text: str) -> str:

@@ -10,13 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from contract.documents import GoldenRows, Image
+from contract.documents import GoldenRows, Image, Replay
 from contract.errors import BadData, StoreError
 from contract.platform import ServingHost
 from contract.serving import Serving
 from images.oci import ImageDamaged
 from release.check import Answers
 from release.controller import Controller
+from release.drift import Spread
 from release.entries import Outcome, Request, State, Traffic
 from release.ledger import Ledger
 from release.router import RouteRefused
@@ -235,6 +236,9 @@ class FakeProbe:
         self.answers: dict[str, Answers] = {}
         self.unready: set[str] = set()
         self.asked: list[str] = []
+        self.replayed: list[tuple[str, tuple[str, ...]]] = []
+        self.lies: dict[str, str] = {}
+        self.looks = 0
 
     def is_ready(self, server: Server) -> bool:
         return server.digest not in self.unready
@@ -242,6 +246,18 @@ class FakeProbe:
     def ask(self, server: Server, golden: GoldenRows) -> Answers:
         self.asked.append(server.digest)
         return self.answers.get(server.digest, Answers(parity=0.0, p95_ms=5.0))
+
+    def replay(self, server: Server, live: Sequence[Server], columns: Sequence[str]) -> Replay:
+        self.replayed.append((server.digest, tuple(sorted({each.digest for each in live}))))
+        return Replay(requests=1, rows=1, refused=0, moved=0.0, mean=0.0, largest=0.0, p95_ms=5.0, p95_ms_live=5.0)
+
+    def spreads(self, model: str, servers: Sequence[Server]) -> dict[str, Spread]:
+        """A thousand answers more at each look, in the bins of `lies`."""
+        self.looks += 1000
+        return {server.digest: self._spread(server.digest) for server in servers if server.model == model}
+
+    def _spread(self, digest: str) -> Spread:
+        return Spread(rows={self.lies.get(digest, "0.5"): self.looks}, squares=self.looks)
 
 
 class Inline(Executor):

@@ -108,7 +108,7 @@ def test_thin_traffic_waits_for_max_hold_and_then_asks_the_golden_rows(world):
     assert [(step.percent, step.thin_traffic) for step in outcome.release.steps] == [(5, True), (100, False)]
     assert outcome.release.steps[0].seconds >= 8
     assert len(world.probe.asked) == asked + 1
-    assert outcome.reason == "2 step(s) within the limits, 1 with thin traffic"
+    assert outcome.reason.startswith("2 step(s) within the limits, 1 with thin traffic; 0.0% of the answers lie elsewhere")
 
 
 def test_thin_traffic_with_wrong_golden_rows_is_taken_back(world):
@@ -383,3 +383,37 @@ def test_a_controller_killed_at_any_point_ends_with_one_outcome_each_and_the_rig
         assert world.alias.versions == {"late": 1}
         assert running(world) == {ONE: 2}
         assert world.faults.passed >= point
+
+
+def test_a_check_replays_what_the_live_version_was_asked_where_the_spec_wants_it(world):
+    world.put_live(1)
+    assert world.outcome(a_request("check", 2)).check.replay is None
+    outcome = world.outcome(a_request("check", 3, replay={"requests": 50}))
+    assert (outcome.check.passed, outcome.check.replay.requests) == (True, 1)
+    assert world.probe.replayed == [(THREE, (ONE,))]
+
+
+def test_how_far_the_answers_drift_is_told(world):
+    world.put_live(1)
+    world.probe.lies[TWO] = "0.9"
+    world.outcome(a_request("check", 2))
+    outcome = world.outcome(a_request("release", 2, expected_live=ONE))
+    assert [step.drift for step in outcome.release.steps] == [1.0, 1.0, 1.0]
+    assert "100.0% of the answers lie elsewhere than the old version's (chance explains " in outcome.reason
+
+
+def test_a_version_that_drifts_too_far_is_taken_back_where_the_spec_sets_a_limit(world):
+    world.put_live(1)
+    world.probe.lies[TWO] = "0.9"
+    world.outcome(a_request("check", 2))
+    outcome = world.outcome(a_request("release", 2, expected_live=ONE, max_drift=0.2))
+    assert outcome.release.outcome == "rolled_back"
+    assert outcome.reason.startswith("100% of the answers lie elsewhere than the old version's, of which chance explains ")
+
+
+def test_a_drift_that_is_not_known_is_not_good(world, monkeypatch):
+    world.put_live(1)
+    monkeypatch.setattr(world.probe, "spreads", lambda model, servers: {})
+    world.outcome(a_request("check", 2))
+    outcome = world.outcome(a_request("release", 2, expected_live=ONE, canary=[50, 100], max_drift=0.2, max_hold="8s"))
+    assert [step.thin_traffic for step in outcome.release.steps] == [True, True]  # the golden rows spoke for it

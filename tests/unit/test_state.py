@@ -28,7 +28,7 @@ def releasing(phase: str, percent: int = 0, ago_s: float = 0, **changes: object)
 
 def saw(weights: dict[str, int] | None, requests: int = 0, **other: object) -> Observation:
     right = Traffic(requests=requests, latency=tuple((bound, requests) for bound in BOUNDS))
-    plain = {"ready": {ONE: 2, TWO: 2}, "traffic": COUNTED | {TWO: right}, "servers": 2}
+    plain = {"ready": {ONE: 2, TWO: 2}, "traffic": COUNTED | {TWO: right}, "spreads": {}, "servers": 2}
     return Observation(weights=weights, **(plain | other))
 
 
@@ -63,6 +63,7 @@ def test_what_should_be_true_while_an_entry_is_the_last(state, servers, weights,
         (releasing("shifting", 5), saw({ONE: 100}), None),
         (releasing("shifting", 5), saw(None), None),
         (releasing("shifting", 5), saw({ONE: 95, TWO: 5}, traffic=None), None),
+        (releasing("shifting", 5), saw({ONE: 95, TWO: 5}, spreads=None), None),
         (releasing("shifting", 5), saw({ONE: 95, TWO: 5}), ("watching", 5)),
         (releasing("shifting", 5, ago_s=61), saw({ONE: 100}), ("returning", 5)),
         (releasing("watching", 5, ago_s=1), saw({ONE: 95, TWO: 5}, 500), None),  # the hold is not over

@@ -1,0 +1,78 @@
+"""What the servers tell of their answers, summed by digest and made to only grow: a server that starts anew begins at 0.
+
+ServerAnswers().spreads(model, servers) -> dict[digest, release.drift.Spread]. One instance per controller; asks each server once,
+at most TIMEOUT_S each, so a turn with servers that hang should have it done beside the loop.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import NamedTuple
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from release.drift import Spread, add, since
+from release.targets.base import Server
+
+TIMEOUT_S = 1.0
+DIGESTS_KEPT = 8  # of a model: a release has two
+NONE = Spread()
+
+
+class Count(NamedTuple):
+    """`passed` was counted before the server began anew, `last` since."""
+
+    passed: Spread
+    last: Spread
+
+
+class ServerAnswers:
+    """Of one process: after its own restart the counts are what the servers tell."""
+
+    def __init__(self) -> None:
+        self._client = httpx.Client(timeout=TIMEOUT_S, trust_env=False)
+        self._grown = Grown()
+
+    def spreads(self, model: str, servers: Sequence[Server]) -> dict[str, Spread]:
+        """By digest; a server that does not tell keeps what it told last."""
+        told = {server: self._told(server) for server in servers if server.model == model}
+        return self._grown.by_digest(model, {server: spread for server, spread in told.items() if spread})
+
+    def _told(self, server: Server) -> Spread | None:
+        try:
+            answer = self._client.get(f"{server.url}/metrics").raise_for_status()
+        except httpx.HTTPError:
+            return None
+        serves = answer.headers.get("X-Image-Digest", server.digest)  # another one, on a port that has changed hands
+        return spread_of(answer.text) if serves == server.digest else None
+
+
+class Grown:
+    """The counts of each digest's servers, also of those that are gone."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[str, dict[str, Count]]] = defaultdict(dict)
+
+    def by_digest(self, model: str, told: Mapping[Server, Spread]) -> dict[str, Spread]:
+        counts = self._counts[model]
+        for server, now in told.items():
+            counts[server.digest] = of_digest = counts.pop(server.digest, {})
+            passed, last = of_digest.get(server.name, Count(NONE, NONE))
+            of_digest[server.name] = Count(add(passed, last) if since(now, last) is None else passed, now)
+        for digest in list(counts)[:-DIGESTS_KEPT]:
+            del counts[digest]
+        return {digest: reduce(add, (add(*count) for count in found.values())) for digest, found in counts.items()}
+
+
+def spread_of(metrics: str) -> Spread:
+    """From the text of a server's /metrics; one of a base before this has none of it."""
+    rows, squares = {}, 0
+    lines = (line for line in metrics.splitlines() if line.startswith("serving_answers_"))
+    for family in text_string_to_metric_families("\n".join(lines)):
+        for sample in family.samples:
+            if sample.name == "serving_answers_total":
+                rows[sample.labels["bin"]] = int(sample.value)
+            elif sample.name == "serving_answers_squares_total":
+                squares = int(sample.value)
+    return Spread(rows=rows, squares=squares)
