@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from images.ecr import region_of
+from images.ecr import delete_image, region_of
 from images.layer import sha256
 from images.login import NobodyKnown, Who, answer_challenge
 from images.oci import (
@@ -99,6 +99,16 @@ class Registry:
 
     def names(self) -> dict[str, str]:
         return {name: digest for name in self._tags() if (digest := self.named(name))}
+
+    def delete(self, digest: str) -> None:
+        """The space comes back when the registry collects its garbage."""
+        if region_of(self.place.host):
+            return delete_image(self.place.host, self.place.path, check_digest(digest))
+        if self._ask("DELETE", f"manifests/{check_digest(digest)}", allowed=(404, 405)).status_code == 405:
+            raise RegistryRefused(
+                f"the registry of {self.place.told} does not allow deletion: allow it there (in Docker's own, "
+                f"REGISTRY_STORAGE_DELETE_ENABLED=true), or leave cleaning to the registry's own rules"
+            )
 
     def reference(self, digest: str) -> str:
         return f"{self.place.told}@{digest}"

@@ -53,17 +53,27 @@ class Layout:
         """A manifest that has several names has an entry for each; one that lost its name stays, without it."""
         found = {"mediaType": MANIFEST, "digest": digest, "size": len(self.manifest(digest))}
         with self._locked():
+            self._refuse_incomplete(digest)
             others = [_unnamed(entry, name) for entry in self._manifests() if (entry["digest"], _name(entry)) != (digest, name)]
-            named = {**found, "annotations": {REF_NAME: name}}
-            index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [*others, named]}
-            write_whole(self.folder / "oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
-            write_whole(self.folder / "index.json", canonical(index))
+            self._write([*others, {**found, "annotations": {REF_NAME: name}}])
 
     def named(self, name: str) -> str | None:
         return self.names().get(name)
 
     def names(self) -> dict[str, str]:
         return {name: entry["digest"] for entry in self._manifests() if (name := _name(entry))}
+
+    def delete(self, digest: str) -> None:
+        """And the blobs that no other manifest of the index refers to."""
+        with self._locked():
+            there = self._manifests()
+            kept = [entry for entry in there if entry["digest"] != digest]
+            gone = {digest} | (self._parts(digest) if self._blob_path(digest).exists() else set())
+            needed = {part for entry in kept for part in (entry["digest"], *self._parts(entry["digest"]))}
+            if kept != there:
+                self._write(kept)
+            for each in gone - needed:
+                self._blob_path(each).unlink(missing_ok=True)
 
     def reference(self, digest: str) -> str:
         return f"oci:{self.folder}@{digest}"
@@ -78,6 +88,21 @@ class Layout:
             raise ImageDamaged(
                 f"{path} is no image index; move it away and clear the package task: only names are lost, images go by digest"
             ) from None
+
+    def _write(self, manifests: list[dict[str, Any]]) -> None:
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
+        write_whole(self.folder / "oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
+        write_whole(self.folder / "index.json", canonical(index))
+
+    def _parts(self, digest: str) -> set[str]:
+        manifest = json.loads(self.manifest(digest))
+        return {each["digest"] for each in (manifest["config"], *manifest["layers"])}
+
+    def _refuse_incomplete(self, digest: str) -> None:
+        """A blob that was there when it was to be put may have been deleted since, with the last manifest that referred to it."""
+        lost = [path for each in self._parts(digest) if not (path := self._blob_path(each)).exists()]
+        if lost:
+            raise ImageDamaged(f"{lost[0]} is missing; clear the package task of its run, which writes it again")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

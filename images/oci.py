@@ -56,6 +56,9 @@ class Repository(Protocol):
     def names(self) -> dict[str, str]:
         """Name: digest."""
 
+    def delete(self, digest: str) -> None:
+        """The manifest goes, with all its names; what is gone already is no failure."""
+
     def reference(self, digest: str) -> str:
         """What Image.reference says."""
 

@@ -20,21 +20,22 @@ HTPASSWD = f"{USER}:$2b$04$TPwZIgr.pSFKxELi26KCP.1xeSZ2gDED47or81q4OCvBFEXniJmB6
 CONFIG = """\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
-storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: {deletes}}}}}
 http: {{addr: "{host}"}}
 {auth}
 """
 
 
 class LocalRegistry:
-    def __init__(self, home: Path, login: bool = False, address: str = "127.0.0.1") -> None:
+    def __init__(self, home: Path, login: bool = False, address: str = "127.0.0.1", deletes: bool = True) -> None:
         self.home = home
         self.port = free_port()
         self.host = f"{address}:{self.port}"
         auth = f"auth: {{htpasswd: {{realm: tests, path: {home / 'htpasswd'}}}}}" if login else ""
         home.mkdir(parents=True, exist_ok=True)
         (home / "htpasswd").write_text(HTPASSWD)
-        (home / "config.yml").write_text(CONFIG.format(root=home / "data", host=self.host, auth=auth))
+        given = {"root": home / "data", "host": self.host, "auth": auth, "deletes": str(deletes).lower()}
+        (home / "config.yml").write_text(CONFIG.format(**given))
         self.start()
 
     def start(self) -> None:

@@ -89,6 +89,22 @@ def test_what_is_missing_is_named(place: str) -> None:
             read(nothing)
 
 
+def test_a_deleted_manifest_is_gone_with_all_its_names_and_no_other_is(place: str) -> None:
+    repository = repository_of(place, "late")
+    old, new = stored(repository, b"old"), stored(repository, b"new")
+    for digest, name in ((old, "v1"), (old, "staging"), (new, "v2")):
+        repository.name(digest, name)
+
+    repository.delete(old)
+    repository.delete(old)
+
+    assert repository.names() == {"v2": new}
+    assert repository.named("staging") is None
+    with pytest.raises(ImageDamaged):
+        repository.manifest(old)
+    repository.confirm(json.loads(repository.manifest(new)))
+
+
 @pytest.mark.parametrize("digest", ["latest", "sha256:../../etc/passwd", "sha512:00", ""])
 def test_nothing_is_read_by_anything_but_a_digest(place: str, digest: str) -> None:
     with pytest.raises(ImageDamaged, match="is no sha256 digest"):
@@ -244,6 +260,18 @@ def test_a_lost_blob_is_found_after_the_push(registry: LocalRegistry) -> None:
 
     with pytest.raises(RegistryTrouble, match=f"does not have {manifest['layers'][0]['digest']}, which it took"):
         repository.confirm(manifest)
+
+
+@pytest.mark.integration
+def test_a_registry_that_does_not_let_images_be_deleted_is_told(tmp_path: Path) -> None:
+    skip_without_registry()
+    registry = LocalRegistry(tmp_path / "keeper", deletes=False)
+    repository = repository_of(f"{registry.host}/keeper", "late")
+    try:
+        with pytest.raises(RegistryRefused, match=r"keeper/late does not allow deletion: allow it there .*DELETE_ENABLED=true"):
+            repository.delete(stored(repository))
+    finally:
+        registry.stop()
 
 
 @pytest.mark.integration

@@ -282,6 +282,55 @@ def test_an_image_is_asked_for_by_digest_only(tmp_path, reference):
         unpack(*find(reference), tmp_path / "unpacked")
 
 
+def test_deleting_a_version_leaves_no_blob_of_it_and_every_one_of_the_others(tmp_path, serving):
+    first = packaged(tmp_path, serving)
+    alone = set(blobs(tmp_path))
+    second = packaged(tmp_path, serving, version=4, files={"model.onnx": b"other"})
+
+    Layout(tmp_path / "images").delete(first.digest)
+
+    shared = manifest_of(tmp_path, second)["layers"][0]["digest"]
+    assert set(blobs(tmp_path)) & alone == {shared[7:]}
+    assert Layout(tmp_path / "images").names() == {"v4": second.digest}
+    unpack(*find(second.reference), tmp_path / "unpacked")
+    Layout(tmp_path / "images").delete(second.digest)
+    assert blobs(tmp_path) == {}
+
+
+def test_a_digest_that_lost_its_name_keeps_its_blobs(tmp_path, serving):
+    old = packaged(tmp_path, serving)
+    (serving / "server.py").write_text("# newer\n")
+    new = packaged(tmp_path, serving)
+
+    Layout(tmp_path / "images").delete(new.digest)
+
+    unpack(*find(old.reference), tmp_path / "unpacked")
+
+
+def test_nothing_is_deleted_while_it_cannot_be_told_what_else_needs_it(tmp_path, serving):
+    first, second = packaged(tmp_path, serving), packaged(tmp_path, serving, version=4)
+    alter(blobs(tmp_path)[second.digest[7:]])
+    before = set(blobs(tmp_path))
+
+    with pytest.raises(ImageDamaged, match=f"{second.digest[7:]} was altered"):
+        Layout(tmp_path / "images").delete(first.digest)
+
+    assert set(blobs(tmp_path)) == before
+    assert Layout(tmp_path / "images").names() == {"v3": first.digest, "v4": second.digest}
+
+
+def test_what_was_deleted_while_a_version_was_packaged_keeps_it_from_its_name(tmp_path, serving):
+    layout = Layout(tmp_path / "images")
+    image = packaged(tmp_path, serving)
+    digest = layout.put(MANIFEST, canonical({**manifest_of(tmp_path, image), "annotations": {}}))["digest"]
+
+    layout.delete(image.digest)
+
+    with pytest.raises(ImageDamaged, match="is missing; clear the package task"):
+        layout.name(digest, "v4")
+    assert layout.names() == {}
+
+
 def test_a_broken_index_stops_packaging_with_advice(tmp_path, serving):
     packaged(tmp_path, serving)
     (tmp_path / "images/index.json").chmod(0o644)

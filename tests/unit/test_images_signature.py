@@ -152,25 +152,46 @@ def put_signatures(layout: Layout, digest: str, layers: object) -> None:
     layout.name(manifest["digest"], name_of(digest))
 
 
+class Foreign(Layout):
+    """A repository in which somebody has put anything at all where signatures are looked for."""
+
+    def __init__(self, folder: Path, manifest: bytes) -> None:
+        super().__init__(folder)
+        self._manifest = manifest
+
+    def named(self, name: str) -> str:
+        return f"sha256:{'0' * 64}"
+
+    def manifest(self, digest: str) -> bytes:
+        return self._manifest if digest.endswith("000") else super().manifest(digest)
+
+
+HERE = {"mediaType": PAYLOAD, "digest": "sha256:0"}
+
+
 @pytest.mark.parametrize(
-    "layers",
+    "manifest",
     [
-        [],
-        [{}],
-        ["a"],
-        [{"mediaType": LAYER, "digest": "sha256:0", "annotations": {"dev.cosignproject.cosign/signature": "AAAA"}}],
-        [{"mediaType": PAYLOAD, "digest": "sha256:0"}],
-        [{"mediaType": PAYLOAD, "digest": "sha256:0", "annotations": {"dev.cosignproject.cosign/signature": "not base64"}}],
-        [{"mediaType": PAYLOAD, "digest": "sha256:0", "annotations": {"dev.cosignproject.cosign/signature": 1}}],
+        b"",
+        b"[]",
+        b"{}",
+        canonical({"layers": []}),
+        canonical({"layers": ["a"]}),
+        canonical({"layers": [{}]}),
+        canonical({"layers": [HERE]}),
+        canonical({"layers": [{**HERE, "annotations": None}]}),
+        canonical({"layers": [{**HERE, "annotations": {"dev.cosignproject.cosign/signature": 1}}]}),
+        canonical({"layers": [{**HERE, "annotations": {"dev.cosignproject.cosign/signature": "not base64"}}]}),
+        canonical({"layers": [{**HERE, "mediaType": LAYER, "annotations": {"dev.cosignproject.cosign/signature": "AAAA"}}]}),
     ],
 )
-def test_what_is_no_signature_counts_as_none_and_is_replaced_by_one(layout: Layout, layers: list) -> None:
+def test_what_is_no_signature_counts_as_none_and_is_replaced_by_one(layout: Layout, manifest: bytes) -> None:
     digest = stored(layout)
-    put_signatures(layout, digest, layers)
+    foreign = Foreign(layout.folder, manifest)
 
     with pytest.raises(Unsigned, match="has no signature"):
-        verify(layout, digest, (public(OURS),), SAID)
-    sign(layout, digest, pem(OURS), SAID)
+        verify(foreign, digest, (public(OURS),), SAID)
+    sign(foreign, digest, pem(OURS), SAID)
     verify(layout, digest, (public(OURS),), SAID)
 
 
