@@ -18,13 +18,14 @@ class NothingToPackage(BadData):
 
 
 class Contents(NamedTuple):
-    """What tells one image from another; `files` have relative names, such as model.onnx."""
+    """What tells one image from another; `files` have relative names, such as model.onnx, `env` is the server's own."""
 
     model: str
     version: int
     as_of: datetime
     files: Mapping[str, bytes]
     labels: Mapping[str, str]
+    env: Mapping[str, str] = {}
 
 
 def package(contents: Contents, base: Base, repository: Repository) -> Image:
@@ -56,7 +57,7 @@ def _config(contents: Contents, base: Base, top: str) -> dict[str, Any]:
     """`created` is `as_of`: the clock would make every retry another image."""
     as_of = contents.as_of
     aware = as_of if as_of.tzinfo else as_of.replace(tzinfo=UTC)
-    env = {**base.env, "MODEL_NAME": contents.model, "MODEL_VERSION": str(contents.version)}
+    env = {**base.env, **contents.env, "MODEL_NAME": contents.model, "MODEL_VERSION": str(contents.version)}
     return {
         "created": aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "architecture": MACHINE,

@@ -103,7 +103,7 @@ def service_name(model: str, digest: str) -> str:
 def _rule(model: str) -> dict[str, Any]:
     return {
         "entryPoints": [ENTRY_POINT],
-        "rule": f"Path(`/{model}`) || PathPrefix(`/{model}/`)",
+        "rule": f"(Path(`/{model}`) || PathPrefix(`/{model}/`)) && !Path(`/{model}/replay`)",  # requests are no client's to read
         "middlewares": [f"{model}-strip", f"{model}-retry"],
         "service": model,
     }

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from serving.errors import CannotServe
+from serving.kept import Kept
 from serving.listener import serve
 from serving.model import Model
 from serving.server import App, Identity
@@ -17,7 +18,8 @@ def main() -> None:
     identity = Identity(os.environ.get("MODEL_NAME", "model"), os.environ.get("MODEL_VERSION", "0"), os.environ.get("IMAGE_DIGEST"))
     try:
         model = Model.load(asked.model)  # the port opens after this: who can connect is answered
-        asyncio.run(serve(App(model, identity), asked.host, asked.port))
+        kept = Kept.asked_for(os.environ, model.columns.names)
+        asyncio.run(serve(App(model, identity, kept), asked.host, asked.port))
     except CannotServe as error:
         sys.exit(str(error))
 

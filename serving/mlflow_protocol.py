@@ -7,7 +7,7 @@ import msgspec
 from serving.body import decode
 from serving.columns import Row
 from serving.errors import RequestRefused
-from serving.model import Answer, Model
+from serving.model import Answer, Exchange, Model
 
 FORMS = "dataframe_split, dataframe_records or inputs"
 
@@ -32,9 +32,10 @@ _decoder = msgspec.json.Decoder(Invocation)
 _encode = msgspec.json.Encoder().encode
 
 
-def invoke(model: Model, body: bytes) -> bytes:
-    answer = model.predict(*_table(model, decode(_decoder, body)))
-    return _encode({"predictions": _records(model, answer)})
+def invoke(model: Model, body: bytes) -> Exchange:
+    names, rows = _table(model, decode(_decoder, body))
+    answer = model.predict(names, rows)
+    return Exchange(names, rows, answer, _encode({"predictions": _records(model, answer)}))
 
 
 def _table(model: Model, asked: Invocation) -> tuple[tuple[str, ...], list[Row]]:

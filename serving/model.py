@@ -50,6 +50,15 @@ class Answer(NamedTuple):
     probabilities: list[list[float]] | None
 
 
+class Exchange(NamedTuple):
+    """A request as it was understood, its answer, and that in the protocol's words."""
+
+    names: tuple[str, ...]
+    rows: Sequence[Row]
+    answer: Answer
+    content: bytes
+
+
 class Model:
     """Never guesses: what it cannot answer with finite numbers raises RequestRefused."""
 

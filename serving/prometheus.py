@@ -1,8 +1,10 @@
-"""Counters and one histogram in Prometheus' text format."""
+"""Counters and histograms in Prometheus' text format."""
 
 from bisect import bisect_left
 from collections import Counter
 from itertools import accumulate
+
+from serving.spread import Spread
 
 # Seconds. Steps of a quarter or less up to 1 s, so that a limit such as 50 ms can be judged by interpolation.
 BUCKETS = (
@@ -15,8 +17,9 @@ BUCKETS = (
 class Metrics:
     """Every request is counted; only predictions are timed, or health checks would make the model look quick."""
 
-    def __init__(self, model: str, version: str):
+    def __init__(self, model: str, version: str, spread: Spread):
         self._labels = f'model="{_escaped(model)}",version="{_escaped(version)}"'
+        self._spread = spread
         self._requests: Counter[tuple[str, int]] = Counter()
         self._buckets = [0] * (len(BUCKETS) + 1)
         self._seconds = 0.0
@@ -46,6 +49,15 @@ class Metrics:
             ),
             f"serving_prediction_seconds_sum{{{self._labels}}} {self._seconds:.6f}",
             f"serving_prediction_seconds_count{{{self._labels}}} {counts[-1]}",
+            "# HELP serving_answers_total Rows answered, by the bin that the answer lies in.",
+            "# TYPE serving_answers_total counter",
+            *(
+                f'serving_answers_total{{{self._labels},bin="{_escaped(place)}"}} {number}'
+                for place, number in self._spread.rows().items()
+            ),
+            "# HELP serving_answers_squares_total Sum of each request's rows squared: how far rows came together.",
+            "# TYPE serving_answers_squares_total counter",
+            f"serving_answers_squares_total{{{self._labels}}} {self._spread.squares}",
         ]
         return ("\n".join(lines) + "\n").encode()
 

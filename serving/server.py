@@ -11,14 +11,18 @@ import msgspec
 
 from serving import body, mlflow_protocol, v2_protocol
 from serving.errors import CODES, RequestRefused
-from serving.model import Model
+from serving.kept import LARGEST, Kept
+from serving.model import Exchange, Model
 from serving.prometheus import Metrics
+from serving.spread import Spread
 
 JSON = ("content-type", "application/json")
 TEXT = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
+REHEARSAL = "x-rehearsal"  # a request of the release controller: answered and timed, but no client's, so neither kept nor counted
 _encode = msgspec.json.Encoder().encode
 
 Header = tuple[str, str]
+Protocol = Callable[[bytes], Exchange]
 
 
 class Identity(NamedTuple):
@@ -36,15 +40,17 @@ class Identity(NamedTuple):
 class App:
     """One model's server. `in_flight` requests have begun and are not answered yet."""
 
-    def __init__(self, model: Model, identity: Identity):
+    def __init__(self, model: Model, identity: Identity, kept: Kept | None):
         self.draining = False
         self.in_flight = 0
         self.identity = identity
-        self._metrics = Metrics(identity.model, identity.version)
+        self._kept = kept
+        self._spread = Spread(model.description)
+        self._metrics = Metrics(identity.model, identity.version, self._spread)
         self._headers = identity.headers()
         name, version = identity.model, identity.version
         own = f"/v2/models/{name}"
-        self._predictions: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+        self._predictions: dict[str, tuple[str, Protocol]] = {
             "/invocations": ("invocations", partial(mlflow_protocol.invoke, model)),
             f"{own}/infer": ("infer", partial(v2_protocol.infer, model, name, version)),
         }
@@ -59,6 +65,8 @@ class App:
             f"{own}/ready": self._ready,
             "/metrics": self._metrics.text,
         }
+        if kept is not None:
+            self._pages["/replay"] = kept.page
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         begun = perf_counter()
@@ -85,10 +93,16 @@ class App:
         if prediction:
             self._metrics.time(perf_counter() - begun)
 
-    async def _prediction(self, answer: Callable[[bytes], bytes], scope: Any, protocol: Any) -> bytes:
+    async def _prediction(self, predict: Protocol, scope: Any, protocol: Any) -> bytes:
         if scope.method != "POST":
             raise RequestRefused(f"{scope.path} takes POST, not {scope.method}.", 405)
-        return answer(await body.read(scope.headers, protocol))
+        asked = await body.read(scope.headers, protocol)
+        exchange = predict(asked)
+        if REHEARSAL not in scope.headers:
+            self._spread.count(exchange.answer)
+            if self._kept is not None and len(asked) <= LARGEST:
+                self._kept.keep(exchange.names, exchange.rows)
+        return exchange.content
 
     def _page(self, scope: Any) -> bytes:
         page = self._pages.get(scope.path)

@@ -10,7 +10,7 @@ import msgspec
 
 from serving.body import decode
 from serving.errors import RequestRefused
-from serving.model import Answer, Model
+from serving.model import Answer, Exchange, Model
 
 _FLOAT = frozenset({float, int, NoneType})
 VALUES = {  # datatype: the JSON values it is written with
@@ -45,17 +45,18 @@ _decoder = msgspec.json.Decoder(Inference)
 _encode = msgspec.json.Encoder().encode
 
 
-def infer(model: Model, name: str, version: str, body: bytes) -> bytes:
+def infer(model: Model, name: str, version: str, body: bytes) -> Exchange:
     asked = decode(_decoder, body)
     names = tuple(tensor.name for tensor in asked.inputs)
     model.columns.layout(names)  # raises unless they are the model's
     columns = [_values(tensor, model) for tensor in asked.inputs]
     if len(set(map(len, columns))) > 1:
         raise RequestRefused(f"The inputs differ in rows: {', '.join(f'{t.name} has {t.shape[0]}' for t in asked.inputs[:5])}.")
-    answer = model.predict(names, list(zip(*columns, strict=True)))
+    rows = list(zip(*columns, strict=True))
+    answer = model.predict(names, rows)
     outputs = _chosen(_outputs(model, answer), asked.outputs)
     identity = {"model_name": name, "model_version": version} | ({"id": asked.id} if asked.id is not None else {})
-    return _encode(identity | {"outputs": outputs})
+    return Exchange(names, rows, answer, _encode(identity | {"outputs": outputs}))
 
 
 def metadata(model: Model, name: str, version: str) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from contract.documents import Image
-from release.ledger import Traffic
+from release.entries import Traffic
 from release.router import RouteRefused, TraefikRouter, render
 from release.targets.base import Server
 from release.targets.process import ProcessTarget
@@ -284,7 +284,7 @@ def test_the_file_has_the_whole_model():
 
     http = yaml.safe_load(render("late", {OLD: 100}, [*servers, other]))["http"]
 
-    assert http["routers"]["late"]["rule"] == "Path(`/late`) || PathPrefix(`/late/`)"
+    assert http["routers"]["late"]["rule"] == "(Path(`/late`) || PathPrefix(`/late/`)) && !Path(`/late/replay`)"
     assert http["services"]["late"] == {"weighted": {"services": [{"name": "late-" + "a" * 64, "weight": 100}]}}
     urls = [{"url": "http://127.0.0.1:20001"}, {"url": "http://127.0.0.1:20002"}]
     assert http["services"]["late-" + "a" * 64]["loadBalancer"]["servers"] == urls

@@ -30,10 +30,10 @@ class Reply(NamedTuple):
 class ServingProcess:
     """`started_s`: from the process's start to its first right answer."""
 
-    def __init__(self, folder: Path, log: Path):
+    def __init__(self, folder: Path, log: Path, environment: dict[str, str]):
         self.port = free_port()
         self.log = log
-        environment = os.environ | {"MODEL_NAME": "demo", "MODEL_VERSION": "7", "IMAGE_DIGEST": DIGEST}
+        environment = os.environ | {"MODEL_NAME": "demo", "MODEL_VERSION": "7", "IMAGE_DIGEST": DIGEST} | environment
         command = [sys.executable, "-m", "serving", "--model", str(folder), "--host", "127.0.0.1", "--port", str(self.port)]
         begun = time.perf_counter()
         with log.open("wb") as output:
@@ -91,12 +91,12 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], ServingProcess]]:
-    """Starts a server of one of the models beside this file."""
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., ServingProcess]]:
+    """Starts a server of one of the models beside this file, with more in its environment."""
     started = []
 
-    def start_one(name: str) -> ServingProcess:
-        server = ServingProcess(MODELS / name, tmp_path_factory.mktemp(name) / "log")
+    def start_one(name: str, **environment: str) -> ServingProcess:
+        server = ServingProcess(MODELS / name, tmp_path_factory.mktemp(name) / "log", environment)
         started.append(server)
         return server
 
@@ -107,15 +107,15 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
 
 
 @pytest.fixture(scope="session")
-def binary(start: Callable[[str], ServingProcess]) -> ServingProcess:
+def binary(start: Callable[..., ServingProcess]) -> ServingProcess:
     return start("binary")
 
 
 @pytest.fixture(scope="session")
-def multiclass(start: Callable[[str], ServingProcess]) -> ServingProcess:
+def multiclass(start: Callable[..., ServingProcess]) -> ServingProcess:
     return start("multiclass")
 
 
 @pytest.fixture(scope="session")
-def regression(start: Callable[[str], ServingProcess]) -> ServingProcess:
+def regression(start: Callable[..., ServingProcess]) -> ServingProcess:
     return start("regression")

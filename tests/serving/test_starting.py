@@ -78,9 +78,9 @@ def test_an_altered_graph_is_refused(folder):
         Model.load(folder)
 
 
-def run(folder, port=0):
+def run(folder, port=0, environment=None):
     command = [sys.executable, "-m", "serving", "--model", str(folder), "--port", str(port)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=os.environ | (environment or {}), capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize("missing", ["model.onnx", "model.json"])
