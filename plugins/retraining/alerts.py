@@ -2,8 +2,8 @@
 
 import html
 import logging
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -11,6 +11,7 @@ from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowSensorTimeout
 
 from contract.comparison import Verdict
+from contract.documents import Replay
 from contract.errors import RetrainingError
 from contract.platform import Platform
 from contract.spec import ModelSpec
@@ -59,6 +60,12 @@ def audience_of(spec: ModelSpec, platform: Platform) -> Audience:
     )
 
 
+def platform_audience(platform: Platform) -> Audience:
+    """Of what concerns no model, or one whose spec is gone: the platform's Slack only, for its file names nobody's address."""
+    alerts = platform.alerts
+    return Audience(model=platform.name, slack=alerts.slack, smtp=None, sender=alerts.sender, email=())
+
+
 def stopped(model: str, step: str, why: str, link: str) -> Message:
     return Message(f"{model}: stopped at {step}", f"{why}\n{UNTOUCHED}\nWhat to do: {ADVICE[step]}\n{link}")
 
@@ -87,6 +94,43 @@ def lost(model: str, step: str, why: str, link: str) -> Message:
 
 def promoted(model: str, version: int, reason: str, link: str) -> Message:
     return Message(f"{model}: version {version} is live", f"{reason}\nEndpoint: {link}")
+
+
+def replayed(model: str, version: int, by: str, replay: Replay, link: str) -> Message:
+    """To those who approved: what they could not know when they did."""
+    told = f"{by} approved it; {_replay_told(replay)}"
+    unwanted = "If that is not what was expected: trigger `retraining_rollback`, which ends the release."
+    return Message(f"{model}: version {version} answered recent requests", f"{told}\n{unwanted}\n{link}")
+
+
+def _replay_told(replay: Replay) -> str:
+    if replay.problem:
+        return f"nothing could be replayed: {replay.problem}."
+    told = [f"of {replay.requests:,} requests ({replay.rows:,} rows) that the live version answers it refuses {replay.refused:,}"]
+    if replay.moved is not None:
+        told.append(f"{replay.moved:.1%} of the rows are answered otherwise")
+    if replay.moved and replay.mean is not None and replay.largest is not None:
+        told.append(f"by {replay.mean:.4g} on average and {replay.largest:.4g} at most")
+    if replay.p95_ms is not None and replay.p95_ms_live is not None:
+        told.append(f"its 95th percentile is {replay.p95_ms:.1f} ms, the live version's {replay.p95_ms_live:.1f} ms")
+    return f"{', '.join(told)}."
+
+
+def news(model: str, text: str, when: datetime, link: str) -> Message:
+    """Of the controller, where no task waited for it."""
+    return Message(f"{model}: {text.partition(':')[0]}", f"{text}\nAt {when:%Y-%m-%d %H:%M:%S} UTC.\n{link}")
+
+
+def differ(places: Sequence[str], sentences: Sequence[str], link: str) -> Message:
+    what = "\n".join(sentences)
+    where = " and ".join(dict.fromkeys(places))
+    return Message(
+        f"ledger and {where} differ", f"{what}\nWhat to do: on the serving host, `python -m release reconcile` says more.\n{link}"
+    )
+
+
+def not_removed(why: str, link: str) -> Message:
+    return Message("retention: not all was removed", f"{why}\nWhat to do: mend what is named; it is tried again tomorrow.\n{link}")
 
 
 def rolled_back(model: str, why: str, link: str) -> Message:

@@ -40,9 +40,9 @@ class Inbox(NamedTuple):
 
 @pytest.fixture(scope="session", autouse=True)
 def bundle() -> Iterator[Path]:
-    """The test models beside the real DAG file, as a bundle."""
+    """The test models beside the real DAG files, as a bundle."""
     shutil.copytree(ROOT / "tests" / "dags" / "bundle", BUNDLE)
-    for name in ("retraining.py", "by_hand.py"):
+    for name in ("retraining.py", "by_hand.py", "housekeeping.py"):
         shutil.copy(ROOT / "dags" / name, BUNDLE / "dags")
     yield BUNDLE
     shutil.rmtree(HOME, ignore_errors=True)

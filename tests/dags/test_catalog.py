@@ -238,10 +238,11 @@ def test_a_task_process_builds_its_own_dag_only(bundle):
     assert found.split(" ", 1)[1] == "['late'] []"
 
 
-def test_the_repository_as_a_bundle_offers_airflow_its_two_dag_files_only():
+def test_the_repository_as_a_bundle_offers_airflow_its_three_dag_files_only():
     from airflow.utils.file import list_py_file_paths
 
-    assert sorted(list_py_file_paths(ROOT)) == [str(ROOT / "dags" / name) for name in ("by_hand.py", "retraining.py")]
+    names = ("by_hand.py", "housekeeping.py", "retraining.py")
+    assert sorted(list_py_file_paths(ROOT)) == [str(ROOT / "dags" / name) for name in names]
 
 
 def test_the_plugins_folder_offers_airflow_no_module():

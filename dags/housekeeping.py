@@ -1,0 +1,18 @@
+"""The platform's own Airflow DAGs; plugins/retraining/housekeeping.py has their shape."""
+
+from pathlib import Path
+
+from contract.errors import InvalidFile
+from plugins.retraining.catalog import platform_for
+from plugins.retraining.housekeeping import reconcile_dag, retention_dag
+
+models = Path(__file__).parent / "models"
+
+try:
+    platform = platform_for(models / "any.yaml")
+except InvalidFile:
+    platform = None  # each model's DAG says what is wrong with it
+
+if platform:
+    dags = [reconcile_dag(platform, models), retention_dag(platform)]
+    globals().update({f"dag {dag.dag_id}": dag for dag in dags})
