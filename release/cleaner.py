@@ -1,0 +1,160 @@
+"""Which images of a model may go, and their going. What the ledger needs stays; where it cannot be read, everything stays.
+
+A registry deletes a digest with all its names, so that one name which stays keeps the digest. `serving-base` is never cleaned.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import NamedTuple
+
+from contract.errors import RetrainingError
+from images.oci import Repository
+from release.entries import Entry, State
+from release.ledger import Ledger
+
+VERSION = re.compile(r"v(0|[1-9]\d*)")
+ATTACHED = re.compile(r"sha256-([0-9a-f]{64})\.(sig|sbom)")
+
+
+class NotCleaned(RetrainingError):
+    """It cannot be told what is needed; what was not deleted yet stays."""
+
+
+Names = tuple[str, ...]
+
+
+class Found(NamedTuple):
+    """One manifest of the repository, and why it stays or goes."""
+
+    digest: str
+    names: Names
+    why: str
+
+
+class Plan(NamedTuple):
+    """As of one entry of the model's ledger. Images go before what is attached to them."""
+
+    model: str
+    entry: int
+    going: tuple[Found, ...]
+    staying: tuple[Found, ...]
+
+
+def plan(repository: Repository, model: str, ledger: Ledger, keep: int) -> Plan:
+    """Deletes nothing. Raises LedgerBroken or NotCleaned where it cannot be told what is needed."""
+    names = repository.names()  # before the ledger: what is packaged meanwhile is not looked at
+    entries = ledger.entries(model)
+    last = next(entries, None)
+    if last is None:
+        raise NotCleaned(
+            f"{model} has no ledger entry in {ledger.store.root}: nothing was deleted; see that the platform file names its store"
+        )
+    return decide(model, last.n, names, needed(last.state, chain([last], entries)), keep)
+
+
+def clean(repository: Repository, model: str, ledger: Ledger, keep: int) -> Plan:
+    """What went, and what stayed. Stops as soon as anything new is written to the ledger: it may need what was to go."""
+    found = plan(repository, model, ledger, keep)
+    for count, each in enumerate(found.going):
+        last = ledger.last(model)
+        if last is None or last.n != found.entry:
+            raise NotCleaned(f"{model} was changed while its images were cleaned: {count} of {len(found.going)} went; run it again")
+        repository.delete(each.digest)
+    return found
+
+
+def needed(state: State, entries: Iterable[Entry]) -> dict[str, str]:
+    """Digest: why. What ever had traffic stays for good: it can be gone back to, and what answered then can be looked at."""
+    found: dict[str, str] = {}
+    for digest, why in chain(_needed_now(state), _ever_had_traffic(entries)):
+        found.setdefault(digest, why)
+    return found
+
+
+def decide(model: str, entry: int, names: Mapping[str, str], needed: Mapping[str, str], keep: int) -> Plan:
+    """Pure. `needed` is digest: why, also of manifests that have no name any more."""
+    found = {digest: tuple(name for name in names if names[name] == digest) for digest in sorted(set(names.values()))}
+    newest = sorted((number for name in names if (number := _version(name)) is not None), reverse=True)[:keep]
+    stays = {digest: needed.get(digest) or _named(mine, set(newest)) for digest, mine in found.items()}
+    stays = {digest: why for digest, why in stays.items() if why}
+    stays |= _attached(found, stays.keys() | needed.keys())
+    goes = {digest: _gone(mine) for digest, mine in found.items() if digest not in stays}
+    return Plan(model, entry, *(_in_order(Found(digest, found[digest], each[digest]) for digest in each) for each in (goes, stays)))
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """For people: what would go, and why the rest stays."""
+    count = f"{len(plan.going)} of {len(plan.going) + len(plan.staying)}" if plan.going else "none"
+    return [
+        f"{plan.model}: {count} go",
+        *(f"  goes   {_told(each)}" for each in plan.going),
+        *(f"  stays  {_told(each)}" for each in plan.staying),
+    ]
+
+
+def _needed_now(state: State) -> Iterator[tuple[str, str]]:
+    images = [
+        (state.live, "live"),
+        (state.previous, "to go back to"),
+        (state.checked, "passed its check"),
+        (state.active and state.active.image, "in work"),
+        *((request.image, "asked for") for request in state.queue),
+        *((each.image, "in quarantine") for each in state.quarantined),
+    ]
+    yield from ((image.digest, why) for image, why in images if image)
+
+
+def _ever_had_traffic(entries: Iterable[Entry]) -> Iterator[tuple[str, str]]:
+    for entry in entries:
+        was = [image.digest for image in (entry.state.live, entry.state.previous) if image]
+        yield from ((digest, "had traffic") for digest in (*was, *entry.state.weights))
+
+
+def _version(name: str) -> int | None:
+    match = VERSION.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def _subject(name: str) -> str:
+    """The digest that a signature or an SBOM is of; empty: it is neither."""
+    match = ATTACHED.fullmatch(name)
+    return f"sha256:{match[1]}" if match else ""
+
+
+def _named(mine: Names, newest: set[int]) -> str:
+    """Why its names keep a manifest: one is of a version among the newest, or is none that this project gives by rule."""
+    given = [name for name in mine if _version(name) is None and not _subject(name)]
+    if given:
+        return f"named {given[0]}"
+    return f"one of the newest {len(newest)} versions" if newest & set(map(_version, mine)) else ""
+
+
+def _attached(found: Mapping[str, Names], there: set[str]) -> dict[str, str]:
+    """Digest: why, of what is attached to what stays, and of what is attached to that."""
+    more = {
+        digest: f"of {_short(subject)}, which stays"
+        for digest, mine in found.items()
+        if digest not in there
+        for subject in map(_subject, mine)
+        if subject in there
+    }
+    return more | _attached(found, there | more.keys()) if more else {}
+
+
+def _gone(mine: Names) -> str:
+    return "its image is gone, or goes" if all(map(_subject, mine)) else "none of the newest versions, and it never had traffic"
+
+
+def _in_order(found: Iterable[Found]) -> tuple[Found, ...]:
+    """By version; what is attached comes last."""
+    return tuple(sorted(found, key=lambda each: (all(map(_subject, each.names)), [_version(name) or 0 for name in each.names])))
+
+
+def _told(found: Found) -> str:
+    names = [f"{_short(_subject(name))}.{name.rpartition('.')[2]}" if _subject(name) else name for name in sorted(found.names)]
+    return f"{', '.join(names)} ({_short(found.digest)}): {found.why}"
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:12]
