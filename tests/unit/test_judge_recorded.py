@@ -1,0 +1,43 @@
+"""The judge on what Traefik has really counted, once a second: tests/release/record_series.py recorded it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from contract.serving import Serving
+from release.entries import Traffic
+from release.judge import judge, since
+
+LIMITS = Serving(max_error_rate=0.01, max_p95="50ms", min_requests=100)
+HOLD = 7  # looks
+
+
+def verdicts(name: str) -> list[bool | None | str]:
+    """One a look; counters that fell give a new baseline."""
+    looks = json.loads((Path(__file__).parent / "recorded" / f"{name}.json").read_text())
+    series = [[Traffic.model_validate(each) if each else Traffic() for each in look] for look in looks]
+    baseline, found, begun = series[0], [], 0
+    for place, look in enumerate(series[1:], start=1):
+        new, old = (since(now, before) for now, before in zip(look, baseline, strict=True))
+        if new is None or old is None:
+            baseline, begun = look, place
+            found.append("anew")
+        else:
+            found.append(judge(new, old, LIMITS, step_over=place - begun >= HOLD).good)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("good", [None] * 6 + [True] * 3),
+        ("failing", [False] * 9),
+        ("refusing", [False] * 9),
+        ("slow", [False] * 9),
+        ("killed", [None] * 9),  # both servers at once: 3 of 420 failed, which shows neither that 1 % is kept nor that it is not
+        ("restarted", [None] * 3 + ["anew"] + [None] * 5),
+    ],
+)
+def test_a_recorded_series_is_judged(name, expected):
+    assert verdicts(name) == expected
