@@ -16,6 +16,8 @@ from typing import Any
 from contract.errors import RetrainingError
 from contract.platform import Platform, load_platform
 from contract.store import Store, store_at
+from images.login import login_on_host
+from images.places import host_of, repository_of
 from release import people, told
 from release.ledger import Ledger
 
@@ -82,6 +84,20 @@ def reconcile(asked: argparse.Namespace) -> Result:
     return {"differences": found, "repaired": repaired}, [*told_of, f"({did})"], not found
 
 
+def clean_images(asked: argparse.Namespace) -> Result:
+    """Prints what goes, and deletes only where that is asked for."""
+    from release.cleaner import clean, plan, plan_lines
+
+    platform, ledger = platform_of(asked), Ledger(store_of(asked))
+    where, act = platform.images, clean if asked.delete else plan
+    found = []
+    for model in [asked.model] if asked.model else ledger.models():
+        repository = repository_of(where.repository, model, login_on_host(host_of(where.repository)))
+        found.append(act(repository, model, ledger, where.keep))
+    lines = [line for each in found for line in plan_lines(each)]
+    return [each._asdict() for each in found], [*lines, "deleted" if asked.delete else "nothing was deleted: add --delete"], True
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m release", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -97,6 +113,10 @@ def _parser() -> argparse.ArgumentParser:
         reconcile,
         "",
     )
+    images = commands.add_parser("images", help="`images clean`: what of the images' repositories may go")
+    kinds = images.add_subparsers(dest="of_images", required=True, metavar="COMMAND")
+    cleaned = _command(kinds, "clean", "what of a model's images may go, and why the rest stays", clean_images, model="?")
+    cleaned.add_argument("--delete", action="store_true", help="delete what may go")
     for name, what in people.WHAT.items():
         changed = _command(commands, name, what, change)
         changed.add_argument("--why", required=True, help="kept in the ledger, and told to those who ask later")

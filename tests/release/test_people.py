@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 import release.__main__ as program
+from contract.platform import Platform
+from images.oci import CONFIG, MANIFEST, canonical
+from images.places import repository_of
 from release import people
 from release.people import CannotAsk, NoAnswer, ask
 from tests.release.fakes import FakeWorld, a_request, digest_of
@@ -120,6 +123,39 @@ def test_a_freeze_stops_releases_and_lets_go_back(world, say):
     assert say("rollback", "late", "--why", "x")[0] == 0
 
 
+def test_what_was_taken_back_may_be_offered_again_when_a_person_says_so(world, say):
+    say("rollback", "late", "--why", "complaints", "--who", "ann")
+    assert "quarantine version 3: complaints (ann)" in say("status", "late")[1]
+
+    assert say("unquarantine", "late", "--version", "2", "--why", "x") == (
+        1,
+        "version 2 of late is not in quarantine (there is: 3)",
+    )
+    assert say("unquarantine", "late", "--version", "3", "--why", "it was the network") == (
+        0,
+        "unquarantine of late done: version 3 (000000000000) may be checked and released again: it was the network",
+    )
+    assert world.state().quarantined == ()
+
+
+def test_old_images_are_listed_and_go_only_when_that_is_asked_for(world, say, monkeypatch, tmp_path):
+    repository = repository_of(f"oci:{tmp_path}/images", "late")
+    for version in range(1, 5):
+        config = repository.put(CONFIG, b"{}")
+        manifest = canonical({"mediaType": MANIFEST, "config": config, "layers": [], "annotations": {"version": str(version)}})
+        repository.name(repository.put(MANIFEST, manifest)["digest"], f"v{version}")
+    local = {"name": "x", "store": "s", "data": "d", "mlflow": "http://mlflow", "spark": {"python": "p"}}
+    images = {"repository": f"oci:{tmp_path}/images", "keep": 2}
+    platform = Platform(**local, images=images, serving={"python": "p"})
+    monkeypatch.setattr(program, "platform_of", lambda asked: platform)
+
+    code, told = say("images", "clean")
+    assert (code, told.splitlines()[0], told.splitlines()[-1]) == (0, "late: 2 of 4 go", "nothing was deleted: add --delete")
+    assert sorted(repository.names()) == ["v1", "v2", "v3", "v4"]
+    assert say("images", "clean", "late", "--delete")[1].endswith("\ndeleted")
+    assert sorted(repository.names()) == ["v3", "v4"]
+
+
 def test_status_says_what_is_live(say):
     code, told = say("status", "late")
 
@@ -131,7 +167,7 @@ def test_history_tells_the_newest_entries_first(say):
     _, told = say("history", "late", "--entries", "2")
 
     first, second = told.splitlines()
-    assert first.endswith("release: released (controller: 3 step(s) within the limits)")
+    assert "release: released (controller: 3 step(s) within the limits; 0.0% of the answers lie elsewhere" in first
     assert "takes all traffic: naming it champion" in second
 
 

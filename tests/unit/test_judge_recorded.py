@@ -13,7 +13,7 @@ LIMITS = Serving(max_error_rate=0.01, max_p95="50ms", min_requests=100)
 HOLD = 7  # looks
 
 
-def verdicts(name: str) -> list[bool | None | str]:
+def verdicts(name: str) -> list[bool | str | None]:
     """One a look; counters that fell give a new baseline."""
     looks = json.loads((Path(__file__).parent / "recorded" / f"{name}.json").read_text())
     series = [[Traffic.model_validate(each) if each else Traffic() for each in look] for look in looks]
