@@ -9,6 +9,8 @@ from pathlib import Path
 
 import docker
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from docker.errors import DockerException
 
 from contract.platform import load_platform
@@ -21,6 +23,7 @@ REGISTRY_PORT = 5001
 OWN_SOCKET = HOME / "docker.sock"
 ROOTFS = HOME / "rootfs.tar"
 REGISTRY_CONF = HOME / "registry.yml"
+PUBLIC_KEY = HOME / "signing.pub"
 
 
 def address() -> str:
@@ -57,13 +60,25 @@ def write_platform(file: Path) -> None:
     with ROOTFS.open("rb") as tar:
         digest = file_digest(tar, "sha256").hexdigest()
     local = yaml.safe_load((PLATFORMS / "local.yaml").read_text())
-    local["images"] = {"repository": f"127.0.0.1:{REGISTRY_PORT}/models", "rootfs": f"file:{ROOTFS}@sha256:{digest}"}
+    local["images"] = {
+        "repository": f"127.0.0.1:{REGISTRY_PORT}/models",
+        "rootfs": f"file:{ROOTFS}@sha256:{digest}",
+        "signing": "signing_default",
+        "public_keys": [str(PUBLIC_KEY)],
+    }
     addresses = {key: local["serving"][key] for key in ("url", "router_api", "home")}
     local["serving"] = {**addresses, "target": "docker", "memory_mb": 512}
     file.write_text(yaml.safe_dump(local, sort_keys=False))
     storage = {"filesystem": {"rootdirectory": str(HOME / "registry")}, "delete": {"enabled": True}}
     conf = {"version": 0.1, "log": {"level": "warn"}, "storage": storage, "http": {"addr": f"127.0.0.1:{REGISTRY_PORT}"}}
     REGISTRY_CONF.write_text(yaml.safe_dump(conf))
+
+
+def new_signing_key() -> str:
+    """The private one, for Airflow's processes alone: it is in no file, and another one at each start."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    PUBLIC_KEY.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def put_base(file: Path) -> None:

@@ -51,9 +51,9 @@ def tell(show: Callable[[], int]) -> int:
 
 
 def commands() -> dict[str, str]:
-    """Name of each service: the command that runs it. Only Airflow's processes see Airflow's secret."""
+    """Name of each service: the command that runs it. Only Airflow's processes see its secrets."""
     airflow = f"{python_of('airflow')} -m airflow"
-    bare = "/usr/bin/env -u AIRFLOW__API_AUTH__JWT_SECRET MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"
+    bare = "/usr/bin/env -u AIRFLOW__API_AUTH__JWT_SECRET -u AIRFLOW_CONN_SIGNING_DEFAULT MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"
     mlflow = HOME / "mlflow"
     return {
         "airflow-api-server": f"{airflow} api-server",
@@ -132,6 +132,9 @@ def start() -> None:
         containers.write_platform(platform())
     CONF.write_text(render_conf())
     env = environment()
+    if on_containers():
+        signing = {"conn_type": "generic", "password": containers.new_signing_key()}
+        env["AIRFLOW_CONN_SIGNING_DEFAULT"] = json.dumps(signing)
     _migrate(env)
     subprocess.run([python_of("release"), "-m", "supervisor.supervisord", "-c", str(CONF)], env=env, check=True)
     if on_containers():
