@@ -5,7 +5,7 @@ from pathlib import Path
 from contract.errors import InvalidFile
 from plugins.retraining.catalog import platform_for
 from plugins.retraining.dag import model_files
-from plugins.retraining.people import command_dag
+from plugins.retraining.people import command_dag, images_dag
 from release.people import WHAT
 
 models = sorted(model_files(Path(__file__).parent / "models"))
@@ -15,5 +15,6 @@ try:
 except InvalidFile:
     models = []  # each model's DAG says what is wrong with it
 
-for command in WHAT if models else ():
-    globals()[f"dag {command}"] = command_dag(command, models, platform)
+if models:
+    dags = [*(command_dag(command, models, platform) for command in WHAT), images_dag(models, platform)]
+    globals().update({f"dag {dag.dag_id}": dag for dag in dags})

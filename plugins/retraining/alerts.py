@@ -28,7 +28,7 @@ ADVICE = {
     "decide": "Nothing, if the reason is right. To release it nevertheless, clear `decide` and answer with a reason.",
     "package": "Clear this task when the cause is gone; nothing was released.",
     "check": "Look at the reason and at the model's servers; clear `package` to build the image anew.",
-    "release": "Look at the reason, then trigger a new run; or clear `check` to try this version again.",
+    "release": "Look at the reason, then trigger a new run; or `unquarantine` it and clear `check` to try it again.",
 }
 UNTOUCHED = "Nothing was changed: what served before goes on serving."
 UNKNOWN = "Its end is not known: the controller may still end it, well or not. See what is live, then clear this task to hear."
@@ -108,7 +108,7 @@ def _replay_told(replay: Replay) -> str:
         return f"nothing could be replayed: {replay.problem}."
     told = [f"of {replay.requests:,} requests ({replay.rows:,} rows) that the live version answers it refuses {replay.refused:,}"]
     if replay.moved is not None:
-        told.append(f"{replay.moved:.1%} of the rows are answered otherwise")
+        told.append(f"{100 * replay.moved:.1f} % of the rows are answered otherwise")
     if replay.moved and replay.mean is not None and replay.largest is not None:
         told.append(f"by {replay.mean:.4g} on average and {replay.largest:.4g} at most")
     if replay.p95_ms is not None and replay.p95_ms_live is not None:

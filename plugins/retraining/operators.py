@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, Context, PokeReturnValue, conf
 
 from contract import documents
-from contract.comparison import Comparison
+from contract.comparison import Comparison, Verdict
 from contract.documents import Check, Image, Release, RunDocument, Training, ValidationReport
 from contract.errors import InvalidFile
 from contract.platform import Platform, Spark
@@ -181,12 +181,15 @@ class AskingStep(Step, BaseSensorOperator):
 
 
 class CheckStep(AskingStep):
-    inputs = ("package", "compare")
+    inputs = ("package", "compare", "decide")
     leaves = Check
     patience_s = 10  # most checks are over by then, and coming back later takes as long again
 
     def accept(self, work: Work, outcome: Outcome) -> None:
-        accept_check(work, outcome)
+        check, answer = accept_check(work, outcome), work.read("decide", Verdict).answer
+        if check.replay and answer:  # whoever approved it could not know this yet
+            version = work.read("package", Image).version
+            self.tell(work, alerts.replayed(work.run.model, version, answer.by, check.replay, work.run.url), "replayed")
 
 
 class ReleaseStep(AskingStep):

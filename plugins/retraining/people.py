@@ -6,10 +6,14 @@ from airflow.sdk import DAG, BaseOperator, Context, Param
 
 from contract.platform import Platform
 from contract.store import store_at
+from plugins.retraining.delivery import login_of
 from plugins.retraining.errors import Stopped
+from release.cleaner import clean, plan, plan_lines
+from release.ledger import Ledger
 from release.people import WHAT, Command, answer, ask
 
 PATIENCE_S = 120.0
+EVERY = "every model"  # no model is called so: it has a blank
 
 
 class CommandStep(BaseOperator):
@@ -23,7 +27,8 @@ class CommandStep(BaseOperator):
     def execute(self, context: Context) -> str:
         params, store = context["params"], store_at(self.platform.store)
         who = context["dag_run"].triggering_user_name or "Airflow"
-        request = ask(store, self.command, params["model"], who, params["why"], params.get("to_version"))
+        version = params.get("to_version") or params.get("version")
+        request = ask(store, self.command, params["model"], who, params["why"], version)
         outcome = answer(store, request, PATIENCE_S)
         if not outcome.done:
             raise Stopped(f"the {self.command} of {params['model']} was refused: {outcome.reason}")
@@ -31,19 +36,56 @@ class CommandStep(BaseOperator):
         return outcome.reason
 
 
+class CleanImagesStep(BaseOperator):
+    """Its log says what goes and why the rest stays; it deletes only where that is asked for."""
+
+    def __init__(self, *, platform: Platform, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "retries": 0})
+        self.platform = platform
+
+    def execute(self, context: Context) -> dict[str, int]:
+        from images.places import repository_of
+
+        params, where, ledger = context["params"], self.platform.images, Ledger(store_at(self.platform.store))
+        act = clean if params["delete"] else plan
+        going = {}
+        for model in ledger.models() if params["model"] == EVERY else [params["model"]]:
+            found = act(repository_of(where.repository, model, login_of(where)), model, ledger, where.keep)
+            self.log.info("%s", "\n".join(plan_lines(found)))
+            going[model] = len(found.going)
+        self.log.info("deleted" if params["delete"] else "nothing was deleted: trigger it with `delete`")
+        return going
+
+
 def command_dag(command: Command, models: list[str], platform: Platform) -> DAG:
     what = f"{WHAT[command][0].upper()}{WHAT[command][1:]}"
-    with DAG(
-        f"retraining_{command}",
-        description=what,
-        doc_md=f"{what}. Trigger it with the model and a reason: both are kept in the ledger, with your name.",
-        schedule=None,
-        catchup=False,
-        params=params_of(command, models),
-        tags={"retraining", "by hand"},
-    ) as dag:
+    advice = "Trigger it with the model and a reason: both are kept in the ledger, with your name."
+    with _dag(command, what, advice, params_of(command, models)) as dag:
         CommandStep(task_id=command, command=command, platform=platform)
     return dag
+
+
+def images_dag(models: list[str], platform: Platform) -> DAG:
+    what = "Old images go: never what had traffic, what is among the newest, or what has a name of its own"
+    params = {
+        "model": Param(EVERY, type="string", enum=[EVERY, *models], title="Model"),
+        "delete": Param(False, type="boolean", title="Delete", description="Off: the log says what would go, and nothing goes."),
+    }
+    with _dag("images_clean", what, "Look at its plan first, then trigger it with `delete`.", params) as dag:
+        CleanImagesStep(task_id="images_clean", platform=platform)
+    return dag
+
+
+def _dag(name: str, what: str, advice: str, params: dict[str, Param]) -> DAG:
+    return DAG(
+        f"retraining_{name}",
+        description=what,
+        doc_md=f"{what}. {advice}",
+        schedule=None,
+        catchup=False,
+        params=params,
+        tags={"retraining", "by hand"},
+    )
 
 
 def params_of(command: Command, models: list[str]) -> dict[str, Param]:
@@ -55,4 +97,7 @@ def params_of(command: Command, models: list[str]) -> dict[str, Param]:
     if command == "rollback":
         what = "One that was live before; absent: the previous one, which is kept warm."
         found["to_version"] = Param(None, type=["null", "integer"], minimum=1, title="To version", description=what)
+    if command == "unquarantine":
+        what = "The one that was taken back; `python -m release status` lists what is in quarantine."
+        found["version"] = Param(type="integer", minimum=1, title="Version", description=what)
     return found

@@ -15,6 +15,7 @@ from plugins.retraining.catalog import load_model
 from plugins.retraining.dag import dag_for, longest_wait
 from release.canary import ASK_WITHIN, NAME_WITHIN, SHIFT_WITHIN
 from release.ledger import Ledger
+from release.people import ask
 from release.state import START_WITHIN
 from tests.dags.conftest import BUNDLE, HOME, Inbox
 from tests.dags.fakes import VERSION, FakeEngine
@@ -132,7 +133,7 @@ def test_a_release_that_misbehaves_fails_once_and_people_read_that_it_was_rolled
     assert inbox.slack[0].startswith(
         "*late: rolled back*\nat 50 %: 7 of 100 requests failed; nothing served before, so requests are answered 503\n"
         "All traffic is back to what served before.\n"
-        "What to do: Look at the reason, then trigger a new run; or clear `check` to try this version again.\n"
+        "What to do: Look at the reason, then trigger a new run; or `unquarantine` it and clear `check` to try it again.\n"
     )
 
 
@@ -147,13 +148,15 @@ def test_airflow_waits_for_a_release_for_as_long_as_the_controller_may_take(bund
     assert longest_wait(busy.model_copy(update={"deadline": timedelta(days=1)})) == timedelta(days=1)
 
 
-def test_clearing_the_check_of_a_rolled_back_release_tries_it_anew(play):
-    run = play(release="at 50 %: 7 of 100 requests failed")
+def test_clearing_the_check_of_a_rolled_back_release_tries_it_anew_once_it_is_out_of_quarantine(play):
+    run, store = play(release="at 50 %: 7 of 100 requests failed"), store_at(str(STORE))
     run.turn.__self__.release = "well"
 
+    assert run.clear("check").go().states()["check"] == "failed"
+    ask(store, "unquarantine", "late", "ada", "the network was slow", VERSION)
     run.clear("check").go()
 
-    assert (run.state, Ledger(store_at(str(STORE))).champion("late").version) == ("success", VERSION)
+    assert (run.state, Ledger(store).champion("late").version) == ("success", VERSION)
 
 
 def test_a_backfill_ends_at_its_verdict_and_tells_nobody(play, inbox):
