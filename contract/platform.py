@@ -64,7 +64,7 @@ class ServingHost(Strict):
 
 
 class Retention(Strict):
-    """How long what nothing live came from is kept; see also `images.keep`."""
+    """How long what nothing live came from is kept, counted from its last use, a day at least; see also `images.keep`."""
 
     snapshots: LongerThanZero = timedelta(days=14)
     runs: LongerThanZero = timedelta(days=400)

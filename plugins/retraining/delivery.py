@@ -13,6 +13,7 @@ from contract import documents
 from contract.comparison import Verdict
 from contract.documents import ANCHOR, Check, Image, Release, RunDocument, Training, ValidationReport
 from contract.platform import Images
+from contract.serving import replay_env
 from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
 from plugins.retraining.registry import be_impatient
 from plugins.retraining.steps import Work, comparison_of, ends_here
@@ -53,7 +54,7 @@ def package_version(work: Work, log: Logger) -> str:
         **anchor_label(run, verdict, training.version),
     }
     files = download_served(run.platform.mlflow, training.mlflow_run)
-    contents = Contents(run.model, training.version, run.as_of, files, labels)
+    contents = Contents(run.model, training.version, run.as_of, files, labels, replay_env(run.spec.serving))
     where = run.platform.images
     login = login_of(where)
     key = _connection(where.signing, "images.signing").password or "" if where.signing else None

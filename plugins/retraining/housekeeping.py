@@ -13,13 +13,12 @@ from contract.store import store_at
 from plugins.retraining import alerts
 from plugins.retraining.alerts import Audience
 from plugins.retraining.catalog import load_model
+from plugins.retraining.dag import RETRIES
 from plugins.retraining.news import tell_news
 from plugins.retraining.reconcile import LedgerDiffers, differences, lasting, new, note
 from plugins.retraining.retention import remove_expired
 from release.entries import Entry
 from release.ledger import Ledger, LedgerBroken
-
-ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class TellStep(BaseOperator):
@@ -84,7 +83,7 @@ class RetentionStep(BaseOperator):
 def reconcile_dag(platform: Platform, models: Path) -> DAG:
     what = "Tells people what no run waits for, and compares the world with the ledger"
     with _dag("reconcile", what, "* * * * *") as dag:
-        limits = {"retries": 0, "execution_timeout": timedelta(minutes=5)}  # it comes back in a minute
+        limits = {"execution_timeout": timedelta(minutes=5)}
         TellStep(task_id="tell", platform=platform, models=models, **limits)
         CompareWorldStep(task_id="compare", platform=platform, **limits)
     return dag
@@ -94,7 +93,7 @@ def retention_dag(platform: Platform) -> DAG:
     what = "Removes snapshots and runs that are older than the platform keeps them"
     dry_run = Param(False, type="boolean", title="Dry run", description="The log says what would go, and nothing goes.")
     with _dag("retention", what, "30 3 * * *", params={"dry_run": dry_run}) as dag:
-        RetentionStep(task_id="remove", platform=platform, retries=0, on_failure_callback=partial(tell_not_removed, platform))
+        RetentionStep(task_id="remove", platform=platform, on_failure_callback=partial(tell_not_removed, platform))
     return dag
 
 
@@ -104,16 +103,16 @@ def tell_not_removed(platform: Platform, context: Context) -> None:
 
 
 def _dag(name: str, what: str, schedule: str, **kwargs: Any) -> DAG:
-    """At work as soon as it is there: one that waits to be switched on protects nobody."""
+    """At work as soon as it is there, for one that waits to be switched on protects nobody; without a first day, which would be due."""
     return DAG(
         f"retraining_{name}",
         description=what,
         doc_md=f"{what}.",
         schedule=CronTriggerTimetable(schedule, timezone="UTC"),
-        start_date=ANY_DAY,
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=False,
+        default_args={"retries": 2, "retry_delay": timedelta(seconds=10), "retry_policy": RETRIES},
         tags={"retraining", "platform"},
         **kwargs,
     )
