@@ -103,7 +103,7 @@ def tell_not_removed(platform: Platform, context: Context) -> None:
 
 
 def _dag(name: str, what: str, schedule: str, **kwargs: Any) -> DAG:
-    """At work as soon as it is there, for one that waits to be switched on protects nobody; without a first day, which would be due."""
+    """At work as soon as it is there: one that waits to be switched on protects nobody. A first day would be due at once."""
     return DAG(
         f"retraining_{name}",
         description=what,
