@@ -43,7 +43,10 @@ class Kept:
     def keep(self, names: tuple[str, ...], rows: Sequence[Row]) -> None:
         hidden = self._hidden(names)
         if hidden:
-            rows = [[None if place in hidden else value for place, value in enumerate(row)] for row in rows]
+            rows = [list(row) for row in rows]
+            for row in rows:
+                for place in hidden:
+                    row[place] = None
         request = _encode({"columns": names, "rows": rows})
         if len(request) > LARGEST:
             return
@@ -56,5 +59,5 @@ class Kept:
         """The newest comes last."""
         return b'{"requests":[' + b",".join(self._requests) + b"]}"
 
-    def _find_hidden(self, names: tuple[str, ...]) -> frozenset[int]:
-        return frozenset(place for place, name in enumerate(names) if name in self._masked)
+    def _find_hidden(self, names: tuple[str, ...]) -> list[int]:
+        return [place for place, name in enumerate(names) if name in self._masked]

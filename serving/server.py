@@ -96,9 +96,10 @@ class App:
     async def _prediction(self, predict: Protocol, scope: Any, protocol: Any) -> bytes:
         if scope.method != "POST":
             raise RequestRefused(f"{scope.path} takes POST, not {scope.method}.", 405)
-        asked = await body.read(scope.headers, protocol)
+        headers = scope.headers
+        asked = await body.read(headers, protocol)
         exchange = predict(asked)
-        if REHEARSAL not in scope.headers:
+        if REHEARSAL not in headers:
             self._spread.count(exchange.answer)
             if self._kept is not None and len(asked) <= LARGEST:
                 self._kept.keep(exchange.names, exchange.rows)
