@@ -95,7 +95,7 @@ def params_of(command: Command, models: list[str]) -> dict[str, Param]:
         "why": Param("", type="string", minLength=1, title="Why", description=why),
     }
     if command == "rollback":
-        what = "One that was live before; absent: the previous one, which is kept warm."
+        what = "One that was live before; absent: the previous one, warm during a probation."
         found["to_version"] = Param(None, type=["null", "integer"], minimum=1, title="To version", description=what)
     if command == "unquarantine":
         what = "The one that was taken back; `python -m release status` lists what is in quarantine."
