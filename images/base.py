@@ -1,6 +1,7 @@
 """The serving base: a system with Python, the server's locked packages, and its code. Each model adds one layer to it.
 
-`python -m images.base --platform FILE` makes it, once for each combination of inputs, without a container engine.
+`python -m images.base --platform FILE` makes it, once for each combination of inputs, without a container engine; with
+`--context FOLDER` it leaves there what serving/Dockerfile makes it of with one.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from contract.keys import digest_of
 from contract.platform import Platform, load_platform
 from images.layer import OWNER, build_layer, sha256
 from images.login import login_on_host
-from images.oci import CONFIG, LAYER, MANIFEST, Descriptor, Repository, canonical
+from images.oci import CONFIG, LAYER, MANIFEST, Descriptor, Repository, as_oci, canonical
 from images.places import host_of, repository_of
 from images.rootfs import Rootfs, open_rootfs
 from images.sbom import attach_sbom
@@ -54,13 +55,18 @@ def stored_base(serving: Path, rootfs: str, repository: Repository) -> Base:
     key = key_of(serving, rootfs)
     digest = repository.named(key)
     if digest is None:
-        there = repository.reference(key).replace("@", ":")
+        there = tag_of(repository, key)
         raise NoBase(f"there is no serving base {there} for this rootfs, lock and code: run python -m images.base --platform FILE")
     manifest = json.loads(repository.manifest(digest))
     config = json.loads(repository.blob(manifest["config"]["digest"]))
-    env = dict(pair.split("=", 1) for pair in config["config"]["Env"])
+    env = dict(pair.split("=", 1) for pair in config["config"].get("Env") or [])
+    command = config["config"].get("Cmd") or []
+    if config["architecture"] != MACHINE or not command or not ENV.items() <= env.items():
+        raise NoBase(
+            f"{repository.reference(digest)} is no serving base for {MACHINE}: make it with images.base or serving/Dockerfile"
+        )
     diff_ids = tuple(config["rootfs"]["diff_ids"])
-    return Base(tuple(manifest["layers"]), diff_ids, env, config["config"]["Cmd"][0], repository)
+    return Base(tuple(map(as_oci, manifest["layers"])), diff_ids, env, command[0], repository)
 
 
 def make_base(serving: Path, rootfs: str, repository: Repository, uv: str) -> str:
@@ -81,6 +87,21 @@ def make_base(serving: Path, rootfs: str, repository: Repository, uv: str) -> st
     attach_sbom(repository, stored, (serving / "requirements.lock").read_text(), rootfs)
     repository.name(stored["digest"], key)
     return stored["digest"]
+
+
+def write_context(serving: Path, folder: Path, uv: str) -> None:
+    """The layers' files, for serving/Dockerfile to copy. Only into a new folder: what lay there would be copied, too."""
+    if folder.exists():
+        raise NoBase(f"{folder} is there already: remove it, or name another --context")
+    for name, content in {**packages(serving / "requirements.lock", uv), **server_files(serving)}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def tag_of(repository: Repository, key: str) -> str:
+    """As `docker push` takes it."""
+    return repository.reference(key).replace("@", ":").rpartition("://")[2]
 
 
 def key_of(serving: Path, rootfs: str) -> str:
@@ -140,17 +161,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m images.base", description=__doc__)
     parser.add_argument("--platform", type=Path, required=True, help="a file in dags/platforms/ that has images.rootfs")
     parser.add_argument("--uv", default="uv", help="the uv program, which installs the wheels")
+    parser.add_argument("--context", type=Path, metavar="FOLDER", help="make nothing, but a new folder for serving/Dockerfile")
     asked = parser.parse_args()
     try:
         platform = load_platform(asked.platform, Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser())
         if platform.images.rootfs is None:
             raise NoBase(f"{asked.platform} has no images.rootfs: name an image with Python 3.{MINOR} there, by digest")
-        repository = base_repository(platform)
-        digest = make_base(Path(__file__).resolve().parents[1] / "serving", platform.images.rootfs, repository, asked.uv)
+        repository, serving = base_repository(platform), Path(__file__).resolve().parents[1] / "serving"
+        if asked.context:
+            write_context(serving, asked.context, asked.uv)
+            made = tag_of(repository, key_of(serving, platform.images.rootfs))
+        else:
+            made = repository.reference(make_base(serving, platform.images.rootfs, repository, asked.uv))
     except RetrainingError as error:
         print(error, file=sys.stderr)
         return 1
-    print(repository.reference(digest))
+    print(made)
     return 0
 
 

@@ -11,6 +11,7 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 MANIFESTS, INDEXES = (MANIFEST, DOCKER_MANIFEST), (INDEX, DOCKER_INDEX)
 
@@ -66,6 +67,11 @@ class Repository(Protocol):
 def canonical(value: Any) -> bytes:
     """JSON whose bytes depend on nothing but the value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def as_oci(layer: Descriptor) -> Descriptor:
+    """Docker's own name for the same bytes has no place in an OCI manifest."""
+    return {**layer, "mediaType": LAYER} if layer["mediaType"] == DOCKER_LAYER else layer
 
 
 def descriptor(media_type: str, content: bytes) -> Descriptor:

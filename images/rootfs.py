@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from contract.errors import BadData
 from images.layer import sha256
-from images.oci import INDEXES, LAYER, Descriptor, ImageDamaged, Repository, check_digest
+from images.oci import INDEXES, LAYER, Descriptor, ImageDamaged, Repository, as_oci, check_digest
 from images.places import find
 
 MACHINES = {62: "amd64", 183: "arm64"}  # of an ELF header
@@ -71,7 +71,7 @@ def _from_image(name: str, machine: str) -> tuple[tuple[Part, ...], list[bytes],
     config = json.loads(source.blob(manifest["config"]["digest"]))
     if config.get("architecture") != machine:
         raise UnfitRootfs(f"{name} is for {config.get('architecture')}, {machine} is wanted")
-    parts = tuple(Part(*pair) for pair in zip(manifest["layers"], config["rootfs"]["diff_ids"], strict=True))
+    parts = tuple(Part(*pair) for pair in zip(map(as_oci, manifest["layers"]), config["rootfs"]["diff_ids"], strict=True))
     tars = [_unpacked(source.blob(part.descriptor["digest"]), part) for part in parts]
     env = dict(pair.split("=", 1) for pair in config.get("config", {}).get("Env") or [])
     return parts, tars, env.get("PATH", ""), source
