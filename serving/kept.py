@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from time import monotonic
 from typing import Self
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from serving.columns import Row
 from serving.errors import CannotServe
 
+PAUSE_S = 0.005  # from one that is kept to the next: of a burst some are enough, or its clients would wait for the keeping
 LARGEST = 64 * 1024  # bytes of a request that is kept
 TOTAL = 4 * 1024 * 1024  # of all of them: the oldest go first
 
@@ -24,6 +26,7 @@ class Kept:
         self._masked = masked
         self._requests: deque[bytes] = deque()
         self._bytes = 0
+        self._not_before = 0.0
         self._hidden = lru_cache(maxsize=64)(self._find_hidden)
 
     @classmethod
@@ -41,6 +44,10 @@ class Kept:
         return cls(int(most), masked)
 
     def keep(self, names: tuple[str, ...], rows: Sequence[Row]) -> None:
+        now = monotonic()
+        if now < self._not_before:
+            return
+        self._not_before = now + PAUSE_S
         hidden = self._hidden(names)
         if hidden:
             rows = [list(row) for row in rows]

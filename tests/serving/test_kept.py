@@ -1,7 +1,11 @@
 """GET /replay: the last requests that were answered, without their masked values; only where the environment asks for it."""
 
+import time
+
 import pytest
 
+from serving import kept as module
+from serving.kept import Kept
 from tests.serving.test_mlflow_protocol import COLUMNS, records, split
 from tests.serving.test_starting import run
 from tests.serving.test_v2_protocol import PATH, asked, tensor
@@ -74,6 +78,7 @@ def test_an_answer_that_is_no_number_is_not_kept(start):
 def test_the_oldest_go_first(keeper):
     for delay in range(5):
         keeper.post("/invocations", split([delay, 0, "AA"]))
+        time.sleep(module.PAUSE_S)
 
     assert [request["rows"] for request in kept(keeper)] == [[[2, 0, None]], [[3, 0, None]], [[4, 0, None]]]
 
@@ -88,11 +93,24 @@ def test_all_together_take_four_megabytes_at_most(start):
     server = start("binary", REPLAY_REQUESTS="10000")
     for number in range(100):
         server.post("/invocations", split([number, 0, "A" * 60_000]))
+        time.sleep(module.PAUSE_S)
 
     requests = kept(server)
     assert [request["rows"][0][0] for request in requests] == list(range(31, 100))
     assert sum(len(request["rows"][0][2]) for request in requests) < 4 * 2**20
     server.stop()
+
+
+def test_of_a_burst_one_in_five_milliseconds_is_kept(monkeypatch):
+    clock = iter([10.0, 10.001, 10.0049, 10.006, 10.007, 10.012])
+    monkeypatch.setattr(module, "monotonic", lambda: next(clock))
+    few = Kept(9, frozenset())
+
+    for number in range(6):
+        few.keep(("a",), [[number]])
+
+    rows = b",".join(b'{"columns":["a"],"rows":[[%d]]}' % number for number in (0, 3, 5))
+    assert few.page() == b'{"requests":[' + rows + b"]}"
 
 
 def test_a_rehearsal_is_answered_but_not_kept(keeper):
