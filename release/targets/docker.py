@@ -15,6 +15,8 @@ from requests.exceptions import RequestException
 from contract.documents import Image
 from contract.errors import BadData, RetrainingError
 from contract.platform import ServingHost
+from images.login import login_on_host
+from images.places import host_of
 from release.ports import PORTS, is_free
 from release.targets.base import Server
 
@@ -104,7 +106,9 @@ class DockerTarget:
     def _pull(self, image: Image) -> None:
         """By digest: the engine itself refuses bytes that are another image's."""
         try:
-            self._engine().api.pull(image.reference)
+            login = login_on_host(host_of(image.reference))
+            auth = {"username": login.user, "password": login.password} if login else None
+            self._engine().api.pull(image.reference, auth_config=auth)
             self._engine().images.get(image.reference)
         except GONE as error:
             raise CannotPull(f"version {image.version} of {image.model} cannot be pulled: {_said(error)}") from None

@@ -53,6 +53,7 @@ class Engine:
     def end(self) -> None:
         self.remove_all()
         self.stop()
+        subprocess.run(["umount", str(self.home / "exec-root/netns/default")], capture_output=True)  # else it outlives its engine
         shutil.rmtree(self.home, ignore_errors=True)
 
     def _answers(self) -> bool:
