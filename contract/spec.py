@@ -178,7 +178,12 @@ class ModelSpec(Strict):
             found.append("gate.season: needs task regression and examples.time")
         if self.gate.yearly_false_promotions is not None and self.schedule is None:
             found.append("gate.yearly_false_promotions: needs a schedule, which says how many looks a year share it")
-        return [*found, *self._slice_problems(), *self._name_problems()]
+        return [*found, *self._slice_problems(), *self._name_problems(), *self._mask_problems()]
+
+    def _mask_problems(self) -> list[str]:
+        features = {*self.examples.numeric, *self.examples.categorical}
+        mask = self.serving.replay.mask if self.serving.replay else ()
+        return [f"serving.replay.mask: {name} is no feature" for name in mask if name not in features]
 
     def _name_problems(self) -> list[str]:
         examples = self.examples

@@ -18,6 +18,10 @@ class Errands:
             future = self._under_way[key] = self._executor.submit(work)
         return self._under_way.pop(key).result() if future.done() else None
 
+    def forget(self, key: tuple[Any, ...]) -> None:
+        """What it finds out is not wanted any more."""
+        self._under_way.pop(key, None)
+
 
 class Settled:
     """What was brought about outside, by an errand, and is believed for a while: then somebody may have changed it."""

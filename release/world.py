@@ -69,7 +69,7 @@ class World:
             weights=weights,
             traffic=traffic,
             servers=servers,
-            spreads=self._spread(model, running, trouble) if wanted.judged else None,
+            spreads=self._spread(model, wanted, running, trouble),
             answer=self._answer(wanted.asked, wanted, running, trouble) if wanted.asked else None,
             named=self._name(model, wanted.named, trouble, now) if wanted.named else True,
             recent=self._lately(model, wanted, traffic, now),
@@ -113,10 +113,15 @@ class World:
             elif now - self._idle_since.setdefault((model, digest), now) >= STOP_AFTER:
                 self._target.stop(model, digest)
 
-    def _spread(self, model: str, running: list[Server], trouble: list[str]) -> dict[str, Spread] | None:
-        """What was told last: the servers are asked beside the loop."""
+    def _spread(self, model: str, wanted: Projection, running: list[Server], trouble: list[str]) -> dict[str, Spread] | None:
+        """What was told last in this release: the servers are asked beside the loop."""
+        key = ("spreads", model)
+        if not wanted.judged:
+            self._errands.forget(key)
+            self._spreads.pop(model, None)
+            return None
         with noting(trouble):
-            told = self._errands.result(("spreads", model), lambda: self._probe.spreads(model, running))
+            told = self._errands.result(key, lambda: self._probe.spreads(model, running))
             if told is not None:
                 self._spreads[model] = told
         return self._spreads.get(model)

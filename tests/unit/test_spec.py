@@ -40,6 +40,7 @@ EXPECTED = {
         "split.holdout: with split.label_delay as long as the longest source window, no rows are left to train on"
     ],
     "leak_of_no_feature": ["examples.allow_leakage: weigth is no feature"],
+    "mask_of_no_feature": ["serving.replay.mask: weigth is no feature"],
     "approval_maybe": ["gate.approval: must be 'required' (is 'maybe')"],
     "unknown_key": [
         "owner: missing",
