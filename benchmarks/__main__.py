@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from benchmarks import hourly, loop, router, serving
+from benchmarks import hourly, images, loop, releases, router, serving, straight
 from demo import services
 from demo.place import HOME, ROOT, python_of
 
@@ -21,6 +21,9 @@ FIGURES = {
     "an hourly model": hourly.main,
     "one core of serving": serving.main,
     "the router for ten minutes": router.main,
+    "what the router costs": straight.main,
+    "releases and rollbacks under load": releases.main,
+    "an image of a new version": images.main,
     "how often the gate is wrong": lambda: in_spark("gate_errors"),
     "its table and picture in the README": lambda: in_spark("gate_figure"),
     "what a yearly budget holds and costs": lambda: in_spark("gate_budget"),
