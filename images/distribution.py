@@ -3,8 +3,10 @@
 https://github.com/opencontainers/distribution-spec, version 1.1; Docker's own registry from 2.8 on speaks it too.
 """
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import httpx
@@ -55,12 +57,22 @@ def place_of(name: str) -> Place:
     return Place(f"{scheme or ('http' if here else 'https')}://{host}", path.rstrip("/"))
 
 
+@cache
+def _authorities() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+def _verify(url: str) -> ssl.SSLContext | bool:
+    """Reading the certificates of all authorities takes as long as packing a version: once, and not for http, which has none."""
+    return _authorities() if url.startswith("https://") else False
+
+
 class Registry:
     def __init__(self, place: Place, login: Who | None = None) -> None:
         self.place = place
         self._login = login
         self._authorization, self._authorized_at = "", 0.0
-        self._http = httpx.Client(base_url=f"{place.url}/v2/", timeout=TIMEOUT_S, follow_redirects=True)
+        self._http = httpx.Client(base_url=f"{place.url}/v2/", timeout=TIMEOUT_S, follow_redirects=True, verify=_verify(place.url))
 
     def put(self, media_type: str, content: bytes) -> Descriptor:
         found = descriptor(media_type, content)

@@ -23,6 +23,10 @@ API_TIMEOUT_S = 2.0
 # A prediction changes nothing, so asking again is safe, even what a server was answering when it died. Only 502, no connection
 # or a broken one, and for longer than HEALTH takes to notice it; never 504: a slow model must not be asked twice.
 RETRY = {"attempts": 12, "initialInterval": "60ms", "status": ["502"], "retryNonIdempotentMethod": True}
+# To ask again Traefik keeps each body, in a buffer as large as the largest allowed: two thirds of its work (measured). The longer
+# rule wins, so that small bodies, which are nearly all, have a small buffer; chunked and large ones go the other way.
+SMALL = " && HeaderRegexp(`Content-Length`, `^[0-9]{1,4}$`)"
+RETRY_SMALL = {**RETRY, "maxRequestBodyBytes": 9999}
 # Often, but patient: a check that gives up sooner than a request does would make one slow server an outage.
 HEALTH = {"path": "/v2/health/ready", "interval": "1s", "timeout": "9s"}
 
@@ -81,8 +85,12 @@ def render(model: str, weights: dict[str, int], servers: Sequence[Server]) -> st
     services = {service_name(model, digest): _load_balancer(urls) for digest, urls in by_digest.items()}
     document = {
         "http": {
-            "routers": {model: _rule(model)},
-            "middlewares": {f"{model}-strip": {"stripPrefix": {"prefixes": [f"/{model}"]}}, f"{model}-retry": {"retry": RETRY}},
+            "routers": {model: _rule(model, f"{model}-retry"), f"{model}-small": _rule(model, f"{model}-retry-small", SMALL)},
+            "middlewares": {
+                f"{model}-strip": {"stripPrefix": {"prefixes": [f"/{model}"]}},
+                f"{model}-retry": {"retry": RETRY},
+                f"{model}-retry-small": {"retry": RETRY_SMALL},
+            },
             "services": {model: _split(model, weights), **services},
         }
     }
@@ -100,11 +108,12 @@ def service_name(model: str, digest: str) -> str:
     return f"{model}-{digest.removeprefix('sha256:')}"
 
 
-def _rule(model: str) -> dict[str, Any]:
+def _rule(model: str, retry: str, more: str = "") -> dict[str, Any]:
+    """The last requests of a server, at /replay, are no client's to read."""
     return {
         "entryPoints": [ENTRY_POINT],
-        "rule": f"(Path(`/{model}`) || PathPrefix(`/{model}/`)) && !Path(`/{model}/replay`)",  # requests are no client's to read
-        "middlewares": [f"{model}-strip", f"{model}-retry"],
+        "rule": f"(Path(`/{model}`) || PathPrefix(`/{model}/`)) && !Path(`/{model}/replay`){more}",
+        "middlewares": [f"{model}-strip", retry],
         "service": model,
     }
 
