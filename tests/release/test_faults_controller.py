@@ -13,18 +13,20 @@ from tests.release.local import until
 from tests.release.whole_host import MODEL, WholeHost, a_whole_host, told, watched
 
 pytestmark = pytest.mark.integration
-LIVES_S = (0.6, 4.0)  # the first half second it only reads its code
+LIFE_S = 1.5  # at most, once it works
 
 
 @contextmanager
 def killing(whole: WholeHost, chance: random.Random) -> Iterator[list[float]]:
-    """A controller that is killed and started anew again and again; gives how long each one lived."""
+    """A controller that is killed and started anew again and again; gives how long each one worked."""
     over, lives = threading.Event(), []
 
     def kill() -> None:
         while not over.is_set():
+            starts = whole.starts()
             whole.start_controller()
-            lives.append(chance.uniform(*LIVES_S))
+            until(lambda starts=starts: whole.starts() > starts, "the controller works")
+            lives.append(chance.uniform(0, LIFE_S))
             over.wait(lives[-1])
             whole.kill_controller()
 

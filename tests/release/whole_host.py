@@ -66,6 +66,10 @@ class WholeHost:
         with self.log.open("a") as log:
             self.controller = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
+    def starts(self) -> int:
+        """How often a controller got to work."""
+        return self.log.read_text().count("at least one turn a second")
+
     def kill_controller(self) -> None:
         self.controller.kill()
         self.controller.wait()
@@ -163,11 +167,12 @@ def a_whole_host(containers: "ContainerHost | None" = None) -> Iterator[WholeHos
 @contextmanager
 def watched(whole: WholeHost) -> Iterator[list[str]]:
     """What was in force at the router without being named by the ledger, as looked at all the while."""
-    over, strange = threading.Event(), []
+    over, strange, looks = threading.Event(), [], []
 
     def watch() -> None:
         while not over.wait(0.05):
             weights = whole.parts.router.seen(MODEL) or {}
+            looks.append(weights)
             if not whole.names(set(weights)):
                 strange.append(f"{weights} while the ledger says {whole.ledger.last(MODEL).what}")
 
@@ -178,6 +183,7 @@ def watched(whole: WholeHost) -> Iterator[list[str]]:
     finally:
         over.set()
         thread.join()
+    assert len({str(weights) for weights in looks}) > 1, "it was not looked at while it changed"
 
 
 def told(what: str, tally: Tally) -> str:
