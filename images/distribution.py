@@ -145,13 +145,22 @@ class Registry:
         return self._ask("HEAD", f"blobs/{check_digest(digest)}", allowed=(404,)).status_code != 404
 
     def _upload(self, digest: str, content: Callable[[], bytes], beside: str = "") -> None:
-        """One POST and one PUT. With `beside` the registry may take the blob from that repository of its own (201)."""
+        """One POST and one PUT. With `beside` the registry may take the blob from that repository of its own (201).
+
+        A 404 to the PUT is an upload that was forgotten, and is begun anew; or one that had ended when its answer was lost.
+        """
         mount = {"mount": digest, "from": beside} if beside else {}
-        begun = self._ask("POST", "blobs/uploads/", params=mount)
-        if begun.status_code == 201:
-            return
-        where = httpx.URL(f"{self.place.url}/").join(begun.headers["location"]).copy_merge_params({"digest": digest})
-        self._confirmed(digest, self._ask("PUT", where, content=content(), **{"Content-Type": "application/octet-stream"}))
+        for _ in range(TRIES):
+            begun = self._ask("POST", "blobs/uploads/", params=mount)
+            if begun.status_code == 201:
+                return
+            where = httpx.URL(f"{self.place.url}/").join(begun.headers["location"]).copy_merge_params({"digest": digest})
+            sent = self._ask("PUT", where, (404,), content=content(), **{"Content-Type": "application/octet-stream"})
+            if sent.status_code != 404:
+                return self._confirmed(digest, sent)
+            if self._has(digest):
+                return
+        raise RegistryTrouble(f"{self.place.told} forgot the upload of {digest} {TRIES} times: see its storage, clear this task")
 
     def _put_manifest(self, name: str, media_type: str, content: bytes) -> None:
         self._confirmed(sha256(content), self._ask("PUT", f"manifests/{name}", content=content, **{"Content-Type": media_type}))

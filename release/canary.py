@@ -42,7 +42,7 @@ def watching(state: State, active: Active, seen: Observation, now: datetime) -> 
     if is_unknown(state, seen):
         return _unknown(state, active, seen, now)
     new, old = _since_watch(state, active, seen.traffic)
-    if new is None or old is None:
+    if new is None or old is None or now < active.watch.since:  # a controller that began anew after the clock was set back
         return _watch_anew(state, active, seen, now)
 
     limits = _limits(active)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TextIO
 
@@ -166,7 +166,13 @@ def _refuse_lost_entries(model: str, last: Entry | None, kept: Kept | None) -> N
 def controller_for(platform: Platform) -> Controller:
     parts = parts_of(platform)
     executor = ThreadPoolExecutor(max_workers=32, thread_name_prefix="errand")
-    return Controller(Ledger(BriskStore(parts.store)), World(parts, executor), platform.serving, lambda: datetime.now(UTC))
+    return Controller(Ledger(BriskStore(parts.store)), World(parts, executor), platform.serving, steady_clock())
+
+
+def steady_clock() -> Callable[[], datetime]:
+    """The time when this process began, and what has passed since: setting the clock must not end a step early, or never."""
+    began, mark = datetime.now(UTC), time.monotonic()
+    return lambda: began + timedelta(seconds=time.monotonic() - mark)
 
 
 def parts_of(platform: Platform) -> Parts:

@@ -110,10 +110,7 @@ def test_a_registry_killed_at_any_request_of_a_push_gets_the_same_image_later(re
     assert_pushed(registry, packaged(registry.repository, code), code, tmp_path)
 
 
-FORGOTTEN = pytest.mark.xfail(reason="a PUT that was done is told 404 when it is repeated, which counts as a refusal", strict=False)
-
-
-@pytest.mark.parametrize("step", [pytest.param("blob", marks=FORGOTTEN), "manifest", "tag"])
+@pytest.mark.parametrize("step", ["blob", "manifest", "tag"])
 def test_a_registry_that_is_back_within_the_tries_is_not_even_noticed(registry, code, tmp_path, step):
     registry.dies_at(step, done=True)
     kill = registry.kill
