@@ -68,7 +68,7 @@ def test_a_version_waits_for_a_person_and_is_released_by_their_yes(live: Product
 
 
 def test_a_backfill_ends_at_its_verdicts_and_releases_nothing(live: Product):
-    until(lambda: live.ledger.last(MODEL).state.probation is None, "the probation is over, whose end is an entry")
+    until(lambda: live.ledger.last(MODEL).state.probation is None, "the probation is over, whose end is an entry", seconds=30)
     champion, entries = live.ledger.champion(MODEL), live.ledger.last(MODEL).n
     first = champion.as_of.replace(hour=0) + timedelta(days=1)
     live.airflow.backfill(first, first + timedelta(days=2, seconds=-1))
