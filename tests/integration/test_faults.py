@@ -22,7 +22,7 @@ def test_a_run_goes_on_over_the_death_of_each_of_its_other_tasks(live: Product):
     assert {step: live.airflow.task(run, step)["try_number"] for step in STEPS} == dict.fromkeys(STEPS, 2)
     assert tally.failures == []
     new = live.ledger.champion(MODEL)
-    assert (new.version, live.alias.get(MODEL)) == (old.version + 1, old.version + 1)
+    assert live.alias.get(MODEL) == new.version > old.version
     asked = [outcome.request for entry in live.ledger.entries(MODEL) for outcome in entry.outcomes if new.digest in str(outcome)]
     assert len(asked) == len(set(asked)) == 2  # one check, one release
     until(lambda: live.router.seen(MODEL) == {new.digest: 100}, "the router has the ledger's weights", seconds=10)
