@@ -83,6 +83,7 @@ def _dag(name: str, what: str, advice: str, params: dict[str, Param]) -> DAG:
         doc_md=f"{what}. {advice}",
         schedule=None,
         catchup=False,
+        is_paused_upon_creation=False,  # at 3 a.m. nobody should have to switch it on first
         params=params,
         tags={"retraining", "by hand"},
     )
