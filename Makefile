@@ -36,7 +36,7 @@ stop: ## stop every process of the demo; what is live stays recorded
 test: $(ROOMS:%=.venv/%/tests.lock) ## all tests that need no minutes of services
 	@$(PYTHON) tests/suites.py
 
-test-integration: $(ROOMS:%=.venv/%/tests.lock) .venv/flights/requirements.lock ## end to end and kill tests with the real services
+test-integration: $(ROOMS:%=.venv/%/tests.lock) .venv/spark35/tests.lock .venv/flights/requirements.lock ## end to end and kill tests with the real services
 	@$(PYTHON) tests/suites.py --integration
 
 lint: .venv/lint/tests.lock ## ruff, and the arrows between the rooms
@@ -48,8 +48,11 @@ bench: setup .venv/spark/tests.lock ## every figure of the README, measured anew
 lock: $(UV) ## lock every environment again
 	$(COMPILE) --override requirements.overrides.txt requirements.txt -o requirements.lock
 	for room in spark_jobs serving release; do $(COMPILE) $$room/requirements.txt -o $$room/requirements.lock; done
+	$(COMPILE) --override spark_jobs/requirements-3.5.txt spark_jobs/requirements.txt -o spark_jobs/requirements-3.5.lock
 	$(COMPILE) --override requirements.overrides.txt requirements.txt tests/requirements.txt -c requirements.lock -o tests/locks/airflow.lock
 	$(COMPILE) spark_jobs/requirements.txt tests/requirements.txt -c spark_jobs/requirements.lock -o tests/locks/spark.lock
+	$(COMPILE) --override spark_jobs/requirements-3.5.txt spark_jobs/requirements.txt tests/requirements.txt \
+	  -c spark_jobs/requirements-3.5.lock -o tests/locks/spark35.lock
 	$(COMPILE) serving/requirements.txt tests/requirements.txt -c serving/requirements.lock -o tests/locks/serving.lock
 	$(COMPILE) release/requirements.txt tests/requirements.txt tests/requirements-release.txt -c release/requirements.lock -o tests/locks/release.lock
 	$(COMPILE) --no-deps demo/requirements.txt -o demo/requirements.lock
@@ -68,6 +71,7 @@ clean: stop ## remove all that the project made: .demo/, .venv/, caches
 
 .venv/airflow/requirements.lock: requirements.lock
 .venv/spark/requirements.lock: spark_jobs/requirements.lock
+.venv/spark35/requirements.lock: spark_jobs/requirements-3.5.lock
 .venv/serving/requirements.lock: serving/requirements.lock
 .venv/release/requirements.lock: release/requirements.lock
 # The copy beside pyvenv.cfg says which lock the environment holds; servers refuse an image made for another one.
