@@ -1,0 +1,99 @@
+"""A Hadoop for tests: each server a process group of its own, to be started, killed with −9 and started again."""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from demo.hadoop import Hadoop
+from demo.hadoop_conf import Ports
+from demo.preflight import java_problem
+from demo.services import is_taken
+
+FIRST_PORTS = range(20000, 30000, 100)  # below those that the system gives to clients: a killed server finds its own free again
+STOP_S = 10
+
+
+class Server:
+    """One of Hadoop's processes; what it says is in `log`."""
+
+    def __init__(self, name: str, command: str, log: Path) -> None:
+        self.name, self.log = name, log
+        self._command = shlex.split(command)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """None unless it runs."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def kill(self) -> None:
+        """With −9; returns when it is gone. A NodeManager's containers run on."""
+        self._signal(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """As an operator would; with −9 if that does not do."""
+        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=STOP_S)
+
+
+class Cluster(Hadoop):
+    """A Hadoop whose servers are `namenode`, `datanode`, `resourcemanager` and, one for each node, `nodemanagers`."""
+
+    def __init__(self, home: Path, nodes: int = 1, memory_mb: int = 8192, vcores: int = 8) -> None:
+        super().__init__(home, nodes, free_first_port(nodes), memory_mb, vcores)
+        logs = self.home / "logs"
+        self.servers = {name: Server(name, command, logs / f"{name}.log") for name, command in self.commands().items()}
+        self.namenode, self.datanode, self.resourcemanager, *self.nodemanagers = self.servers.values()
+
+    def start(self) -> None:
+        """Returns when everything answers."""
+        self.make()
+        (self.home / "logs").mkdir(exist_ok=True)
+        for server in self.servers.values():
+            server.start()
+        self.await_ready()
+
+    def stop(self) -> None:
+        """Leaves no process, containers included."""
+        for server in reversed(self.servers.values()):
+            server.stop()
+        self.kill_containers()
+
+
+@contextmanager
+def running(home: Path, nodes: int = 1, memory_mb: int = 8192, vcores: int = 8) -> Iterator[Cluster]:
+    """Skips the test where Java or Maven is absent, but for CI."""
+    problem = java_problem() or (None if shutil.which("mvn") else "Hadoop needs Maven and no mvn is on PATH")
+    if problem:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(problem)
+    cluster = Cluster(home, nodes, memory_mb, vcores)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def free_first_port(nodes: int) -> int:
+    return next(first for first in FIRST_PORTS if not any(is_taken(port) for port in Ports(first, nodes).all()))
