@@ -78,6 +78,7 @@ class Snapshot(Strict):
     fingerprint: str
     rows: dict[str, int]
     as_of: datetime
+    versions: dict[str, int] = Field({}, description="source: the version of its Delta table that was read")
     sources: dict[str, str] = Field({}, description="source: hash of its lines in the spec; volumes are compared where it is equal")
 
 

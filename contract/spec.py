@@ -11,6 +11,7 @@ from contract.files import parse_yaml
 from contract.gate import TIME, Column, Gate
 from contract.metrics import METRICS, Task
 from contract.serving import Serving
+from contract.source import Source
 from contract.strict import (
     Duration,
     LongerThanZero,
@@ -27,31 +28,6 @@ ZERO = timedelta(0)
 # What the jobs call their own columns beside those of the examples; names that begin with __ are theirs as well.
 RESERVED = {"features", "prediction", "probability", "rawPrediction", "challenger", "opponent", "their_id", "their_label"}
 RESERVED |= {"time_block", "cluster_block", "both_block", "row_block", "slice", "whole"}
-
-
-class Source(Strict):
-    """One table that examples are made of. `columns` (name: Spark SQL type) is required where a format has no types."""
-
-    format: Literal["csv", "json", "parquet"]
-    path: str = Field(min_length=1)
-    columns: dict[Column, str] = {}
-    options: dict[str, str] = {}
-    time_column: Column | None = None
-    partition_column: Column | None = None
-    allow_future: tuple[Column, ...] = Field((), description="times that may lie after as_of, such as a planned arrival")
-    window: LongerThanZero | None = None
-    max_age: LongerThanZero | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        found = [
-            f"{key}: needs time_column"
-            for key in ("window", "max_age", "partition_column")
-            if getattr(self, key) is not None and self.time_column is None
-        ]
-        if self.format != "parquet" and not self.columns:
-            found.append(f"columns: missing; {self.format} has no types of its own (write name: type, such as distance: double)")
-        return refuse(self, found)
 
 
 class Examples(Strict):

@@ -33,6 +33,10 @@ def bad_data(error: Exception) -> BadData:
     raise error
 
 
+def first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300]
+
+
 def _gist(text: str) -> str:
     """Of a Java error its first and its deepest message, else the first line."""
     messages = JAVA_MESSAGE.findall(text) or [text.strip().partition("\n")[0]]

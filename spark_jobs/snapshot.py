@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 
 from contract.documents import Snapshot
 from contract.keys import digest_of
-from contract.spec import Source
+from contract.source import Source
+from spark_jobs.sources import Rows
 
 
 class Frozen(NamedTuple):
@@ -29,22 +30,22 @@ class Content(NamedTuple):
     schema: dict[str, str]
 
 
-def freeze(
-    spark: SparkSession, frames: Mapping[str, DataFrame], sources: Mapping[str, Source], uri: str, as_of: datetime
-) -> Frozen:
-    """Writes each frame to `<uri>/<source>` and gives back what was written, cached."""
-    for name, frame in frames.items():
-        frame.write.mode("overwrite").parquet(f"{uri}/{name}")
-    written = {name: spark.read.parquet(f"{uri}/{name}").cache() for name in frames}
+def freeze(spark: SparkSession, read: Mapping[str, Rows], sources: Mapping[str, Source], uri: str, as_of: datetime) -> Frozen:
+    """Writes each source's rows to `<uri>/<source>` and gives back what was written, cached."""
+    for name, rows in read.items():
+        rows.frame.write.mode("overwrite").parquet(f"{uri}/{name}")
+    written = {name: spark.read.parquet(f"{uri}/{name}").cache() for name in read}
     contents = {name: content_of(frame) for name, frame in written.items()}
+    versions = {name: rows.version for name, rows in read.items() if rows.version is not None}
     for name, content in contents.items():
         print(f"validate: {name}: {content.rows:,} rows written to {uri}/{name}", flush=True)
     return Frozen(
         snapshot=Snapshot(
             uri=uri,
-            fingerprint=fingerprint_of(contents),
+            fingerprint=fingerprint_of(contents, versions),
             rows={name: content.rows for name, content in contents.items()},
             as_of=as_of,
+            versions=versions,
             sources={name: source_hash(source) for name, source in sources.items()},
         ),
         frames=written,
@@ -59,10 +60,12 @@ def content_of(frame: DataFrame) -> Content:
     return Content(rows, str(hashes), dict(frame.select(*columns).dtypes))
 
 
-def fingerprint_of(contents: Mapping[str, Content]) -> str:
-    return digest_of({name: list(content) for name, content in contents.items()})
+def fingerprint_of(contents: Mapping[str, Content], versions: Mapping[str, int]) -> str:
+    """Of the rows, and of the versions of tables that have some: equal rows of another version are another snapshot."""
+    return digest_of({name: [*content, *([versions[name]] if name in versions else [])] for name, content in contents.items()})
 
 
 def source_hash(source: Source) -> str:
-    plain: dict[str, Any] = source.model_dump(mode="json")
+    """Of what is written in the spec, so that a key that comes to be leaves it as it was."""
+    plain: dict[str, Any] = source.model_dump(mode="json", exclude_defaults=True)
     return digest_of(plain)[:12]

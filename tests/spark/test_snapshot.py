@@ -6,16 +6,17 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from contract.errors import StoreError
-from contract.spec import Source
+from contract.source import Source
 from spark_jobs.failures import explain
 from spark_jobs.snapshot import content_of, fingerprint_of, freeze, source_hash
+from spark_jobs.sources import Rows
 
 AS_OF = datetime(2026, 1, 10, tzinfo=UTC)
 SOURCE = Source(format="parquet", path="flights")
 
 
 def fingerprint(frame: DataFrame) -> str:
-    return fingerprint_of({"flights": content_of(frame)})
+    return fingerprint_of({"flights": content_of(frame)}, {})
 
 
 def rows(spark: SparkSession, *values: tuple[str | None, int | None], schema: str = "id string, x int") -> DataFrame:
@@ -54,7 +55,8 @@ def test_the_source_may_change_after_it_was_frozen(spark: SparkSession, tmp_path
     source = str(tmp_path / "source")
     rows(spark, ("a", 1), ("b", 2)).write.parquet(source)
 
-    frozen = freeze(spark, {"flights": spark.read.parquet(source)}, {"flights": SOURCE}, str(tmp_path / "snapshot"), AS_OF)
+    read = {"flights": Rows(spark.read.parquet(source))}
+    frozen = freeze(spark, read, {"flights": SOURCE}, str(tmp_path / "snapshot"), AS_OF)
     rows(spark, ("z", 9)).write.mode("overwrite").parquet(source)
     frozen.frames["flights"].unpersist(blocking=True)  # as if the cached blocks were lost
 
@@ -67,10 +69,21 @@ def test_a_half_written_folder_of_the_same_key_is_replaced(spark: SparkSession, 
     uri = str(tmp_path / "snapshot")
     rows(spark, ("left", 0), ("over", 0)).write.parquet(f"{uri}/flights")
 
-    frozen = freeze(spark, {"flights": rows(spark, ("a", 1))}, {"flights": SOURCE}, uri, AS_OF)
+    frozen = freeze(spark, {"flights": Rows(rows(spark, ("a", 1)))}, {"flights": SOURCE}, uri, AS_OF)
 
     assert frozen.frames["flights"].collect() == [("a", 1)]
     assert frozen.snapshot.uri == uri
+
+
+def test_equal_rows_of_another_version_are_another_snapshot(spark: SparkSession, tmp_path: Path) -> None:
+    same = rows(spark, ("a", 1))
+    snapshots = [
+        freeze(spark, {"flights": Rows(same, version)}, {"flights": SOURCE}, f"{tmp_path}/{version}", AS_OF).snapshot
+        for version in (None, 12, 13)
+    ]
+
+    assert len({snapshot.fingerprint for snapshot in snapshots}) == 3
+    assert [snapshot.versions for snapshot in snapshots] == [{}, {"flights": 12}, {"flights": 13}]
 
 
 def test_a_source_defined_otherwise_has_another_hash() -> None:
@@ -78,6 +91,7 @@ def test_a_source_defined_otherwise_has_another_hash() -> None:
 
     assert source_hash(SOURCE) == source_hash(Source(format="parquet", path="flights"))
     assert source_hash(longer) != source_hash(longer.model_copy(update={"max_age": longer.window}))
+    assert source_hash(Source(format="delta", path="flights")) != source_hash(Source(format="delta", path="flights", version=12))
 
 
 def test_a_full_disk_is_told_as_one_and_the_same_snapshot_is_written_once_there_is_room(
@@ -88,12 +102,12 @@ def test_a_full_disk_is_told_as_one_and_the_same_snapshot_is_written_once_there_
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("this user may not mount a small disk")
-    frames = {"flights": spark.range(100_000).selectExpr("rand(1) AS x")}
+    read = {"flights": Rows(spark.range(100_000).selectExpr("rand(1) AS x"))}
     try:
         with pytest.raises(Exception, match="x") as raised:
-            freeze(spark, frames, {"flights": SOURCE}, f"{disk}/snapshot", AS_OF)
+            freeze(spark, read, {"flights": SOURCE}, f"{disk}/snapshot", AS_OF)
         subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
-        snapshot = freeze(spark, frames, {"flights": SOURCE}, f"{disk}/snapshot", AS_OF).snapshot
+        snapshot = freeze(spark, read, {"flights": SOURCE}, f"{disk}/snapshot", AS_OF).snapshot
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)  # Spark may still hold a file open
 

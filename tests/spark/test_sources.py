@@ -6,7 +6,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from contract.errors import BadData
-from contract.spec import Source
+from contract.source import Source
 from spark_jobs.sources import read_source, read_sources
 
 AS_OF = datetime(2026, 1, 10, 6, tzinfo=UTC)

@@ -114,7 +114,7 @@ EXPECTED = {
         "sources.parcels.columns: missing; csv has no types of its own (write name: type, such as distance: double)",
     ],
     "format_unknown": [
-        "sources.parcels.format: must be 'csv', 'json' or 'parquet' (is 'orc')",
+        "sources.parcels.format: parqet is unknown (did you mean 'parquet'?)",
     ],
     "source_name_with_capital": [
         "sources.Parcels: a name of small letters, digits and _, a letter first, is wanted (is 'Parcels')",

@@ -1,0 +1,143 @@
+"""`Spark`: where jobs run, and `Resources`: what they take. Names below driver, executor and dynamicAllocation are Spark's own."""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from contract.strict import LongerThanZero, Scalar, Shape, Strict, refuse
+
+Memory = Annotated[str, Shape(r"^[1-9]\d{0,5}[mgt]$", "a size such as 512m or 4g")]
+Cores = Annotated[int, Field(ge=1, le=1024)]
+Count = Annotated[int, Field(ge=0, le=100_000)]
+MEGABYTES = {"m": 1, "g": 1024, "t": 1024 * 1024}
+# Said here under names of their own, so that caps and retries reach them.
+TYPED = re.compile(
+    r"spark\.((driver|executor)\.(memory|cores|memoryOverhead)|executor\.instances|yarn\.queue|yarn\.(maxAppAttempts|tags)"
+    r"|yarn\.submit\.waitAppCompletion|dynamicAllocation\.(enabled|minExecutors|maxExecutors))"
+)
+
+
+class Driver(Strict):
+    cores: Cores | None = None
+    memory: Memory | None = None
+    memoryOverhead: Memory | None = None  # noqa: N815  (Spark's name)
+
+
+class Executor(Driver):
+    instances: Count | None = None
+
+
+class DynamicAllocation(Strict):
+    """Executors come and go with the work; wants a shuffle service, or Spark's own tracking, which is switched on here."""
+
+    minExecutors: Count | None = None  # noqa: N815
+    maxExecutors: Count  # noqa: N815
+
+
+class Resources(Strict):
+    """What a job takes: the platform's, and over them the model's own."""
+
+    driver: Driver = Driver()
+    executor: Executor = Executor()
+    dynamicAllocation: DynamicAllocation | None = None  # noqa: N815
+    queue: str | None = Field(None, description="YARN's queue; absent: the connection's")
+    time_limit: LongerThanZero | None = Field(None, description="of one job from its start on; absent: the model's deadline")
+    no_progress: LongerThanZero | None = Field(
+        None, description="a job is ended in which no Spark task ends for so long; absent: 30m"
+    )
+    retry_memory: float | None = Field(
+        None, ge=1, le=4, description="after a death for want of memory, the next try's, as a multiple; absent: 1.5"
+    )
+    conf: dict[str, Scalar] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        return refuse(self, [f"conf.{name}: has a key of its own here" for name in self.conf if TYPED.fullmatch(name)])
+
+
+class Limits(Strict):
+    """The most that a model's file may ask for; absent: no limit."""
+
+    driver: Driver = Driver()
+    executor: Executor = Executor()
+    maxExecutors: Count | None = None  # noqa: N815
+    queues: tuple[str, ...] = Field((), description="that a model's file may name; empty: any")
+    time_limit: LongerThanZero | None = None
+
+
+class Spark(Resources):
+    """`local` runs in the worker's own host through spark-submit and dies with its task; `yarn` in the cluster, without a slot."""
+
+    engine: Literal["local", "yarn"] = "local"
+    connection: str = Field("spark_default", description="Airflow connection with master and deploy mode")
+    python: str = Field(description="the interpreter of Spark's environment, which is packed for a cluster")
+    hadoop_conf: str | None = Field(None, description="yarn: folder with the cluster's core-site.xml, hdfs-site.xml, yarn-site.xml")
+    price: float | None = Field(None, ge=0, description="of one vCPU for an hour, in any currency: what a job costs is logged")
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _of_engine(self) -> Self:
+        return refuse(
+            self,
+            ["hadoop_conf: missing; spark-submit finds the cluster there"]
+            if self.engine == "yarn" and not self.hadoop_conf
+            else [],
+        )
+
+
+def merged(platform: Resources, model: Resources) -> Resources:
+    """The model's own values over the platform's."""
+    kept = set(Resources.model_fields)
+    return Resources.model_validate(
+        _over(platform.model_dump(include=kept, exclude_none=True), model.model_dump(exclude_none=True))
+    )
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    return below | {key: _over(below.get(key) or {}, value) if isinstance(value, dict) else value for key, value in above.items()}
+
+
+def excesses(asked: Resources, limits: Limits) -> list[str]:
+    """One line for each key that asks for more than the platform allows."""
+    found = []
+    for part in ("driver", "executor"):
+        ours, most = getattr(asked, part), getattr(limits, part)
+        for key in type(ours).model_fields:
+            value, limit = getattr(ours, key), getattr(most, key, None)
+            if value is not None and limit is not None and _size(value) > _size(limit):
+                found.append(f"spark.{part}.{key}: {value} is more than the {limit} that this platform allows")
+    executors = asked.dynamicAllocation.maxExecutors if asked.dynamicAllocation else None
+    if executors is not None and limits.maxExecutors is not None and executors > limits.maxExecutors:
+        told = f"{executors} is more than the {limits.maxExecutors} that this platform allows"
+        found.append(f"spark.dynamicAllocation.maxExecutors: {told}")
+    if asked.queue and limits.queues and asked.queue not in limits.queues:
+        found.append(f"spark.queue: {asked.queue} is none of this platform's for models ({', '.join(limits.queues)})")
+    if asked.time_limit and limits.time_limit and asked.time_limit > limits.time_limit:
+        found.append(f"spark.time_limit: is longer than this platform allows ({limits.time_limit})")
+    return found
+
+
+def settings(resources: Resources, limits: Limits, memory_factor: float = 1.0) -> dict[str, str]:
+    """As Spark's properties. Memory is multiplied by the factor, but never beyond the limits."""
+    named: dict[str, Any] = {**resources.conf, **({"spark.yarn.queue": resources.queue} if resources.queue else {})}
+    for part in ("driver", "executor"):
+        ours, most = getattr(resources, part), getattr(limits, part)
+        for key, value in ours.model_dump(exclude_none=True).items():
+            grown = _grown(value, memory_factor, getattr(most, key)) if key.startswith("memory") else value
+            named[f"spark.{part}.{key}"] = grown
+    if resources.dynamicAllocation:
+        dynamic = {"enabled": True, "shuffleTracking.enabled": True, **resources.dynamicAllocation.model_dump(exclude_none=True)}
+        named |= {f"spark.dynamicAllocation.{key}": value for key, value in dynamic.items()}
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in named.items()}
+
+
+def _size(value: str | int) -> int:
+    """Of memory in megabytes; a count as it is."""
+    return value if isinstance(value, int) else int(value[:-1]) * MEGABYTES[value[-1]]
+
+
+def _grown(memory: str, factor: float, most: str | None) -> str:
+    size = _size(memory)
+    grown = max(size, min(int(size * factor), _size(most) if most else int(size * factor)))
+    return memory if grown == size else f"{grown}m"

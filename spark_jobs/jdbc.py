@@ -1,0 +1,50 @@
+"""Tables of databases: read in parallel, and only the run's window."""
+
+from datetime import datetime
+
+from py4j.protocol import Py4JJavaError
+
+from contract.errors import BadData, RetrainingError
+from contract.source import Jdbc, Source
+
+DRIVERS = {"jdbc:postgresql:": "org.postgresql.Driver"}  # Spark does not look for one in the jars that it fetched itself
+LOGIN = "28"
+OF_MACHINERY = ("08", "40", "53", "57", "58", "XX")  # classes of SQLSTATE: no connection, no room, stopped by an operator, …
+
+
+def options(source: Source, as_of: datetime) -> dict[str, str]:
+    """A time without a zone stays one: Spark would take it as local to the driver's host."""
+    url = source.options["url"]
+    driver = next((name for start, name in DRIVERS.items() if url.startswith(start)), None)
+    jdbc = source.jdbc or Jdbc()
+    return {
+        "dbtable": source.table,
+        "fetchsize": str(jdbc.fetchsize),
+        "preferTimestampNTZ": "true",
+        **({"driver": driver} if driver and "driver" not in source.options else {}),
+        **(_parts(jdbc, source, as_of) if jdbc.partitionColumn else {}),
+    }
+
+
+def _parts(jdbc: Jdbc, source: Source, as_of: datetime) -> dict[str, str]:
+    first, last = jdbc.lowerBound, jdbc.upperBound
+    if first is None:
+        first, last = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (as_of - source.window, as_of))
+    return {
+        "partitionColumn": jdbc.partitionColumn,
+        "lowerBound": str(first),
+        "upperBound": str(last),
+        "numPartitions": str(jdbc.numPartitions),
+    }
+
+
+def refused(error: Exception, place: str) -> RetrainingError | None:
+    """What a database answered, as a sentence; a retry helps where it could not answer."""
+    if not isinstance(error, Py4JJavaError) or not hasattr(error.java_exception, "getSQLState"):
+        return None
+    state, said = error.java_exception.getSQLState() or "", str(error.java_exception.getMessage()).partition("\n")[0]
+    if state.startswith(LOGIN):
+        return BadData(f"{place} cannot be read: {said}; check options.user, and the secret that the spec names")
+    if not state or state.startswith(OF_MACHINERY):
+        return RetrainingError(f"{place} cannot be reached: {said}; see that the database is up, then clear this task")
+    return BadData(f"{place} cannot be read: {said}; check the source in the spec")
