@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.timed_model import timed_model
 from contract.documents import Release
+from contract.spark import settings
 from demo.airflow_api import Airflow
 from demo.live import Live
 from demo.loop import STEPS, Ended, follow
@@ -31,7 +32,8 @@ def bare_seconds(live: Live, spec: Path, data: Path, as_of: datetime) -> float:
     """From spark-submit to its end, with the platform's own Spark settings."""
     shutil.rmtree(OUT, ignore_errors=True)
     packages = next(Path(ROOT / ".venv" / "spark").glob("lib/python3.*/site-packages"))
-    conf = [part for name, value in live.platform.spark.conf.items() for part in ("--conf", f"{name}={_text(value)}")]
+    given = settings(live.platform.spark, live.platform.spark.limits)
+    conf = [part for name, value in given.items() for part in ("--conf", f"{name}={value}")]
     asked = ["--spec", spec, "--data", data, "--out", OUT, "--as-of", as_of.isoformat()]
     submit = [packages / "pyspark" / "bin" / "spark-submit", "--master", "local[2]", *conf]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": python_of("spark"), "SPARK_HOME": str(packages / "pyspark")}
@@ -41,10 +43,6 @@ def bare_seconds(live: Live, spec: Path, data: Path, as_of: datetime) -> float:
     if done.returncode:
         sys.exit(f"the bare script failed: {done.stderr[-2000:]}")
     return time.monotonic() - started
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def bundle_run(airflow: Airflow, live: Live, model: str, data: Path, as_of: datetime) -> tuple[float, float, Ended]:

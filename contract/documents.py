@@ -1,12 +1,12 @@
 """What each step leaves behind: small, frozen, written once. Times are UTC; paths are URIs a reader can open."""
 
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field
 
 from contract.comparison import Interval
-from contract.errors import StoreError
+from contract.errors import BadData, OutOfMemory, OutOfTime, RetrainingError, StoreError
 from contract.metrics import MetricName
 from contract.platform import Platform
 from contract.spec import ModelSpec
@@ -186,12 +186,20 @@ class Release(Strict):
     steps: tuple[StepReport, ...] = ()
 
 
+Cause = Literal["machinery", "data", "memory", "time"]
+CAUSES: dict[type[RetrainingError], Cause] = {BadData: "data", OutOfMemory: "memory", OutOfTime: "time"}
+
+
 class Failure(Strict):
-    """Why a job of a step failed; `data` means a retry cannot help."""
+    """Why a job of a step failed; the cause says whether a retry can help, and with what."""
 
     step: str
     reason: str
-    data: bool = False
+    cause: Cause = "machinery"
+
+    @classmethod
+    def of(cls, step: str, error: Exception) -> Self:
+        return cls(step=step, reason=str(error), cause=CAUSES.get(type(error), "machinery"))
 
 
 Document = TypeVar("Document", bound=Strict)

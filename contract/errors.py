@@ -21,3 +21,11 @@ class StoreError(RetrainingError):
 
 class BadData(RetrainingError):
     """The data, not the machinery, is at fault: a retry cannot help."""
+
+
+class OutOfMemory(RetrainingError):
+    """A process of a job wanted more memory than it may have: the next try may ask for more."""
+
+
+class OutOfTime(RetrainingError):
+    """A job took longer than it may: another try would take as long."""

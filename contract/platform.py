@@ -8,22 +8,14 @@ from pydantic import Field, model_validator
 
 from contract.errors import InvalidFile
 from contract.files import parse_yaml
-from contract.strict import LongerThanZero, Scalar, Shape, Strict, refuse
+from contract.spark import Spark
+from contract.strict import LongerThanZero, Shape, Strict, refuse
 
 Url = Annotated[str, Shape(r"^https?://[^\s/@][^\s@]*$", "an address without user and password such as http://127.0.0.1:5000")]
 
 
 # A name with a dot, or a port: else it would be a folder, as in Docker's own names.
 HOST = r"((localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)(:\d+)?|[A-Za-z0-9-]+:\d+)"
-
-
-class Spark(Strict):
-    """`local` runs in the worker's own host through spark-submit and dies with its task."""
-
-    engine: Literal["local"] = "local"
-    connection: str = Field("spark_default", description="Airflow connection with master and deploy mode")
-    python: str = Field(description="the interpreter of Spark's environment")
-    conf: dict[str, Scalar] = {}
 
 
 class Images(Strict):
@@ -122,7 +114,12 @@ def _resolved(platform: Platform, home: Path) -> Platform:
         update={
             "store": under(platform.store),
             "data": under(platform.data),
-            "spark": platform.spark.model_copy(update={"python": under(platform.spark.python)}),
+            "spark": platform.spark.model_copy(
+                update={
+                    "python": under(platform.spark.python),
+                    "hadoop_conf": platform.spark.hadoop_conf and under(platform.spark.hadoop_conf),
+                }
+            ),
             "images": platform.images.model_copy(
                 update={"repository": repository, "rootfs": rootfs, "public_keys": tuple(map(under, platform.images.public_keys))}
             ),

@@ -12,6 +12,7 @@ from contract.gate import TIME, Column, Gate
 from contract.metrics import METRICS, Task
 from contract.serving import Serving
 from contract.source import Source
+from contract.spark import Resources
 from contract.strict import (
     Duration,
     LongerThanZero,
@@ -112,6 +113,7 @@ class ModelSpec(Strict):
     split: Split
     algorithm: Algorithm
     gate: Gate
+    spark: Resources = Field(Resources(), description="what this model's jobs take, where it differs from the platform's")
     serving: Serving = Serving()
     alerts: Alerts = Alerts()
 

@@ -26,6 +26,11 @@ def watch_parents(every_s: float = 1.0) -> None:
         threading.Thread(target=_watch, args=(parents, every_s), name="parents", daemon=True).start()
 
 
+def is_watched() -> bool:
+    """Whether this process works for a task of its own host."""
+    return bool(os.environ.get(VARIABLE))
+
+
 def parse_parents(text: str) -> list[Process]:
     return [Process(*map(int, part.split(":"))) for part in text.split(",") if part]
 

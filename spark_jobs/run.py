@@ -1,4 +1,5 @@
-"""Entry of every Spark job: `run.py JOB --request FILE`. Its import root (the checkout, or the zip) is on PYTHONPATH.
+"""Entry of every Spark job: `run.py JOB --store ROOT --request PATH --claim NUMBER`. Its import root (the checkout, or the zip) is
+on PYTHONPATH.
 
 Leaves `<job>-<key>.json` in the run's folder and exits 0, or `<job>-<key>.error.json` and exits 1, or 3 where a retry cannot help.
 """
@@ -8,39 +9,59 @@ import importlib
 import sys
 import threading
 import traceback
-from pathlib import Path
+from contextlib import nullcontext
+from datetime import timedelta
+from typing import Any
 
-from contract.documents import Failure, JobRequest, write
+from contract.documents import Failure, JobRequest, read, write
 from contract.errors import BadData, RetrainingError
+from contract.spark import merged
 from contract.store import Store, store_at
-from spark_jobs.parents import watch_parents
+from spark_jobs.claims import holder, other_holder
+from spark_jobs.parents import is_watched, watch_parents
+from spark_jobs.progress import Progress
 
 FAILED, BAD_DATA = 1, 3
+NO_PROGRESS = timedelta(minutes=30)
 
 
 def main(arguments: list[str]) -> int:
     watch_parents()
-    request = parse_request(arguments)
-    store = store_at(request.run.platform.store)
-    if document_name(request) in store.names(request.run.folder):
-        print(f"{request.job}: {document_name(request)} is there already; nothing to do", flush=True)
+    given = parse(arguments)
+    store = store_at(given.store)
+    request = read(store, given.request, JobRequest)
+    if request.job != given.job:
+        sys.exit(f"{given.request} is a request for {request.job}, not for {given.job}")
+    done = why_not(request, store, given.claim)
+    if done:
+        print(f"{request.job}: {done}; nothing to do", flush=True)
         return 0
-    return run(request, store)
+    with nullcontext() if is_watched() else Progress(store, prefix_of(request), sys.stdout):
+        return run(request, store)
 
 
-def parse_request(arguments: list[str]) -> JobRequest:
+def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="run.py", description="Run one job of the retraining of a model.")
     parser.add_argument("job", choices=("validate", "train", "compare"))
-    parser.add_argument("--request", required=True, help="file with the job's request")
-    given = parser.parse_args(arguments)
-    request = JobRequest.model_validate_json(Path(given.request.removeprefix("file://")).read_bytes())
-    if request.job != given.job:
-        parser.error(f"{given.request} is a request for {request.job}, not for {given.job}")
-    return request
+    parser.add_argument("--store", required=True, help="root of the store")
+    parser.add_argument("--request", required=True, help="the job's request, a path in the store")
+    parser.add_argument("--claim", required=True, type=int, help="number of the claim that makes the work this application's own")
+    return parser.parse_args(arguments)
 
 
-def document_name(request: JobRequest) -> str:
-    return f"{request.job}-{request.key}.json"
+def prefix_of(request: JobRequest) -> str:
+    return f"{request.run.folder}/{request.job}-{request.key}"
+
+
+def why_not(request: JobRequest, store: Store, claim: int) -> str:
+    """Why this application has no work to do; empty: the work is its own, from here on."""
+    prefix = prefix_of(request)
+    there = set(store.names(request.run.folder))
+    for left in (f"{request.job}-{request.key}{end}" for end in (".json", ".error.json", ".failed.json")):
+        if left in there:
+            return f"{left} is there already"
+    other = other_holder(store, prefix, claim, holder())
+    return other and f"{other} has claimed this work"
 
 
 def run(request: JobRequest, store: Store) -> int:
@@ -62,21 +83,28 @@ def work(request: JobRequest, store: Store) -> None:
     module = f"spark_jobs.jobs.{request.job}"
     threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()  # takes as long as Spark's own start
     spark = start_session(f"{request.run.model} {request.job} {request.key[:8]}")
+    watch(spark, request, store)
     try:
         job = importlib.import_module(module)
         document = job.run(spark, request, store)
-        print(f"{request.job}: wrote {write(store, f'{request.run.folder}/{document_name(request)}', document)}", flush=True)
+        print(f"{request.job}: wrote {write(store, f'{prefix_of(request)}.json', document)}", flush=True)
     finally:
         spark.stop()
+
+
+def watch(spark: Any, request: JobRequest, store: Store) -> None:
+    from spark_jobs import watchdog
+
+    resources = merged(request.run.platform.spark, request.run.spec.spark)
+    limits = (resources.time_limit or request.run.spec.deadline, resources.no_progress or NO_PROGRESS)
+    watchdog.watch(spark, limits, lambda: getattr(sys.stdout, "lines", 0), lambda error: fail(request, store, error))
 
 
 def fail(request: JobRequest, store: Store, error: RetrainingError) -> int:
     """The sentence is printed first: the store itself may be what fails."""
     print(f"{request.job} failed: {error}", flush=True)
-    bad_data = isinstance(error, BadData)
-    failure = Failure(step=request.job, reason=str(error), data=bad_data)
-    write(store, f"{request.run.folder}/{request.job}-{request.key}.error.json", failure)
-    return BAD_DATA if bad_data else FAILED
+    write(store, f"{prefix_of(request)}.error.json", Failure.of(request.job, error))
+    return BAD_DATA if isinstance(error, BadData) else FAILED
 
 
 if __name__ == "__main__":

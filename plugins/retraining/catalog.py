@@ -16,6 +16,7 @@ from croniter import CroniterBadDateError, croniter
 
 from contract.errors import InvalidFile
 from contract.platform import Platform, load_platform
+from contract.spark import excesses
 from contract.spec import ModelSpec, parse_spec
 from contract.strict import format_duration
 
@@ -40,6 +41,8 @@ def load_entry(path: Path) -> tuple[Model, Platform]:
             found.append(load(path))
         except InvalidFile as error:
             problems += [f"{Path(error.path).name}: {problem}" for problem in error.problems]
+    if len(found) == 2:
+        problems += [f"{path.name}: {problem}" for problem in excesses(found[0].spec.spark, found[1].spark.limits)]
     if problems:
         raise InvalidFile(str(path), problems)
     return found[0], found[1]

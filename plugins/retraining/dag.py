@@ -20,9 +20,10 @@ from airflow.sdk import (
     chain,
 )
 
-from contract.errors import InvalidFile, RetrainingError, StoreError
+from contract.errors import InvalidFile, OutOfMemory, RetrainingError, StoreError
 from contract.keys import digest_of
-from contract.platform import Platform, Spark
+from contract.platform import Platform
+from contract.spark import Spark, merged
 from contract.spec import ModelSpec
 from contract.strict import format_duration
 from plugins.retraining import alerts, operators, pages
@@ -35,7 +36,7 @@ from plugins.retraining.errors import EngineTrouble
 
 RETRIES = ExceptionRetryPolicy(  # bad data, a file with mistakes, a gate that said no: another try would say the same
     rules=[
-        RetryRule(exception=[EngineTrouble, StoreError], action=RetryAction.RETRY),
+        RetryRule(exception=[EngineTrouble, StoreError, OutOfMemory], action=RetryAction.RETRY),
         RetryRule(exception=RetrainingError, action=RetryAction.FAIL),
     ]
 )
@@ -148,8 +149,10 @@ def deadlines(spec: ModelSpec, audience: Audience) -> list[DeadlineAlert]:
 
 def steps(model: Model, platform: Platform, audience: Audience, engine_for: Callable[[Spark], Engine]) -> list[Any]:
     shared = {"platform": platform, "audience": audience}
-    spark = {**shared, "engine_for": engine_for}
-    wait = {**shared, "mode": "reschedule", "poke_interval": operators.POKE_S, "timeout": longest_wait(model.spec)}
+    longest = model.spec.deadline + (merged(platform.spark, model.spec.spark).time_limit or model.spec.deadline)
+    waits = {"mode": "reschedule", "poke_interval": operators.POKE_S}
+    spark = {**shared, **waits, "timeout": longest, "engine_for": engine_for}
+    wait = {**shared, **waits, "timeout": longest_wait(model.spec)}
     tasks = {
         "open": partial(operators.OpenStep, model=model, **shared),
         "validate": partial(operators.ValidateStep, **spark),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, Context, PokeReturnValue, conf
@@ -10,17 +11,19 @@ from contract import documents
 from contract.comparison import Comparison, Verdict
 from contract.documents import Check, Image, Release, RunDocument, Training, ValidationReport
 from contract.errors import InvalidFile
-from contract.platform import Platform, Spark
+from contract.platform import Platform
+from contract.spark import Spark
 from contract.store import Store, store_at
 from contract.strict import Strict
-from plugins.retraining import alerts
+from plugins.retraining import alerts, jobs
 from plugins.retraining.alerts import Audience, Message
 from plugins.retraining.catalog import Model
 from plugins.retraining.delivery import accept_check, accept_release, ask, package_version
-from plugins.retraining.engines.base import Engine
+from plugins.retraining.engines.base import Engine, EngineAway
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.open import Trigger, open_run
-from plugins.retraining.steps import Work, run_job
+from plugins.retraining.progress import tell_progress
+from plugins.retraining.steps import Work
 from release.entries import Outcome
 
 # Airflow notices the end of a look up to a heartbeat late. A look that began meanwhile is taken for the one that ended, and failed.
@@ -41,6 +44,15 @@ class ResultLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         return getattr(operator, "link", "")
+
+
+class ApplicationLink(BaseOperatorLink):
+    """To the cluster's page of the job, also while it is waited for."""
+
+    name = "Spark application"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        return getattr(operator, "application", "")
 
 
 class MlflowLink(ResultLink):
@@ -117,24 +129,35 @@ class OpenStep(Step):
         return path
 
 
-class SparkStep(Step):
-    """A job of spark_jobs/, run by the platform's engine."""
+class SparkStep(Step, BaseSensorOperator):
+    """A job of spark_jobs/, run by the platform's engine; in a cluster it holds no slot while it is waited for."""
+
+    operator_extra_links = (DocumentLink(), ApplicationLink())
 
     def __init__(self, *, engine_for: Callable[[Spark], Engine], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.engine_for = engine_for
-        self.engine: Engine | None = None
+        self.application = ""
+        self.stop_job: Callable[[], None] | None = None
 
-    def execute(self, context: Context) -> str:
+    def poke(self, context: Context) -> PokeReturnValue:
         work = self.work(context)
-        self.engine = self.engine_for(work.run.platform.spark)
-        path = run_job(work, self.engine, self.log)
-        self.link = getattr(self.show(context, path), "mlflow_url", "")
-        return path
+        engine = self.engine_for(work.run.platform.spark)
+        self.stop_job = partial(jobs.stop, work, engine)
+        try:
+            path, self.application = jobs.look(work, engine, self.log)
+        except EngineAway as error:
+            self.log.warning("%s; looking again in %s s", error, POKE_S)
+            return PokeReturnValue(False)
+        finally:
+            tell_progress(work, context["task_state_store"], self.log)
+        if path:
+            self.link = getattr(self.show(context, path), "mlflow_url", "")
+        return PokeReturnValue(path is not None, path)
 
     def on_kill(self) -> None:
-        if self.engine:
-            self.engine.stop()
+        if self.stop_job:
+            self.stop_job()
 
 
 class ValidateStep(SparkStep):
@@ -144,7 +167,7 @@ class ValidateStep(SparkStep):
 class TrainStep(SparkStep):
     inputs = ("validate",)
     leaves = Training
-    operator_extra_links = (DocumentLink(), MlflowLink())
+    operator_extra_links = (DocumentLink(), ApplicationLink(), MlflowLink())
 
 
 class CompareStep(SparkStep):

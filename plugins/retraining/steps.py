@@ -1,17 +1,14 @@
-"""One step's work, found if it is done and else done once: no step has crash logic of its own."""
+"""One step's work in one run, and what ends the run before its release."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from logging import Logger
 
 from contract import documents
 from contract.comparison import Answer, Comparison, Verdict
-from contract.documents import Failure, JobRequest, RunDocument
-from contract.errors import BadData, RetrainingError, StoreError
+from contract.documents import RunDocument
 from contract.keys import step_key
 from contract.store import Store
-from plugins.retraining.engines.base import Engine
-from plugins.retraining.errors import EngineTrouble, Stopped
+from plugins.retraining.errors import Stopped
 
 
 @dataclass(frozen=True)
@@ -44,40 +41,6 @@ class Work:
 
     def read(self, step: str, kind: type[documents.Document]) -> documents.Document:
         return documents.read(self.store, self.inputs[step], kind)
-
-
-def run_job(work: Work, engine: Engine, log: Logger) -> str:
-    """Path of the Spark job's document: find, else submit and wait, then accept.
-
-    Raises BadData or EngineTrouble with the job's own sentence; a recorded failure gives the next try a new key.
-    """
-    if work.store.read(work.path) is not None:
-        log.info("%s is there already: taken up", work.path)
-        return work.path
-    try:
-        told = documents.find(work.store, work.beside("error"), Failure) is not None  # by a job whose task was killed
-        return _accept(work, None if told else _submit(work, engine, log))
-    except StoreError:
-        raise  # of the store, not of the job, which may have ended well: the next try looks again
-    except RetrainingError as error:
-        failure = Failure(step=work.step, reason=str(error), data=isinstance(error, BadData))
-        documents.write(work.store, work.beside("failed"), failure)
-        raise
-
-
-def _submit(work: Work, engine: Engine, log: Logger) -> int:
-    request = JobRequest(job=work.step, key=work.key, run=work.run, inputs=work.inputs)
-    path = documents.write(work.store, work.beside("request"), request)
-    return engine.run(request, f"{work.store.root}/{path}", log)
-
-
-def _accept(work: Work, code: int | None) -> str:
-    if work.store.read(work.path) is not None:
-        return work.path
-    failure = documents.find(work.store, work.beside("error"), Failure)
-    if failure is None:
-        raise EngineTrouble(f"{work.step} ended without a result or a reason (exit code {code}); its log file is named above")
-    raise (BadData if failure.data else EngineTrouble)(failure.reason)
 
 
 def comparison_of(work: Work, version: int) -> Comparison:

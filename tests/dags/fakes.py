@@ -2,13 +2,12 @@
 
 from collections import defaultdict
 from logging import Logger
-from pathlib import Path
 
 from contract import documents
 from contract.comparison import Comparison, Contest, Interval, MetricResult, Parity
 from contract.documents import Failure, JobRequest, Snapshot, Training, ValidationReport
 from contract.store import store_at
-from plugins.retraining.engines.base import Engine
+from plugins.retraining.engines.base import Application, Engine, Job
 from plugins.retraining.errors import EngineTrouble
 
 VERSION = 7
@@ -22,17 +21,32 @@ INTERVALS = {  # of the improvement in log loss, where a margin of 0.01 is allow
 class FakeEngine(Engine):
     """Does what `behaviour` says for a job: a key of INTERVALS (any job is well then), "bad data", "fails", "dies", "is lost"."""
 
+    holds_slot = True
+
     def __init__(self, **behaviour: str) -> None:
         self.behaviour = defaultdict(lambda: "well", behaviour)
         self.ran: list[str] = []
+        self.codes: dict[str, int] = {}
 
-    def run(self, request: JobRequest, path: str, log: Logger) -> int:
-        self.ran.append(request.job)
-        if self.behaviour[request.job] == "is lost":
+    def find(self, tag: str, live: bool = False) -> list[Application]:
+        return []
+
+    def submit(self, job: Job, log: Logger) -> str:
+        name = job.request.job
+        self.ran.append(name)
+        if self.behaviour[name] == "is lost":
             raise EngineTrouble("the cluster forgot the job; clear this task")
-        return leave(JobRequest.model_validate_json(Path(path).read_bytes()), self.behaviour[request.job])
+        store = store_at(job.request.run.platform.store)
+        self.codes[name] = leave(documents.read(store, job.path, JobRequest), self.behaviour[name])
+        return name
 
-    def stop(self) -> None: ...
+    def state(self, id: str) -> Application:
+        return Application(id, "ended", f"exit code {self.codes[id]}")
+
+    def stop(self, id: str) -> None: ...
+
+    def logs(self, id: str) -> list[str]:
+        return []
 
 
 def leave(request: JobRequest, behaviour: str) -> int:
@@ -46,7 +60,7 @@ def leave(request: JobRequest, behaviour: str) -> int:
         return 137
     bad = behaviour == "bad data"
     reason = "parcels: 3 of 5 rows have no weight" if bad else "the disk is full: free space, then clear this task"
-    documents.write(store, f"{place}.error.json", Failure(step=request.job, reason=reason, data=bad))
+    documents.write(store, f"{place}.error.json", Failure(step=request.job, reason=reason, cause="data" if bad else "machinery"))
     return 3 if bad else 1
 
 

@@ -3,16 +3,16 @@
 import os
 import sys
 import time
-from pathlib import Path
 
-from contract.documents import JobRequest
+from contract.documents import JobRequest, read
+from contract.store import store_at
 from spark_jobs.parents import watch_parents
 from tests.dags.fakes import leave
 
 if __name__ == "__main__":
     watch_parents(every_s=0.1)
-    name, _, path = sys.argv[1:]
-    request = JobRequest.model_validate_json(Path(path).read_bytes())
+    name, _, root, _, path, _, claim = sys.argv[1:]
+    request = read(store_at(root), path, JobRequest)
     assert request.job == name
     print(f"{name}: at work as process {os.getpid()}", flush=True)
     print("WARN something of Spark's", file=sys.stderr, flush=True)

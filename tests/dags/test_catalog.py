@@ -128,7 +128,9 @@ def test_links_survive_serialization_without_a_plugin(dags):
     late = DagSerialization.from_dict(DagSerialization.to_dict(dags["late"]))
 
     assert {task.task_id: sorted(task.extra_links) for task in late.tasks if len(task.extra_links) > 1} == {
-        "train": ["Document", "MLflow run"],
+        "validate": ["Document", "Spark application"],
+        "train": ["Document", "MLflow run", "Spark application"],
+        "compare": ["Document", "Spark application"],
         "decide": ["Document", "Verdict page"],
         "release": ["Document", "Live endpoint"],
     }

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,14 +16,15 @@ import pytest
 from contract import documents
 from contract.documents import Failure, RunDocument, ValidationReport
 from contract.errors import BadData, StoreError
-from contract.platform import Spark
+from contract.spark import Spark
 from contract.store import LocalStore
 from plugins.retraining.catalog import load_entry
 from plugins.retraining.engines import engine_for
-from plugins.retraining.engines.base import Engine
+from plugins.retraining.engines.base import Engine, Job
 from plugins.retraining.engines.local import LocalEngine
 from plugins.retraining.errors import EngineTrouble
-from plugins.retraining.steps import Work, run_job
+from plugins.retraining.jobs import look, stop
+from plugins.retraining.steps import Work
 from tests.dags.fakes import FakeEngine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +66,7 @@ def make_engine(request, spark, monkeypatch) -> MakeEngine:
 
 
 @pytest.fixture
-def work(bundle, tmp_path) -> Callable[..., Work]:
+def work(bundle, tmp_path, spark) -> Callable[..., Work]:
     model, platform = load_entry(bundle / "dags" / "models" / "late.yaml")
     store = LocalStore(str(tmp_path / "store"))
     run = RunDocument(
@@ -80,7 +80,7 @@ def work(bundle, tmp_path) -> Callable[..., Work]:
         spec_hash="s",
         sql=model.sql,
         suites=model.suites,
-        platform=platform.model_copy(update={"store": store.root}),
+        platform=platform.model_copy(update={"store": store.root, "spark": spark}),
         champion=None,
         code_hash="c",
     )
@@ -95,7 +95,7 @@ def log() -> logging.Logger:
 def test_a_job_that_ends_well_leaves_its_document(make_engine, work, log):
     task = work()
 
-    path = run_job(task, make_engine("well"), log)
+    path = look(task, make_engine("well"), log).path
 
     assert path == task.path
     assert task.find(ValidationReport).snapshot.rows == {"parcels": 5}
@@ -103,9 +103,9 @@ def test_a_job_that_ends_well_leaves_its_document(make_engine, work, log):
 
 def test_a_finished_job_is_taken_up_and_not_done_again(make_engine, work, log):
     engine = FakeEngine()
-    path = run_job(work(), make_engine("well"), log)
+    path = look(work(), make_engine("well"), log).path
 
-    assert run_job(work(), engine, log) == path
+    assert look(work(), engine, log).path == path
     assert engine.ran == []
 
 
@@ -114,26 +114,26 @@ def test_a_finished_job_is_taken_up_and_not_done_again(make_engine, work, log):
     [
         ("bad data", BadData, "parcels: 3 of 5 rows have no weight"),
         ("fails", EngineTrouble, "the disk is full: free space, then clear this task"),
-        ("dies", EngineTrouble, "validate ended without a result or a reason (exit code 137)"),
+        ("dies", EngineTrouble, "the driver was killed from outside: by a person, or by a host short of memory"),
     ],
 )
 def test_a_job_that_fails_is_recorded_told_in_its_own_words_and_gets_a_new_key(make_engine, work, log, behaviour, kind, sentence):
     first = work()
 
     with pytest.raises(kind, match=re.escape(sentence)):
-        run_job(first, make_engine(behaviour), log)
+        look(first, make_engine(behaviour), log)
 
-    assert documents.read(first.store, first.beside("failed"), Failure).reason.startswith(sentence)
+    assert sentence in documents.read(first.store, first.beside("failed"), Failure).reason
     assert work().key != first.key
-    assert run_job(work(), make_engine("well"), log) == work().path
+    assert look(work(), make_engine("well"), log).path == work().path
 
 
 def test_a_failure_that_the_job_left_before_its_task_was_killed_is_not_waited_for_again(work, log):
     task, engine = work(), FakeEngine()
-    documents.write(task.store, task.beside("error"), Failure(step="validate", reason="no rows in the window", data=True))
+    documents.write(task.store, task.beside("error"), Failure(step="validate", reason="no rows in the window", cause="data"))
 
     with pytest.raises(BadData, match="no rows in the window"):
-        run_job(task, engine, log)
+        look(task, engine, log)
     assert engine.ran == []
 
 
@@ -141,35 +141,39 @@ def test_a_store_that_fails_while_the_result_is_looked_at_does_not_make_the_job_
     task, engine = work(), FakeEngine()
     there = [None, StoreError("the store does not answer")]  # before the job, and after it
 
-    def look(path: str) -> None:
+    def read(path: str) -> None:
         if isinstance(answer := there.pop(0), StoreError):
             raise answer
 
-    monkeypatch.setattr(task.store, "read", lambda path: None if path.endswith(".error.json") else look(path))
+    monkeypatch.setattr(task.store, "read", lambda path: None if path.endswith(".error.json") else read(path))
     with pytest.raises(StoreError, match="does not answer"):
-        run_job(task, engine, log)
+        look(task, engine, log)
     monkeypatch.undo()
 
-    assert run_job(work(), engine, log) == task.path
+    assert look(work(), engine, log).path == task.path
     assert engine.ran == ["validate"]
 
 
 def test_clearing_gives_new_work(work, log):
     engine = FakeEngine()
 
-    run_job(work(clear_number=0), engine, log)
-    run_job(work(clear_number=1), engine, log)
+    look(work(clear_number=0), engine, log)
+    look(work(clear_number=1), engine, log)
 
     assert engine.ran == ["validate", "validate"]
 
 
-def test_stopping_without_a_job_is_harmless(make_engine):
-    make_engine("well").stop()
+def test_stopping_without_a_job_is_harmless_and_gives_its_key_up(make_engine, work):
+    task = work()
+
+    stop(task, make_engine("well"))
+
+    assert work().key != task.key
 
 
 def test_the_task_log_has_the_jobs_lines_and_the_named_file_has_all(spark, work, log, caplog):
     with caplog.at_level(logging.INFO, log.name):
-        run_job(work(), engine_for(spark), log)
+        look(work(), engine_for(spark), log)
 
     first, *rest = [record.message for record in caplog.records if record.name == log.name]
     file = Path(first.removeprefix("validate: Spark's whole output is in "))
@@ -184,31 +188,32 @@ def test_nothing_of_airflows_reaches_the_job(spark, work, log, caplog, monkeypat
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
 
     with caplog.at_level(logging.INFO, log.name):
-        run_job(work(), engine_for(spark), log)
+        look(work(), engine_for(spark), log)
 
     assert "nothing of Airflow" in [record.message for record in caplog.records]
 
 
 def test_the_command_has_the_connections_master_and_the_platforms_conf(spark, work, log):
-    run_job(work(), engine_for(spark), log)
+    look(work(), engine_for(spark), log)
 
     submitted = Path(spark.python).with_name("submitted").read_text()
-    assert submitted.startswith("--master local[1] --conf spark.ui.enabled=false --name late validate ")
-    assert f"{ROOT}/spark_jobs/run.py validate --request {work().store.root}/runs/late/r/validate-" in submitted
+    assert submitted.startswith("--master local[1] --conf spark.ui.enabled=false --conf spark.yarn.tags=")
+    arguments = f"--store {work().store.root} --request runs/late/r/validate-{work().key}.request.json --claim 0"
+    assert f"{ROOT}/spark_jobs/run.py validate {arguments}" in submitted
 
 
 def test_a_connection_that_is_missing_is_told_and_not_taken_for_yarn(spark, work, log):
     absent = LocalEngine(spark.model_copy(update={"connection": "spark_absent"}))
 
     with pytest.raises(EngineTrouble, match="connection spark_absent is missing or its master is yarn, but engine local"):
-        run_job(work(), absent, log)
+        look(work(), absent, log)
 
 
 def test_an_environment_without_spark_is_told(spark, work, log, tmp_path):
     nowhere = LocalEngine(spark.model_copy(update={"python": str(tmp_path / "none" / "bin" / "python")}))
 
     with pytest.raises(EngineTrouble, match=r"there is no pyspark in the environment of .*/none/bin/python: set spark.python"):
-        run_job(work(), nowhere, log)
+        look(work(), nowhere, log)
 
 
 def is_there(pid: int) -> bool:
@@ -228,53 +233,59 @@ def job_pid(file: Path) -> int | None:
     return int(match[1]) if match else None
 
 
+def job_of(task: Work) -> Job:
+    request = documents.JobRequest(job="validate", key=task.key, run=task.run)
+    return Job(request, documents.write(task.store, task.beside("request"), request), 0, {})
+
+
 def test_stop_ends_the_job_with_all_of_its_processes(spark, work, log, monkeypatch):
     from plugins.retraining.engines.local import log_file
 
     monkeypatch.setenv("STAND_IN", "hangs")
     engine, task = engine_for(spark), work()
-    codes: list[int] = []
-    request = documents.JobRequest(job="validate", key=task.key, run=task.run)
-    path = documents.write(task.store, task.beside("request"), request)
-    waiting = threading.Thread(target=lambda: codes.append(engine.run(request, f"{task.store.root}/{path}", log)))
-    waiting.start()
-    pid = wait_for(lambda: job_pid(log_file(request)))
+    id = engine.submit(job_of(task), log)
+    pid = wait_for(lambda: job_pid(log_file(job_of(task).request)))
+    assert [each.id for each in engine.find(task.key)] == [id]
 
-    engine.stop()
-    waiting.join(20)
+    stop(task, engine)
 
-    assert codes == [-signal.SIGTERM]
     wait_for(lambda: not is_there(pid))
+    assert engine.state(id).said == f"exit code {-signal.SIGTERM}"
+    assert engine.find(task.key) == []
 
 
 WORKER = """
-import sys
-from contract.documents import JobRequest
-from contract.platform import Spark
+import logging, sys, time
+from contract import documents
+from contract.spark import Spark
+from contract.store import LocalStore
+from plugins.retraining.engines.base import Job
 from plugins.retraining.engines.local import LocalEngine
-import logging
-request = JobRequest.model_validate_json(open(sys.argv[2]).read())
-LocalEngine(Spark.model_validate_json(sys.argv[1])).run(request, sys.argv[2], logging.getLogger())
+store, path = LocalStore(sys.argv[2]), sys.argv[3]
+job = Job(documents.read(store, path, documents.JobRequest), path, 0, {})
+LocalEngine(Spark.model_validate_json(sys.argv[1])).submit(job, logging.getLogger())
+time.sleep(60)
 """
 
 
-def test_a_job_dies_with_its_killed_task_and_leaves_nothing(spark, work, tmp_path):
+def test_a_job_dies_with_its_killed_task_and_is_done_anew_by_the_next_try(spark, work, log, monkeypatch):
     from plugins.retraining.engines.local import log_file
 
     task = work()
-    request = documents.JobRequest(job="validate", key=task.key, run=task.run)
-    path = tmp_path / "request.json"
-    path.write_text(request.model_dump_json())
+    job = job_of(task)
     worker = subprocess.Popen(
-        [sys.executable, "-c", WORKER, spark.model_dump_json(), path], cwd=ROOT, env=os.environ | {"STAND_IN": "hangs"}
+        [sys.executable, "-c", WORKER, spark.model_dump_json(), task.store.root, job.path],
+        cwd=ROOT,
+        env=os.environ | {"STAND_IN": "hangs"},
     )
-    pid = wait_for(lambda: job_pid(log_file(request)), 60)
+    pid = wait_for(lambda: job_pid(log_file(job.request)), 60)
 
     worker.send_signal(signal.SIGKILL)
     worker.wait()
+    path = look(work(), engine_for(spark), log).path
 
-    wait_for(lambda: not is_there(pid))
-    assert task.find(ValidationReport) is None
+    assert not is_there(pid)
+    assert path == task.path
 
 
 @pytest.mark.integration
@@ -283,6 +294,6 @@ def test_a_real_spark_job_without_its_data_fails_in_its_own_words(work, log, cap
     engine = engine_for(Spark(connection="spark_test", python=str(python), conf={"spark.ui.enabled": False}))
 
     with caplog.at_level(logging.INFO, log.name), pytest.raises((BadData, EngineTrouble), match="parcels"):
-        run_job(work(), engine, log)
+        look(work(), engine, log)
 
     assert not any("WARN" in record.message for record in caplog.records if record.name == log.name)

@@ -13,7 +13,7 @@ from contract import documents
 from contract.comparison import Comparison
 from contract.documents import Champion, JobRequest, RunDocument
 from contract.platform import Images, Platform, ServingHost
-from contract.platform import Spark as SparkPlatform
+from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
 from contract.store import LocalStore
 from demo.place import AS_OF, MODEL

@@ -10,7 +10,7 @@ from contract import documents
 from contract.comparison import Comparison
 from contract.documents import Champion, GoldenRows, JobRequest, RunDocument, Training, ValidationReport
 from contract.platform import Images, Platform, ServingHost
-from contract.platform import Spark as SparkPlatform
+from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
 from contract.store import LocalStore
 from spark_jobs.examples import build_examples, split

@@ -12,10 +12,11 @@ from pyspark.sql import SparkSession
 from contract.documents import Failure, JobRequest, RunDocument, find
 from contract.errors import BadData, RetrainingError, StoreError
 from contract.platform import Images, Platform, ServingHost
-from contract.platform import Spark as SparkPlatform
+from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
 from contract.store import LocalStore
 from spark_jobs import run
+from spark_jobs.claims import holder
 from spark_jobs.failures import explain
 from spark_jobs.parents import ORPHANED, VARIABLE, Process, is_alive, parse_parents
 
@@ -52,7 +53,8 @@ def write_request(folder: Path) -> Path:
         champion=None,
         code_hash="any",
     )
-    path = folder / "request.json"
+    path = folder / "store/runs/aircraft_engine/manual/validate-k1.request.json"
+    path.parent.mkdir(parents=True)
     path.write_text(JobRequest(job="validate", key="k1", run=frozen).model_dump_json())
     return path
 
@@ -129,31 +131,55 @@ def test_parents_are_read_as_pid_and_start_time() -> None:
     assert parse_parents("") == []
 
 
-def test_a_request_for_another_job_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit):
-        run.parse_request(["train", "--request", str(write_request(tmp_path))])
-
-    assert "is a request for validate, not for train" in capsys.readouterr().err
+def arguments(path: Path, job: str = "validate", claim: int = 0) -> list[str]:
+    return [job, "--store", str(path.parents[3]), "--request", str(path.relative_to(path.parents[3])), "--claim", str(claim)]
 
 
-def test_a_job_that_left_its_document_is_not_done_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_request_for_another_job_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="is a request for validate, not for train"):
+        run.main(arguments(write_request(tmp_path), "train"))
+
+
+@pytest.mark.parametrize("left", ["validate-k1.json", "validate-k1.error.json", "validate-k1.failed.json"])
+def test_a_job_that_ended_or_was_given_up_is_not_done_again(tmp_path: Path, capsys: pytest.CaptureFixture, left: str) -> None:
     request = write_request(tmp_path)
-    LocalStore(str(tmp_path / "store")).create("runs/aircraft_engine/manual/validate-k1.json", b"{}")
+    LocalStore(str(tmp_path / "store")).create(f"runs/aircraft_engine/manual/{left}", b"{}")
 
-    assert run.main(["validate", "--request", f"file://{request}"]) == 0
-    assert "nothing to do" in capsys.readouterr().out
+    assert run.main(arguments(request)) == 0
+    assert f"{left} is there already; nothing to do" in capsys.readouterr().out
+
+
+def test_who_comes_second_to_a_claim_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    request = write_request(tmp_path)
+    claim = b'{"holder": "application_1_0001"}'
+    LocalStore(str(tmp_path / "store")).create("runs/aircraft_engine/manual/validate-k1.claim-0.json", claim)
+
+    assert run.main(arguments(request)) == 0
+    assert "validate: application_1_0001 has claimed this work; nothing to do" in capsys.readouterr().out
+
+
+def test_the_holder_of_a_claim_is_yarns_application_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTAINER_ID", "container_e03_17_0007_01_000001")
+    assert holder() == "application_17_0007"
+    monkeypatch.setenv("CONTAINER_ID", "container_17_0007_01_000001")
+    assert holder() == "application_17_0007"
+    monkeypatch.delenv("CONTAINER_ID")
+    assert holder().endswith(f":{os.getpid()}")
 
 
 def test_a_missing_source_ends_the_job_with_one_sentence_and_exit_code_3(tmp_path: Path) -> None:
-    command = [sys.executable, "spark_jobs/run.py", "validate", "--request", str(write_request(tmp_path))]
+    command = [sys.executable, "spark_jobs/run.py", *arguments(write_request(tmp_path))]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}
 
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
 
+    store = LocalStore(str(tmp_path / "store"))
     reason = f"source planes: {tmp_path}/nowhere/planes.csv is not there; check the source's path and its last delivery"
     assert done.returncode == run.BAD_DATA, done.stderr
     assert f"validate failed: {reason}" in done.stdout
-    assert find(LocalStore(str(tmp_path / "store")), ERROR, Failure) == Failure(step="validate", reason=reason, data=True)
+    assert find(store, ERROR, Failure) == Failure(step="validate", reason=reason, cause="data")
+    assert store.read(ERROR.replace("error", "claim-0")) is not None
+    assert f"validate failed: {reason}" in store.read(ERROR.replace("error.json", "progress-0001.txt")).decode()
 
 
 def test_a_query_that_the_data_does_not_fit_is_bad_data(spark: SparkSession) -> None:

@@ -69,7 +69,11 @@ def test_absolute_paths_and_addresses_stay_as_they_are(write, tmp_path):
             f"images.repository: {REPOSITORY} (is 'registry.example.com/Models')",
         ),
         ("oci:retraining/images", "ann:s3cret@registry.example.com/models", f"images.repository: {REPOSITORY}"),
-        ("spark: {", "spark: {engine: yarn, ", "spark.engine: must be 'local' (is 'yarn')"),
+        ("spark: {", "spark: {engine: mesos, ", "spark.engine: must be 'local' or 'yarn' (is 'mesos')"),
+        ("spark: {", "spark: {engine: yarn, ", "spark.hadoop_conf: missing; spark-submit finds the cluster there"),
+        ("spark: {", "spark: {driver: {memory: 2}, ", "spark.driver.memory: text is wanted (is 2)"),
+        ("spark: {", "spark: {driver: {memory: 2GB}, ", "spark.driver.memory: a size such as 512m or 4g is wanted (is '2GB')"),
+        ("{spark.ui.enabled: false}", "{spark.driver.memory: 2g}", "spark.conf.spark.driver.memory: has a key of its own here"),
         ("serving: {", "serving: {servers: 0, ", "serving.servers: must be at least 1 (is 0)"),
         ("serving: {", "serving: {target: podman, ", "serving.target: must be 'process' or 'docker' (is 'podman')"),
         (

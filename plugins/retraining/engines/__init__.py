@@ -1,10 +1,15 @@
 """Where Spark jobs run: base.py has the interface, each other module one place."""
 
-from contract.platform import Spark
+from contract.spark import Spark
 from plugins.retraining.engines.base import Engine
 
 
 def engine_for(spark: Spark) -> Engine:
-    from plugins.retraining.engines.local import LocalEngine  # the Spark provider is wanted when a job runs, not at each parse
+    """Its module is read when a job runs, not at each parse."""
+    if spark.engine == "yarn":
+        from plugins.retraining.engines.yarn import YarnEngine
+
+        return YarnEngine(spark)
+    from plugins.retraining.engines.local import LocalEngine
 
     return LocalEngine(spark)

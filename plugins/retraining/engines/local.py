@@ -4,91 +4,120 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
 from logging import Logger
 from pathlib import Path
 from typing import TextIO
 
-from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.sdk import conf
 
 from contract.documents import JobRequest
-from contract.platform import Spark
-from plugins.retraining.engines.base import Engine
+from contract.spark import Spark
+from plugins.retraining.engines.base import Application, Engine, Job
+from plugins.retraining.engines.spark_submit import RUN, environment, hook_for
 from plugins.retraining.errors import EngineTrouble
 
-BUNDLE = Path(__file__).resolve().parents[3]
 GRACE_S = 3
+LAST_LINES, LAST_BYTES = 20, 64 * 1024
+CORES = os.cpu_count() or 1
 
 
 class LocalEngine(Engine):
+    """Knows the jobs that it started, and finds what a killed task of this host has left, for the moment that it lives on."""
+
+    holds_slot = True
+
     def __init__(self, spark: Spark) -> None:
         self.spark = spark
-        self._process: subprocess.Popen[str] | None = None
+        self._own: dict[str, Process] = {}
 
-    def run(self, request: JobRequest, path: str, log: Logger) -> int:
+    def find(self, tag: str, live: bool = False) -> list[Application]:
+        return [Application(id, "running") for id, command in groups() if tag in command]
+
+    def submit(self, job: Job, log: Logger) -> str:
         """The job's own lines (its standard output) go to `log`, and with all that Spark says into the log file."""
-        command = self.command(request, path)
-        file = log_file(request)
-        log.info("%s: Spark's whole output is in %s", request.job, file)
+        file = log_file(job.request)
+        log.info("%s: Spark's whole output is in %s", job.request.job, file)
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a") as output:
-            self._process = self._start(command, output)
-            try:
-                return _pass_on(self._process, output, log)
-            finally:
-                self.stop()  # also what is left of the group when its leader ended
-                self._process = None
+        process = Process(self.command(job), self._environment(), file, log)
+        self._own[process.id] = process
+        return process.id
 
-    def stop(self) -> None:
-        process = self._process
+    def state(self, id: str) -> Application:
+        process = self._own.get(id)
         if process is None:
-            return
-        _signal_group(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_S)
-        _signal_group(process.pid, signal.SIGKILL)
+            return Application(id, "running" if id in dict(groups()) else "ended")
+        return process.application()
 
-    def command(self, request: JobRequest, path: str) -> list[str]:
-        """The provider's command line, from the connection's master and the platform's conf."""
-        hook = SparkSubmitHook(
-            conn_id=self.spark.connection,
-            conf={name: _spark_text(value) for name, value in self.spark.conf.items()},
-            name=f"{request.run.model} {request.job}",
-            application_args=[request.job, "--request", path],
-        )
-        master = hook._connection["master"]  # the hook takes an absent connection for yarn, silently
-        if not master.startswith("local"):
-            raise EngineTrouble(
-                f"the Airflow connection {self.spark.connection} is missing or its master is {master}, "
-                "but engine local needs local[*]: add it (type spark, host local[*]), or choose another platform"
-            )
-        return hook._build_spark_submit_command(str(BUNDLE / "spark_jobs" / "run.py"))
+    def stop(self, id: str) -> None:
+        """Asked first, so that Spark removes its scratch folders."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if not self._is_gone(id):
+                _signal_group(id, number)
+                _await(lambda: self._is_gone(id), GRACE_S)
 
-    def _start(self, command: list[str], output: TextIO) -> subprocess.Popen[str]:
-        try:
-            return subprocess.Popen(  # noqa: S603  (a list, built here)
-                command, env=environment(self.spark), stdout=subprocess.PIPE, stderr=output, text=True, start_new_session=True
-            )
-        except OSError as error:
-            raise EngineTrouble(f"{command[0]} of {self.spark.python} could not be started: {error.strerror}") from error
+    def _is_gone(self, id: str) -> bool:
+        return self._own[id].has_ended if id in self._own else id not in dict(groups())
+
+    def logs(self, id: str) -> list[str]:
+        return self._own[id].last_lines() if id in self._own else []
+
+    def command(self, job: Job) -> list[str]:
+        """The provider's command line, from the connection's master and the settings; the tags only name it, for `find`."""
+        settings = {**job.settings, "spark.yarn.tags": ",".join(job.tags)}
+        return hook_for(self.spark, job, settings)._build_spark_submit_command(str(RUN))
+
+    def _environment(self) -> dict[str, str]:
+        parents = ",".join(f"{pid}:{started_at(pid)}" for pid in (os.getpid(), os.getppid()))
+        return environment(self.spark, RETRAINING_PARENT=parents)
 
 
-def environment(spark: Spark) -> dict[str, str]:
-    """Spark's environment first on PATH; nothing of Airflow's, whose variables may hold secrets."""
-    interpreter = Path(os.path.abspath(spark.python))  # not resolved: a virtual environment's python is a link
-    homes = list(interpreter.parents[1].glob("lib/python3*/site-packages/pyspark"))
-    if not homes:
-        raise EngineTrouble(f"there is no pyspark in the environment of {interpreter}: set spark.python in the platform's file")
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
-    return ours | {
-        "PATH": f"{interpreter.parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PYTHONPATH": str(BUNDLE),
-        "PYTHONUNBUFFERED": "1",
-        "PYSPARK_PYTHON": str(interpreter),
-        "PYSPARK_DRIVER_PYTHON": str(interpreter),
-        "SPARK_HOME": str(homes[0]),
-        "RETRAINING_PARENT": ",".join(f"{pid}:{started_at(pid)}" for pid in (os.getpid(), os.getppid())),
-    }
+class Process:
+    """spark-submit as the first of a process group of its own, and what it says."""
+
+    def __init__(self, command: list[str], env: dict[str, str], file: Path, log: Logger) -> None:
+        self._file = file
+        self._started = time.monotonic()
+        with file.open("a") as output:
+            try:
+                self._popen = subprocess.Popen(  # noqa: S603  (a list, built here)
+                    command, env=env, stdout=subprocess.PIPE, stderr=output, text=True, start_new_session=True
+                )
+            except OSError as error:
+                raise EngineTrouble(f"{command[0]} could not be started: {error.strerror}; see spark.python") from error
+        self.id = f"{self._popen.pid}:{started_at(self._popen.pid)}"
+        self._passing = threading.Thread(target=_pass_on, args=(self._popen.stdout, file, log), daemon=True)
+        self._passing.start()
+
+    def application(self) -> Application:
+        code = self._popen.poll()
+        seconds = time.monotonic() - self._started
+        hours = CORES * seconds / 3600
+        if code is None:
+            return Application(self.id, "running", seconds=seconds, vcpu_hours=hours)
+        _signal_group(self.id, signal.SIGKILL)  # what is left of the group when its leader has ended
+        self._passing.join(GRACE_S)
+        return Application(self.id, "ended", f"exit code {code}", seconds, vcpu_hours=hours)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._popen.poll() is not None
+
+    def last_lines(self) -> list[str]:
+        with self._file.open("rb") as file:
+            file.seek(max(0, self._file.stat().st_size - LAST_BYTES))
+            return file.read().decode(errors="replace").splitlines()[-LAST_LINES:]
+
+
+def groups() -> Iterator[tuple[str, str]]:
+    """Id and command line of each process of this host that leads a group."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(folder.name)
+            if os.getpgid(pid) == pid:
+                yield f"{pid}:{started_at(pid)}", (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 def started_at(pid: int) -> int:
@@ -101,18 +130,20 @@ def log_file(request: JobRequest) -> Path:
     return Path(conf.get("logging", "base_log_folder"), "spark", request.run.model, f"{request.job}-{request.key}.log")
 
 
-def _pass_on(process: subprocess.Popen[str], output: TextIO, log: Logger) -> int:
-    for line in process.stdout or ():
-        output.write(line)
-        output.flush()
-        log.info(line.rstrip())
-    return process.wait()
+def _pass_on(lines: TextIO, file: Path, log: Logger) -> None:
+    with file.open("a") as output:
+        for line in lines:
+            output.write(line)
+            output.flush()
+            log.info(line.rstrip())
 
 
-def _signal_group(pid: int, number: signal.Signals) -> None:
+def _signal_group(id: str, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):  # it has ended
-        os.killpg(pid, number)
+        os.killpg(int(id.partition(":")[0]), number)
 
 
-def _spark_text(value: str | int | float | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _await(holds: Callable[[], bool], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.05)

@@ -1,0 +1,74 @@
+"""Why a job died that left no word of its own: from what its engine and its driver's last lines say, one sentence."""
+
+import re
+from typing import NamedTuple
+
+from contract.errors import OutOfMemory, RetrainingError
+from plugins.retraining.engines.base import Application
+from plugins.retraining.errors import EngineTrouble
+
+TAIL = 20
+
+
+class Sign(NamedTuple):
+    """A pattern of what is said, and what it means; {1} is the pattern's first group."""
+
+    pattern: str
+    meaning: str
+    kind: type[RetrainingError] = EngineTrouble
+
+
+SIGNS = (
+    Sign(
+        r"submitted by user \S+ to unknown queue: (\S+)|User \S+ (?:cannot|does not have permission to) submit[^\n]*queue (\S+)",
+        "the queue {1} refused the application: set spark.queue to one that exists and that this user may submit to",
+    ),
+    Sign(
+        r"Required executor memory|Required AM memory|[Rr]equested resource.{0,80}(?:maximum allowed|greater than)",
+        "the cluster has no node large enough for what is asked: lower spark.driver or spark.executor memory and cores",
+    ),
+    Sign(
+        r"running beyond physical memory limits|beyond the 'PHYSICAL' memory limit|exceeding memory limits",
+        "YARN killed the driver's container, which took more memory than it may: raise spark.driver.memoryOverhead or memory",
+        OutOfMemory,
+    ),
+    Sign(
+        r"java\.lang\.OutOfMemoryError: ([^\n]{1,60})",
+        "the driver ran out of memory ({1}): raise spark.driver.memory",
+        OutOfMemory,
+    ),
+    Sign(r"MemoryError", "the driver's Python ran out of memory: raise spark.driver.memoryOverhead", OutOfMemory),
+    Sign(
+        r"[Ee]xit(?:ed with| code:?|Code:?) (?:a signal )?137|Killed by external signal",
+        "the driver was killed from outside: by a person, or by a host short of memory",
+    ),
+    Sign(r"killed by user|Application killed|was killed", "the application was killed by a person or by the cluster"),
+    Sign(
+        r"[Nn]ode .{0,60}(?:lost|unhealthy|LOST)|released on a \*lost\* node|expired|ApplicationMaster .* timed out",
+        "the node of the driver was lost",
+    ),
+    Sign(
+        r"Connection refused|ConnectException|UnknownHostException",
+        "a service could not be reached from the driver",
+    ),
+    Sign(r"No space left on device", "a disk of the cluster is full"),
+)
+NEXT = "clear this task to try again"
+
+
+def diagnose(step: str, application: Application, lines: list[str]) -> RetrainingError:
+    """The engine's words are looked at first: a driver's last lines may tell of what followed from its end."""
+    said = application.said.strip()
+    for text in (said, "\n".join(lines)):
+        for sign in SIGNS:
+            if match := re.search(sign.pattern, text):
+                groups = [group for group in match.groups() if group]
+                meaning = sign.meaning.replace("{1}", groups[0] if groups else "")
+                return sign.kind(f"{step} ({application.id}): {meaning}{_shown(lines)}")
+    told = f": {said.splitlines()[0][:300]}" if said else ""
+    return EngineTrouble(f"{step} ended without a result or a reason ({application.id}{told}); {NEXT}{_shown(lines)}")
+
+
+def _shown(lines: list[str]) -> str:
+    last = [line for line in lines if line.strip()][-TAIL:]
+    return "\nThe driver's last lines:\n  " + "\n  ".join(last) if last else ""

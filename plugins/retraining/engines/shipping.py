@@ -1,0 +1,114 @@
+"""What a cluster gets from here, once each: the jobs' code, their Python environment, and Spark's own jars.
+
+All lie in the store under the hash of what they are, so that the cluster's nodes keep them from one job to the next.
+"""
+
+import fcntl
+import hashlib
+import io
+import platform
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from logging import Logger
+from pathlib import Path
+from typing import NamedTuple
+
+from contract.store import Store
+from plugins.retraining.engines.spark_submit import BUNDLE, spark_home
+from plugins.retraining.errors import EngineTrouble
+
+ROOMS = ("contract", "spark_jobs")
+LONG_AGO = (1980, 1, 1, 0, 0, 0)  # of every file: equal code makes an equal zip
+NOT_SHIPPED = {"pyspark", "py4j"}  # Spark's own come with Spark, which the cluster has
+
+
+class Shipped(NamedTuple):
+    """Addresses that a cluster reads."""
+
+    code: str
+    environment: str
+    jars: str
+
+
+def ship(store: Store, python: str, log: Logger) -> Shipped:
+    return Shipped(ship_code(store), ship_environment(store, Path(python), log), ship_jars(store, spark_home(python), log))
+
+
+def ship_code(store: Store) -> str:
+    content = code_zip(BUNDLE)
+    path = f"code/{hashlib.sha256(content).hexdigest()[:32]}.zip"
+    if store.read(path) is None:
+        store.create(path, content)
+    return address(store, path)
+
+
+def code_zip(bundle: Path) -> bytes:
+    """spark_jobs with contract: equal sources, equal bytes."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for file in sorted(file for room in ROOMS for file in (bundle / room).rglob("*.py")):
+            about = zipfile.ZipInfo(file.relative_to(bundle).as_posix(), LONG_AGO)
+            about.compress_type = zipfile.ZIP_DEFLATED
+            zipped.writestr(about, file.read_bytes())
+    return out.getvalue()
+
+
+def ship_environment(store: Store, python: Path, log: Logger) -> str:
+    """The worker's own environment of Spark's side, without Spark; keyed by the lock that it was made from."""
+    home = python.absolute().parents[1]  # not resolved: its python is a link
+    lock = home / "requirements.lock"
+    if not lock.exists():
+        raise EngineTrouble(f"{lock} is missing: the environment of spark.python is keyed by the lock that it holds; make it anew")
+    named = f"{hashlib.sha256(lock.read_bytes()).hexdigest()[:32]}-py{platform.python_version()}-{platform.machine()}"
+    return _once(store, f"environments/{named}.tar.gz", lambda file: _pack(home, file), log)
+
+
+def ship_jars(store: Store, home: Path, log: Logger) -> str:
+    """Else each submission would send them."""
+    names = sorted(jar.name for jar in (home / "jars").glob("*.jar"))
+    named = hashlib.sha256("\n".join(names).encode()).hexdigest()[:32]
+    return _once(store, f"jars/{named}.zip", lambda file: _zip_jars(home / "jars", file), log)
+
+
+def address(store: Store, path: str) -> str:
+    return f"{store.root}/{path}" if "://" in store.root else f"file://{store.root}/{path}"
+
+
+def _once(store: Store, path: str, make: Callable[[Path], None], log: Logger) -> str:
+    folder, _, name = path.rpartition("/")
+    with _alone(path), tempfile.TemporaryDirectory() as temporary:
+        if name not in store.names(folder):
+            log.info("packing %s for the cluster, once", path)
+            file = Path(temporary, name)
+            make(file)
+            store.upload(path, file)
+            log.info("uploaded %s: %.0f MB", path, file.stat().st_size / 1e6)
+    return address(store, path)
+
+
+@contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Tasks of one host that begin together do not pack side by side."""
+    with Path(tempfile.gettempdir(), f"retraining-{hashlib.sha256(path.encode()).hexdigest()[:16]}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _pack(home: Path, file: Path) -> None:
+    """Times stay: compiled modules go by them."""
+
+    def wanted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        return None if Path(entry.name).name in NOT_SHIPPED else entry
+
+    with tarfile.open(file, "w:gz", compresslevel=1) as packed:
+        for part in ("bin", "lib", "pyvenv.cfg"):
+            packed.add(home / part, part, filter=wanted)
+
+
+def _zip_jars(jars: Path, file: Path) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as zipped:  # jars are compressed already
+        for jar in sorted(jars.glob("*.jar")):
+            zipped.write(jar, jar.name)

@@ -1,0 +1,50 @@
+"""spark-submit from Spark's environment: its command, by the provider's hook, and the variables that it may see."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
+
+from contract.spark import Spark
+from plugins.retraining.engines.base import Job
+from plugins.retraining.errors import EngineTrouble
+
+BUNDLE = Path(__file__).resolve().parents[3]
+RUN = BUNDLE / "spark_jobs" / "run.py"
+
+
+def hook_for(spark: Spark, job: Job, conf: dict[str, str], **shipped: Any) -> SparkSubmitHook:
+    """Raises EngineTrouble where the connection's master is not of this engine: the hook takes an absent one for yarn, silently."""
+    hook = SparkSubmitHook(conn_id=spark.connection, conf=conf, name=job.name, application_args=job.arguments, **shipped)
+    master = hook._connection["master"]
+    wanted = "local[*]" if spark.engine == "local" else spark.engine
+    if not master.startswith(spark.engine):
+        raise EngineTrouble(
+            f"the Airflow connection {spark.connection} is missing or its master is {master}, "
+            f"but engine {spark.engine} needs {wanted}: add it (type spark, host {wanted}), or choose another platform"
+        )
+    return hook
+
+
+def spark_home(python: str) -> Path:
+    interpreter = Path(os.path.abspath(python))  # not resolved: a virtual environment's python is a link
+    homes = list(interpreter.parents[1].glob("lib/python3*/site-packages/pyspark"))
+    if not homes:
+        raise EngineTrouble(f"there is no pyspark in the environment of {interpreter}: set spark.python in the platform's file")
+    return homes[0]
+
+
+def environment(spark: Spark, **more: str) -> dict[str, str]:
+    """Spark's environment first on PATH; nothing of Airflow's, whose variables may hold secrets."""
+    interpreter = os.path.abspath(spark.python)
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
+    return ours | {
+        "PATH": f"{os.path.dirname(interpreter)}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPATH": str(BUNDLE),
+        "PYTHONUNBUFFERED": "1",
+        "PYSPARK_PYTHON": interpreter,
+        "PYSPARK_DRIVER_PYTHON": interpreter,
+        "SPARK_HOME": str(spark_home(spark.python)),
+        **more,
+    }

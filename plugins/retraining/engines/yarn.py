@@ -1,0 +1,161 @@
+"""Spark on YARN in cluster mode: submitted by spark-submit, which does not wait; seen and stopped over the ResourceManager's REST.
+
+A job is known by its tags, https://hadoop.apache.org/docs/r3.4.1/hadoop-yarn/hadoop-yarn-site/ResourceManagerRest.html.
+"""
+
+import getpass
+import os
+import re
+import subprocess
+from functools import cached_property
+from logging import Logger
+from typing import Any
+
+import requests
+from airflow.sdk import BaseHook
+
+from contract.spark import Spark
+from contract.store import Store, store_at
+from plugins.retraining.diagnosis import diagnose
+from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, Phase
+from plugins.retraining.engines.shipping import ship
+from plugins.retraining.engines.spark_submit import RUN, environment, hook_for
+from plugins.retraining.errors import EngineTrouble
+
+ADDRESS = "yarn_resourcemanager_webapp_address"  # the extra that the provider's own hook reads
+TIMEOUT_S, SUBMIT_TIMEOUT_S = 10, 300
+LAST_BYTES, LAST_LINES = 16 * 1024, 20
+QUEUED = ("NEW", "NEW_SAVING", "SUBMITTED", "ACCEPTED")
+LIVE = (*QUEUED, "RUNNING")
+PYTHON = "./environment/bin/python"
+
+
+class YarnEngine(Engine):
+    holds_slot = False
+
+    def __init__(self, spark: Spark) -> None:
+        self.spark = spark
+
+    def find(self, tag: str, live: bool = False) -> list[Application]:
+        asked = {"applicationTags": tag, "deSelects": "resourceRequests,timeouts", **({"states": ",".join(LIVE)} if live else {})}
+        found = (self._ask("GET", "apps", params=asked).get("apps") or {}).get("app", [])
+        return sorted(map(self._application, found), key=lambda each: each.id)
+
+    def submit(self, job: Job, log: Logger) -> str:
+        store = store_at(job.request.run.platform.store)
+        done = self._run(self.command(job, store, log))
+        ids = re.findall(r"application_\d+_\d+", done)
+        if not ids:
+            raise EngineTrouble(f"spark-submit ended without an application: {_last_line(done)}")
+        return ids[-1]
+
+    def state(self, id: str) -> Application:
+        """One that the ResourceManager has forgotten has ended."""
+        answer = self._ask("GET", f"apps/{id}")
+        return self._application(answer["app"]) if "app" in answer else Application(id, "ended", "YARN does not know it any more")
+
+    def stop(self, id: str) -> None:
+        self._ask("PUT", f"apps/{id}/state", params={"user.name": user()}, json={"state": "KILLED"})
+
+    def logs(self, id: str) -> list[str]:
+        """From the node where the driver ran: of what it wrote on both of its outputs, the end."""
+        app = self._ask("GET", f"apps/{id}").get("app", {})
+        place = re.match(r"(https?://[^/]+)/node/containerlogs/([^/]+)", app.get("amContainerLogs", ""))
+        if not place:
+            return []
+        return [line for name in ("stderr", "stdout") for line in _tail(f"{place[1]}/ws/v1/node/containers/{place[2]}/logs/{name}")]
+
+    def command(self, job: Job, store: Store, log: Logger) -> list[str]:
+        shipped = ship(store, self.spark.python, log)
+        store.create("events/.keep", b"")  # Spark does not make the folder itself
+        conf = {
+            "spark.yarn.archive": shipped.jars,
+            "spark.eventLog.enabled": "true",
+            "spark.eventLog.dir": shipped.code.rpartition("/code/")[0] + "/events",
+            **job.settings,
+            "spark.yarn.tags": ",".join([*job.tags, f"model:{job.request.run.model}", f"step:{job.request.job}"]),
+            "spark.yarn.maxAppAttempts": "1",  # another attempt is Airflow's to make, with a key of its own
+            "spark.yarn.submit.waitAppCompletion": "false",
+            **{f"spark.yarn.appMasterEnv.{name}": value for name, value in _driver_environment().items()},
+            "spark.executorEnv.PYSPARK_PYTHON": PYTHON,
+        }
+        queue = conf.pop("spark.yarn.queue", None)
+        archives = f"{shipped.environment}#environment"
+        hook = hook_for(self.spark, job, conf, py_files=shipped.code, archives=archives, deploy_mode="cluster", yarn_queue=queue)
+        return hook._build_spark_submit_command(str(RUN))
+
+    def _run(self, command: list[str]) -> str:
+        """What spark-submit says until the application is accepted. Its own JVM is gone before the wait begins."""
+        env = environment(self.spark, HADOOP_CONF_DIR=self.spark.hadoop_conf or "", HADOOP_USER_NAME=user())
+        try:
+            done = subprocess.run(  # noqa: S603  (a list, built here)
+                command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SUBMIT_TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise EngineTrouble(f"spark-submit did not end within {SUBMIT_TIMEOUT_S} s: does YARN accept applications?") from None
+        except OSError as error:
+            raise EngineTrouble(f"{command[0]} could not be started: {error.strerror}; see spark.python") from error
+        if done.returncode:
+            raise diagnose("spark-submit", Application("no application", "ended", done.stdout), done.stdout.splitlines())
+        return done.stdout
+
+    def _application(self, app: dict[str, Any]) -> Application:
+        phase: Phase = "queued" if app["state"] in QUEUED else "running" if app["state"] == "RUNNING" else "ended"
+        launched = app.get("launchTime") or app["startedTime"]
+        said = f"{app['finalStatus']}: {app.get('diagnostics', '')}" if phase == "ended" else app.get("diagnostics", "")
+        return Application(
+            id=app["id"],
+            phase=phase,
+            said=said,
+            seconds=max(0.0, (app["startedTime"] + app["elapsedTime"] - launched) / 1000),
+            link=f"{self._url}/cluster/app/{app['id']}",
+            vcpu_hours=app.get("vcoreSeconds", 0) / 3600,
+            tags=frozenset(app.get("applicationTags", "").split(",")),
+        )
+
+    @cached_property
+    def _url(self) -> str:
+        given = (BaseHook.get_connection(self.spark.connection).extra_dejson.get(ADDRESS) or "").strip().rstrip("/")
+        if not given:
+            told = f"the Airflow connection {self.spark.connection} does not say where YARN's ResourceManager answers"
+            raise EngineTrouble(f"{told}: put {ADDRESS} into its extra, such as http://rm.example.com:8088")
+        return given if "://" in given else f"http://{given}"
+
+    def _ask(self, method: str, path: str, **given: Any) -> dict[str, Any]:
+        """Empty for what is not there. Raises EngineAway where nobody answers as a ResourceManager does."""
+        try:
+            answer = requests.request(method, f"{self._url}/ws/v1/cluster/{path}", timeout=TIMEOUT_S, **given)
+            if answer.status_code == requests.codes.not_found:
+                return {}
+            if answer.ok:
+                return answer.json()
+            told = f"answers {answer.status_code}"
+        except requests.RequestException as error:
+            told = f"does not answer ({type(error).__name__})"
+        raise EngineAway(f"YARN's ResourceManager at {self._url} {told}")
+
+
+def user() -> str:
+    return os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
+
+
+def _driver_environment() -> dict[str, str]:
+    return {
+        "PYSPARK_PYTHON": PYTHON,
+        "PYSPARK_DRIVER_PYTHON": PYTHON,
+        "PYTHONUNBUFFERED": "1",
+        "HADOOP_CONF_DIR": "{{PWD}}/__spark_conf__/__hadoop_conf__",  # the store's WebHDFS is found there
+        "HADOOP_USER_NAME": user(),
+    }
+
+
+def _tail(url: str) -> list[str]:
+    try:
+        answer = requests.get(url, params={"size": -LAST_BYTES}, timeout=TIMEOUT_S)
+    except requests.RequestException:
+        return []
+    return answer.text.splitlines()[-LAST_LINES:] if answer.ok else []
+
+
+def _last_line(text: str) -> str:
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "it said nothing")[:300]

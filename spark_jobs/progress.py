@@ -1,0 +1,56 @@
+"""What a job on a cluster prints, also put into the store while it works: its task's log shows it, wherever the driver runs."""
+
+import sys
+import threading
+from typing import TextIO
+
+from contract.store import Store
+
+EVERY_S = 3.0
+MOST_PARTS, MOST_CHARACTERS = 9999, 100_000
+
+
+class Progress:
+    """Stands in the place of sys.stdout. Each part is a file of its own, `<prefix>.progress-0001.txt` and so on."""
+
+    def __init__(self, store: Store, prefix: str, beyond: TextIO) -> None:
+        self._store, self._prefix, self._beyond = store, prefix, beyond
+        self._waiting = ""
+        self._parts = 0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self.lines = 0
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            self._waiting = (self._waiting + text)[-MOST_CHARACTERS:]
+            self.lines += text.count("\n")
+        return self._beyond.write(text)
+
+    def flush(self) -> None:
+        self._beyond.flush()
+
+    def __enter__(self) -> "Progress":
+        sys.stdout = self
+        threading.Thread(target=self._keep_storing, name="progress", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.store_now()
+        sys.stdout = self._beyond
+
+    def _keep_storing(self) -> None:
+        while not self._ended.wait(EVERY_S):
+            self.store_now()
+
+    def store_now(self) -> None:
+        """It only tells: a store that fails now is met again, with what counts."""
+        with self._lock:
+            text, self._waiting = self._waiting, ""
+            if text and self._parts < MOST_PARTS:
+                self._parts += 1
+                try:
+                    self._store.create(f"{self._prefix}.progress-{self._parts:04}.txt", text.encode())
+                except Exception as error:
+                    self._beyond.write(f"progress could not be stored: {error}\n")

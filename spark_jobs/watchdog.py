@@ -1,0 +1,68 @@
+"""Ends a job from inside that goes on for too long or makes no progress: then nobody has to be there to do it."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from pyspark.sql import SparkSession
+
+from contract.errors import OutOfTime, RetrainingError
+from contract.strict import format_duration
+
+EVERY_S = 5.0
+OVERDUE = 71
+
+
+class Stuck(RetrainingError):
+    """No Spark task has ended for longer than a task may take."""
+
+
+def watch(
+    spark: SparkSession, limits: tuple[timedelta, timedelta], said: Callable[[], int], tell: Callable[[RetrainingError], None]
+) -> None:
+    """`limits`: of the whole, and without progress; `said`: how many lines the job has printed, which is progress as well."""
+    threading.Thread(target=_watch, args=(spark, *limits, said, tell), name="watchdog", daemon=True).start()
+
+
+def _watch(
+    spark: SparkSession, whole: timedelta, still: timedelta, said: Callable[[], int], tell: Callable[[RetrainingError], None]
+) -> None:
+    began = moved = time.monotonic()
+    last: tuple[int, ...] = ()
+    while True:
+        time.sleep(EVERY_S)
+        now, seen = time.monotonic(), (finished_tasks(spark), said())
+        if seen != last:
+            last, moved = seen, now
+        if now - began > whole.total_seconds():
+            _leave(tell, OutOfTime(f"ran longer than {format_duration(whole)}: raise spark.time_limit, or give it more executors"))
+        if now - moved > still.total_seconds():
+            told = f"made no progress for {format_duration(still)} with {executors(spark)} executors"
+            _leave(tell, Stuck(f"{told}: is the queue full, or a service that it waits for away? Clear this task to try again"))
+
+
+def finished_tasks(spark: SparkSession) -> int:
+    """Of all executors that there ever were; −1 when the session is gone."""
+    try:
+        known = spark.sparkContext._jsc.sc().statusStore().executorList(False)
+        return sum(known.apply(number).completedTasks() for number in range(known.size()))
+    except Exception:
+        return -1
+
+
+def executors(spark: SparkSession) -> int:
+    """That live now, the driver not counted."""
+    try:
+        return spark.sparkContext._jsc.sc().statusStore().executorList(True).size() - 1
+    except Exception:
+        return 0
+
+
+def _leave(tell: Callable[[RetrainingError], None], why: RetrainingError) -> None:
+    """The main thread may hang in the JVM: nothing is waited for."""
+    try:
+        tell(why)
+    finally:
+        os._exit(OVERDUE)
