@@ -104,12 +104,20 @@ class Hadoop:
     def _answers(self, name: str, path: str, node: int = 0) -> bool:
         return httpx.get(f"http://{self.ports.address(name, node)}/{path}", timeout=5).status_code == httpx.codes.OK
 
-    def kill_containers(self) -> None:
-        """What a killed NodeManager left: a container's folder is below its node's."""
+    def containers(self) -> list[psutil.Process]:
+        """Of all nodes: a container's folder is below its node's."""
+        found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if Path(process.cwd()).is_relative_to(self.home / "nodes"):
-                    process.kill()
+                    found.append(process)
+        return found
+
+    def kill_containers(self) -> None:
+        """A NodeManager that ends by a signal leaves them, for the next one to find."""
+        for process in self.containers():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def _write_conf(self) -> None:
         files = {

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 LOOPBACK = "127.0.0.1"
-NODE_GONE_S, MASTER_GONE_S = 15, 30
+NODE_GONE_S, MASTER_GONE_S = 15, 120
 SERVERS = ("fs", "webhdfs", "data", "data_http", "data_ipc", "rm", "scheduler", "tracker", "admin", "rm_http")
 PER_NODE = ("node", "localizer", "node_http")
 Settings = Mapping[str, object]
@@ -75,6 +75,7 @@ def yarn_site(ports: Ports, home: Path, memory_mb: int, vcores: int) -> Settings
         "yarn.nodemanager.resource.cpu-vcores": vcores,
         "yarn.nodemanager.vmem-check-enabled": "false",
         "yarn.nodemanager.pmem-check-enabled": "true",
+        "yarn.nodemanager.resource.memory.enforced": "false",  # else memory is left to control groups, also where there are none
         "yarn.nodemanager.container-monitor.interval-ms": 1000,
         "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": 99.5,
         "yarn.nodemanager.log.retain-seconds": 86400,

@@ -14,10 +14,9 @@ import pytest
 from demo.hadoop import Hadoop
 from demo.hadoop_conf import Ports
 from demo.preflight import java_problem
-from demo.services import is_taken
+from demo.ports import is_taken
 
 FIRST_PORTS = range(20000, 30000, 100)  # below those that the system gives to clients: a killed server finds its own free again
-STOP_S = 10
 
 
 class Server:
@@ -41,20 +40,10 @@ class Server:
 
     def kill(self) -> None:
         """With −9; returns when it is gone. A NodeManager's containers run on."""
-        self._signal(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """As an operator would; with −9 if that does not do."""
-        self._signal(signal.SIGTERM)
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: int) -> None:
-        if self._process is None:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=STOP_S)
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
 
 class Cluster(Hadoop):
@@ -76,8 +65,8 @@ class Cluster(Hadoop):
 
     def stop(self) -> None:
         """Leaves no process, containers included."""
-        for server in reversed(self.servers.values()):
-            server.stop()
+        for server in self.servers.values():
+            server.kill()
         self.kill_containers()
 
 

@@ -18,12 +18,34 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
         yield cluster
 
 
-def new_application(cluster: Cluster) -> str:
-    return httpx.post(f"{cluster.rm_url}/ws/v1/cluster/apps/new-application", timeout=10).json()["application-id"]
+def submit(cluster: Cluster, command: str, queue: str = "default", user: str = "ann") -> str:
+    """An application of one container that never calls its ResourceManager."""
+    url = f"{cluster.rm_url}/ws/v1/cluster/apps"
+    application = httpx.post(f"{url}/new-application", timeout=10).json()["application-id"]
+    asked = {
+        "application-id": application,
+        "application-name": "one container",
+        "application-type": "YARN",
+        "queue": queue,
+        "max-app-attempts": 1,
+        "resource": {"memory": 256, "vCores": 1},
+        "am-container-spec": {"commands": {"command": f"{{ {command}; }} 1><LOG_DIR>/stdout 2><LOG_DIR>/stderr"}},
+    }
+    httpx.post(url, params={"user.name": user}, json=asked, timeout=10).raise_for_status()
+    return application
 
 
 def one(cluster: Cluster, application: str) -> dict:
     return httpx.get(f"{cluster.rm_url}/ws/v1/cluster/apps/{application}", timeout=10).json()["app"]
+
+
+def ended(cluster: Cluster, application: str) -> dict:
+    return until(lambda: app if (app := one(cluster, application))["finalStatus"] != "UNDEFINED" else None, "it ended", 40)
+
+
+def containers(cluster: Cluster) -> list[psutil.Process]:
+    """Those of the applications here."""
+    return [process for process in cluster.containers() if "sleep 1234" in " ".join(process.cmdline())]
 
 
 def test_two_nodes_run_and_hdfs_has_a_live_datanode(cluster):
@@ -51,19 +73,41 @@ def test_there_are_two_queues(cluster):
 
 
 def test_an_application_for_another_queue_is_refused(cluster):
-    application = new_application(cluster)
-    asked = {
-        "application-id": application,
-        "application-name": "elsewhere",
-        "application-type": "YARN",
-        "queue": "absent",
-        "am-container-spec": {"commands": {"command": "true"}},
-    }
-    url = f"{cluster.rm_url}/ws/v1/cluster/apps"
-    httpx.post(url, params={"user.name": cluster.user}, json=asked, timeout=10).raise_for_status()
+    refused = ended(cluster, submit(cluster, "true", queue="absent"))
 
-    failed = until(lambda: found if (found := one(cluster, application))["state"] == "FAILED" else None, "it failed", 20)
-    assert "unknown queue: absent" in failed["diagnostics"]
+    assert refused["finalStatus"] == "FAILED"
+    assert "unknown queue: absent" in refused["diagnostics"]
+
+
+def test_a_container_over_its_memory_is_killed(cluster):
+    command = "python3 -c 'import time; kept = bytes([1]) * 500_000_000; time.sleep(1234)'"
+    killed = ended(cluster, submit(cluster, command))
+
+    assert killed["finalStatus"] == "FAILED"
+    assert "beyond the 'PHYSICAL' memory limit" in killed["diagnostics"]
+
+
+def test_what_an_ended_container_said_can_be_read(cluster):
+    logs = ended(cluster, submit(cluster, "echo it was bad; exit 3"))["amContainerLogs"]
+
+    assert "it was bad" in httpx.get(f"{logs}/stdout/?start=0", timeout=10).text
+
+
+def test_a_container_runs_on_while_its_servers_are_killed_and_started_again(cluster):
+    application = submit(cluster, "sleep 1234", queue="ml")
+    before = until(lambda: containers(cluster), "it runs", 20)
+
+    for server in (cluster.resourcemanager, *cluster.nodemanagers):
+        server.kill()
+        server.start()
+        cluster.await_ready()
+
+    assert one(cluster, application)["finalStatus"] == "UNDEFINED"
+    assert containers(cluster) == before
+    url = f"{cluster.rm_url}/ws/v1/cluster/apps/{application}/state"
+    httpx.put(url, params={"user.name": "ann"}, json={"state": "KILLED"}, timeout=10).raise_for_status()
+    assert ended(cluster, application)["finalStatus"] == "KILLED"
+    until(lambda: not containers(cluster), "no process is left", 20)
 
 
 @pytest.mark.parametrize("name", ["resourcemanager", "namenode", "datanode", "nodemanager1"])
@@ -76,4 +120,4 @@ def test_a_server_that_is_killed_and_started_again_does_its_work_again(cluster, 
     server.start()
     cluster.await_ready()
 
-    assert new_application(cluster).startswith("application_")
+    assert ended(cluster, submit(cluster, "false"))["finalStatus"] == "FAILED"
