@@ -1,5 +1,6 @@
 """What the demo on containers needs besides: a registry, an engine where none runs, and a base to put models on."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -8,14 +9,17 @@ from hashlib import file_digest
 from pathlib import Path
 
 import docker
+import httpx
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from docker.errors import DockerException
 
 from contract.platform import load_platform
+from demo import place
 from demo.errors import DemoError
 from demo.place import HOME, PLATFORMS, ROOT
+from demo.ports import await_answer
 from images.base import base_repository, make_base
 from release.targets.docker import MODEL
 
@@ -81,8 +85,16 @@ def new_signing_key() -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
-def put_base(file: Path) -> None:
-    platform = load_platform(file, HOME)
+def environment() -> dict[str, str]:
+    """The signing key, for Airflow's processes alone."""
+    return {"AIRFLOW_CONN_SIGNING_DEFAULT": json.dumps({"conn_type": "generic", "password": new_signing_key()})}
+
+
+def await_ready() -> None:
+    """With the base in the registry."""
+    registry = f"http://127.0.0.1:{REGISTRY_PORT}/v2/"
+    await_answer("the registry", "registry", lambda: httpx.get(registry, timeout=2).status_code == 200)
+    platform = load_platform(place.platform(), HOME)
     make_base(ROOT / "serving", platform.images.rootfs, base_repository(platform), str(ROOT / ".venv/uv/bin/uv"))
 
 

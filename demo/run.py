@@ -21,7 +21,7 @@ from demo.airflow_api import Airflow
 from demo.errors import DemoError
 from demo.live import Live
 from demo.loop import STEPS, Ended, follow
-from demo.place import AIRFLOW_URL, AS_OF, CHOSEN, HOME, INBOX, MLFLOW_URL, MODEL, ROOT, SERVING_URL, python_of
+from demo.place import AIRFLOW_URL, AS_OF, CHOSEN, HOME, INBOX, MADE, MLFLOW_URL, MODEL, ROOT, SERVING_URL, python_of
 from demo.stage import Stage, show, stage
 from demo.traffic import Tally, Traffic
 
@@ -84,8 +84,8 @@ def show_all(began: float) -> int:
 def choose_platform() -> None:
     """What was live on one platform is not on another: both do not share a folder."""
     wanted = os.environ.get("PLATFORM") or (CHOSEN.read_text().strip() if CHOSEN.exists() else "local")
-    if wanted not in ("local", "docker"):
-        raise DemoError(f"the demo knows the platforms local and docker, not {wanted}")
+    if wanted not in ("local", *MADE):
+        raise DemoError(f"the demo knows the platforms local, {' and '.join(MADE)}, not {wanted}")
     if CHOSEN.exists() and CHOSEN.read_text().strip() != wanted:
         raise DemoError(f"this folder's demo is on {CHOSEN.read_text().strip()}: `make clean` first, then PLATFORM={wanted}")
     CHOSEN.write_text(wanted)

@@ -3,19 +3,19 @@
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
 import httpx
 import psutil
 
 from contract.errors import RetrainingError
-from demo import containers
+from demo import cluster, containers
 from demo.errors import DemoError
 from demo.place import (
     AIRFLOW_URL,
@@ -30,10 +30,10 @@ from demo.place import (
     platform,
     python_of,
 )
+from demo.ports import await_answer, is_taken
 
 CONF = HOME / "services.conf"
 SOCKET = HOME / "services.sock"
-START_TIMEOUT_S = 180
 
 
 def tell(show: Callable[[], int]) -> int:
@@ -62,9 +62,14 @@ def commands() -> dict[str, str]:
         "mlflow": f"{bare} {python_of('spark')} -m mlflow server --host 127.0.0.1 --port 5000 --workers 1 "
         f"--backend-store-uri sqlite:///{mlflow}/mlflow.db --artifacts-destination {mlflow}/artifacts",
         "inbox": f"{bare} {python_of('release')} -m demo.inbox",
-        **({name: f"{bare} {command}" for name, command in containers.commands().items()} if on_containers() else {}),
+        **{name: f"{bare} {command}" for name, command in (besides().commands() if besides() else {}).items()},
         "serving-host": f"{bare} DOCKER_HOST={containers.address()} {python_of('release')} -m release.host --platform {platform()}",
     }
+
+
+def besides() -> ModuleType | None:
+    """What the chosen platform needs besides, as a module of this package."""
+    return {"docker": containers, "yarn": cluster}.get(platform().stem)
 
 
 def render_conf() -> str:
@@ -128,19 +133,15 @@ def start() -> None:
     for folder in (LOGS, HOME / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True)
     (HOME / "passwords.json").write_text('{"admin": "admin"}')
-    if on_containers():
-        containers.write_platform(platform())
+    more = besides()
+    if more:
+        more.write_platform(platform())
     CONF.write_text(render_conf())
-    env = environment()
-    if on_containers():
-        signing = {"conn_type": "generic", "password": containers.new_signing_key()}
-        env["AIRFLOW_CONN_SIGNING_DEFAULT"] = json.dumps(signing)
+    env = environment() | (more.environment() if more else {})
     _migrate(env)
     subprocess.run([python_of("release"), "-m", "supervisor.supervisord", "-c", str(CONF)], env=env, check=True)
-    if on_containers():
-        registry = f"http://127.0.0.1:{containers.REGISTRY_PORT}/v2/"
-        await_answer("the registry", "registry", lambda: httpx.get(registry, timeout=2).status_code == 200)
-        containers.put_base(platform())
+    if more:
+        more.await_ready()
     await_answer("MLflow", "mlflow", lambda: httpx.get(f"{MLFLOW_URL}/health", timeout=2).status_code == 200)
     await_answer("Airflow", "airflow-api-server", _airflow_is_healthy)
     httpx.get(f"{AIRFLOW_URL}/execution/health", timeout=60)  # builds its schemas now, not in the first task
@@ -163,6 +164,8 @@ def stop() -> None:
         time.sleep(0.2)
     for process in _orphans():
         process.kill()
+    if platform().stem == "yarn":
+        cluster.stop()
 
 
 def restart(service: str) -> None:
@@ -203,28 +206,6 @@ def check_ports(users: dict[int, str]) -> None:
         raise DemoError(f"{named} {what} with `ss -ltnp '{sockets}'`, stop what you find, and try again")
 
 
-def is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
-
-
 def _airflow_is_healthy() -> bool:
     health = httpx.get(f"{AIRFLOW_URL}/api/v2/monitor/health", timeout=10).json()
     return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
-
-
-def await_answer(title: str, service: str, ready: Callable[[], bool]) -> None:
-    until = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < until:
-        try:
-            if ready():
-                return
-        except (httpx.HTTPError, ValueError, KeyError):
-            pass
-        time.sleep(0.3)
-    raise DemoError(f"{title} did not answer within {START_TIMEOUT_S} s: read {LOGS / service}.log, then `make stop` and try again")

@@ -14,6 +14,7 @@ from plugins.retraining import alerts
 from plugins.retraining.alerts import Audience
 from plugins.retraining.catalog import load_model
 from plugins.retraining.dag import RETRIES
+from plugins.retraining.engines import engine_for
 from plugins.retraining.news import tell_news
 from plugins.retraining.reconcile import LedgerDiffers, differences, lasting, new, note
 from plugins.retraining.retention import remove_expired
@@ -70,6 +71,27 @@ class CompareWorldStep(BaseOperator):
         raise LedgerDiffers("; ".join(each.sentence for each in found))
 
 
+class SweepStep(BaseOperator):
+    """Stops the cluster's jobs that nobody waits for any more."""
+
+    def __init__(self, *, platform: Platform, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.platform = platform
+
+    def execute(self, context: Context) -> list[str]:
+        from plugins.retraining.leftovers import stop_leftovers
+
+        stopped = stop_leftovers(store_at(self.platform.store), engine_for(self.platform.spark), partial(_state_of, context["ti"]))
+        for each in stopped:
+            self.log.warning("stopped %s: %s", each.application.id, each.why)
+        return [each.application.id for each in stopped]
+
+
+def _state_of(ti: Any, model: str, run: str, step: str) -> str | None:
+    states = ti.get_task_states(dag_id=model, task_ids=[step], run_ids=[run])
+    return states.get(run, {}).get(step, "removed")
+
+
 class RetentionStep(BaseOperator):
     def __init__(self, *, platform: Platform, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -86,6 +108,8 @@ def reconcile_dag(platform: Platform, models: Path) -> DAG:
         limits = {"execution_timeout": timedelta(minutes=5)}
         TellStep(task_id="tell", platform=platform, models=models, **limits)
         CompareWorldStep(task_id="compare", platform=platform, **limits)
+        if platform.spark.engine != "local":  # there a job ends with its task
+            SweepStep(task_id="sweep", platform=platform, **limits)
     return dag
 
 

@@ -14,7 +14,7 @@ import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from demo.place import PORTS
-from demo.services import is_taken
+from demo.ports import is_taken
 from tests.integration.waiting import until
 
 ROOT = Path(__file__).parents[2]

@@ -22,7 +22,7 @@ from plugins.retraining.errors import EngineTrouble
 
 ROOMS = ("contract", "spark_jobs")
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # of every file: equal code makes an equal zip
-NOT_SHIPPED = {"pyspark", "py4j"}  # Spark's own come with Spark, which the cluster has
+NOT_SHIPPED = {"pyspark", "py4j", "tests"}  # Spark's own come with Spark, which the cluster has
 
 
 class Shipped(NamedTuple):

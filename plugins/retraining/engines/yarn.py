@@ -84,9 +84,12 @@ class YarnEngine(Engine):
         hook = hook_for(self.spark, job, conf, py_files=shipped.code, archives=archives, deploy_mode="cluster", yarn_queue=queue)
         return hook._build_spark_submit_command(str(RUN))
 
+    def environment(self) -> dict[str, str]:
+        return environment(self.spark, HADOOP_CONF_DIR=self.spark.hadoop_conf or "", HADOOP_USER_NAME=user())
+
     def _run(self, command: list[str]) -> str:
         """What spark-submit says until the application is accepted. Its own JVM is gone before the wait begins."""
-        env = environment(self.spark, HADOOP_CONF_DIR=self.spark.hadoop_conf or "", HADOOP_USER_NAME=user())
+        env = self.environment()
         try:
             done = subprocess.run(  # noqa: S603  (a list, built here)
                 command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SUBMIT_TIMEOUT_S, check=False

@@ -1,0 +1,56 @@
+"""What the demo on YARN needs besides: HDFS with the data and the store, a ResourceManager, and two nodes."""
+
+import json
+import os
+from pathlib import Path
+
+import yaml
+
+from demo.hadoop import Hadoop
+from demo.place import HOME, PLATFORMS
+
+CONNECTION = "spark_yarn"
+ON_ONE_MACHINE = ("spark.driver.host", "spark.driver.bindAddress", "spark.ui.enabled")  # settings that are for local only
+HADOOP = Hadoop(HOME / "hadoop", nodes=2)
+
+
+def write_platform(file: Path) -> None:
+    """As the local one, but for where data and documents lie and jobs run."""
+    HADOOP.make()
+    local = yaml.safe_load((PLATFORMS / "local.yaml").read_text())
+    spark = local["spark"]
+    local |= {"store": f"{HADOOP.fs}/retraining", "data": f"{HADOOP.fs}/data"}
+    local["spark"] = {
+        "engine": "yarn",
+        "connection": CONNECTION,
+        "python": spark["python"],
+        "hadoop_conf": str(HADOOP.conf),
+        "driver": {"memory": "1g"},
+        "executor": {"memory": "1536m", "cores": 2, "instances": 1},
+        "time_limit": "30m",
+        "conf": {name: value for name, value in spark["conf"].items() if name not in ON_ONE_MACHINE},
+    }
+    file.write_text(yaml.safe_dump(local, sort_keys=False))
+
+
+def commands() -> dict[str, str]:
+    return HADOOP.commands()
+
+
+def environment() -> dict[str, str]:
+    """Of Airflow and the serving host, whose store is in HDFS."""
+    extra = {"deploy-mode": "cluster", "yarn_resourcemanager_webapp_address": HADOOP.rm_url}
+    connection = {"conn_type": "spark", "host": "yarn", "extra": extra}
+    return {f"AIRFLOW_CONN_{CONNECTION.upper()}": json.dumps(connection), "HADOOP_CONF_DIR": str(HADOOP.conf)}
+
+
+def await_ready() -> None:
+    """With the data in HDFS."""
+    HADOOP.await_ready()
+    os.environ["HADOOP_CONF_DIR"] = str(HADOOP.conf)
+    HADOOP.put(HOME / "data", "/data")
+
+
+def stop() -> None:
+    """What a NodeManager leaves when it is stopped."""
+    HADOOP.kill_containers()

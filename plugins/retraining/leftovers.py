@@ -1,0 +1,39 @@
+"""Jobs on the cluster that nobody waits for any more: their task was marked failed, their run was deleted or cleared."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from contract import documents
+from contract.store import Store
+from plugins.retraining.engines.base import Application, Engine, store_tag
+from plugins.retraining.jobs import Ticket
+
+# Of a task that waits, works, or is about to: whatever else it is in, nobody will ask for its job again.
+WAITING = {None, "none", "scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule", "deferred"}
+States = Callable[[str, str, str], str | None]  # model, run, step: Airflow's state of the task, "removed" where there is none
+
+
+class Leftover(NamedTuple):
+    application: Application
+    why: str
+
+
+def stop_leftovers(store: Store, engine: Engine, state_of: States) -> list[Leftover]:
+    """Those that were stopped. A job without a ticket is no job of this store, whatever its tags."""
+    found = list(leftovers(store, engine, state_of))
+    for each in found:
+        engine.stop(each.application.id)
+    return found
+
+
+def leftovers(store: Store, engine: Engine, state_of: States) -> Iterator[Leftover]:
+    for application in engine.find(store_tag(store.root), live=True):
+        ticket = documents.find(store, f"jobs/{application.key}/ticket.json", Ticket)
+        if ticket is None:
+            continue
+        state = state_of(ticket.model, ticket.run_id, ticket.step)
+        named = f"{ticket.model} {ticket.step} of {ticket.run_id}"
+        if state not in WAITING:
+            yield Leftover(application, f"{named} is {state}")
+        elif f"{ticket.step}-{application.key}.failed.json" in store.names(ticket.folder):
+            yield Leftover(application, f"{named} has given it up")
