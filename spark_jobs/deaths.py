@@ -1,0 +1,64 @@
+"""How processes of a cluster die, as seen from the driver: what Spark says of it, and what it means."""
+
+import re
+from typing import NamedTuple
+
+from contract.errors import BadData, OutOfMemory, RetrainingError
+
+
+class Death(NamedTuple):
+    """A pattern of Spark's words, and what it means; {0} is the pattern's first group."""
+
+    pattern: str
+    meaning: str
+    kind: type[RetrainingError] = RetrainingError
+
+
+DEATHS = (
+    Death(
+        r"Container killed by YARN for exceeding (?:physical )?memory limits\.\s*([\d.]+ [KMGT]i?B of [\d.]+ [KMGT]i?B)",
+        "YARN killed an executor, which took more memory than it may ({0}): raise spark.executor.memoryOverhead or memory",
+        OutOfMemory,
+    ),
+    Death(
+        r"Lost task[^\n]*java\.lang\.OutOfMemoryError: ([^\n]{1,60})|[Ee]xit (?:status|code): (?:52|-104)\b",
+        "an executor ran out of memory: raise spark.executor.memory, or lower spark.executor.cores, whose tasks share it",
+        OutOfMemory,
+    ),
+    Death(
+        r"java\.lang\.OutOfMemoryError: ([^\n]{1,60})",
+        "the driver ran out of memory ({0}): raise spark.driver.memory",
+        OutOfMemory,
+    ),
+    Death(
+        r"Python worker exited unexpectedly|MemoryError",
+        "a Python process of an executor died, mostly for want of memory: raise spark.executor.memoryOverhead",
+        OutOfMemory,
+    ),
+    Death(
+        r"Total size of serialized results of \d+ tasks \(([^)]+)\) is bigger than",
+        "the driver was sent {0}, more than spark.driver.maxResultSize: raise it in spark.conf, and spark.driver.memory",
+        OutOfMemory,
+    ),
+    Death(
+        r"ExecutorLostFailure \(executor \S+ exited[^)]*\) Reason: ([^\n]{1,200})",
+        "executors were lost over and over ({0}): clear this task when the cluster is well again",
+    ),
+    Death(
+        r"SparkContext was shut down|SparkContext has been shutdown|stopped SparkContext|Spark context stopped",
+        "the cluster ended the application while it worked: clear this task when it is well again",
+    ),
+    Death(
+        r"PythonException[\s\S]*?\n(\w+(?:Error|Exception|Exit)?: [^\n]{1,300})\n",
+        "Python code failed on a row of the data: {0}",
+        BadData,
+    ),
+)
+
+
+def cause_of_death(text: str) -> RetrainingError | None:
+    """Of an error's whole text, stack traces included; None if nobody died in it."""
+    for death in DEATHS:
+        if match := re.search(death.pattern, text):
+            return death.kind(death.meaning.replace("{0}", next(filter(None, match.groups()), "")))
+    return None
