@@ -86,6 +86,8 @@ class Platform(Strict):
             found.append("serving.python: missing; servers that are processes need its environment")
         if self.serving.target == "docker" and (self.images.repository.startswith("oci:") or self.images.rootfs is None):
             found.append("serving.target: docker needs images.repository in a registry, and images.rootfs")
+        if self.spark.engine in ("emr", "emr_serverless") and not self.store.startswith("s3://"):
+            found.append(f"store: engine {self.spark.engine} needs one in a bucket, s3://BUCKET/PREFIX")
         return refuse(self, found)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from contract.emr import Emr, EmrServerless
 from contract.strict import LongerThanZero, Scalar, Shape, Strict, refuse
 
 Memory = Annotated[str, Shape(r"^[1-9]\d{0,5}[mgt]$", "a size such as 512m or 4g")]
@@ -67,23 +68,37 @@ class Limits(Strict):
 
 
 class Spark(Resources):
-    """`local` runs in the worker's own host through spark-submit and dies with its task; `yarn` in the cluster, without a slot."""
+    """`local` runs in the worker's own host through spark-submit and dies with its task; the others elsewhere, without a slot."""
 
-    engine: Literal["local", "yarn"] = "local"
-    connection: str = Field("spark_default", description="Airflow connection with master and deploy mode")
+    engine: Literal["local", "yarn", "emr", "emr_serverless"] = "local"
+    connection: str = Field(
+        "spark_default",
+        description="Airflow connection: of Spark, with master and deploy mode; for EMR of AWS (absent: aws_default)",
+    )
     python: str = Field(description="the interpreter of Spark's environment, which is packed for a cluster")
     hadoop_conf: str | None = Field(None, description="yarn: folder with the cluster's core-site.xml, hdfs-site.xml, yarn-site.xml")
+    emr: Emr | None = Field(None, description="emr: which cluster")
+    emr_serverless: EmrServerless | None = Field(None, description="emr_serverless: which application")
     price: float | None = Field(None, ge=0, description="of one vCPU for an hour, in any currency: what a job costs is logged")
     limits: Limits = Limits()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _connection(cls, given: Any) -> Any:
+        on_aws = isinstance(given, dict) and given.get("engine") in ("emr", "emr_serverless")
+        return {"connection": "aws_default", **given} if on_aws else given
+
     @model_validator(mode="after")
     def _of_engine(self) -> Self:
-        return refuse(
-            self,
-            ["hadoop_conf: missing; spark-submit finds the cluster there"]
-            if self.engine == "yarn" and not self.hadoop_conf
-            else [],
-        )
+        found = []
+        if self.engine == "yarn" and not self.hadoop_conf:
+            found.append("hadoop_conf: missing; spark-submit finds the cluster there")
+        for name, told in (("emr", "which cluster"), ("emr_serverless", "which application")):
+            if self.engine == name and getattr(self, name) is None:
+                found.append(f"{name}: missing; it says {told}")
+            if self.engine != name and getattr(self, name) is not None:
+                found.append(f"{name}: is for engine {name}, not for {self.engine}")
+        return refuse(self, found)
 
 
 def merged(platform: Resources, model: Resources) -> Resources:

@@ -6,6 +6,7 @@ import pytest
 
 from contract.errors import InvalidFile
 from contract.platform import load_platform
+from contract.spark import Spark
 
 GOOD = """
 store: retraining
@@ -69,8 +70,18 @@ def test_absolute_paths_and_addresses_stay_as_they_are(write, tmp_path):
             f"images.repository: {REPOSITORY} (is 'registry.example.com/Models')",
         ),
         ("oci:retraining/images", "ann:s3cret@registry.example.com/models", f"images.repository: {REPOSITORY}"),
-        ("spark: {", "spark: {engine: mesos, ", "spark.engine: must be 'local' or 'yarn' (is 'mesos')"),
+        ("spark: {", "spark: {engine: mesos, ", "spark.engine: must be 'local', 'yarn', 'emr' or 'emr_serverless' (is 'mesos')"),
         ("spark: {", "spark: {engine: yarn, ", "spark.hadoop_conf: missing; spark-submit finds the cluster there"),
+        ("spark: {", "spark: {engine: emr, ", "spark.emr: missing; it says which cluster"),
+        ("spark: {", "spark: {emr: {cluster: j-ABC}, ", "spark.emr: is for engine emr, not for local"),
+        ("spark: {", "spark: {engine: emr, emr: {}, ", "spark.emr: cluster, job_flow: exactly one of them is wanted"),
+        (
+            "spark: {",
+            "spark: {engine: emr, emr: {cluster: main}, ",
+            "spark.emr.cluster: a cluster's id such as j-2AL4XXXXXX5T9 is wanted (is 'main')",
+        ),
+        ("spark: {", "spark: {engine: emr, emr: {cluster: j-ABC}, ", "store: engine emr needs one in a bucket, s3://BUCKET/PREFIX"),
+        ("spark: {", "spark: {engine: emr_serverless, ", "spark.emr_serverless: missing; it says which application"),
         ("spark: {", "spark: {driver: {memory: 2}, ", "spark.driver.memory: text is wanted (is 2)"),
         ("spark: {", "spark: {driver: {memory: 2GB}, ", "spark.driver.memory: a size such as 512m or 4g is wanted (is '2GB')"),
         ("{spark.ui.enabled: false}", "{spark.driver.memory: 2g}", "spark.conf.spark.driver.memory: has a key of its own here"),
@@ -95,6 +106,42 @@ def test_a_mistake_is_told_where_it_is_and_what_is_wanted(write, tmp_path, writt
         load_platform(write(GOOD.replace(written, wrong)), tmp_path)
 
     assert problem in caught.value.problems
+
+
+ON_AWS = GOOD.replace("store: retraining", "store: s3://bucket/retraining").replace("connection: spark_local, ", "")
+JOB_FLOW = """{release_label: emr-spark-8.0.0, primary: {instance_types: [m7i.xlarge]},
+  core: {instance_types: [r7i.xlarge], on_demand: 2}, subnets: [subnet-0a1b], job_flow_role: nodes, service_role: emr, log_uri: s3://bucket/logs}"""
+
+
+@pytest.mark.parametrize("engine", [f"engine: emr, emr: {{job_flow: {JOB_FLOW}}}", "engine: emr, emr: {cluster: j-2AL4}"])
+def test_on_aws_the_connection_is_by_default_awss(write, tmp_path, engine):
+    spark = load_platform(write(ON_AWS.replace("spark: {", f"spark: {{{engine}, ")), tmp_path).spark
+
+    assert spark.connection == "aws_default"
+    assert Spark.model_validate_json(spark.model_dump_json()) == spark
+
+
+@pytest.mark.parametrize(
+    ("written", "wrong", "problem"),
+    [
+        ("emr-spark-8.0.0", "v8", "release_label: a release such as emr-spark-8.0.0 is wanted (is 'v8')"),
+        ("on_demand: 2", "on_demand: 0", "core: on_demand, spot: one of them must be at least 1"),
+        ("[subnet-0a1b]", "[]", "subnets: must not be empty"),
+        (
+            "job_flow_role: nodes",
+            "idle_timeout: 30s, job_flow_role: nodes",
+            "idle_timeout: must be at least 1m and at most 7d (is '30s')",
+        ),
+        ("[m7i.xlarge]}", "[m7i.xlarge], spot: 1}", "primary.spot: unknown key (known here: instance_types)"),
+    ],
+)
+def test_a_mistake_in_a_cluster_of_its_own_is_told(write, tmp_path, written, wrong, problem):
+    text = ON_AWS.replace("spark: {", f"spark: {{engine: emr, emr: {{job_flow: {JOB_FLOW.replace(written, wrong)}}}, ")
+
+    with pytest.raises(InvalidFile) as caught:
+        load_platform(write(text), tmp_path)
+
+    assert caught.value.problems == [f"spark.emr.job_flow.{problem}"]
 
 
 @pytest.mark.parametrize(
