@@ -32,7 +32,8 @@ def with_label_index(examples: DataFrame, spec: ModelSpec, labels: Labels | None
 
 def place_of(label: Column, labels: Labels) -> Column:
     """−1 where it is none of them."""
-    return (F.array_position(array_of(labels), label) - 1).cast("int")
+    place = F.call_function("array_position", array_of(labels), label)  # Spark 3.5's F.array_position takes no column
+    return (place - 1).cast("int")
 
 
 def array_of(labels: Labels) -> Column:

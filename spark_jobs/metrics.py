@@ -7,7 +7,6 @@ from multiprocessing.pool import ThreadPool
 from typing import NamedTuple
 
 import numpy as np
-from pyspark import inheritable_thread_target
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -109,7 +108,7 @@ def _add_ranked(rows: DataFrame, slices: str, found: BySlice, ranked: Mapping[st
                     statistics[place].coarse[side, name] = coarse
 
     with ThreadPool(len(sides_of(rows))) as pool:  # one side's passes do not keep all cores busy
-        pool.map(inheritable_thread_target(rows.sparkSession)(add), cuts)
+        pool.map(add, cuts)
 
 
 def _refine(rows: DataFrame, found: Mapping[str, Statistics], ranked: Mapping[str, Ranked]) -> None:
@@ -170,7 +169,7 @@ def _binned(rows: DataFrame, side: str, keys: Sequence[str], cuts: np.ndarray) -
 
 def _histogram(binned: Binned) -> np.ndarray:
     """All rows by class and bin, flattened."""
-    cells = binned.rows.groupBy("positive", "bin").agg(F.count("*").alias("rows")).toArrow()
+    cells = binned.rows.groupBy("positive", "bin").agg(F.count("*").alias("rows")).toPandas()
     positive, place, rows = (cells[name].to_numpy() for name in ("positive", "bin", "rows"))
     counts = np.zeros((2, len(binned.ties)))
     counts[positive, place] = rows
@@ -179,7 +178,7 @@ def _histogram(binned: Binned) -> np.ndarray:
 
 def _histograms(binned: Binned, keys: tuple[str, str], statistics: Mapping[int, Statistics]) -> Iterator[tuple[int, np.ndarray]]:
     """By slice: rows by block, class and bin, flattened to blocks × (2·bins)."""
-    cells = binned.rows.groupBy(*keys, "positive", "bin").agg(F.count("*").cast("int").alias("rows")).toArrow()
+    cells = binned.rows.groupBy(*keys, "positive", "bin").agg(F.count("*").cast("int").alias("rows")).toPandas()
     slices, *where, rows = (cells[name].to_numpy() for name in (*keys, "positive", "bin", "rows"))
     for place, each in statistics.items():
         here = slices == place
@@ -198,7 +197,7 @@ def _cuts(rows: DataFrame, total: int, bins: int) -> dict[str, np.ndarray]:
     """By side, quantiles of the scores of all rows and of the positive ones; of a sample, where there are very many."""
     sides = sides_of(rows)
     some = rows if total <= SAMPLED else rows.sample(SAMPLED / total, seed=1)
-    scores = some.select(_field(sides[0], "positive").alias("positive"), *(_score(side).alias(side) for side in sides)).toArrow()
+    scores = some.select(_field(sides[0], "positive").alias("positive"), *(_score(side).alias(side) for side in sides)).toPandas()
     positive = scores["positive"].to_numpy() == 1
     return {side: _quantiles(scores[side].to_numpy(), positive, bins) for side in sides}
 

@@ -9,7 +9,6 @@ from multiprocessing.pool import ThreadPool
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from pyspark import inheritable_thread_target
 from pyspark.ml import Model
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -50,7 +49,7 @@ def search(rows: DataFrame, spec: ModelSpec, labels: Labels | None, levels: int,
         return candidates_of(plan, spans, spec, labels, seed)
 
     with ThreadPool(min(len(plans), rows.sparkSession.sparkContext.defaultParallelism)) as pool:
-        found = pool.map(inheritable_thread_target(rows.sparkSession)(run), plans, chunksize=1)
+        found = pool.map(run, plans, chunksize=1)
     direction = 1 if spec.gate.metric in LOWER_IS_BETTER else -1
     best_first = sorted((each for some in found for each in some), key=lambda candidate: direction * candidate.score)
     if isinf(best_first[0].score):

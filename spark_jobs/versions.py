@@ -11,10 +11,8 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from py4j.protocol import Py4JJavaError
-from pyspark import inheritable_thread_target
 from pyspark.errors import PySparkException
 from pyspark.ml import PipelineModel
-from pyspark.sql import SparkSession
 
 from contract.errors import RetrainingError
 from contract.spec import ModelSpec
@@ -45,7 +43,7 @@ class Version(NamedTuple):
     mlflow_run: str
 
 
-def load_versions(spark: SparkSession, model: str, versions: Sequence[int], folder: Path) -> list[Version | VersionUnreadable]:
+def load_versions(model: str, versions: Sequence[int], folder: Path) -> list[Version | VersionUnreadable]:
     """Side by side: a pipeline's many small files keep one core busy for seconds."""
 
     def load(version: int) -> Version | VersionUnreadable:
@@ -55,7 +53,7 @@ def load_versions(spark: SparkSession, model: str, versions: Sequence[int], fold
             return error
 
     with ThreadPool(len(versions)) as pool:
-        return pool.map(inheritable_thread_target(spark)(load), versions, chunksize=1)
+        return pool.map(load, versions, chunksize=1)
 
 
 def load_version(model: str, version: int, folder: Path) -> Version:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
-from pyspark import inheritable_thread_target
 from pyspark.sql import DataFrame, SparkSession
 
 from contract import documents
@@ -33,7 +32,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
     training = documents.read(store, request.inputs["train"], Training)
     roles = opponents_of(frozen)
     with tempfile.TemporaryDirectory() as folder:
-        challenger, *opponents = load_versions(spark, spec.name, [training.version, *roles.values()], Path(folder))
+        challenger, *opponents = load_versions(spec.name, [training.version, *roles.values()], Path(folder))
         if isinstance(challenger, VersionUnreadable):
             raise challenger
         train, holdout = split(build_examples(spark, snapshot, spec, challenger.sql), spec, frozen.as_of)
@@ -42,7 +41,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
 
         with ThreadPool(1) as beside:  # either alone does not keep all cores busy
             few = few_of(holdout, spec.examples.id, facts.rows)
-            proving = beside.apply_async(inheritable_thread_target(spark)(prove_and_choose), (few, spec, challenger))
+            proving = beside.apply_async(prove_and_choose, (few, spec, challenger))
             scored = scored_by(challenger, score(holdout, challenger), facts, frozen, snapshot)
             contests = [against_version(scored, *role, loaded) for role, loaded in zip(roles.items(), opponents, strict=True)]
             contests = allowed(contests or [against_baseline(scored, train)], report, facts.rows, spec)
