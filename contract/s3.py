@@ -2,9 +2,10 @@
 
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,6 +33,13 @@ class S3Store:
         self._probed = False
 
     def create(self, path: str, content: bytes) -> bool:
+        return self._make(path, content)
+
+    def upload(self, path: str, file: Path) -> bool:
+        """One conditional write, read from the file as it is sent: S3 takes up to 5 GB so."""
+        return self._size(path) is None and self._make(path, file)
+
+    def _make(self, path: str, content: bytes | Path) -> bool:
         """Tried again after a failure that does not tell whether it was done: then what is there says who won."""
         key = self._key(path)
         if not self._probed:
@@ -40,7 +48,7 @@ class S3Store:
         for left in reversed(range(TRIES)):
             code = self._put(key, content, path)
             if code in ("", TAKEN):
-                return code == "" or (unsure and self.read(path) == content)
+                return code == "" or (unsure and self._holds(path, content))
             unsure = unsure or code != BUSY
             if left:
                 time.sleep(PAUSE_S * 2 ** (TRIES - 1 - left))
@@ -85,11 +93,19 @@ class S3Store:
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
         yield from (page["Contents"] for page in pages if page.get("Contents"))
 
-    def _put(self, key: str, content: bytes, path: str) -> str:
+    def _holds(self, path: str, content: bytes | Path) -> bool:
+        return self._size(path) == content.stat().st_size if isinstance(content, Path) else self.read(path) == content
+
+    def _size(self, path: str) -> int | None:
+        with self._telling(path, "read"):
+            return self._again(lambda: self._s3.head_object(Bucket=self._bucket, Key=self._key(path))["ContentLength"])
+
+    def _put(self, key: str, content: bytes | Path, path: str) -> str:
         """Empty if it is written; else the error's code, of those that another try or a look can mend."""
         with self._telling(path, "written"):
             try:
-                self._s3.put_object(Bucket=self._bucket, Key=key, Body=content, IfNoneMatch="*")
+                with content.open("rb") if isinstance(content, Path) else nullcontext(content) as body:
+                    self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")
             except Exception as error:
                 code = _code(error)
                 if code in (BUSY, TAKEN) or code in LATER or _is_of_the_network(error):
@@ -97,7 +113,8 @@ class S3Store:
                 raise
         return ""
 
-    def _again(self, read: Any) -> bytes | None:
+    def _again(self, read: Callable[[], Any]) -> Any:
+        """None if there is no such object."""
         for left in reversed(range(TRIES)):
             try:
                 return read()

@@ -5,6 +5,7 @@ What has served its time is removed by folders; the ledger never.
 """
 
 import errno
+import io
 import os
 import shutil
 import tempfile
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from contract.errors import StoreError
 
@@ -25,6 +26,9 @@ class Store(Protocol):
 
     def create(self, path: str, content: bytes) -> bool:
         """True if this call made the file; False if it was there already, whose content is then untouched."""
+
+    def upload(self, path: str, file: Path) -> bool:
+        """As `create`, of a local file that need not fit into memory."""
 
     def read(self, path: str) -> bytes | None:
         """The content, or None if there is no such file."""
@@ -46,12 +50,11 @@ class LocalStore:
         self.root = root
 
     def create(self, path: str, content: bytes) -> bool:
-        target = self._at(path)
-        with self._telling("written", target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
-                return False
-            return _link_new(target, content)
+        return self._make(path, io.BytesIO(content))
+
+    def upload(self, path: str, file: Path) -> bool:
+        with file.open("rb") as content:
+            return self._make(path, content)
 
     def read(self, path: str) -> bytes | None:
         target = self._at(path)
@@ -94,6 +97,14 @@ class LocalStore:
                 shutil.rmtree(gone)
             return count
 
+    def _make(self, path: str, content: BinaryIO) -> bool:
+        target = self._at(path)
+        with self._telling("written", target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                return False
+            return _link_new(target, content)
+
     def _at(self, path: str) -> Path:
         if path.startswith("/") or ".." in path.split("/"):
             raise StoreError(f"{path!r} is not a path inside the store")
@@ -125,12 +136,12 @@ def refuse_lasting(folder: str) -> None:
         raise StoreError(f"{folder!r} was not removed: the ledger and the store's root never are")
 
 
-def _link_new(target: Path, content: bytes) -> bool:
+def _link_new(target: Path, content: BinaryIO) -> bool:
     """A link appears whole or not at all, and never replaces one that is there; rename would."""
     handle, temporary = tempfile.mkstemp(prefix=".new-", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            shutil.copyfileobj(content, file)
             file.flush()
             os.fsync(file.fileno())
         try:
@@ -157,6 +168,10 @@ def store_at(root: str) -> Store:
         from contract.s3 import S3Store
 
         return S3Store(root)
+    if root.startswith("hdfs://"):
+        from contract.hdfs import HdfsStore
+
+        return HdfsStore(root)
     if "://" in root:
-        raise StoreError(f"store {root}: a local folder or s3://BUCKET/PREFIX is supported")
+        raise StoreError(f"store {root}: a local folder, s3://BUCKET/PREFIX or hdfs://NAMENODE/PATH is supported")
     return LocalStore(root)

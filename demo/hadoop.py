@@ -27,16 +27,16 @@ FIRST_PORT = 18020
 READY_S = 120
 HEAP_MB = 256
 PACKAGE = "org.apache.hadoop"
-MAIN = {
+HDFS = {
     "namenode": f"{PACKAGE}.hdfs.server.namenode.NameNode",
     "datanode": f"{PACKAGE}.hdfs.server.datanode.DataNode",
-    "resourcemanager": f"{PACKAGE}.yarn.server.resourcemanager.ResourceManager",
 }
+YARN = {"resourcemanager": f"{PACKAGE}.yarn.server.resourcemanager.ResourceManager"}
 NODE_MAIN = f"{PACKAGE}.yarn.server.nodemanager.NodeManager"
 
 
 class Hadoop:
-    """One cluster below `home`. Memory and vcores are the whole cluster's, shared evenly by its nodes."""
+    """One cluster below `home`: memory and vcores are its own, shared evenly by its nodes. Without nodes it is HDFS alone."""
 
     def __init__(self, home: Path, nodes: int = 1, first_port: int = FIRST_PORT, memory_mb: int = 8192, vcores: int = 8) -> None:
         self.home = home.resolve()
@@ -47,7 +47,7 @@ class Hadoop:
         self.fs = f"hdfs://{self.ports.address('fs')}"
         self.webhdfs = f"http://{self.ports.address('webhdfs')}/webhdfs/v1"
         self.rm_url = f"http://{self.ports.address('rm_http')}"
-        self._memory_mb, self._vcores = memory_mb // nodes, vcores // nodes
+        self._memory_mb, self._vcores = memory_mb // max(nodes, 1), vcores // max(nodes, 1)
 
     def make(self) -> None:
         """Jars, settings and an empty HDFS; what is there already stays."""
@@ -58,7 +58,7 @@ class Hadoop:
 
     def commands(self) -> dict[str, str]:
         """Name of each server: the command that runs it. They see nothing of the caller's environment, so no job does."""
-        servers = {name: self._java([self.conf], main) for name, main in MAIN.items()}
+        servers = {name: self._java([self.conf], main) for name, main in (HDFS | (YARN if self.nodes else {})).items()}
         nodes = {f"nodemanager{n + 1}": self._java([self._node_conf(n), self.conf], NODE_MAIN) for n in range(self.nodes)}
         return {name: shlex.join(command) for name, command in (servers | nodes).items()}
 
@@ -75,7 +75,7 @@ class Hadoop:
         at_work = {
             "namenode": lambda: self.namenode_state()["Safemode"] == "",
             "datanode": lambda: self._answers("data_http", "jmx") and self.namenode_state()["LiveNodes"] != "{}",
-            "resourcemanager": lambda: isinstance(self.node_reports(), list),
+            **({"resourcemanager": lambda: isinstance(self.node_reports(), list)} if self.nodes else {}),
             **{f"nodemanager{n + 1}": partial(self._runs, n) for n in range(self.nodes)},
         }
         for name, holds in at_work.items():
@@ -140,7 +140,7 @@ class Hadoop:
         return self.home / "nodes" / str(number + 1) / "conf"
 
     def _format(self) -> None:
-        command = self._java([self.conf], MAIN["namenode"], "-format", "-nonInteractive")
+        command = self._java([self.conf], HDFS["namenode"], "-format", "-nonInteractive")
         done = subprocess.run(command, cwd=self.home, capture_output=True, text=True)
         if done.returncode:
             said = next((line for line in done.stdout.splitlines() if " ERROR " in line), done.stderr)

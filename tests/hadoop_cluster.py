@@ -13,8 +13,8 @@ import pytest
 
 from demo.hadoop import Hadoop
 from demo.hadoop_conf import Ports
-from demo.preflight import java_problem
 from demo.ports import is_taken
+from demo.preflight import java_problem
 
 FIRST_PORTS = range(20000, 30000, 100)  # below those that the system gives to clients: a killed server finds its own free again
 
@@ -47,13 +47,16 @@ class Server:
 
 
 class Cluster(Hadoop):
-    """A Hadoop whose servers are `namenode`, `datanode`, `resourcemanager` and, one for each node, `nodemanagers`."""
+    """A Hadoop whose servers are `namenode`, `datanode` and, unless it is HDFS alone, `resourcemanager` and `nodemanagers`."""
 
     def __init__(self, home: Path, nodes: int = 1, memory_mb: int = 8192, vcores: int = 8) -> None:
         super().__init__(home, nodes, free_first_port(nodes), memory_mb, vcores)
         logs = self.home / "logs"
         self.servers = {name: Server(name, command, logs / f"{name}.log") for name, command in self.commands().items()}
-        self.namenode, self.datanode, self.resourcemanager, *self.nodemanagers = self.servers.values()
+        self.namenode, self.datanode = self.servers["namenode"], self.servers["datanode"]
+        if nodes:
+            self.resourcemanager = self.servers["resourcemanager"]
+            self.nodemanagers = [self.servers[f"nodemanager{n + 1}"] for n in range(nodes)]
 
     def start(self) -> None:
         """Returns when everything answers."""

@@ -7,6 +7,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from contract.store import Store, store_at
+from tests.hadoop_cluster import running
 
 
 @pytest.fixture(scope="session")
@@ -25,9 +26,18 @@ def s3() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(scope="session")
+def hdfs(tmp_path_factory) -> Iterator[str]:
+    """A real one on this machine, found as any other is: by Hadoop's own configuration."""
+    with running(tmp_path_factory.mktemp("hdfs"), nodes=0) as cluster, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HADOOP_CONF_DIR", str(cluster.conf))
+        yield cluster.fs
+
+
+@pytest.fixture(params=["folder", "bucket", pytest.param("hdfs", marks=pytest.mark.integration)])
 def store(request: pytest.FixtureRequest, tmp_path) -> Store:
     """An empty one of each kind."""
     if request.param == "folder":
         return store_at(str(tmp_path / "store"))
-    return store_at(f"{request.getfixturevalue('s3')}/{uuid.uuid4().hex}/retraining")
+    root = request.getfixturevalue({"bucket": "s3", "hdfs": "hdfs"}[request.param])
+    return store_at(f"{root}/{uuid.uuid4().hex}/retraining")

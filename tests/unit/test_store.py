@@ -4,16 +4,12 @@ import os
 import resource
 import subprocess
 import sys
-import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
 
-import contract.s3
 from contract.errors import StoreError
 from contract.store import LocalStore, store_at
 
@@ -24,6 +20,39 @@ def test_the_first_to_create_wins_and_the_second_changes_nothing(store):
     assert store.create("a/b.json", b"first") is True
     assert store.create("a/b.json", b"second") is False
     assert store.read("a/b.json") == b"first"
+
+
+def test_a_file_is_uploaded_whole_and_only_if_its_name_was_free(store, tmp_path):
+    file = tmp_path / "environment.tar.gz"
+    file.write_bytes(os.urandom(20_000_000))
+
+    assert store.upload("environments/a.tar.gz", file) is True
+    assert store.upload("environments/a.tar.gz", Path(__file__)) is False
+    assert store.create("environments/a.tar.gz", b"other") is False
+    assert store.read("environments/a.tar.gz") == file.read_bytes()
+    assert store.names("environments") == ["a.tar.gz"]
+
+
+UPLOAD = """
+import resource, sys
+from pathlib import Path
+from contract.store import store_at
+store = store_at(sys.argv[1])
+store.create("warm", b"")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+store.upload("large", Path(sys.argv[2]))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_an_upload_needs_little_memory(store, tmp_path):
+    file = tmp_path / "large"
+    with file.open("wb") as content:
+        content.truncate(200_000_000)
+
+    done = subprocess.run([sys.executable, "-c", UPLOAD, store.root, file], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert int(done.stdout) < 50
 
 
 def test_what_is_absent_is_none_and_an_absent_folder_is_empty(store):
@@ -196,118 +225,7 @@ def test_a_read_only_folder_is_told_as_one(tmp_path):
     assert done.stdout == f"StoreError {folder}/a.json could not be written: permission is denied to this user\n"
 
 
-@pytest.mark.parametrize("root", ["hdfs://name/x", "https://example.com/x"])
+@pytest.mark.parametrize("root", ["gs://bucket/x", "https://example.com/x"])
 def test_another_scheme_is_refused(root):
-    with pytest.raises(StoreError, match=f"^store {root}: a local folder or s3://BUCKET/PREFIX is supported"):
+    with pytest.raises(StoreError, match=f"^store {root}: a local folder, s3://BUCKET/PREFIX or hdfs://NAMENODE/PATH is supported"):
         store_at(root)
-
-
-# A bucket only.
-
-
-@pytest.fixture
-def bucket(s3, monkeypatch):
-    monkeypatch.setattr(contract.s3, "PAUSE_S", 0.01)
-    return store_at(f"{s3}/{uuid.uuid4().hex}")
-
-
-def test_more_names_than_one_answer_holds(bucket):
-    client = boto3.client("s3")
-    for number in range(1100):
-        client.put_object(Bucket="store", Key=f"{bucket.root.rpartition('/')[2]}/many/{number:04}", Body=b"")
-
-    assert bucket.names("many") == [f"{number:04}" for number in range(1100)]
-
-
-def test_more_objects_than_one_request_removes(bucket):
-    client = boto3.client("s3")
-    for number in range(1100):
-        client.put_object(Bucket="store", Key=f"{bucket.root.rpartition('/')[2]}/many/{number:04}", Body=b"")
-
-    assert bucket.remove("many") == 1100
-    assert list(bucket.files("many")) == []
-
-
-def test_objects_that_may_not_be_removed_are_told(bucket, monkeypatch):
-    bucket.create("runs/a", b"")
-    refused = {"Errors": [{"Key": "a", "Code": "AccessDenied"}]}
-    monkeypatch.setattr(bucket._s3, "delete_objects", lambda **_: refused)
-
-    with pytest.raises(StoreError, match=r"/runs could not be removed: 1 of its objects stay \(AccessDenied\); see that this user"):
-        bucket.remove("runs")
-
-
-def test_a_store_that_ignores_the_condition_is_refused_before_anything_is_written(bucket):
-    def drop(params, **_):
-        params["headers"].pop("If-None-Match", None)
-
-    bucket._s3.meta.events.register("before-call.s3.PutObject", drop)
-
-    for _ in range(2):
-        with pytest.raises(StoreError, match=r"ignores «If-None-Match: .»: two writers could both win there"):
-            bucket.create("a.json", b"x")
-    assert bucket.names("") == []
-    assert bucket.read("a.json") is None
-
-
-def failing(bucket, monkeypatch, failures: list[tuple[bool, Exception]]) -> None:
-    """The next puts: whether each is done, and what is said of it all the same."""
-    bucket.create("probed", b"")
-    put = bucket._s3.put_object
-
-    def spoilt(**given):
-        if not failures:
-            return put(**given)
-        done, error = failures.pop(0)
-        if done:
-            put(**given)
-        raise error
-
-    monkeypatch.setattr(bucket._s3, "put_object", spoilt)
-
-
-def said(code: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": ""}}, "PutObject")
-
-
-LOST = EndpointConnectionError(endpoint_url="http://s3")
-
-
-@pytest.mark.parametrize(
-    "failures",
-    [
-        [(True, LOST)],  # the answer was lost, not the write
-        [(False, LOST), (True, LOST)],
-        [(False, said("SlowDown")), (False, said("503"))],
-        [(False, said("ConditionalRequestConflict"))] * 3,  # another one was writing at that moment, and gave up
-    ],
-)
-def test_a_write_that_seemed_to_fail_is_won_by_who_wrote_it(bucket, monkeypatch, failures):
-    failing(bucket, monkeypatch, list(failures))
-
-    assert bucket.create("a.json", b"mine") is True
-    assert bucket.read("a.json") == b"mine"
-    assert bucket.create("a.json", b"mine") is False
-
-
-def test_a_write_that_failed_is_not_won_because_another_wrote_the_name(bucket, monkeypatch):
-    bucket.create("a.json", b"theirs")
-    failing(bucket, monkeypatch, [(False, LOST)])
-
-    assert bucket.create("a.json", b"mine") is False
-    assert bucket.read("a.json") == b"theirs"
-
-
-def test_a_bucket_that_stays_away_is_told_with_what_to_do(bucket, monkeypatch):
-    failing(bucket, monkeypatch, [(False, said("SlowDown"))] * 9)
-    with pytest.raises(StoreError, match=r"a.json could not be written: SlowDown, 5 times; see that the bucket answers"):
-        bucket.create("a.json", b"x")
-    failing(bucket, monkeypatch, [(False, said("AccessDenied"))])
-    with pytest.raises(StoreError, match=r"b.json could not be written: permission is denied to this user"):
-        bucket.create("b.json", b"x")
-
-
-def test_a_bucket_that_is_not_there_is_named(s3):
-    for use in (lambda store: store.create("a", b""), lambda store: store.read("a"), lambda store: store.names("a")):
-        with pytest.raises(StoreError, match=r"there is no bucket nowhere"):
-            use(store_at("s3://nowhere/x"))

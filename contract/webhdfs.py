@@ -1,0 +1,142 @@
+"""WebHDFS, asked as user.name: who listens where is Hadoop's own configuration, the files in HADOOP_CONF_DIR."""
+
+import getpass
+import os
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import deque
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+from contract.errors import StoreError
+
+Found = TypeVar("Found")
+TRIES, PAUSE_S = 7, 0.3  # 19 s: as long as a NameNode takes to start again, or the other one of a pair to take over
+CONNECT_S, ANSWER_S, LARGE_ANSWER_S = 5, 20, 120
+MISSING, TAKEN = "FileNotFoundException", "FileAlreadyExistsException"
+DENIED, FULL = "permission is denied to the user {user}", "the quota is used up: free space, then clear this task"
+FINAL = {
+    MISSING: "{message}",
+    TAKEN: "{message}",
+    "AccessControlException": DENIED,
+    "SecurityException": DENIED,
+    "NSQuotaExceededException": FULL,
+    "DSQuotaExceededException": FULL,
+    "QuotaByStorageTypeExceededException": FULL,
+    "ParentNotDirectoryException": "{message}",
+    "IllegalArgumentException": "{message}",
+    "InvalidPathException": "{message}",
+}
+
+
+class Refused(Exception):
+    """Another try does not mend it."""
+
+    def __init__(self, code: str, message: str):
+        super().__init__(message)
+        self.code = code
+
+
+class Later(Exception):
+    """No answer, or not from a NameNode at work: whether it was done is open."""
+
+
+class WebHdfs:
+    """The NameNodes of one root; the one that answered last is asked first."""
+
+    def __init__(self, root: str):
+        import requests  # who has another store does not pay it
+
+        self._addresses = deque(web_addresses(root, configuration()))
+        self._user = os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
+        self._http = requests.Session()
+
+    def again(self, ask: Callable[[], Found]) -> Found:
+        """Asks one NameNode after the other, and rests when none has answered."""
+        each = len(self._addresses)
+        for number in range(1, TRIES * each + 1):
+            try:
+                return ask()
+            except Later:
+                self._addresses.rotate(-1)
+                if number == TRIES * each:
+                    raise
+                if number % each == 0:
+                    time.sleep(PAUSE_S * 2 ** (number // each - 1))
+        raise AssertionError("the last try returns or raises")
+
+    def ask(self, method: str, place: str, op: str, content: bytes | Path | None = None, **given: str) -> Any:
+        """Content goes to the DataNode that the NameNode names, and comes from it: two requests."""
+        import requests
+
+        address = self._addresses[0]
+        query = {"op": op, "user.name": self._user, **given}
+        once = {"allow_redirects": False, "timeout": (CONNECT_S, LARGE_ANSWER_S if isinstance(content, Path) else ANSWER_S)}
+        try:
+            answer = self._http.request(method, f"{address}/webhdfs/v1{quote(place)}", params=query, **once)
+            if answer.is_redirect:
+                with content.open("rb") if isinstance(content, Path) else nullcontext(content) as body:
+                    answer = self._http.request(method, _next(address, answer.headers["Location"]), data=body, **once)
+            elif content is not None and answer.ok:
+                raise Refused("", f"{address} names no DataNode for it")
+        except requests.RequestException as error:
+            raise Later(f"{address} does not answer ({type(error).__name__})") from error
+        return _judged(address, answer)
+
+    def advice(self, refused: Refused) -> str:
+        return FINAL.get(refused.code, "{message}").format(user=self._user, message=refused)
+
+
+def _next(address: str, location: str) -> str:
+    if urlsplit(location).scheme not in ("https", urlsplit(address).scheme):
+        raise Refused("", f"{address} sends on to {location.partition('?')[0]}, which is refused")
+    return location
+
+
+def _judged(address: str, answer: Any) -> Any:
+    if answer.status_code in (200, 201):
+        return answer
+    if "Negotiate" in answer.headers.get("WWW-Authenticate", ""):
+        raise StoreError(f"{address} asks for Kerberos, which is not supported yet")
+    try:
+        told = answer.json()["RemoteException"]
+    except (ValueError, LookupError, TypeError):
+        told = {}
+    code, message = told.get("exception", str(answer.status_code)), str(told.get("message", ""))
+    if not told and answer.status_code < 500:
+        raise Refused("", f"{address} answers {code}: it is no NameNode's WebHDFS")
+    if code in FINAL:
+        raise Refused(code, message.partition("\n")[0][:300])
+    raise Later(f"{address} answers {code}")
+
+
+def configuration() -> dict[str, str]:
+    """Of core-site.xml and hdfs-site.xml, as far as they are there."""
+    found: dict[str, str] = {}
+    folder = os.environ.get("HADOOP_CONF_DIR")
+    for file in (Path(folder, name) for name in ("core-site.xml", "hdfs-site.xml") if folder):
+        if file.exists():
+            rows = ElementTree.parse(file).getroot().iter("property")  # noqa: S314 this machine's own configuration
+            found |= {(row.findtext("name") or "").strip(): (row.findtext("value") or "").strip() for row in rows}
+    return found
+
+
+def web_addresses(root: str, conf: dict[str, str]) -> list[str]:
+    """Of the root's NameNode, or of each of its nameservice. A configuration for another cluster has no say."""
+    name, host = urlsplit(root).netloc, urlsplit(root).hostname
+    if not host:
+        raise StoreError(f"store {root}: name the NameNode or the nameservice, as in hdfs://NAMENODE:8020/PATH")
+    scheme, port = ("https", 9871) if conf.get("dfs.http.policy") == "HTTPS_ONLY" else ("http", 9870)
+    key = f"dfs.namenode.{scheme}-address"
+    nodes = [f"{key}.{name}.{node.strip()}" for node in conf.get(f"dfs.ha.namenodes.{name}", "").split(",") if node.strip()]
+    if absent := [node for node in nodes if node not in conf]:
+        raise StoreError(f"store {root}: {' and '.join(absent)} must be in the hdfs-site.xml of HADOOP_CONF_DIR")
+    if nodes:
+        return [f"{scheme}://{conf[node]}" for node in nodes]
+    is_ours = urlsplit(conf.get("fs.defaultFS", root)).hostname == host
+    found = urlsplit(f"//{conf.get(key, '')}" if is_ours else "")
+    listens = host if found.hostname in (None, "0.0.0.0") else found.hostname  # noqa: S104 what it is bound to is not where it is
+    return [f"{scheme}://{listens}:{found.port or port}"]
