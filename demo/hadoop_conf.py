@@ -47,6 +47,7 @@ def hdfs_site(ports: Ports, home: Path) -> Settings:
         "dfs.datanode.hostname": LOOPBACK,
         "dfs.namenode.datanode.registration.ip-hostname-check": "false",
         "dfs.heartbeat.interval": "1s",
+        "dfs.client.block.write.locateFollowingBlock.initial.delay.ms": 20,  # else each small file takes 250 ms
         "dfs.namenode.safemode.extension": "0s",  # one DataNode: nothing to wait for once its blocks are told
     }
 
