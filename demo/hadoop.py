@@ -96,6 +96,16 @@ class Hadoop:
         answer = httpx.get(f"{self.rm_url}/ws/v1/cluster/nodes", timeout=5).json()
         return (answer["nodes"] or {}).get("node", [])
 
+    def put(self, folder: Path, place: str) -> None:
+        """A folder of this machine into HDFS, unless it is there."""
+        shell = f"{PACKAGE}.fs.FsShell"
+        there = subprocess.run(self._java([self.conf], shell, "-test", "-e", place), capture_output=True)
+        if there.returncode == 0:
+            return
+        done = subprocess.run(self._java([self.conf], shell, "-put", str(folder), place), capture_output=True, text=True)
+        if done.returncode:
+            raise DemoError(f"{folder} could not be put into HDFS: {done.stderr.strip()[-300:]}")
+
     def _runs(self, node: int) -> bool:
         port = self.ports.address("node", node).rpartition(":")[2]
         states = {report["id"].rpartition(":")[2]: report["state"] for report in self.node_reports()}

@@ -6,6 +6,7 @@ The applications are real, submitted by a real spark-submit; what they do in Spa
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -32,12 +34,14 @@ from plugins.retraining.jobs import look
 from plugins.retraining.leftovers import stop_leftovers
 from plugins.retraining.progress import tell_progress
 from plugins.retraining.steps import Work
-from tests.hadoop_cluster import Cluster, running
+from tests.hadoop_cluster import Cluster, Server, running
 
 ROOT = Path(__file__).resolve().parents[2]
 JOB = Path(__file__).with_name("yarn_job.py")
 LOG = logging.getLogger("retraining.test")
 PATIENCE_S = 150
+PACKAGES = ("pydantic", "annotated_types", "typing_extensions", "typing_inspection", "yaml", "_yaml", "requests", "urllib3", "idna")
+PACKAGES += ("certifi", "charset_normalizer")
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -52,6 +56,27 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
         yield cluster
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def small_environment(tmp_path_factory) -> Path:
+    """Spark's, with what the stand-in needs: a node without Hadoop's native library takes a minute for the whole of it."""
+    real, home = ROOT / ".venv/spark", tmp_path_factory.mktemp("environment")
+    place = "lib/python3.11/site-packages"
+    (home / "bin").mkdir()
+    (home / place).mkdir(parents=True)
+    for path in (real / "bin").glob("python*"):
+        shutil.copy(path, home / "bin", follow_symlinks=False)
+    for name in PACKAGES:
+        for path in (real / place).glob(f"{name}*"):
+            copy = shutil.copytree if path.is_dir() else shutil.copy
+            copy(path, home / place / path.name)
+    for name in ("pyspark", "py4j"):
+        (home / place / name).symlink_to(real / place / name)
+    (home / "bin/spark-submit").symlink_to(real / "bin/spark-submit")
+    shutil.copy(real / "pyvenv.cfg", home)
+    (home / "requirements.lock").write_text("\n".join(PACKAGES))
+    return home / "bin/python"
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +137,7 @@ class Task:
 
 
 @pytest.fixture
-def task(cluster, bundle) -> Iterator[Callable[..., Task]]:
+def task(cluster, bundle, small_environment) -> Iterator[Callable[..., Task]]:
     made: list[Task] = []
 
     def make(behaviour: str = "well", **given) -> Task:
@@ -121,7 +146,7 @@ def task(cluster, bundle) -> Iterator[Callable[..., Task]]:
         spark = Spark(
             engine="yarn",
             connection="spark_yarn",
-            python=str(ROOT / ".venv/spark/bin/python"),
+            python=str(small_environment),
             hadoop_conf=str(cluster.conf),
             driver=Driver(memory="512m"),
             executor=Executor(memory="512m", instances=1),
@@ -180,6 +205,13 @@ def driver_of(application: str) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def node_of(cluster: Cluster, application: str) -> Server:
+    """The NodeManager of the node with the driver."""
+    app = httpx.get(f"{cluster.rm_url}/ws/v1/cluster/apps/{application}", timeout=10).json()["app"]
+    ports = [cluster.ports.address("node_http", number).rpartition(":")[2] for number in range(cluster.nodes)]
+    return cluster.nodemanagers[ports.index(app["amHostHttpAddress"].rpartition(":")[2])]
 
 
 def test_a_job_ends_well_and_its_lines_come_into_the_tasks_log(task, caplog):
@@ -350,7 +382,7 @@ def test_a_node_is_lost_with_its_driver_and_comes_back(task, cluster):
     first.look()
     wait_for(first.is_at_work, "the job is at work")
     key, (application,) = first.work().key, first.applications()
-    node = cluster.node_of(application.id)
+    node = node_of(cluster, application.id)
 
     node.kill()
     with pytest.raises(EngineTrouble, match=r"lost|killed from outside|ended without a result"):
