@@ -95,7 +95,7 @@ def _unhashable(types: Mapping[str, T.DataType]) -> list[str]:
 
 def declared_types(source: Source) -> dict[str, T.DataType]:
     try:
-        return {name: T.DataType.fromDDL(kind) for name, kind in source.columns.items()}
+        return {name: T._parse_datatype_string(kind) for name, kind in source.columns.items()}  # fromDDL is of Spark 4 only
     except Exception as error:
         raise BadData(f"columns: {first_line(error)}; use Spark SQL's types, such as double, bigint, string, timestamp") from error
 

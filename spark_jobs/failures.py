@@ -10,6 +10,7 @@ DATA = re.compile(
     r"SQLSTATE: (22|42)|PARQUET_COLUMN_DATA_TYPE_MISMATCH|is not a Parquet file|CSV header does not conform to the schema"
     r"|Unseen label: |StringIndexer encountered NULL value"
 )
+GONE = re.compile(r"\[FAILED_READ_FILE\.FILE_NOT_EXIST\]|It is possible the underlying files have been updated")
 JAVA_MESSAGE = re.compile(r"^(?:: |Caused by: )[\w.$]+: (.+)$", re.MULTILINE)
 
 
@@ -20,6 +21,11 @@ def explain(error: Exception) -> RetrainingError:
     text = str(error)
     if "No space left on device" in text:
         return StoreError("the disk of the store or of Spark's scratch folder is full: free space, then clear this task")
+    if GONE.search(text):
+        return RetrainingError(
+            f"a source's file is gone: it was replaced or vacuumed after the job had listed it ({_gist(text)}); "
+            "clear this task, and where the spec names a version, name one that is kept"
+        )
     if DATA.search(text):
         return BadData(f"data and query do not fit together: {_gist(text)}")
     return RetrainingError(f"{type(error).__name__}: {_gist(text)} (this job's log has the rest)")

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from py4j.protocol import Py4JJavaError
+from pyspark.sql import SparkSession
 
 from contract.errors import BadData, RetrainingError
 from contract.source import Jdbc, Source
@@ -12,18 +13,29 @@ LOGIN = "28"
 OF_MACHINERY = ("08", "40", "53", "57", "58", "XX")  # classes of SQLSTATE: no connection, no room, stopped by an operator, …
 
 
-def options(source: Source, as_of: datetime) -> dict[str, str]:
-    """A time without a zone stays one: Spark would take it as local to the driver's host."""
+def options(spark: SparkSession, source: Source, as_of: datetime) -> dict[str, str]:
     url = source.options["url"]
     driver = next((name for start, name in DRIVERS.items() if url.startswith(start)), None)
     jdbc = source.jdbc or Jdbc()
     return {
         "dbtable": source.table,
         "fetchsize": str(jdbc.fetchsize),
-        "preferTimestampNTZ": "true",
+        **_times(spark),
         **({"driver": driver} if driver and "driver" not in source.options else {}),
         **(_parts(jdbc, source, as_of) if jdbc.partitionColumn else {}),
     }
+
+
+def _times(spark: SparkSession) -> dict[str, str]:
+    """A time without a zone is to stay one, or Spark takes it as local to its JVM; Spark 3.5 cannot, and must be in UTC."""
+    if not spark.version.startswith("3."):
+        return {"preferTimestampNTZ": "true"}
+    if spark._jvm.java.time.ZoneId.systemDefault().normalized().getId() != "Z":
+        raise BadData(
+            "Spark 3.5 takes a database's times without a zone as local ones: add -Duser.timezone=UTC to "
+            "spark.driver.extraJavaOptions and spark.executor.extraJavaOptions in the platform's spark.conf"
+        )
+    return {}
 
 
 def _parts(jdbc: Jdbc, source: Source, as_of: datetime) -> dict[str, str]:

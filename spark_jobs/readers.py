@@ -28,6 +28,9 @@ REASONS = {  # in Spark's message: what people are told instead
     r"\[(TABLE_OR_VIEW|SCHEMA|CATALOG)_NOT_FOUND\]|\[REQUIRES_SINGLE_PART_NAMESPACE\]": (
         "is not in the catalogue; check its name, and the catalogues in the platform's spark.conf"
     ),
+    r"No FileSystem for scheme": (
+        "is on a file system that this Spark does not know; docs/sources.md tells what a platform's spark.conf needs for it"
+    ),
     r"\[DELTA_CONFIGURE_SPARK_SESSION": (
         "needs two lines in the platform's spark.conf: spark.sql.extensions: io.delta.sql.DeltaSparkSessionExtension, and "
         "spark.sql.catalog.spark_catalog: org.apache.spark.sql.delta.catalog.DeltaCatalog"
@@ -51,18 +54,18 @@ def open_source(spark: SparkSession, root: str, source: Source, as_of: datetime)
     reader = spark.read.options(**STRICT.get(source.format, {}), **source.options, **secret_options(spark, source))
     place = place_of(root, source)
     try:
-        return _open(reader, place, source, as_of)
+        return _open(spark, reader, place, source, as_of)
     except Exception as error:
         raise refused(spark, error, place, source) from None
 
 
-def _open(reader: DataFrameReader, place: str, source: Source, as_of: datetime) -> DataFrame:
+def _open(spark: SparkSession, reader: DataFrameReader, place: str, source: Source, as_of: datetime) -> DataFrame:
     if source.kind == "json":
         reader = reader.schema(text_schema(list(source.paths.values())))
     if source.kind == "delta":
         reader = reader.option("versionAsOf", source.version)
     if source.kind == "jdbc":
-        return reader.options(**jdbc.options(source, as_of)).format("jdbc").load()
+        return reader.options(**jdbc.options(spark, source, as_of)).format("jdbc").load()
     if source.table:
         return reader.table(source.table)
     rows = reader.format(source.format).load(place if source.path else None)

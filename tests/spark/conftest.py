@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contract.documents import Snapshot
 from spark_jobs.session import start_session
+from tests.spark.jars import absent, settings_with_jars
 
 SMALL = {
     "spark.master": "local[2]",
@@ -25,13 +26,22 @@ SMALL = {
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+def spark(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """With more jars where a test asks for `jars`: a JVM's class path is what it was started with."""
     os.environ.update(SPARK_HOME=str(Path(pyspark.__file__).parent), PYSPARK_PYTHON=sys.executable)
     folder = tmp_path_factory.mktemp("spark")
     folders = {"spark.sql.warehouse.dir": str(folder / "warehouse"), "spark.local.dir": str(folder)}
-    session = start_session("tests", {**SMALL, **folders})
+    wanted = any("jars" in getattr(item, "fixturenames", ()) for item in request.session.items)
+    session = start_session("tests", {**SMALL, **folders, **(settings_with_jars() if wanted else {})})
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def jars(spark: SparkSession) -> None:
+    """Delta, Avro, PostgreSQL's driver and S3 are on the class path."""
+    if "spark.driver.extraClassPath" not in dict(spark.sparkContext.getConf().getAll()):
+        absent("Maven, with a way to its central repository")
 
 
 @pytest.fixture
