@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from logging import Logger
 from typing import Any, NamedTuple
 
@@ -53,15 +53,19 @@ class Run:
 
 def remove_expired(store: Store, limits: Retention, now: datetime, dry_run: bool, log: Logger) -> dict[str, int]:
     """How much of each kind was removed, or would be. Raises NotAllRemoved at the end; one model's trouble is not the others'."""
-    counts, problems = {"snapshots": 0, "runs": 0, "files": 0}, []
-    for model in sorted({*store.names("runs"), *store.names("snapshots")}):
+    counts, problems = {"snapshots": 0, "runs": 0, "jobs": 0, "files": 0}, []
+    models = {*store.names("runs"), *store.names("snapshots")}
+    plans = {model: partial(plan, store, model, limits, now) for model in sorted(models)} | {
+        "jobs": partial(old_jobs, store, limits, now)
+    }
+    for name, removals in plans.items():
         try:
-            for kind, folder, last_used in plan(store, model, limits, now):
+            for kind, folder, last_used in removals():
                 log.info("%s %s, last used %s", "would remove" if dry_run else "removing", folder, f"{last_used:%Y-%m-%d %H:%M}")
                 counts["files"] += 0 if dry_run else store.remove(folder)
                 counts[kind] += 1
         except RetrainingError as error:
-            problems.append(f"{model}: {error}")
+            problems.append(f"{name}: {error}")
     if problems:
         raise NotAllRemoved(f"{len(problems)} model(s) were not cleaned, {counts}: {'; '.join(problems)}")
     return counts
@@ -87,6 +91,14 @@ def plan(store: Store, model: str, limits: Retention, now: datetime) -> Iterator
         if gone:
             yield Removal("snapshots", f"snapshots/{model}/{key}", last_used)
     yield from (Removal("runs", run.folder, run.last_used) for run in old)
+
+
+def old_jobs(store: Store, limits: Retention, now: datetime) -> Iterator[Removal]:
+    """Tickets and event logs of a cluster's jobs."""
+    for place in ("jobs", "events"):
+        for name, files in _grouped(store, place).items():
+            if now - max(files.values()) > max(limits.runs, AT_WORK):
+                yield Removal("jobs", f"{place}/{name}", max(files.values()))
 
 
 def _runs(store: Store, model: str) -> Iterator[Run]:

@@ -40,7 +40,7 @@ def go(airflow: None, bundle: Path, store: LocalStore) -> Callable[..., Run]:
 def test_what_is_old_is_removed_and_counted(go, store, inbox):
     run = go()
 
-    assert (run.state, run.xcom("remove")) == ("success", {"snapshots": 1, "runs": 0, "files": 1})
+    assert (run.state, run.xcom("remove")) == ("success", {"snapshots": 1, "runs": 0, "jobs": 0, "files": 1})
     assert (store.names("snapshots/late"), store.names("runs/late")) == ([], ["r"])
     assert inbox.slack == []
 
@@ -48,7 +48,7 @@ def test_what_is_old_is_removed_and_counted(go, store, inbox):
 def test_a_dry_run_removes_nothing(go, store):
     run = go(dry_run=True)
 
-    assert run.xcom("remove") == {"snapshots": 1, "runs": 0, "files": 0}
+    assert run.xcom("remove") == {"snapshots": 1, "runs": 0, "jobs": 0, "files": 0}
     assert store.names("snapshots/late") == ["1"]
 
 

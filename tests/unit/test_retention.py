@@ -61,9 +61,9 @@ def clean(store, after: timedelta, limits: Retention = LIMITS, dry_run: bool = F
 @pytest.mark.parametrize(
     ("after", "snapshots", "runs", "counts"),
     [
-        (13 * DAYS, [1, 2, 3, 4, 5], [1, 2, 3, 4, 5], {"snapshots": 0, "runs": 0, "files": 0}),
-        (15 * DAYS, [1, 3, 4], [1, 2, 3, 4, 5], {"snapshots": 2, "runs": 0, "files": 4}),
-        (401 * DAYS, [1, 3, 4], [1, 3, 4], {"snapshots": 2, "runs": 2, "files": 12}),
+        (13 * DAYS, [1, 2, 3, 4, 5], [1, 2, 3, 4, 5], {"snapshots": 0, "runs": 0, "jobs": 0, "files": 0}),
+        (15 * DAYS, [1, 3, 4], [1, 2, 3, 4, 5], {"snapshots": 2, "runs": 0, "jobs": 0, "files": 4}),
+        (401 * DAYS, [1, 3, 4], [1, 3, 4], {"snapshots": 2, "runs": 2, "jobs": 0, "files": 12}),
     ],
 )
 def test_what_the_live_version_the_previous_one_and_the_anchor_came_from_stays(store, after, snapshots, runs, counts):
@@ -80,7 +80,7 @@ def test_a_second_time_finds_nothing(store):
     a_run(store, 1)
     clean(store, 401 * DAYS)
 
-    assert clean(store, 401 * DAYS) == {"snapshots": 0, "runs": 0, "files": 0}
+    assert clean(store, 401 * DAYS) == {"snapshots": 0, "runs": 0, "jobs": 0, "files": 0}
     assert left(store) == ([], [])
 
 
@@ -88,7 +88,7 @@ def test_a_dry_run_removes_nothing_and_tells_what_would_go(store, caplog):
     a_run(store, 1)
 
     with caplog.at_level(logging.INFO, LOG.name):
-        assert clean(store, 401 * DAYS, dry_run=True) == {"snapshots": 1, "runs": 1, "files": 0}
+        assert clean(store, 401 * DAYS, dry_run=True) == {"snapshots": 1, "runs": 1, "jobs": 0, "files": 0}
 
     assert left(store) == ([1], [1])
     told = [record.getMessage() for record in caplog.records if record.name == LOG.name]
@@ -205,3 +205,14 @@ def test_a_run_that_was_cleared_lately_is_at_work_again(tmp_path):
     clean(store, 0 * DAYS)
 
     assert left(store) == ([2], [1, 2])
+
+
+def test_tickets_and_event_logs_of_old_jobs_go(tmp_path):
+    store = LocalStore(str(tmp_path))
+    for path in ("jobs/0a/ticket.json", "events/application_1/part-0", "events/.keep"):
+        store.create(path, b"{}")
+
+    assert clean(store, 399 * DAYS)["jobs"] == 0
+    assert clean(store, 401 * DAYS) == {"snapshots": 0, "runs": 0, "jobs": 2, "files": 2}
+    assert (store.names("jobs"), store.names("events")) == ([], [])
+    assert store.read("events/.keep") is not None
