@@ -3,6 +3,7 @@
 import re
 
 from contract.errors import BadData, RetrainingError, StoreError
+from spark_jobs.deaths import cause_of_death
 
 # SQLSTATE classes 22 (values that do not fit) and 42 (names and types that do not fit), files that are not what they should be,
 # and what `handleInvalid: error` forbids.
@@ -21,6 +22,8 @@ def explain(error: Exception) -> RetrainingError:
     text = str(error)
     if "No space left on device" in text:
         return StoreError("the disk of the store or of Spark's scratch folder is full: free space, then clear this task")
+    if death := cause_of_death(text):
+        return death
     if GONE.search(text):
         return RetrainingError(
             f"a source's file is gone: it was replaced or vacuumed after the job had listed it ({_gist(text)}); "
