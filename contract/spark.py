@@ -1,12 +1,13 @@
 """`Spark`: where jobs run, and `Resources`: what they take. Names below driver, executor and dynamicAllocation are Spark's own."""
 
 import re
+from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from contract.emr import Emr, EmrServerless
-from contract.strict import LongerThanZero, Scalar, Shape, Strict, refuse
+from contract.strict import LongerThanZero, Scalar, Shape, Strict, format_duration, refuse
 
 Memory = Annotated[str, Shape(r"^[1-9]\d{0,5}[mgt]$", "a size such as 512m or 4g")]
 Cores = Annotated[int, Field(ge=1, le=1024)]
@@ -115,21 +116,21 @@ def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def excesses(asked: Resources, limits: Limits) -> list[str]:
     """One line for each key that asks for more than the platform allows."""
-    found = []
-    for part in ("driver", "executor"):
-        ours, most = getattr(asked, part), getattr(limits, part)
-        for key in type(ours).model_fields:
-            value, limit = getattr(ours, key), getattr(most, key, None)
-            if value is not None and limit is not None and _size(value) > _size(limit):
-                found.append(f"spark.{part}.{key}: {value} is more than the {limit} that this platform allows")
-    executors = asked.dynamicAllocation.maxExecutors if asked.dynamicAllocation else None
-    if executors is not None and limits.maxExecutors is not None and executors > limits.maxExecutors:
-        told = f"{executors} is more than the {limits.maxExecutors} that this platform allows"
-        found.append(f"spark.dynamicAllocation.maxExecutors: {told}")
+    dynamic = asked.dynamicAllocation
+    pairs = {
+        f"{part}.{key}": (value, getattr(getattr(limits, part), key))
+        for part in ("driver", "executor")
+        for key, value in getattr(asked, part).model_dump(exclude_none=True).items()
+    }
+    pairs["dynamicAllocation.maxExecutors"] = (dynamic.maxExecutors if dynamic else None, limits.maxExecutors)
+    pairs["time_limit"] = (asked.time_limit, limits.time_limit)
+    found = [
+        f"spark.{key}: {_written(value)} is more than the {_written(limit)} that this platform allows"
+        for key, (value, limit) in pairs.items()
+        if value is not None and limit is not None and _size(value) > _size(limit)
+    ]
     if asked.queue and limits.queues and asked.queue not in limits.queues:
         found.append(f"spark.queue: {asked.queue} is none of this platform's for models ({', '.join(limits.queues)})")
-    if asked.time_limit and limits.time_limit and asked.time_limit > limits.time_limit:
-        found.append(f"spark.time_limit: is longer than this platform allows ({limits.time_limit})")
     return found
 
 
@@ -147,12 +148,18 @@ def settings(resources: Resources, limits: Limits, memory_factor: float = 1.0) -
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in named.items()}
 
 
-def _size(value: str | int) -> int:
-    """Of memory in megabytes; a count as it is."""
-    return value if isinstance(value, int) else int(value[:-1]) * MEGABYTES[value[-1]]
+def _size(value: str | int | timedelta) -> float:
+    """Of memory in megabytes, of a time in seconds; a count as it is."""
+    if isinstance(value, str):
+        return int(value[:-1]) * MEGABYTES[value[-1]]
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def _written(value: str | int | timedelta) -> str:
+    return format_duration(value) if isinstance(value, timedelta) else str(value)
 
 
 def _grown(memory: str, factor: float, most: str | None) -> str:
-    size = _size(memory)
-    grown = max(size, min(int(size * factor), _size(most) if most else int(size * factor)))
+    size = int(_size(memory))
+    grown = max(size, min(int(size * factor), int(_size(most)) if most else int(size * factor)))
     return memory if grown == size else f"{grown}m"
