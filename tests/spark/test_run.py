@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 import time
@@ -211,7 +212,7 @@ def test_a_file_of_another_type_is_bad_data_and_named(spark: SparkSession, tmp_p
         spark.read.parquet(f"{tmp_path}/rows").selectExpr("sum(x)").collect()
 
     assert isinstance(explain(raised.value), BadData)
-    assert "Parquet column [x]. Expected Spark type double" in str(explain(raised.value))
+    assert re.search(r"olumn:? \[x\].* double", str(explain(raised.value)))
 
 
 def test_machinery_that_fails_may_be_tried_again() -> None:
