@@ -54,7 +54,7 @@ def refused(error: Exception, place: str) -> RetrainingError | None:
     """What a database answered, as a sentence; a retry helps where it could not answer."""
     if not isinstance(error, Py4JJavaError) or not hasattr(error.java_exception, "getSQLState"):
         return None
-    state, said = error.java_exception.getSQLState() or "", str(error.java_exception.getMessage()).partition("\n")[0]
+    state, said = error.java_exception.getSQLState() or "", str(error.java_exception.getMessage()).partition("\n")[0].rstrip(".")
     if state.startswith(LOGIN):
         return BadData(f"{place} cannot be read: {said}; check options.user, and the secret that the spec names")
     if not state or state.startswith(OF_MACHINERY):
