@@ -16,7 +16,7 @@ import httpx
 import psutil
 
 from demo.errors import DemoError
-from demo.hadoop_conf import Ports, Settings, as_xml, capacity_scheduler, core_site, hdfs_site, node_site, yarn_site
+from demo.hadoop_conf import LOOPBACK, Ports, Settings, as_xml, capacity_scheduler, core_site, hdfs_site, node_site, yarn_site
 from demo.place import ROOT
 from demo.preflight import java_problem
 
@@ -157,9 +157,10 @@ class Hadoop:
             raise DemoError(f"HDFS could not be made in {self.home}: {said.strip()[:300]}")
 
     def _java(self, conf: list[Path], main: str, *arguments: str) -> list[str]:
-        """`env -i`, for a container sees what its NodeManager sees."""
+        """`env -i`, for a container sees some of what its NodeManager sees."""
         java = java_home()
         given = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "JAVA_HOME": java, "HADOOP_CONF_DIR": self.conf}
+        given |= {"SPARK_LOCAL_IP": LOOPBACK}  # the ports of jobs, too
         lean = [f"-Xmx{HEAP_MB}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]  # five servers beside all else
         options = [*lean, "--add-opens=java.base/java.lang=ALL-UNNAMED", "-Djava.net.preferIPv4Stack=true"]
         classes = ":".join(map(str, [*conf, JARS, JARS / "*"]))

@@ -80,7 +80,7 @@ def yarn_site(ports: Ports, home: Path, memory_mb: int, vcores: int) -> Settings
         "yarn.nodemanager.container-monitor.interval-ms": 1000,
         "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": 99.5,
         "yarn.nodemanager.log.retain-seconds": 86400,
-        "yarn.nodemanager.admin-env": f"MALLOC_ARENA_MAX=2,SPARK_LOCAL_IP={LOOPBACK}",  # Spark's own ports are on the loopback, too
+        "yarn.nodemanager.env-whitelist": "JAVA_HOME,HADOOP_CONF_DIR,PATH,LANG,SPARK_LOCAL_IP",
     }
 
 

@@ -93,6 +93,14 @@ def test_what_an_ended_container_said_can_be_read(cluster):
     assert "it was bad" in httpx.get(f"{logs}/stdout/?start=0", timeout=10).text
 
 
+def test_a_container_sees_nothing_of_the_callers_environment(cluster):
+    logs = ended(cluster, submit(cluster, "env; false"))["amContainerLogs"]
+    seen = httpx.get(f"{logs}/stdout/?start=0", timeout=10).text.splitlines()
+
+    assert "SPARK_LOCAL_IP=127.0.0.1" in seen
+    assert not any("PYTEST" in line for line in seen)
+
+
 def test_a_container_runs_on_while_its_servers_are_killed_and_started_again(cluster):
     application = submit(cluster, "sleep 1234", queue="ml")
     before = until(lambda: containers(cluster), "it runs", 20)
