@@ -10,6 +10,14 @@ def engine_for(spark: Spark) -> Engine:
         from plugins.retraining.engines.yarn import YarnEngine
 
         return YarnEngine(spark)
+    if spark.emr:
+        from plugins.retraining.engines.emr import EmrEngine
+
+        return EmrEngine(spark, spark.emr)
+    if spark.emr_serverless:
+        from plugins.retraining.engines.emr_serverless import EmrServerlessEngine
+
+        return EmrServerlessEngine(spark, spark.emr_serverless)
     from plugins.retraining.engines.local import LocalEngine
 
     return LocalEngine(spark)

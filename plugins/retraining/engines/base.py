@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from logging import Logger
 from typing import Literal, NamedTuple, Protocol
 
-from contract.documents import JobRequest
+from contract.documents import JobRequest, RunDocument
 from contract.keys import digest_of
 from plugins.retraining.errors import EngineTrouble
 
@@ -79,6 +79,10 @@ class Engine(Protocol):
     """All of it may raise EngineAway."""
 
     holds_slot: bool  # a job lives and dies with its task, which waits for it in its own process
+
+    def of_run(self, run: RunDocument) -> "Engine":
+        """The same for the jobs of one run, where these have a place of their own."""
+        return self
 
     def find(self, tag: str, live: bool = False) -> list[Application]:
         """Those with this tag, the oldest first; `live`: only what has not ended."""

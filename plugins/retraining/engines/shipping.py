@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import io
 import platform
+import re
 import tarfile
 import tempfile
 import zipfile
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from contract.store import Store
-from plugins.retraining.engines.spark_submit import BUNDLE, spark_home
+from plugins.retraining.engines.spark_submit import BUNDLE, RUN, spark_home
 from plugins.retraining.errors import EngineTrouble
 
 ROOMS = ("contract", "spark_jobs")
@@ -34,12 +35,21 @@ class Shipped(NamedTuple):
 
 
 def ship(store: Store, python: str, log: Logger) -> Shipped:
-    return Shipped(ship_code(store), ship_environment(store, Path(python), log), ship_jars(store, spark_home(python), log))
+    return Shipped(ship_code(store), ship_environment(store, python, log), ship_jars(store, spark_home(python), log))
 
 
 def ship_code(store: Store) -> str:
     content = code_zip(BUNDLE)
     path = f"code/{hashlib.sha256(content).hexdigest()[:32]}.zip"
+    if store.read(path) is None:
+        store.create(path, content)
+    return address(store, path)
+
+
+def ship_run(store: Store) -> str:
+    """The entry of every job, which is started from an address of its own."""
+    content = RUN.read_bytes()
+    path = f"code/{hashlib.sha256(content).hexdigest()[:32]}.py"
     if store.read(path) is None:
         store.create(path, content)
     return address(store, path)
@@ -56,14 +66,19 @@ def code_zip(bundle: Path) -> bytes:
     return out.getvalue()
 
 
-def ship_environment(store: Store, python: Path, log: Logger) -> str:
-    """The worker's own environment of Spark's side, without Spark; keyed by the lock that it was made from."""
-    home = python.absolute().parents[1]  # not resolved: its python is a link
+def ship_environment(store: Store, python: str, log: Logger, on_nodes: str = "") -> str:
+    """The worker's own environment of Spark's side, without Spark; keyed by the lock that it was made from.
+
+    `on_nodes`: the interpreter there; absent: where it is here.
+    """
+    home = Path(python).absolute().parents[1]  # not resolved: its python is a link
+    interpreter = on_nodes or str(Path(python).resolve())
     lock = home / "requirements.lock"
     if not lock.exists():
         raise EngineTrouble(f"{lock} is missing: the environment of spark.python is keyed by the lock that it holds; make it anew")
-    named = f"{hashlib.sha256(lock.read_bytes()).hexdigest()[:32]}-py{platform.python_version()}-{platform.machine()}"
-    return _once(store, f"environments/{named}.tar.gz", lambda file: _pack(home, file), log)
+    content = hashlib.sha256(lock.read_bytes() + on_nodes.encode()).hexdigest()[:32]
+    named = f"{content}-py{platform.python_version()}-{platform.machine()}"
+    return _once(store, f"environments/{named}.tar.gz", lambda file: _pack(home, interpreter, file), log)
 
 
 def ship_jars(store: Store, home: Path, log: Logger) -> str:
@@ -97,14 +112,21 @@ def _alone(path: str) -> Iterator[None]:
         yield
 
 
-def _pack(home: Path, file: Path) -> None:
+def _pack(home: Path, interpreter: str, file: Path) -> None:
     """Times stay: compiled modules go by them."""
 
     def wanted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        if entry.issym() and entry.name.startswith("bin/python") and entry.linkname.startswith("/"):
+            entry.linkname = interpreter
         return None if Path(entry.name).name in NOT_SHIPPED else entry
 
+    config = (home / "pyvenv.cfg").read_text()
+    there = re.sub(r"(?m)^home *=.*$", f"home = {Path(interpreter).parent}", config).encode()
+    about = tarfile.TarInfo("pyvenv.cfg")
+    about.size = len(there)
     with tarfile.open(file, "w:gz", compresslevel=1) as packed:
-        for part in ("bin", "lib", "pyvenv.cfg"):
+        packed.addfile(about, io.BytesIO(there))
+        for part in ("bin", "lib"):
             packed.add(home / part, part, filter=wanted)
 
 

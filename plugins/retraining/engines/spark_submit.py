@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 
+from contract.platform import Platform
 from contract.spark import Spark
 from plugins.retraining.engines.base import Job
 from plugins.retraining.errors import EngineTrouble
@@ -16,6 +17,7 @@ RUN = BUNDLE / "spark_jobs" / "run.py"
 
 def hook_for(spark: Spark, job: Job, conf: dict[str, str], **shipped: Any) -> SparkSubmitHook:
     """Raises EngineTrouble where the connection's master is not of this engine: the hook takes an absent one for yarn, silently."""
+    conf = {**file_systems(job.request.run.platform), **conf}
     hook = SparkSubmitHook(conn_id=spark.connection, conf=conf, name=job.name, application_args=job.arguments, **shipped)
     master = hook._connection["master"]
     wanted = "local[*]" if spark.engine == "local" else spark.engine
@@ -25,6 +27,12 @@ def hook_for(spark: Spark, job: Job, conf: dict[str, str], **shipped: Any) -> Sp
             f"but engine {spark.engine} needs {wanted}: add it (type spark, host {wanted}), or choose another platform"
         )
     return hook
+
+
+def file_systems(platform: Platform) -> dict[str, str]:
+    """Plain Hadoop knows a bucket as s3a://, EMR as s3://: in files and documents it is s3:// everywhere."""
+    in_bucket = any(root.startswith("s3://") for root in (platform.store, platform.data))
+    return {"spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem"} if in_bucket else {}
 
 
 def spark_home(python: str) -> Path:

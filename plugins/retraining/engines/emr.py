@@ -1,0 +1,219 @@
+"""Spark as steps of an EMR cluster, one that is there or the run's own. The cluster runs spark-submit; here is only its command.
+
+A job is known by its step's name, which holds the tags. The id of an application is CLUSTER/STEP.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from itertools import pairwise
+from logging import Logger
+from typing import Any
+
+from contract.documents import RunDocument
+from contract.emr import Emr
+from contract.spark import Spark
+from contract.store import store_at
+from plugins.retraining.engines.aws import LOOKBACK, allocation, asking, client, last_lines, log_names, log_text
+from plugins.retraining.engines.base import Application, Engine, Job, Phase
+from plugins.retraining.engines.emr_clusters import Cluster, clusters, described, request_for, run_tag
+from plugins.retraining.engines.shipping import ship_code, ship_environment, ship_run
+from plugins.retraining.errors import EngineTrouble
+
+LIVE = ("PENDING", "RUNNING", "CANCEL_PENDING")
+LOGS_WITHIN = timedelta(minutes=6)  # EMR brings them to S3 every five
+PYTHON = "./environment/bin/python"
+APPLICATION = re.compile(r"application_\d+_\d+")
+DRIVERS = re.compile(r"_000001/(stderr|stdout)\.gz$")  # YARN's first container of an application
+# A step that is cancelled ends its spark-submit; its application in YARN, where the driver is, would go on.
+END = (
+    "yarn application -list -appStates NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING -appTags {key}"
+    " | grep -o '^application_[0-9_]*' | xargs -r -n 1 yarn application -kill"
+)
+
+
+class EmrEngine(Engine):
+    holds_slot = False
+
+    def __init__(self, spark: Spark, emr: Emr, run: RunDocument | None = None) -> None:
+        self.spark, self.emr, self.run = spark, emr, run
+
+    def of_run(self, run: RunDocument) -> "EmrEngine":
+        return EmrEngine(self.spark, self.emr, run)
+
+    def find(self, tag: str, live: bool = False) -> list[Application]:
+        with asking(self.spark.connection):
+            found = [
+                (id, step) for id in self._clusters(tag, live) for step in self._steps(id, live) if tag in step["Name"].split()
+            ]
+        return [
+            self._application(*each) for each in sorted(found, key=lambda each: each[1]["Status"]["Timeline"]["CreationDateTime"])
+        ]
+
+    def submit(self, job: Job, log: Logger) -> str:
+        command = self.command(job, log)
+        id = self.emr.cluster or self.cluster(log).id
+        return f"{id}/{self._add(id, ' '.join((job.name, *job.tags)), command)}"
+
+    def state(self, id: str) -> Application:
+        cluster, step = id.split("/")
+        with asking(self.spark.connection):
+            return self._application(cluster, self._client.describe_step(ClusterId=cluster, StepId=step)["Step"])
+
+    def stop(self, id: str) -> None:
+        cluster, step = id.split("/")
+        with asking(self.spark.connection):
+            there = self._client.describe_step(ClusterId=cluster, StepId=step)["Step"]
+            if there["Status"]["State"] in LIVE:
+                self._client.cancel_steps(ClusterId=cluster, StepIds=[step], StepCancellationOption="TERMINATE_PROCESS")
+        if there["Status"]["State"] == "RUNNING":
+            self._add(cluster, f"end of {step}", ["bash", "-c", END.format(key=self._application(cluster, there).key)])
+
+    def logs(self, id: str) -> list[str]:
+        """The driver's, which ran in YARN; where it never began, those of its spark-submit."""
+        cluster, step = id.split("/")
+        submitted, driver = self._written(described(self._client, self.spark.connection, cluster)[1], cluster, step)
+        return driver or submitted
+
+    def cluster(self, log: Logger) -> Cluster:
+        """The run's own, made if there is none alive. Whoever dies after RunJobFlow finds it again by its name."""
+        connection, run, flow = self.spark.connection, self.run, self.emr.job_flow
+        if run is None or flow is None:
+            raise EngineTrouble("a cluster of its own is for a run, on a platform with spark.emr.job_flow")
+        if found := clusters(self._client, connection, run_tag(run), live=True):
+            return found[-1]
+        with asking(connection):
+            id = self._once.run_job_flow(**request_for(flow, run))["JobFlowId"]
+        log.info("cluster %s was made for this run: %s", id, self._link(id))
+        return self.known(id)
+
+    def known(self, cluster: str) -> Cluster:
+        return described(self._client, self.spark.connection, cluster)[0]
+
+    def end_clusters(self, log: Logger) -> None:
+        """All that live and are this run's."""
+        for each in clusters(self._client, self.spark.connection, run_tag(self.run), live=True) if self.run else ():
+            with asking(self.spark.connection):
+                self._client.terminate_job_flows(JobFlowIds=[each.id])
+            log.info(
+                "cluster %s ends, %.0f minutes after it was made", each.id, (datetime.now(UTC) - each.created).total_seconds() / 60
+            )
+
+    def command(self, job: Job, log: Logger) -> list[str]:
+        store = store_at(job.request.run.platform.store)
+        environment = ship_environment(store, self.spark.python, log, self.emr.python)
+        nodes = {"PYSPARK_PYTHON": PYTHON, "PYSPARK_DRIVER_PYTHON": PYTHON, "PYTHONUNBUFFERED": "1"}
+        driver = {**nodes, "AWS_DEFAULT_REGION": self._client.meta.region_name}  # an instance profile has a role and no region
+        conf = {
+            **allocation(job.settings, self.spark.limits),
+            **job.settings,
+            "spark.yarn.tags": ",".join([*job.tags, f"model:{job.request.run.model}", f"step:{job.request.job}"]),
+            "spark.yarn.maxAppAttempts": "1",  # another attempt is Airflow's to make, with a key of its own
+            **{f"spark.yarn.appMasterEnv.{name}": value for name, value in driver.items()},
+            "spark.executorEnv.PYSPARK_PYTHON": PYTHON,
+        }
+        settings = [part for name, value in conf.items() for part in ("--conf", f"{name}={value}")]
+        shipped = ["--py-files", ship_code(store), "--archives", f"{environment}#environment"]
+        return [
+            "spark-submit",
+            "--deploy-mode",
+            "cluster",
+            "--name",
+            job.name,
+            *settings,
+            *shipped,
+            ship_run(store),
+            *job.arguments,
+        ]
+
+    @cached_property
+    def _client(self) -> Any:
+        return client("emr", self.spark.connection)
+
+    @cached_property
+    def _once(self) -> Any:
+        """For what must not be said twice: an answer that was lost is looked for by its name instead."""
+        return client("emr", self.spark.connection, tries=1)
+
+    @cached_property
+    def _s3(self) -> Any:
+        return client("s3", self.spark.connection)
+
+    def _clusters(self, tag: str, live: bool) -> list[str]:
+        """A cluster's name holds the tags of its run and its store; a job of the run may have ended with its cluster."""
+        if self.emr.cluster:
+            return [self.emr.cluster]
+        named = run_tag(self.run) if self.run else tag
+        return [each.id for each in clusters(self._client, self.spark.connection, named, live)]
+
+    def _steps(self, cluster: str, live: bool) -> Iterator[dict[str, Any]]:
+        """The newest first, as EMR lists them."""
+        since, states = datetime.now(UTC) - LOOKBACK, {"StepStates": list(LIVE)} if live else {}
+        for page in self._client.get_paginator("list_steps").paginate(ClusterId=cluster, **states):
+            recent = [step for step in page["Steps"] if step["Status"]["Timeline"]["CreationDateTime"] > since]
+            yield from recent
+            if not live and len(recent) < len(page["Steps"]):
+                return
+
+    def _add(self, cluster: str, name: str, command: list[str]) -> str:
+        jar = {"Jar": "command-runner.jar", "Args": command}
+        with asking(self.spark.connection):
+            steps = [{"Name": name, "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}]
+            return self._once.add_job_flow_steps(JobFlowId=cluster, Steps=steps)["StepIds"][0]
+
+    def _application(self, cluster: str, step: dict[str, Any]) -> Application:
+        status = step["Status"]
+        times = status["Timeline"]
+        now = datetime.now(UTC)
+        phase: Phase = "queued" if status["State"] == "PENDING" else "running" if status["State"] in LIVE else "ended"
+        seconds = (
+            ((times.get("EndDateTime") or now) - times["StartDateTime"]).total_seconds() if times.get("StartDateTime") else 0.0
+        )
+        said = _said(status)
+        if status["State"] not in (*LIVE, "COMPLETED"):
+            there, logs = described(self._client, self.spark.connection, cluster)
+            said += f"; the cluster {cluster} has ended: {there.state}: {there.said}" if there.has_ended else ""
+            is_fresh = status["State"] == "FAILED" and now - (times.get("EndDateTime") or now) < LOGS_WITHIN
+            if is_fresh and logs and not all(self._written(logs, cluster, step["Id"])):
+                phase = "running"  # why it failed will be known in some minutes, and to wait costs no slot
+        return Application(
+            id=f"{cluster}/{step['Id']}",
+            phase=phase,
+            said=said,
+            seconds=seconds,
+            link=self._link(cluster),
+            vcpu_hours=_vcpus(step.get("Config", {}).get("Args", [])) * seconds / 3600 or None,
+            tags=frozenset(step["Name"].split()),
+        )
+
+    def _written(self, logs: str, cluster: str, step: str) -> tuple[list[str], list[str]]:
+        """The last lines of spark-submit, and of the driver; where none began, the former twice."""
+        submitted = log_text(self._s3, f"{logs}/{cluster}/steps/{step}/stderr.gz")
+        began = APPLICATION.search(submitted)
+        if not began:
+            return (last_lines(submitted),) * 2
+        names = [name for name in log_names(self._s3, f"{logs}/{cluster}/containers/{began[0]}") if DRIVERS.search(name)]
+        driver = [line for name in sorted(names) for line in last_lines(log_text(self._s3, name))]
+        return last_lines(submitted), driver
+
+    def _link(self, cluster: str) -> str:
+        from airflow.providers.amazon.aws.links.emr import EmrClusterLink
+
+        meta = self._client.meta
+        domain = EmrClusterLink.get_aws_domain(meta.partition)
+        return EmrClusterLink().format_link(aws_domain=domain, region_name=meta.region_name, job_flow_id=cluster)
+
+
+def _said(status: dict[str, Any]) -> str:
+    reason, failure = status.get("StateChangeReason") or {}, status.get("FailureDetails") or {}
+    told = (reason.get("Message"), failure.get("Reason"), failure.get("Message"))
+    return ": ".join(filter(None, (status["State"], *told)))
+
+
+def _vcpus(command: list[str]) -> int:
+    """The most that spark-submit asked for; 0 where that is the cluster's own choice."""
+    conf = dict(part.split("=", 1) for flag, part in pairwise(command) if flag == "--conf" and "=" in part)
+    executors = conf.get("spark.dynamicAllocation.maxExecutors") or conf.get("spark.executor.instances")
+    cores = conf.get("spark.executor.cores")
+    return int(conf.get("spark.driver.cores", 1)) + int(executors) * int(cores) if executors and cores else 0

@@ -1,0 +1,102 @@
+"""A cluster of EMR for one run: made once, found again by its name, and ended."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from contract.documents import RunDocument
+from contract.emr import Fleet, JobFlow
+from contract.keys import digest_of
+from plugins.retraining.engines.aws import LOOKBACK, asking
+from plugins.retraining.engines.base import store_tag
+
+STARTING = ("STARTING", "BOOTSTRAPPING")
+LIVE = (*STARTING, "RUNNING", "WAITING")
+SPOT = {
+    "SpotSpecification": {
+        "TimeoutDurationMinutes": 10,
+        "TimeoutAction": "SWITCH_TO_ON_DEMAND",
+        "AllocationStrategy": "price-capacity-optimized",
+    }
+}
+
+
+class Cluster(NamedTuple):
+    id: str
+    state: str
+    said: str
+    created: datetime
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state not in LIVE
+
+
+def run_tag(run: RunDocument) -> str:
+    return f"run:{digest_of([run.platform.store, run.folder])[:16]}"
+
+
+def clusters(emr: Any, connection: str, tag: str, live: bool = False) -> list[Cluster]:
+    """Those with this tag in their name, the oldest first."""
+    with asking(connection):
+        return sorted(
+            (_cluster(each) for each in _summaries(emr, live) if tag in each["Name"].split()), key=lambda each: each.created
+        )
+
+
+def _summaries(emr: Any, live: bool) -> Iterator[dict[str, Any]]:
+    states = {"ClusterStates": list(LIVE)} if live else {}
+    for page in emr.get_paginator("list_clusters").paginate(CreatedAfter=datetime.now(UTC) - LOOKBACK, **states):
+        yield from page["Clusters"]
+
+
+def described(emr: Any, connection: str, id: str) -> tuple[Cluster, str]:
+    """And where it puts its logs; empty: nowhere."""
+    with asking(connection):
+        answer = emr.describe_cluster(ClusterId=id)["Cluster"]
+    return _cluster(answer), (answer.get("LogUri") or "").replace("s3n://", "s3://").rstrip("/")
+
+
+def _cluster(answer: dict[str, Any]) -> Cluster:
+    status = answer["Status"]
+    reason = status.get("StateChangeReason", {})
+    said = ": ".join(filter(None, (reason.get("Code"), reason.get("Message"))))
+    return Cluster(answer["Id"], status["State"], said, status["Timeline"]["CreationDateTime"])
+
+
+def request_for(flow: JobFlow, run: RunDocument) -> dict[str, Any]:
+    """RunJobFlow's. It has no token against a second one: the name is what it is found by before."""
+    fleets = [_fleet("MASTER", Fleet(instance_types=flow.primary.instance_types, on_demand=1)), _fleet("CORE", flow.core)]
+    tags = {**flow.tags, "model": run.model, "run": run_tag(run), "store": store_tag(run.platform.store)}
+    return {
+        "Name": f"{run.model} {run_tag(run)} {store_tag(run.platform.store)}",
+        "ReleaseLabel": flow.release_label,
+        "Applications": [{"Name": "Hadoop"}, {"Name": "Spark"}],
+        "LogUri": f"{flow.log_uri.rstrip('/')}/",
+        "Instances": {
+            "InstanceFleets": [*fleets, *([_fleet("TASK", flow.task)] if flow.task else [])],
+            "Ec2SubnetIds": list(flow.subnets),
+            "KeepJobFlowAliveWhenNoSteps": True,
+            "TerminationProtected": False,
+        },
+        "AutoTerminationPolicy": {
+            "IdleTimeout": int(flow.idle_timeout.total_seconds())
+        },  # it ends also when nobody is left to end it
+        "JobFlowRole": flow.job_flow_role,
+        "ServiceRole": flow.service_role,
+        "StepConcurrencyLevel": 1,
+        "VisibleToAllUsers": True,
+        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+    }
+
+
+def _fleet(kind: str, fleet: Fleet) -> dict[str, Any]:
+    """Each node counts as one, whatever its type."""
+    return {
+        "Name": kind.lower(),
+        "InstanceFleetType": kind,
+        "InstanceTypeConfigs": [{"InstanceType": each, "WeightedCapacity": 1} for each in fleet.instance_types],
+        "TargetOnDemandCapacity": fleet.on_demand,
+        "TargetSpotCapacity": fleet.spot,
+        **({"LaunchSpecifications": SPOT} if fleet.spot else {}),
+    }

@@ -1,0 +1,143 @@
+"""Spark as job runs of an EMR Serverless application.
+
+A job is known by its job run's name, which holds the tags. Its key with its claim is the token by which AWS answers a second
+submission with the first one's job run.
+"""
+
+import math
+import re
+import shlex
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cached_property
+from logging import Logger
+from typing import Any
+
+from contract.documents import RunDocument
+from contract.emr import EmrServerless
+from contract.spark import Spark, merged
+from contract.store import store_at
+from plugins.retraining.engines.aws import LOOKBACK, allocation, asking, client, last_lines, log_text
+from plugins.retraining.engines.base import Application, Engine, Job, Phase
+from plugins.retraining.engines.shipping import ship_code, ship_environment, ship_run
+
+QUEUED = ("SUBMITTED", "PENDING", "SCHEDULED", "QUEUED")
+LIVE = (*QUEUED, "RUNNING", "CANCELLING")
+PYTHON = "./environment/bin/python"
+SHORTEST_MIN = 5  # that AWS takes as a limit
+
+
+class EmrServerlessEngine(Engine):
+    holds_slot = False
+
+    def __init__(self, spark: Spark, serverless: EmrServerless) -> None:
+        self.spark, self.serverless = spark, serverless
+
+    def find(self, tag: str, live: bool = False) -> list[Application]:
+        with asking(self.spark.connection):
+            found = [each for each in self._job_runs(live) if tag in each.get("name", "").split()]
+        return [self.state(each["id"]) for each in sorted(found, key=lambda each: each["createdAt"])]
+
+    def submit(self, job: Job, log: Logger) -> str:
+        asked = self.request(job, log)
+        with asking(self.spark.connection):
+            return self._client.start_job_run(**asked)["jobRunId"]
+
+    def state(self, id: str) -> Application:
+        with asking(self.spark.connection):
+            return self._application(self._client.get_job_run(applicationId=self.serverless.application, jobRunId=id)["jobRun"])
+
+    def stop(self, id: str) -> None:
+        if self.state(id).phase != "ended":
+            with asking(self.spark.connection):
+                self._client.cancel_job_run(applicationId=self.serverless.application, jobRunId=id)
+
+    def logs(self, id: str) -> list[str]:
+        folder = f"{self.serverless.log_uri.rstrip('/')}/applications/{self.serverless.application}/jobs/{id}/SPARK_DRIVER"
+        return [line for name in ("stderr", "stdout") for line in last_lines(log_text(self._s3, f"{folder}/{name}.gz"))]
+
+    def request(self, job: Job, log: Logger) -> dict[str, Any]:
+        run = job.request.run
+        readable = {"model": run.model, "step": job.request.job, "run": run.run_id}
+        return {
+            "applicationId": self.serverless.application,
+            "clientToken": f"{job.request.key}-{job.claim}",
+            "executionRoleArn": self.serverless.execution_role,
+            "name": " ".join((job.name, *job.tags)),
+            "tags": {"key": job.request.key, **{name: _tag_value(value) for name, value in readable.items()}},
+            "executionTimeoutMinutes": longest_min(run),
+            "jobDriver": {
+                "sparkSubmit": {
+                    "entryPoint": ship_run(store_at(run.platform.store)),
+                    "entryPointArguments": job.arguments,
+                    "sparkSubmitParameters": self._parameters(job, log),
+                }
+            },
+            "configurationOverrides": {
+                "monitoringConfiguration": {"s3MonitoringConfiguration": {"logUri": f"{self.serverless.log_uri.rstrip('/')}/"}}
+            },
+        }
+
+    def _parameters(self, job: Job, log: Logger) -> str:
+        store = store_at(job.request.run.platform.store)
+        environment = ship_environment(store, self.spark.python, log, self.serverless.python)
+        driver = {"PYSPARK_PYTHON": PYTHON, "PYSPARK_DRIVER_PYTHON": PYTHON, "PYTHONUNBUFFERED": "1"}
+        conf = {
+            **allocation(job.settings, self.spark.limits),
+            **{name: value for name, value in job.settings.items() if not name.startswith("spark.yarn.")},  # there is no YARN
+            **{f"spark.emr-serverless.driverEnv.{name}": value for name, value in driver.items()},
+            "spark.executorEnv.PYSPARK_PYTHON": PYTHON,
+            "spark.archives": f"{environment}#environment",
+            "spark.submit.pyFiles": ship_code(store),
+        }
+        return shlex.join(part for name, value in conf.items() for part in ("--conf", f"{name}={value}"))
+
+    @cached_property
+    def _client(self) -> Any:
+        return client("emr-serverless", self.spark.connection)
+
+    @cached_property
+    def _s3(self) -> Any:
+        return client("s3", self.spark.connection)
+
+    def _job_runs(self, live: bool) -> Iterator[dict[str, Any]]:
+        asked = {"applicationId": self.serverless.application, "createdAtAfter": datetime.now(UTC) - LOOKBACK}
+        for page in self._client.get_paginator("list_job_runs").paginate(**asked, **({"states": list(LIVE)} if live else {})):
+            yield from page["jobRuns"]
+
+    def _application(self, job_run: dict[str, Any]) -> Application:
+        state = job_run["state"]
+        phase: Phase = "queued" if state in QUEUED else "running" if state in LIVE else "ended"
+        began, ended = job_run.get("startedAt"), job_run.get("endedAt") or datetime.now(UTC)
+        return Application(
+            id=job_run["jobRunId"],
+            phase=phase,
+            said=": ".join(filter(None, (state, job_run.get("stateDetails")))),
+            seconds=(ended - began).total_seconds() if began else 0.0,
+            link=self._link(job_run["jobRunId"]),
+            vcpu_hours=job_run.get("totalResourceUtilization", {}).get("vCPUHour"),
+            tags=frozenset(job_run.get("name", "").split()),
+        )
+
+    def _link(self, id: str) -> str:
+        """Its logs: the console's page of a job run is below a Studio, whose address nobody tells."""
+        from airflow.providers.amazon.aws.links.emr import EmrServerlessS3LogsLink
+
+        meta = self._client.meta
+        return EmrServerlessS3LogsLink().format_link(
+            aws_domain=EmrServerlessS3LogsLink.get_aws_domain(meta.partition),
+            region_name=meta.region_name,
+            log_uri=self.serverless.log_uri,
+            application_id=self.serverless.application,
+            job_run_id=id,
+        )
+
+
+def longest_min(run: RunDocument) -> int:
+    """After which AWS ends a job run that can end itself no more, also when nobody looks: as late as Airflow would."""
+    limit = merged(run.platform.spark, run.spec.spark).time_limit or run.spec.deadline
+    return max(SHORTEST_MIN, math.ceil((1.1 * limit.total_seconds() + 60) / 60))
+
+
+def _tag_value(value: str) -> str:
+    return re.sub(r"[^A-Za-z0-9 /_.:=+@-]", "-", value)[:256]
