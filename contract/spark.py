@@ -83,6 +83,10 @@ class Spark(Resources):
     price: float | None = Field(None, ge=0, description="of one vCPU for an hour, in any currency: what a job costs is logged")
     limits: Limits = Limits()
 
+    @property
+    def has_cluster_per_run(self) -> bool:
+        return self.emr is not None and self.emr.job_flow is not None
+
     @model_validator(mode="before")
     @classmethod
     def _connection(cls, given: Any) -> Any:

@@ -29,6 +29,7 @@ from contract.strict import format_duration
 from plugins.retraining import alerts, operators, pages
 from plugins.retraining.alerts import Audience
 from plugins.retraining.catalog import Model, load_entry
+from plugins.retraining.cluster import ClusterStep, EndClusterStep
 from plugins.retraining.decide import DecideStep
 from plugins.retraining.engines import engine_for as engine_of
 from plugins.retraining.engines.base import Engine
@@ -113,7 +114,11 @@ def build_dag(model: Model, platform: Platform, engine_for: Callable[[Spark], En
             "on_failure_callback": partial(alerts.on_failure, audience=audience),
         },
     ) as dag:
-        chain(*steps(model, platform, audience, engine_for))
+        tasks = steps(model, platform, audience, engine_for)
+        end = tasks.pop("end_cluster", None)
+        chain(*tasks.values())
+        if end:  # it never decides how the run ends
+            tasks["compare"] >> end.as_teardown(setups=tasks["cluster"].as_setup())
     return dag
 
 
@@ -147,14 +152,17 @@ def deadlines(spec: ModelSpec, audience: Audience) -> list[DeadlineAlert]:
     ]
 
 
-def steps(model: Model, platform: Platform, audience: Audience, engine_for: Callable[[Spark], Engine]) -> list[Any]:
+def steps(model: Model, platform: Platform, audience: Audience, engine_for: Callable[[Spark], Engine]) -> dict[str, Any]:
+    """In their order, but for `end_cluster`, which follows `compare` beside what else does."""
     shared = {"platform": platform, "audience": audience}
     longest = model.spec.deadline + (merged(platform.spark, model.spec.spark).time_limit or model.spec.deadline)
     waits = {"mode": "reschedule", "poke_interval": operators.POKE_S}
     spark = {**shared, **waits, "timeout": longest, "engine_for": engine_for}
     wait = {**shared, **waits, "timeout": longest_wait(model.spec)}
+    own = {"cluster": partial(ClusterStep, **spark), "end_cluster": partial(EndClusterStep, engine_for=engine_for, **shared)}
     tasks = {
         "open": partial(operators.OpenStep, model=model, **shared),
+        **(own if platform.spark.has_cluster_per_run else {}),
         "validate": partial(operators.ValidateStep, **spark),
         "train": partial(operators.TrainStep, **spark),
         "compare": partial(operators.CompareStep, **spark),
@@ -163,9 +171,10 @@ def steps(model: Model, platform: Platform, audience: Audience, engine_for: Call
         "check": partial(operators.CheckStep, **wait),
         "release": partial(operators.ReleaseStep, **wait),
     }
-    return [
-        make(task_id=name, task_display_name=pages.STEPS[name].title, doc_md=pages.STEPS[name].text) for name, make in tasks.items()
-    ]
+    return {
+        name: make(task_id=name, task_display_name=pages.STEPS[name].title, doc_md=pages.STEPS[name].text)
+        for name, make in tasks.items()
+    }
 
 
 def longest_wait(spec: ModelSpec) -> timedelta:

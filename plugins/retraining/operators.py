@@ -142,7 +142,7 @@ class SparkStep(Step, BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         work = self.work(context)
-        engine = self.engine_for(work.run.platform.spark)
+        engine = self.engine_for(work.run.platform.spark).of_run(work.run)
         self.stop_job = partial(jobs.stop, work, engine)
         try:
             path, self.application = jobs.look(work, engine, self.log)

@@ -17,6 +17,12 @@ STEPS = {
         "Open run",
         "Freezes the run: spec, SQL, suites, platform, `as_of` and the live version. Every later step reads only this document.",
     ),
+    "cluster": Page(
+        "Make cluster", "Makes this run's own cluster, or finds the one that an earlier try made; waits until it is up."
+    ),
+    "end_cluster": Page(
+        "End cluster", "Ends this run's own cluster after its Spark jobs, also when they failed. Idle, it would end by itself."
+    ),
     "validate": Page(
         "Validate data",
         "Writes the sources' windows as a snapshot, reads it back and checks it. Bad data stops here; the report names each check.",
