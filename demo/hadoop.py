@@ -187,7 +187,7 @@ def fetch_jars() -> None:
         ]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode:
-            errors = (line.removeprefix("[ERROR]").strip() for line in done.stdout.splitlines() if line.startswith("[ERROR]"))
+            errors = (line.partition("[ERROR]")[2].strip() for line in done.stdout.splitlines())
             said = next(filter(None, errors), done.stderr)
             raise DemoError(f"Hadoop's jars could not be fetched: {said.strip()[:300]}; see that Maven reaches its repository")
         for name in ("hdfs", "datanode", "static"):  # its servers look for their web pages on the class path
