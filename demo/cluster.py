@@ -1,4 +1,4 @@
-"""What the demo on YARN needs besides: HDFS with the data and the store, a ResourceManager, and two nodes."""
+"""What the demo on YARN needs besides: HDFS with the data and the store, a ResourceManager, and a node."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from demo.place import HOME, PLATFORMS
 
 CONNECTION = "spark_yarn"
 ON_ONE_MACHINE = ("spark.driver.host", "spark.driver.bindAddress", "spark.ui.enabled")  # settings that are for local only
-HADOOP = Hadoop(HOME / "hadoop", nodes=2)
+HADOOP = Hadoop(HOME / "hadoop")  # one node: each unpacks the environment for itself, which takes a minute
 
 
 def write_platform(file: Path) -> None:

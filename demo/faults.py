@@ -19,7 +19,7 @@ AWAKE_S = 0.05
 
 
 def faulty_data(fault: str, as_of: str) -> str:
-    """The folder of a faulty copy of the demo's data."""
+    """The address of a faulty copy of the demo's data; a cluster's nodes are on this machine, too."""
     out = HOME / "what-if" / fault
     command = [
         python_of("spark"),
@@ -34,7 +34,7 @@ def faulty_data(fault: str, as_of: str) -> str:
         as_of[:10],
     ]
     subprocess.run(command, cwd=ROOT, check=True)
-    return str(out)
+    return f"file://{out}"
 
 
 def damage_model_layer(image: Image) -> None:

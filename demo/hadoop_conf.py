@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 LOOPBACK = "127.0.0.1"
-NODE_GONE_S, MASTER_GONE_S = 15, 120
+NODE_GONE_S, MASTER_GONE_S = 15, 600  # a master is counted from before its environment is unpacked
 SERVERS = ("fs", "webhdfs", "data", "data_http", "data_ipc", "rm", "scheduler", "tracker", "admin", "rm_http")
 PER_NODE = ("node", "localizer", "node_http")
 Settings = Mapping[str, object]

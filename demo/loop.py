@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from demo import cluster
 from demo.airflow_api import ENDED, Airflow, TaskState
 from demo.live import Live
 from demo.place import ROOT
@@ -63,6 +64,8 @@ def _show_step(task: TaskState, lines: dict[str, Stage], live: Live) -> bool:
 
 
 def _progress(live: Live) -> str:
+    if live.platform.spark.engine != "local":
+        return f"on the cluster, see {cluster.HADOOP.rm_url}/cluster"
     log = live.newest_job_log()
     if log is None:
         return ""

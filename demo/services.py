@@ -129,11 +129,11 @@ def environment() -> dict[str, str]:
 
 def start() -> None:
     """Everything up and answering, or a DemoError that names the service and its log."""
-    check_ports(PORTS)
+    more = besides()
+    check_ports(PORTS | (dict.fromkeys(cluster.HADOOP.ports.all(), "Hadoop") if more is cluster else {}))
     for folder in (LOGS, HOME / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True)
     (HOME / "passwords.json").write_text('{"admin": "admin"}')
-    more = besides()
     if more:
         more.write_platform(platform())
     CONF.write_text(render_conf())

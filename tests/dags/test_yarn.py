@@ -334,6 +334,7 @@ def test_the_resource_manager_is_killed_and_started_again(task, cluster):
     cluster.resourcemanager.start()
     first.go()
     first.end()
+    cluster.await_ready()
 
     assert len(first.applications()) == 1
     first.assert_done_once()
