@@ -292,6 +292,14 @@ def test_a_cluster_that_takes_no_steps_is_told(work, aws, state, sentence):
         look(make(), engine_of(make()), LOG)
 
 
+def test_a_connection_that_is_missing_is_told_and_nobody_elses_credentials_are_taken(task):
+    work = task()()
+    spark = work.run.platform.spark.model_copy(update={"connection": "aws_absent"})
+
+    with pytest.raises(EngineTrouble, match=r"there is no Airflow connection aws_absent: add it \(type aws\)"):
+        engine_for(spark).find(work.key)
+
+
 JOB_FLOW = {
     "release_label": "emr-7.13.0",
     "primary": {"instance_types": ["m7i.xlarge"]},

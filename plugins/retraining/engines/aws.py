@@ -8,6 +8,9 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+
 from contract.spark import Limits
 from plugins.retraining.engines.base import EngineAway
 from plugins.retraining.errors import EngineTrouble
@@ -20,12 +23,22 @@ EXPIRED = re.compile(r"Expired|InvalidClientTokenId|UnrecognizedClient|Credentia
 
 
 def client(service: str, connection: str, tries: int = TRIES) -> Any:
+    """The hook takes a connection that is missing for whatever boto3 finds by itself: here it is asked for first."""
     from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
     from botocore.config import Config
 
+    _require(connection)
     config = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": tries})
     with asking(connection):
         return AwsBaseHook(aws_conn_id=connection, client_type=service, config=config).conn
+
+
+def _require(connection: str) -> None:
+    try:
+        BaseHook.get_connection(connection)
+    except AirflowNotFoundException:
+        told = f"there is no Airflow connection {connection}: add it (type aws)"
+        raise EngineTrouble(f"{told}; without login and password it stands for the role of the worker itself") from None
 
 
 @contextmanager
