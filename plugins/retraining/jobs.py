@@ -31,10 +31,11 @@ class Ticket(Strict):
 
 
 class Seen(NamedTuple):
-    """`path`: of the job's document, None while it is at work; `link`: to the application, for people."""
+    """`path`: of the job's document, None while it is at work; `link`: to the application, for people; `seconds`: of its age."""
 
     path: str | None
     link: str = ""
+    seconds: float = 0.0
 
 
 def look(work: Work, engine: Engine, log: Logger) -> Seen:
@@ -71,7 +72,7 @@ def _taken_up(work: Work, engine: Engine, log: Logger) -> Seen:
     if _ended(found):
         return _accept(work, engine, found, log)
     _end_overdue(work, engine, found)
-    return Seen(None, found[-1].link)
+    return Seen(None, found[-1].link, found[-1].seconds)
 
 
 def _ended_ones(work: Work, engine: Engine) -> list[Application]:

@@ -28,6 +28,7 @@ from release.entries import Outcome
 
 # Airflow notices the end of a look up to a heartbeat late. A look that began meanwhile is taken for the one that ended, and failed.
 POKE_S = conf.getint("workers", "min_heartbeat_interval") + 3
+LATE, SELDOM_S = 0.1, 30  # a job's end may be noticed so late, in parts of its age and in seconds: each look costs a process
 
 
 class DocumentLink(BaseOperatorLink):
@@ -145,7 +146,8 @@ class SparkStep(Step, BaseSensorOperator):
         engine = self.engine_for(work.run.platform.spark).of_run(work.run)
         self.stop_job = partial(jobs.stop, work, engine)
         try:
-            path, self.application = jobs.look(work, engine, self.log)
+            path, self.application, age_s = jobs.look(work, engine, self.log)
+            self.poke_interval = max(POKE_S, min(SELDOM_S, LATE * age_s))
         except EngineAway as error:
             self.log.warning("%s; looking again in %s s", error, POKE_S)
             return PokeReturnValue(False)
