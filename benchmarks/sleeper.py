@@ -1,0 +1,21 @@
+"""The application whose submission is measured: claims its work as a job does, sleeps, and leaves a document."""
+
+import sys
+import time
+
+from contract.documents import JobRequest, Snapshot, ValidationReport, write
+from contract.store import Store
+from spark_jobs import run
+
+SECONDS = 15
+
+
+def work(request: JobRequest, store: Store) -> None:
+    time.sleep(SECONDS)
+    snapshot = Snapshot(uri="none", fingerprint="none", rows={}, as_of=request.run.as_of)
+    write(store, f"{run.prefix_of(request)}.json", ValidationReport(snapshot=snapshot, checks=(), seconds=SECONDS))
+
+
+if __name__ == "__main__":
+    run.work = work
+    sys.exit(run.main(sys.argv[1:]))
