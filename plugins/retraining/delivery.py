@@ -31,7 +31,7 @@ def package_version(work: Work, log: Logger) -> str:
     Raises Stopped without a verdict to go on: Airflow's skipping is for people to see, and can be overruled.
     """
     from images.base import NAME, embedded_base, stored_base
-    from images.distribution import RegistryTrouble
+    from images.oci import RegistryTrouble
     from images.package import Contents, package
     from images.places import repository_of
     from images.signature import FINGERPRINT, VERDICT, annotations_of, sign

@@ -25,14 +25,6 @@ LOGIN = Login(USER, PASSWORD)
 WRITTEN = datetime(2013, 5, 1, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRegistry]:
-    skip_without_registry()
-    started = LocalRegistry(tmp_path_factory.mktemp("registry"))
-    yield started
-    started.stop()
-
-
 @pytest.fixture
 def front(registry: LocalRegistry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
     monkeypatch.setattr(distribution, "PAUSE_S", 0.01)

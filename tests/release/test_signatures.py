@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,19 +9,11 @@ import pytest
 from images.oci import CONFIG, LAYER, MANIFEST, Repository, canonical
 from images.places import repository_of
 from images.signature import UnfitKey, Unsigned, sign, verify
-from tests.release.registry import LocalRegistry, cosign_program, skip_without_registry
+from tests.release.registry import LocalRegistry, cosign_program
 
 pytestmark = pytest.mark.integration
 SAID = {"model": "late", "version": "3", "verdict": "promote", "fingerprint": "f1"}
 NO_LOG = ("--allow-insecure-registry", "--insecure-ignore-tlog=true", "--private-infrastructure")
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRegistry]:
-    skip_without_registry()
-    started = LocalRegistry(tmp_path_factory.mktemp("registry"))
-    yield started
-    started.stop()
 
 
 class Cosign:

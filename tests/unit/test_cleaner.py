@@ -1,7 +1,6 @@
 """Which images go: as a table, and in real repositories beside a real ledger."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from release.cleaner import NotCleaned, clean, decide, needed, plan, plan_lines
 from release.entries import Active, Draft, Quarantined, Request, State
 from release.ledger import Ledger, LedgerBroken
 from tests.release.fakes import MemoryStore, a_request, an_image, digest_of
-from tests.release.registry import LocalRegistry, skip_without_registry
 
 FAR, SIG, SBOM = digest_of(99), digest_of(101), digest_of(102)
 
@@ -123,14 +121,6 @@ def test_people_read_what_would_go_and_why_the_rest_stays() -> None:
 
 
 # With a real ledger, and where images really lie.
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRegistry]:
-    skip_without_registry()
-    started = LocalRegistry(tmp_path_factory.mktemp("registry"))
-    yield started
-    started.stop()
 
 
 @pytest.fixture(params=["folder", pytest.param("registry", marks=pytest.mark.integration)])

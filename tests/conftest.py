@@ -1,0 +1,19 @@
+"""What suites of several rooms share; each is imported where it is asked for, for not every environment has all of it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.release.registry import LocalRegistry
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[LocalRegistry]":
+    from tests.release.registry import LocalRegistry, skip_without_registry
+
+    skip_without_registry()
+    started = LocalRegistry(tmp_path_factory.mktemp("registry"))
+    yield started
+    started.stop()
