@@ -18,7 +18,22 @@ class Sign(NamedTuple):
     kind: type[RetrainingError] = EngineTrouble
 
 
+ON_AWS = (
+    Sign(r"(?i)\bspot\b.{0,40}(?:interrupt|reclaim|terminat)", "AWS reclaimed a spot node that the job could not go on without"),
+    Sign(r"BOOTSTRAP_FAILURE", "the cluster's bootstrap failed: its log is in the cluster's folder of log_uri, below node/"),
+    Sign(
+        r"INSTANCE_FLEET_TIMEOUT|InsufficientInstanceCapacity|Insufficient capacity",
+        "AWS had no such instances: name more instance_types or subnets in spark.emr.job_flow",
+    ),
+    Sign(r"VALIDATION_ERROR: ([^\n]{1,200})", "AWS refused the cluster ({1}): see spark.emr.job_flow"),
+    Sign(r"INSTANCE_FAILURE", "the cluster lost its primary node"),
+    Sign(r"(?i)auto-termination", "the cluster had ended itself after its idle timeout"),
+    Sign(r"has ended: TERMINATED: USER_REQUEST", "the cluster was ended from outside"),
+    Sign(r"(?i)(?:application )?max(?:imum)? ?capacity", "the application's maximum capacity is too small for what is asked"),
+    Sign(r"AccessDenied|Access Denied|Status Code: 403", "the job's role may not do this: give it the right (docs/emr.md)"),
+)
 SIGNS = (
+    *ON_AWS,
     Sign(
         r"submitted by user \S+ to unknown queue: (\S+)|User \S+ (?:cannot|does not have permission to) submit[^\n]*queue (\S+)",
         "the queue {1} refused the application: set spark.queue to one that exists and that this user may submit to",

@@ -16,8 +16,9 @@ from contract.spark import Resources, Spark
 from contract.store import store_at
 from plugins.retraining import jobs
 from plugins.retraining.catalog import load_entry
+from plugins.retraining.diagnosis import diagnose
 from plugins.retraining.engines import engine_for
-from plugins.retraining.engines.base import Engine, EngineAway, Job, Tags, store_tag
+from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, Tags, store_tag
 from plugins.retraining.engines.emr_clusters import request_for
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.jobs import look, stop
@@ -300,6 +301,25 @@ def test_a_connection_that_is_missing_is_told_and_nobody_elses_credentials_are_t
         engine_for(spark).find(work.key)
 
 
+@pytest.mark.parametrize(
+    ("said", "meaning"),
+    [
+        ("INSTANCE_FAILURE: Spot instance interruption on the primary node", "AWS reclaimed a spot node"),
+        ("BOOTSTRAP_FAILURE: On the master instance, bootstrap action 1 returned 1", "the cluster's bootstrap failed"),
+        ("INSTANCE_FLEET_TIMEOUT: not enough spot capacity", "name more instance_types or subnets"),
+        (
+            "VALIDATION_ERROR: The subnet configuration was invalid",
+            "AWS refused the cluster (The subnet configuration was invalid)",
+        ),
+        ("ALL_STEPS_COMPLETED: idle beyond its auto-termination policy", "ended itself after its idle timeout"),
+    ],
+)
+def test_why_a_cluster_died_is_told_in_one_sentence(said, meaning):
+    ended = Application("j-1/s-1", "ended", f"CANCELLED; the cluster j-1 has ended: TERMINATED_WITH_ERRORS: {said}")
+
+    assert meaning in str(diagnose("train", ended, []))
+
+
 JOB_FLOW = {
     "release_label": "emr-7.13.0",
     "primary": {"instance_types": ["m7i.xlarge"]},
@@ -367,7 +387,7 @@ def test_a_job_whose_cluster_died_is_done_on_another_one(run_with_cluster, aws):
     lost, key = make(), make().key
     aws.client("emr").terminate_job_flows(JobFlowIds=[first])
 
-    with pytest.raises(EngineTrouble, match=f"the cluster {first} has ended"):
+    with pytest.raises(EngineTrouble, match=rf"validate \({first}/s-\w+\): the cluster was ended from outside"):
         wait_for(lambda: look(lost, engine_of(lost), LOG).path, "its end")
     look(make(), engine_of(make()), LOG)
 

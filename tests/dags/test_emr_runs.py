@@ -11,10 +11,11 @@ from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
 from airflow.sdk import DAG
 
 from contract.emr import Emr, JobFlow
+from contract.platform import Platform
 from contract.spark import Spark
 from contract.store import store_at
 from plugins.retraining import operators
-from plugins.retraining.catalog import load_entry
+from plugins.retraining.catalog import Model, load_entry
 from plugins.retraining.dag import build_dag
 from plugins.retraining.engines import engine_for
 from tests.dags import aws as stand_in
@@ -44,22 +45,27 @@ def dag_of(airflow: None, bundle: Path, aws: Aws, tmp_path, monkeypatch) -> Call
 
     def make(behaviour: str = "well") -> tuple[DAG, str]:
         model, platform = load_entry(bundle / "dags" / "models" / "late.yaml")
-        store, name = f"s3://{BUCKET}/{uuid.uuid4().hex}", f"late_{uuid.uuid4().hex[:6]}"
         emr = Emr(job_flow=JobFlow.model_validate(JOB_FLOW))
         spark = Spark(engine="emr", connection="aws_test", python=python, emr=emr, conf={"spark.standIn": behaviour})
-        model = replace(model, spec=model.spec.model_copy(update={"name": name}))
-        dag = build_dag(model, platform.model_copy(update={"store": store, "spark": spark}), engine_for)
-        bag = BundleDagBag(tmp_path, bundle_path=tmp_path, bundle_name="dags-folder")
-        dag.fileloc = dag.relative_fileloc = "late.py"
-        bag.bag_dag(dag)
-        sync_bag_to_db(bag, "dags-folder", None)
-        return dag, store
+        return synced(model, platform.model_copy(update={"spark": spark}), tmp_path)
 
     return make
 
 
-def play(dag: DAG, store: str) -> Run:
-    return start(dag, FakeController(store_at(store)).turn, due=DUE).go()
+def synced(model: Model, platform: Platform, folder: Path) -> tuple[DAG, str]:
+    """A DAG that Airflow's database knows, and the store of its own that its platform has now."""
+    store, name = f"s3://{BUCKET}/{uuid.uuid4().hex}", f"{model.spec.name}_{uuid.uuid4().hex[:6]}"
+    model = replace(model, spec=model.spec.model_copy(update={"name": name}))
+    dag = build_dag(model, platform.model_copy(update={"store": store}), engine_for)
+    dag.fileloc = dag.relative_fileloc = f"{name}.py"
+    bag = BundleDagBag(folder, bundle_path=folder, bundle_name="dags-folder")
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+    return dag, store
+
+
+def play(dag: DAG, store: str, due: datetime = DUE) -> Run:
+    return start(dag, FakeController(store_at(store)).turn, due=due).go()
 
 
 def test_the_cluster_is_made_before_the_jobs_and_ended_after_them(dag_of, aws):

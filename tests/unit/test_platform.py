@@ -8,6 +8,7 @@ from contract.errors import InvalidFile
 from contract.platform import load_platform
 from contract.spark import Spark
 
+PLATFORMS = Path(__file__).resolve().parents[2] / "dags" / "platforms"
 GOOD = """
 store: retraining
 data: data
@@ -31,6 +32,11 @@ def write(tmp_path):
         return path
 
     return to_file
+
+
+@pytest.mark.parametrize("file", sorted(PLATFORMS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_platform_that_is_here_can_be_loaded(file, tmp_path):
+    assert load_platform(file, tmp_path).name == file.stem
 
 
 def test_relative_paths_start_from_airflow_home_and_nowhere_else(write, tmp_path, monkeypatch):
