@@ -292,7 +292,7 @@ def test_many_rows_have_a_fine_value_and_coarse_blocks(spark: SparkSession, monk
             for place, block in enumerate(sorted(rows.block.unique())):
                 rest = rows.block != block
                 moved = expected(rows.label[rest], scores[rest]) - expected(rows.label, scores)
-                assert found.without[place] - found.value == pytest.approx(moved, rel=0.01, abs=1e-5)
+                assert found.without[place] - found.value == pytest.approx(moved, rel=0.02, abs=1e-5)
 
 
 def results(spark: SparkSession, rows: pd.DataFrame) -> tuple[MetricResult, ...]:

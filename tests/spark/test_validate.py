@@ -1,5 +1,6 @@
 """The whole job on a CSV source without time, and on data with several faults."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -107,13 +108,12 @@ def test_examples_that_cannot_be_made_do_not_hide_what_else_is_wrong(spark: Spar
     [
         (
             "SELECT *, make AS manufacturer FROM planes",
-            "the SQL does not fit the sources: [UNRESOLVED_COLUMN.WITH_SUGGESTION] A column, variable, or function parameter "
-            "with name `make` cannot be resolved. Did you mean one of the following? [`year`, ",
+            r"the SQL does not fit the sources: \[UNRESOLVED_COLUMN.WITH_SUGGESTION\] A column.* name `make` cannot be resolved",
         ),
-        ("SELECT * FORM planes", "the SQL does not fit the sources: [PARSE_SYNTAX_ERROR] Syntax error at or near 'planes'"),
+        ("SELECT * FORM planes", r"the SQL does not fit the sources: \[PARSE_SYNTAX_ERROR\] Syntax error at or near 'planes'"),
         (
-            "SELECT * EXCEPT (seats), 1 / (engines - 2) AS seats FROM planes",
-            "data and query do not fit together: [DIVIDE_BY_ZERO] Division by zero.",
+            "SELECT tailnum, engine, year, engines, manufacturer, 1 / (engines - 2) AS seats FROM planes",
+            r"data and query do not fit together: \[DIVIDE_BY_ZERO\] Division by zero",
         ),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_query_that_the_data_does_not_fit_is_one_failed_check(spark: SparkSess
     with pytest.raises(BadData) as raised:
         validate.run(spark, request.model_copy(update={"run": run}), store)
 
-    assert str(raised.value).startswith(f"1 of 4 checks failed on examples for 2026-01-10: examples: can be made ({told}")
+    assert re.match(rf"1 of 4 checks failed on examples for 2026-01-10: examples: can be made \({told}", str(raised.value))
     assert "\n" not in str(raised.value)
 
 
