@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from demo.hadoop import Hadoop
-from demo.place import HOME, PLATFORMS
+from demo.place import HOME, PLATFORMS, platform
 
 CONNECTION = "spark_yarn"
 ON_ONE_MACHINE = ("spark.driver.host", "spark.driver.bindAddress", "spark.ui.enabled")  # settings that are for local only
@@ -44,10 +44,15 @@ def environment() -> dict[str, str]:
     return {f"AIRFLOW_CONN_{CONNECTION.upper()}": json.dumps(connection), "HADOOP_CONF_DIR": str(HADOOP.conf)}
 
 
+def find_hdfs() -> None:
+    """This process finds it as Airflow and the serving host do, if the demo is on YARN."""
+    if platform().stem == "yarn":
+        os.environ["HADOOP_CONF_DIR"] = str(HADOOP.conf)
+
+
 def await_ready() -> None:
     """With the data in HDFS."""
     HADOOP.await_ready()
-    os.environ["HADOOP_CONF_DIR"] = str(HADOOP.conf)
     HADOOP.put(HOME / "data", "/data")
 
 

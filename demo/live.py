@@ -8,6 +8,7 @@ from contract.documents import GoldenRows, Image
 from contract.platform import Platform, load_platform
 from contract.store import store_at
 from contract.strict import Strict
+from demo import cluster
 from demo.place import HOME, platform
 from release.ledger import Ledger
 
@@ -18,6 +19,7 @@ class Live:
     """One view on the demo's platform."""
 
     def __init__(self) -> None:
+        cluster.find_hdfs()
         self.platform: Platform = load_platform(platform(), HOME)
         self.store = store_at(self.platform.store)
         self.ledger = Ledger(self.store)

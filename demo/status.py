@@ -2,7 +2,7 @@
 
 import subprocess
 
-from demo import services
+from demo import cluster, services
 from demo.place import HOME, LOGS, ROOT, platform, python_of
 
 
@@ -13,6 +13,7 @@ def main() -> None:
     for line in services.listing().splitlines():
         name = line.split()[0]
         print(f"{line:<70} {(LOGS / name).relative_to(ROOT)}.log")
+    cluster.find_hdfs()
     serving = HOME / "serving"
     print(f"{'router, controller and model servers':<70} {serving.relative_to(ROOT)}/")
     print(flush=True)
