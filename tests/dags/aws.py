@@ -15,6 +15,15 @@ import requests
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv" / "release" / "bin" / "python"  # where moto is
 ACCOUNT, REGION, BUCKET = "123456789012", "eu-central-1", "lake"
+JOB_FLOW = {
+    "release_label": "emr-7.13.0",
+    "primary": {"instance_types": ["m7i.xlarge"]},
+    "core": {"instance_types": ["r7i.xlarge", "r6i.xlarge"], "on_demand": 1, "spot": 2},
+    "subnets": ["subnet-0a1b"],
+    "job_flow_role": "nodes",
+    "service_role": "emr",
+    "log_uri": f"s3://{BUCKET}/logs",
+}
 # A job's behaviour is a setting: a cluster sees nothing of this process's environment.
 SPARK_SUBMIT = f"""#!{PYTHON}
 import os, pathlib, subprocess, sys, time
@@ -72,6 +81,10 @@ class Aws:
     def application(self) -> str:
         asked = {"name": "shared", "releaseLabel": "emr-7.1.0-20260101", "type": "SPARK", "clientToken": uuid.uuid4().hex}
         return self.client("emr-serverless").create_application(**asked)["applicationId"]
+
+
+def states(aws: Aws) -> dict[str, str]:
+    return {each["Id"]: each["Status"]["State"] for each in aws.client("emr").list_clusters()["Clusters"]}
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.jobs import look, stop
 from plugins.retraining.steps import Work
 from tests.dags import aws as stand_in
-from tests.dags.aws import ACCOUNT, BUCKET, Aws
+from tests.dags.aws import ACCOUNT, BUCKET, JOB_FLOW, Aws, states
 
 LOG = logging.getLogger("retraining.test")
 PATIENCE_S = 30
@@ -320,27 +320,12 @@ def test_why_a_cluster_died_is_told_in_one_sentence(said, meaning):
     assert meaning in str(diagnose("train", ended, []))
 
 
-JOB_FLOW = {
-    "release_label": "emr-7.13.0",
-    "primary": {"instance_types": ["m7i.xlarge"]},
-    "core": {"instance_types": ["r7i.xlarge", "r6i.xlarge"], "on_demand": 1, "spot": 2},
-    "subnets": ["subnet-0a1b"],
-    "job_flow_role": "nodes",
-    "service_role": "emr",
-    "log_uri": f"s3://{BUCKET}/logs",
-}
-
-
 @pytest.fixture
 def run_with_cluster(work) -> Callable[..., MakeWork]:
     def make(behaviour: str = "well", **given: object) -> MakeWork:
         return work("emr", behaviour, emr=Emr(job_flow=JobFlow.model_validate({**JOB_FLOW, **given})))
 
     return make
-
-
-def states(aws: Aws) -> dict[str, str]:
-    return {each["Id"]: each["Status"]["State"] for each in aws.client("emr").list_clusters()["Clusters"]}
 
 
 def test_a_runs_cluster_is_made_once_and_ended_with_its_jobs(run_with_cluster, aws):

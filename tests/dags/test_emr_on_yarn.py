@@ -3,6 +3,7 @@
 The packed environment is a link to the one that is there: packing and unpacking a gigabyte is not what is tested here.
 """
 
+import logging
 import os
 import signal
 import subprocess
@@ -29,8 +30,7 @@ from plugins.retraining.jobs import look, stop
 from plugins.retraining.steps import Work
 from tests.dags import aws as stand_in
 from tests.dags import runner
-from tests.dags.aws import ACCOUNT, BUCKET, ROOT, Aws
-from tests.dags.test_emr import JOB_FLOW, LOG, states
+from tests.dags.aws import ACCOUNT, BUCKET, JOB_FLOW, ROOT, Aws, states
 from tests.dags.test_emr_runs import ORDER, play, synced
 from tests.hadoop_cluster import Cluster
 from tests.hadoop_cluster import running as running_hadoop
@@ -40,6 +40,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 SPARK = ROOT / ".venv" / "spark"
 HOME = SPARK / "lib" / "python3.11" / "site-packages" / "pyspark"
 PATIENCE_S = 600
+LOG = logging.getLogger("retraining.test")
 AS_OF = datetime(2013, 4, 20, tzinfo=UTC)
 PROGRAM = """#!/bin/sh
 exec /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin HOME={home} LANG=C.UTF-8 JAVA_HOME={java} HADOOP_CONF_DIR={conf} \\

@@ -19,9 +19,8 @@ from plugins.retraining.catalog import Model, load_entry
 from plugins.retraining.dag import build_dag
 from plugins.retraining.engines import engine_for
 from tests.dags import aws as stand_in
-from tests.dags.aws import BUCKET, Aws
+from tests.dags.aws import BUCKET, JOB_FLOW, Aws, states
 from tests.dags.runner import Run, start
-from tests.dags.test_emr import JOB_FLOW, states
 from tests.release.fake_controller import FakeController
 
 DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
