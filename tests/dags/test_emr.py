@@ -26,6 +26,8 @@ from plugins.retraining.steps import Work
 from tests.dags import aws as stand_in
 from tests.dags.aws import ACCOUNT, BUCKET, JOB_FLOW, Aws, states
 
+pytestmark = pytest.mark.integration  # a stand-in of AWS with processes of its own: minutes
+
 LOG = logging.getLogger("retraining.test")
 PATIENCE_S = 30
 ADD = {"emr": "AddJobFlowSteps", "emr_serverless": "POST /applications/.*/jobruns"}

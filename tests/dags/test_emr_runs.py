@@ -23,6 +23,8 @@ from tests.dags.aws import BUCKET, JOB_FLOW, Aws, states
 from tests.dags.runner import Run, start
 from tests.release.fake_controller import FakeController
 
+pytestmark = pytest.mark.integration  # a stand-in of AWS with processes of its own: minutes
+
 DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
 ORDER = ("open", "cluster", "validate", "train", "compare", "decide", "package", "check", "release")
 
