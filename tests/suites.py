@@ -18,14 +18,14 @@ ENVIRONMENTS = {
     "release": "release",
     "dags": "airflow",
     "spark": "spark",
+    "hadoop": "release",
     "integration": "release",
     "spark35": "spark35",
 }
 # With --integration only: the jobs' own tests once more on Spark 3.5, not those of plain arithmetic.
-JOBS = ("run", "validate", "train", "compare", "tracking", "recipes", "search", "metrics", "expectations", "sources", "snapshot")
-EXPORT = ("export_parity", "export_stages", "export_trees")
-AGAIN = {"spark35": [f"tests/spark/test_{name}.py" for name in (*JOBS, *EXPORT)]}
-BESIDE = {"dags": ("spark", "spark35")}  # with --integration: tests on a cluster wait for most of their time
+JOBS = ("run", "validate", "train", "compare", "tracking", "recipes", "sources", "export_parity", "export_trees")
+AGAIN = {"spark35": [f"tests/spark/test_{name}.py" for name in JOBS]}
+BESIDE = {"dags": ("spark", "spark35", "hadoop")}  # with --integration: tests on a cluster wait for most of their time
 STATES = ("passed", "failed", "skipped")
 NO_TESTS_COLLECTED = 5
 
@@ -38,7 +38,7 @@ class Result(NamedTuple):
 def run_suite(suite: str, integration: bool, said: IO[str] | None = None) -> Counter:
     """Counts of one suite; a run that breaks before it counts anything is one failure."""
     places = AGAIN.get(suite, [f"tests/{suite}"])
-    marker = "integration" if integration and suite not in AGAIN else "not integration"
+    marker = "integration and not long" if integration and suite not in AGAIN else "not integration"
     report = ROOT / ".build" / f"{suite}.xml"
     report.unlink(missing_ok=True)
     python = ROOT / ".venv" / ENVIRONMENTS[suite] / "bin" / "python"

@@ -211,6 +211,7 @@ def applications(cluster: Cluster, key: str) -> list[str]:
     return [each["state"] for each in (answer.get("apps") or {}).get("app", [])]
 
 
+@pytest.mark.long
 def test_a_whole_run_on_emr_with_real_spark(airflow, aws, cluster, mlflow, platform_of, trip_delay, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "GIVE_UP_S", 1200)
     emr = Emr(job_flow=JobFlow.model_validate(JOB_FLOW), python=interpreter())
