@@ -1,0 +1,38 @@
+"""What a job prints is in the store while it works, in parts, and all of it at its end."""
+
+import io
+import time
+
+from contract.store import LocalStore
+from spark_jobs import progress
+from spark_jobs.progress import Progress
+
+
+def test_lines_are_stored_while_the_job_works_and_at_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY_S", 0.1)
+    store, beyond = LocalStore(str(tmp_path)), io.StringIO()
+
+    with Progress(store, "runs/late/r/train-k1", beyond) as told:
+        print("train: 3 rows")
+        time.sleep(1)
+        first = store.read("runs/late/r/train-k1.progress-0001.txt")
+        print("train: done")
+
+    assert first == b"train: 3 rows\n"
+    assert store.read("runs/late/r/train-k1.progress-0002.txt") == b"train: done\n"
+    assert store.names("runs/late/r") == ["train-k1.progress-0001.txt", "train-k1.progress-0002.txt"]
+    assert beyond.getvalue() == "train: 3 rows\ntrain: done\n"
+    assert told.lines == 2
+
+
+def test_a_store_that_fails_does_not_stop_the_job(tmp_path):
+    beyond = io.StringIO()
+
+    class Full(LocalStore):
+        def create(self, path: str, content: bytes) -> bool:
+            raise OSError("full")
+
+    with Progress(Full(str(tmp_path)), "train-k1", beyond):
+        print("train: 3 rows")
+
+    assert beyond.getvalue() == "train: 3 rows\nprogress could not be stored: full\n"
