@@ -1,6 +1,7 @@
 """A Hadoop for tests: each server a process group of its own, to be started, killed with −9 and started again."""
 
 import os
+import random
 import shlex
 import shutil
 import signal
@@ -88,4 +89,6 @@ def running(home: Path, nodes: int = 1, memory_mb: int = 8192, vcores: int = 8) 
 
 
 def free_first_port(nodes: int) -> int:
-    return next(first for first in FIRST_PORTS if not any(is_taken(port) for port in Ports(first, nodes).all()))
+    """By chance, for suites side by side may ask at the same time."""
+    blocks = random.sample(FIRST_PORTS, len(FIRST_PORTS))
+    return next(first for first in blocks if not any(is_taken(port) for port in Ports(first, nodes).all()))
