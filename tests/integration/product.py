@@ -113,7 +113,7 @@ class Product:
         """The Java process of a Spark job, once its Python has begun."""
 
         def found() -> list[psutil.Process]:
-            running = processes_with(str(self.checkout.folder), f"run.py {job} --request")
+            running = processes_with(str(self.checkout.folder), f"run.py {job} --store")
             return [process for process in running if process.name() == "java"]
 
         return until(found, f"{job} is a Spark job", seconds=RUN_TIMEOUT_S)[0]
