@@ -15,6 +15,7 @@ from plugins.retraining.alerts import Audience
 from plugins.retraining.catalog import load_model
 from plugins.retraining.dag import RETRIES
 from plugins.retraining.engines import engine_for
+from plugins.retraining.engines.base import EngineAway
 from plugins.retraining.news import tell_news
 from plugins.retraining.reconcile import LedgerDiffers, differences, lasting, new, note
 from plugins.retraining.retention import remove_expired
@@ -81,7 +82,12 @@ class SweepStep(BaseOperator):
     def execute(self, context: Context) -> list[str]:
         from plugins.retraining.leftovers import stop_leftovers
 
-        stopped = stop_leftovers(store_at(self.platform.store), engine_for(self.platform.spark), partial(_state_of, context["ti"]))
+        engine, state_of = engine_for(self.platform.spark), partial(_state_of, context["ti"])
+        try:
+            stopped = stop_leftovers(store_at(self.platform.store), engine, state_of)
+        except EngineAway as error:  # the next minute's look is soon enough
+            self.log.warning("%s", error)
+            return []
         for each in stopped:
             self.log.warning("stopped %s: %s", each.application.id, each.why)
         return [each.application.id for each in stopped]
