@@ -3,19 +3,18 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from contract import documents
-from contract.documents import Failure, JobRequest, RunDocument, ValidationReport
+from contract.documents import Failure, JobRequest, ValidationReport
 from contract.emr import Emr, EmrServerless, JobFlow
 from contract.errors import BadData, OutOfTime
 from contract.spark import Resources, Spark
 from contract.store import store_at
 from plugins.retraining import jobs
-from plugins.retraining.catalog import load_entry
 from plugins.retraining.diagnosis import diagnose
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, Tags, store_tag
@@ -25,6 +24,7 @@ from plugins.retraining.jobs import look, stop
 from plugins.retraining.steps import Work
 from tests.dags import aws as stand_in
 from tests.dags.aws import ACCOUNT, BUCKET, JOB_FLOW, Aws, states
+from tests.dags.late import late_run
 
 pytestmark = pytest.mark.integration  # a stand-in of AWS with processes of its own: minutes
 
@@ -66,24 +66,9 @@ def work(bundle, aws, python, tmp_path) -> Callable[..., MakeWork]:
     """A run on the platform, whose jobs behave as told; each call of what it makes is a new look."""
 
     def make(engine: str, behaviour: str = "well", **given: object) -> MakeWork:
-        model, platform = load_entry(bundle / "dags" / "models" / "late.yaml")
         store = store_at(f"s3://{BUCKET}/{tmp_path.name}/{behaviour.replace(' ', '-')}")
         spark = Spark(engine=engine, connection="aws_test", python=python, conf={"spark.standIn": behaviour}, **given)
-        run = RunDocument(
-            model="late",
-            run_id="manual__2013-06-15T00:00:00+00:00",
-            folder="runs/late/r",
-            clear_number=0,
-            as_of=datetime(2013, 6, 15, tzinfo=UTC),
-            backfill=False,
-            spec=model.spec,
-            spec_hash="s",
-            sql=model.sql,
-            suites=model.suites,
-            platform=platform.model_copy(update={"store": store.root, "spark": spark}),
-            champion=None,
-            code_hash="c",
-        )
+        run = late_run(bundle, store, spark, "manual__2013-06-15T00:00:00+00:00")
         return lambda clear_number=0: Work("validate", run, store, {}, clear_number)
 
     return make

@@ -8,17 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from contract import documents
-from contract.documents import Failure, RunDocument, ValidationReport
+from contract.documents import Failure, ValidationReport
 from contract.errors import BadData, StoreError
 from contract.spark import Spark
 from contract.store import LocalStore
-from plugins.retraining.catalog import load_entry
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import Engine, Job
 from plugins.retraining.engines.local import LocalEngine
@@ -26,6 +24,7 @@ from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.jobs import look, stop
 from plugins.retraining.steps import Work
 from tests.dags.fakes import FakeEngine
+from tests.dags.late import late_run
 
 ROOT = Path(__file__).resolve().parents[2]
 STUB = f"""#!{sys.executable}
@@ -67,23 +66,8 @@ def make_engine(request, spark, monkeypatch) -> MakeEngine:
 
 @pytest.fixture
 def work(bundle, tmp_path, spark) -> Callable[..., Work]:
-    model, platform = load_entry(bundle / "dags" / "models" / "late.yaml")
     store = LocalStore(str(tmp_path / "store"))
-    run = RunDocument(
-        model="late",
-        run_id="r",
-        folder="runs/late/r",
-        clear_number=0,
-        as_of=datetime(2013, 6, 15, tzinfo=UTC),
-        backfill=False,
-        spec=model.spec,
-        spec_hash="s",
-        sql=model.sql,
-        suites=model.suites,
-        platform=platform.model_copy(update={"store": store.root, "spark": spark}),
-        champion=None,
-        code_hash="c",
-    )
+    run = late_run(bundle, store, spark, "r")
     return lambda clear_number=0: Work("validate", run, store, {}, clear_number)
 
 

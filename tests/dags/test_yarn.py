@@ -25,7 +25,6 @@ from contract.documents import Failure, JobRequest, RunDocument, ValidationRepor
 from contract.errors import BadData, OutOfMemory, RetrainingError
 from contract.spark import Driver, Executor, Spark
 from contract.store import Store, store_at
-from plugins.retraining.catalog import load_entry
 from plugins.retraining.engines import yarn
 from plugins.retraining.engines.base import Application, EngineAway, Job, Tags
 from plugins.retraining.engines.yarn import YarnEngine
@@ -34,6 +33,7 @@ from plugins.retraining.jobs import look
 from plugins.retraining.leftovers import stop_leftovers
 from plugins.retraining.progress import tell_progress
 from plugins.retraining.steps import Work
+from tests.dags.late import late_run
 from tests.hadoop_cluster import Cluster, Server, running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,7 +142,6 @@ def task(cluster, bundle, small_environment) -> Iterator[Callable[..., Task]]:
 
     def make(behaviour: str = "well", **given) -> Task:
         store = store_at(f"{cluster.fs}/stores/{uuid.uuid4().hex[:8]}")
-        model, platform = load_entry(bundle / "dags" / "models" / "late.yaml")
         spark = Spark(
             engine="yarn",
             connection="spark_yarn",
@@ -152,21 +151,7 @@ def task(cluster, bundle, small_environment) -> Iterator[Callable[..., Task]]:
             executor=Executor(memory="512m", instances=1),
             conf={"spark.yarn.appMasterEnv.STAND_IN": behaviour, **given.pop("conf", {})},
         ).model_copy(update=given)
-        run = RunDocument(
-            model="late",
-            run_id="manual__1",
-            folder="runs/late/r",
-            clear_number=0,
-            as_of="2013-06-15T00:00:00+00:00",
-            backfill=False,
-            spec=model.spec,
-            spec_hash="s",
-            sql=model.sql,
-            suites=model.suites,
-            platform=platform.model_copy(update={"store": store.root, "spark": spark}),
-            champion=None,
-            code_hash="c",
-        )
+        run = late_run(bundle, store, spark, "manual__1")
         made.append(Task(cluster, store, run))
         return made[-1]
 

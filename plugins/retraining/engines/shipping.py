@@ -39,19 +39,18 @@ def ship(store: Store, python: str, log: Logger) -> Shipped:
 
 
 def ship_code(store: Store) -> str:
-    content = code_zip(BUNDLE)
-    path = f"code/{hashlib.sha256(content).hexdigest()[:32]}.zip"
-    if store.read(path) is None:
-        store.create(path, content)
-    return address(store, path)
+    return _kept(store, code_zip(BUNDLE), "zip")
 
 
 def ship_run(store: Store) -> str:
     """The entry of every job, which is started from an address of its own."""
-    content = RUN.read_bytes()
-    path = f"code/{hashlib.sha256(content).hexdigest()[:32]}.py"
-    if store.read(path) is None:
-        store.create(path, content)
+    return _kept(store, RUN.read_bytes(), "py")
+
+
+def _kept(store: Store, content: bytes, ending: str) -> str:
+    """Under its hash: what is there already is the same."""
+    path = f"code/{hashlib.sha256(content).hexdigest()[:32]}.{ending}"
+    store.create(path, content)
     return address(store, path)
 
 

@@ -18,7 +18,7 @@ from contract.spark import Spark
 from contract.store import Store, store_at
 from plugins.retraining.diagnosis import diagnose
 from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, Phase
-from plugins.retraining.engines.shipping import ship
+from plugins.retraining.engines.shipping import address, ship
 from plugins.retraining.engines.spark_submit import RUN, environment, hook_for
 from plugins.retraining.errors import EngineTrouble
 
@@ -71,7 +71,7 @@ class YarnEngine(Engine):
         conf = {
             "spark.yarn.archive": shipped.jars,
             "spark.eventLog.enabled": "true",
-            "spark.eventLog.dir": shipped.code.rpartition("/code/")[0] + "/events",
+            "spark.eventLog.dir": address(store, "events"),
             **job.settings,
             "spark.yarn.tags": ",".join([*job.tags, f"model:{job.request.run.model}", f"step:{job.request.job}"]),
             "spark.yarn.maxAppAttempts": "1",  # another attempt is Airflow's to make, with a key of its own
