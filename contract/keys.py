@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from contract.store import Store
 
@@ -21,8 +21,15 @@ def run_folder(model: str, run: str, started: str = "") -> str:
     return f"runs/{model}/{safe}-{hashlib.sha256((run + started).encode()).hexdigest()[:6]}"
 
 
-def step_key(store: Store, folder: str, step: str, inputs: list[str], clear_number: int) -> str:
-    """The key of this step's next or current job.
+class Turn(NamedTuple):
+    """The key of a step's next or current job, and how many of the same work failed before it."""
+
+    key: str
+    failed: int
+
+
+def turn_of(store: Store, folder: str, step: str, inputs: list[str], clear_number: int) -> Turn:
+    """What the step's next or current job goes by.
 
     Every failed job of the same work leaves `<step>-<key>.failed.json`; the next try then gets a new key.
     A try after a crash, where nothing was recorded, gets the same key and takes up what is there.
@@ -32,5 +39,5 @@ def step_key(store: Store, folder: str, step: str, inputs: list[str], clear_numb
     while True:
         key = digest_of([store.root, folder, step, inputs, clear_number, failed])[:32]
         if f"{step}-{key}.failed.json" not in there:
-            return key
+            return Turn(key, failed)
         failed += 1

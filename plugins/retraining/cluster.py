@@ -9,6 +9,7 @@ from contract.spark import Spark
 from plugins.retraining.engines.base import EngineAway
 from plugins.retraining.engines.emr_clusters import STARTING
 from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.jobs import fail
 from plugins.retraining.operators import Step
 from plugins.retraining.steps import Work
 
@@ -27,6 +28,9 @@ class ClusterStep(Step, BaseSensorOperator):
         except EngineAway as error:
             self.log.warning("%s", error)
             id = ""
+        except EngineTrouble as error:
+            fail(work, error)
+            raise
         return PokeReturnValue(bool(id), id)
 
     def ready(self, work: Work, memory: Any) -> str:

@@ -43,6 +43,11 @@ RETRIES = ExceptionRetryPolicy(  # bad data, a file with mistakes, a gate that s
 )
 
 
+# Airflow 3.3 fails a look that it queued before it heard of the end of the one before, as a busy scheduler does, and counts a try
+# (see ADR 9). How often a job may die is counted in jobs.py.
+LOST_LOOKS = 10
+
+
 def model_files(folder: Path) -> dict[str, Path]:
     """Each model's file by the id of its DAG. A file whose id another has gets one of its own: none hides another."""
     files = [path for path in folder.glob("*") if path.suffix.lower() in (".yaml", ".yml")]
@@ -156,8 +161,10 @@ def steps(model: Model, platform: Platform, audience: Audience, engine_for: Call
     """In their order, but for `end_cluster`, which follows `compare` beside what else does."""
     shared = {"platform": platform, "audience": audience}
     longest = model.spec.deadline + (merged(platform.spark, model.spec.spark).time_limit or model.spec.deadline)
-    waits = {"mode": "reschedule", "poke_interval": operators.POKE_S}
+    waits = {"mode": "reschedule", "poke_interval": operators.POKE_S, "retries": LOST_LOOKS}
     spark = {**shared, **waits, "timeout": longest, "engine_for": engine_for}
+    if platform.spark.engine == "local":
+        spark.pop("retries")  # one look is the whole job
     wait = {**shared, **waits, "timeout": longest_wait(model.spec)}
     own = {"cluster": partial(ClusterStep, **spark), "end_cluster": partial(EndClusterStep, engine_for=engine_for, **shared)}
     tasks = {

@@ -7,6 +7,10 @@ class EngineTrouble(RetrainingError):
     """The machinery under a job failed; another try may find it well again."""
 
 
+class GivenUp(RetrainingError):
+    """A job died so often that another try would be a waste."""
+
+
 class InvalidParam(RetrainingError):
     """A run was triggered with a param that cannot be used."""
 

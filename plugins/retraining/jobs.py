@@ -14,11 +14,12 @@ from contract.spark import Resources, merged, settings
 from contract.strict import Strict, format_duration
 from plugins.retraining.diagnosis import diagnose
 from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, Tags
-from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.errors import EngineTrouble, GivenUp
 from plugins.retraining.steps import Work
 
 LOOK_S = 0.2  # at a job of this very host
 RETRY_MEMORY = 1.5
+TRIES = 3
 
 
 class Ticket(Strict):
@@ -47,8 +48,15 @@ def look(work: Work, engine: Engine, log: Logger) -> Seen:
     except (StoreError, EngineAway):
         raise
     except RetrainingError as error:
-        give_up(work, error)
+        fail(work, error)
         raise
+
+
+def fail(work: Work, why: RetrainingError) -> None:
+    """Raises GivenUp where this was the last try. Airflow's tries are no measure: it counts looks that it lost, too."""
+    give_up(work, why)
+    if work.turn.failed + 1 >= TRIES:
+        raise GivenUp(f"{why} (it failed {TRIES} times: clear the task when the cause is gone)") from why
 
 
 def give_up(work: Work, why: RetrainingError) -> None:

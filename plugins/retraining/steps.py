@@ -6,7 +6,7 @@ from functools import cached_property
 from contract import documents
 from contract.comparison import Answer, Comparison, Verdict
 from contract.documents import RunDocument
-from contract.keys import step_key
+from contract.keys import Turn, turn_of
 from contract.store import Store
 from plugins.retraining.errors import Stopped
 
@@ -25,9 +25,13 @@ class Work:
     clear_number: int
 
     @cached_property
-    def key(self) -> str:
+    def turn(self) -> Turn:
         """Fixed for this try, whatever it leaves in the run's folder."""
-        return step_key(self.store, self.run.folder, self.step, list(self.inputs.values()), self.clear_number)
+        return turn_of(self.store, self.run.folder, self.step, list(self.inputs.values()), self.clear_number)
+
+    @property
+    def key(self) -> str:
+        return self.turn.key
 
     @property
     def path(self) -> str:

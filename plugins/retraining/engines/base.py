@@ -48,6 +48,11 @@ class Job(NamedTuple):
         return Tags.of(self.request)
 
     @property
+    def yarn_tags(self) -> str:
+        """With readable ones, as spark.yarn.tags."""
+        return ",".join([*self.tags, f"model:{self.request.run.model}", f"step:{self.request.job}"])
+
+    @property
     def name(self) -> str:
         return f"{self.request.run.model} {self.request.job}"
 

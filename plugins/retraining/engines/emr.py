@@ -18,12 +18,11 @@ from contract.store import store_at
 from plugins.retraining.engines.aws import LOOKBACK, allocation, asking, client, last_lines, log_names, log_text
 from plugins.retraining.engines.base import Application, Engine, Job, Phase
 from plugins.retraining.engines.emr_clusters import Cluster, clusters, described, request_for, run_tag
-from plugins.retraining.engines.shipping import ship_code, ship_environment, ship_run
+from plugins.retraining.engines.shipping import ON_NODES, PYTHON, ship_code, ship_environment, ship_run
 from plugins.retraining.errors import EngineTrouble
 
 LIVE = ("PENDING", "RUNNING", "CANCEL_PENDING")
 LOGS_WITHIN = timedelta(minutes=6)  # EMR brings them to S3 every five
-PYTHON = "./environment/bin/python"
 APPLICATION = re.compile(r"application_\d+_\d+")
 DRIVERS = re.compile(r"_000001/(stderr|stdout)\.gz$")  # YARN's first container of an application
 # A step that is cancelled ends its spark-submit; its application in YARN, where the driver is, would go on.
@@ -103,12 +102,11 @@ class EmrEngine(Engine):
     def command(self, job: Job, log: Logger) -> list[str]:
         store = store_at(job.request.run.platform.store)
         environment = ship_environment(store, self.spark.python, log, self.emr.python)
-        nodes = {"PYSPARK_PYTHON": PYTHON, "PYSPARK_DRIVER_PYTHON": PYTHON, "PYTHONUNBUFFERED": "1"}
-        driver = {**nodes, "AWS_DEFAULT_REGION": self._client.meta.region_name}  # an instance profile has a role and no region
+        driver = {**ON_NODES, "AWS_DEFAULT_REGION": self._client.meta.region_name}  # an instance profile has a role and no region
         conf = {
             **allocation(job.settings, self.spark.limits),
             **job.settings,
-            "spark.yarn.tags": ",".join([*job.tags, f"model:{job.request.run.model}", f"step:{job.request.job}"]),
+            "spark.yarn.tags": job.yarn_tags,
             "spark.yarn.maxAppAttempts": "1",  # another attempt is Airflow's to make, with a key of its own
             **{f"spark.yarn.appMasterEnv.{name}": value for name, value in driver.items()},
             "spark.executorEnv.PYSPARK_PYTHON": PYTHON,

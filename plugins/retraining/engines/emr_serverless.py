@@ -19,11 +19,10 @@ from contract.spark import Spark, merged
 from contract.store import store_at
 from plugins.retraining.engines.aws import LOOKBACK, allocation, asking, client, last_lines, log_text
 from plugins.retraining.engines.base import Application, Engine, Job, Phase
-from plugins.retraining.engines.shipping import ship_code, ship_environment, ship_run
+from plugins.retraining.engines.shipping import ON_NODES, PYTHON, ship_code, ship_environment, ship_run
 
 QUEUED = ("SUBMITTED", "PENDING", "SCHEDULED", "QUEUED")
 LIVE = (*QUEUED, "RUNNING", "CANCELLING")
-PYTHON = "./environment/bin/python"
 SHORTEST_MIN = 5  # that AWS takes as a limit
 
 
@@ -81,11 +80,10 @@ class EmrServerlessEngine(Engine):
     def _parameters(self, job: Job, log: Logger) -> str:
         store = store_at(job.request.run.platform.store)
         environment = ship_environment(store, self.spark.python, log, self.serverless.python)
-        driver = {"PYSPARK_PYTHON": PYTHON, "PYSPARK_DRIVER_PYTHON": PYTHON, "PYTHONUNBUFFERED": "1"}
         conf = {
             **allocation(job.settings, self.spark.limits),
             **{name: value for name, value in job.settings.items() if not name.startswith("spark.yarn.")},  # there is no YARN
-            **{f"spark.emr-serverless.driverEnv.{name}": value for name, value in driver.items()},
+            **{f"spark.emr-serverless.driverEnv.{name}": value for name, value in ON_NODES.items()},
             "spark.executorEnv.PYSPARK_PYTHON": PYTHON,
             "spark.archives": f"{environment}#environment",
             "spark.submit.pyFiles": ship_code(store),

@@ -23,6 +23,8 @@ from plugins.retraining.errors import EngineTrouble
 
 ROOMS = ("contract", "spark_jobs")
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # of every file: equal code makes an equal zip
+PYTHON = "./environment/bin/python"  # below a container's folder, where the environment is unpacked as `environment`
+ON_NODES = {"PYSPARK_PYTHON": PYTHON, "PYSPARK_DRIVER_PYTHON": PYTHON, "PYTHONUNBUFFERED": "1"}  # a driver's variables
 NOT_SHIPPED = {"pyspark", "py4j", "tests"}  # Spark's own come with Spark, which the cluster has
 
 

@@ -18,7 +18,7 @@ from contract.spark import Spark
 from contract.store import Store, store_at
 from plugins.retraining.diagnosis import diagnose
 from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, Phase
-from plugins.retraining.engines.shipping import address, ship
+from plugins.retraining.engines.shipping import ON_NODES, PYTHON, address, ship
 from plugins.retraining.engines.spark_submit import RUN, environment, hook_for
 from plugins.retraining.errors import EngineTrouble
 
@@ -27,7 +27,10 @@ TIMEOUT_S, SUBMIT_TIMEOUT_S = 10, 300
 LAST_BYTES, LAST_LINES = 16 * 1024, 20
 QUEUED = ("NEW", "NEW_SAVING", "SUBMITTED", "ACCEPTED")
 LIVE = (*QUEUED, "RUNNING")
-PYTHON = "./environment/bin/python"
+QUICK_JVM = (
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # spark-submit's own, which is gone after seconds: half of its processor time
+)
+PRIORITY = {"validate": 0, "train": 1, "compare": 2}  # in a queue, who has begun comes before who has not: the first is live early
 
 
 class YarnEngine(Engine):
@@ -72,8 +75,9 @@ class YarnEngine(Engine):
             "spark.yarn.archive": shipped.jars,
             "spark.eventLog.enabled": "true",
             "spark.eventLog.dir": address(store, "events"),
+            "spark.yarn.priority": str(PRIORITY[job.request.job]),
             **job.settings,
-            "spark.yarn.tags": ",".join([*job.tags, f"model:{job.request.run.model}", f"step:{job.request.job}"]),
+            "spark.yarn.tags": job.yarn_tags,
             "spark.yarn.maxAppAttempts": "1",  # another attempt is Airflow's to make, with a key of its own
             "spark.yarn.submit.waitAppCompletion": "false",
             **{f"spark.yarn.appMasterEnv.{name}": value for name, value in _driver_environment().items()},
@@ -85,7 +89,8 @@ class YarnEngine(Engine):
         return hook._build_spark_submit_command(str(RUN))
 
     def environment(self) -> dict[str, str]:
-        return environment(self.spark, HADOOP_CONF_DIR=self.spark.hadoop_conf or "", HADOOP_USER_NAME=user())
+        given = {"HADOOP_CONF_DIR": self.spark.hadoop_conf or "", "HADOOP_USER_NAME": user()}
+        return environment(self.spark, **given, SPARK_SUBMIT_OPTS=f"{QUICK_JVM} {os.environ.get('SPARK_SUBMIT_OPTS', '')}".strip())
 
     def _run(self, command: list[str]) -> str:
         """What spark-submit says until the application is accepted. Its own JVM is gone before the wait begins."""
@@ -144,9 +149,7 @@ def user() -> str:
 
 def _driver_environment() -> dict[str, str]:
     return {
-        "PYSPARK_PYTHON": PYTHON,
-        "PYSPARK_DRIVER_PYTHON": PYTHON,
-        "PYTHONUNBUFFERED": "1",
+        **ON_NODES,
         "HADOOP_CONF_DIR": "{{PWD}}/__spark_conf__/__hadoop_conf__",  # the store's WebHDFS is found there
         "HADOOP_USER_NAME": user(),
     }
