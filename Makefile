@@ -42,7 +42,7 @@ test-integration: $(ROOMS:%=.venv/%/tests.lock) .venv/spark35/tests.lock .venv/f
 lint: .venv/lint/tests.lock ## ruff, and the arrows between the rooms
 	@.venv/lint/bin/ruff format --check -q . && .venv/lint/bin/ruff check -q . && .venv/lint/bin/lint-imports
 
-bench: setup .venv/spark/tests.lock ## every figure of the README, measured anew (about four hours)
+bench: setup .venv/spark/tests.lock ## the README's figures, measured anew (hours; on YARN after make demo PLATFORM=yarn)
 	@.venv/release/bin/python -m benchmarks
 
 lock: $(UV) ## lock every environment again

@@ -33,10 +33,11 @@ class Server:
         """None unless it runs."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
+        """`options` hold for this process only."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                [*self._command, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
 
     def kill(self) -> None:
@@ -76,16 +77,20 @@ class Cluster(Hadoop):
 
 @contextmanager
 def running(home: Path, nodes: int = 1, memory_mb: int = 8192, vcores: int = 8) -> Iterator[Cluster]:
-    """Skips the test where Java or Maven is absent, but for CI."""
-    problem = java_problem() or (None if shutil.which("mvn") else "Hadoop needs Maven and no mvn is on PATH")
-    if problem:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(problem)
+    require_programs()
     cluster = Cluster(home, nodes, memory_mb, vcores)
     try:
         cluster.start()
         yield cluster
     finally:
         cluster.stop()
+
+
+def require_programs() -> None:
+    """Skips the test where Java or Maven is absent, but for CI."""
+    problem = java_problem() or (None if shutil.which("mvn") else "Hadoop needs Maven and no mvn is on PATH")
+    if problem:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(problem)
 
 
 def free_first_port(nodes: int) -> int:

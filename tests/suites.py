@@ -1,4 +1,7 @@
-"""Runs each room's tests in its own environment and ends with the counts: `python tests/suites.py [--integration] [SUITE …]`."""
+"""Runs each room's tests in its own environment, two suites at a time, and ends with the counts.
+
+`python tests/suites.py [--integration] [SUITE …]`
+"""
 
 import argparse
 import subprocess
@@ -6,26 +9,28 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENTS = {
+ENVIRONMENTS = {  # the longest first, so that the last two end together
+    "spark": "spark",
+    "dags": "airflow",
+    "hadoop": "release",
+    "release": "release",
+    "spark35": "spark35",
     "unit": "release",
     "serving": "serving",
-    "release": "release",
-    "dags": "airflow",
-    "spark": "spark",
-    "hadoop": "release",
     "integration": "release",
-    "spark35": "spark35",
 }
+AT_ONCE = 2  # most tests wait for a good part of their time
+ALONE = "integration"  # the whole product has the machine for itself
 # With --integration only: the jobs' own tests once more on Spark 3.5, not those of plain arithmetic.
 JOBS = ("run", "validate", "train", "compare", "tracking", "recipes", "sources", "export_parity", "export_trees")
 AGAIN = {"spark35": [f"tests/spark/test_{name}.py" for name in JOBS]}
-BESIDE = {"dags": ("spark", "spark35", "hadoop")}  # with --integration: tests on a cluster wait for most of their time
+MINUTES = (*AGAIN, "hadoop", ALONE)  # all of whose tests need minutes of services
 STATES = ("passed", "failed", "skipped")
 NO_TESTS_COLLECTED = 5
 
@@ -34,55 +39,41 @@ class Result(NamedTuple):
     counts: Counter
     seconds: float
 
+    def __str__(self) -> str:
+        return f"{' '.join(f'{self.counts[state]:>5} {state}' for state in STATES)} {self.seconds:5.0f} s"
 
-def run_suite(suite: str, integration: bool, said: IO[str] | None = None) -> Counter:
-    """Counts of one suite; a run that breaks before it counts anything is one failure."""
-    places = AGAIN.get(suite, [f"tests/{suite}"])
-    marker = "integration and not long" if integration and suite not in AGAIN else "not integration"
-    report = ROOT / ".build" / f"{suite}.xml"
+
+def run_suite(suite: str, integration: bool) -> Result:
+    """What it says is shown when it has ended, and stays in .build; a run that breaks before it counts anything is one failure."""
+    report, log = ROOT / ".build" / f"{suite}.xml", ROOT / ".build" / f"{suite}.log"
     report.unlink(missing_ok=True)
-    python = ROOT / ".venv" / ENVIRONMENTS[suite] / "bin" / "python"
-    command = [str(python), "-m", "pytest", "-q", *places, "-m", marker, f"--junitxml={report}", "--durations=5"]
-    code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=said, stderr=said).returncode
-    if code == NO_TESTS_COLLECTED:
-        return Counter()
-    counts = count(report) if report.exists() else Counter()
-    if code and not counts["failed"]:
+    started = time.monotonic()
+    with log.open("wb") as said:
+        code = subprocess.run(
+            command(suite, integration, report), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+        ).returncode
+    counts = count(report) if report.exists() and code != NO_TESTS_COLLECTED else Counter()
+    if code not in (0, NO_TESTS_COLLECTED) and not counts["failed"]:
         counts["failed"] += 1
-    return counts
+    result = Result(counts, time.monotonic() - started)
+    print(f"{log.read_text(errors='replace')}{suite:<12} {result}\n", flush=True)
+    return result
 
 
-def run_lane(suites: Iterable[str], integration: bool, said: IO[str] | None = None) -> dict[str, Result]:
-    """One after another."""
-    results = {}
-    for suite in suites:
-        started = time.monotonic()
-        counts = run_suite(suite, integration, said)
-        results[suite] = Result(counts, time.monotonic() - started)
-    return results
-
-
-def run_beside(first: str, others: tuple[str, ...], integration: bool) -> dict[str, Result]:
-    """What the others say is shown when both are done."""
-    with ThreadPoolExecutor(1) as pool, (ROOT / ".build" / "beside.log").open("w+") as said:
-        meanwhile = pool.submit(run_lane, others, integration, said)
-        results = run_lane([first], integration) | meanwhile.result()
-        said.seek(0)
-        print(said.read())
-        return results
+def command(suite: str, integration: bool, report: Path) -> list[str]:
+    python = ROOT / ".venv" / ENVIRONMENTS[suite] / "bin" / "python"
+    places = AGAIN.get(suite, [f"tests/{suite}"])
+    marker = "integration" if integration and suite not in AGAIN else "not integration"
+    return [str(python), "-m", "pytest", "-q", *places, "-m", marker, f"--junitxml={report}", "--durations=5"]
 
 
 def run_all(suites: list[str], integration: bool) -> dict[str, Result]:
-    results: dict[str, Result] = {}
-    for suite in suites:
-        others = BESIDE.get(suite, ()) if integration else ()
-        if suite in results:
-            continue
-        if others and set(others) <= set(suites):
-            results |= run_beside(suite, others, integration)
-        else:
-            results |= run_lane([suite], integration)
-    return results
+    run = partial(run_suite, integration=integration)
+    beside = [suite for suite in suites if suite != ALONE]
+    print(f"{', '.join(suites)}: {AT_ONCE} at a time, each is shown when it has ended; see .build/ until then", flush=True)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        results = dict(zip(beside, pool.map(run, beside), strict=True))
+    return results | ({ALONE: run(ALONE)} if ALONE in suites else {})
 
 
 def count(report: Path) -> Counter:
@@ -98,12 +89,13 @@ def main() -> int:
     parser.add_argument("--integration", action="store_true")
     asked = parser.parse_args()
     (ROOT / ".build").mkdir(exist_ok=True)
-    suites = asked.suites or [suite for suite in ENVIRONMENTS if asked.integration or suite not in AGAIN]
+    wanted = asked.suites or [suite for suite in ENVIRONMENTS if asked.integration or suite not in MINUTES]
+    suites = [suite for suite in ENVIRONMENTS if suite in wanted]
     results = run_all(suites, asked.integration)
     total = sum((result.counts for result in results.values()), Counter())
     print()
-    for suite, (counts, seconds) in results.items():
-        print(f"{suite:<12} {' '.join(f'{counts[state]:>5} {state}' for state in STATES)} {seconds:5.0f} s")
+    for suite, result in results.items():
+        print(f"{suite:<12} {result}")
     print(", ".join(f"{total[state]} {state}" for state in STATES))
     return 1 if total["failed"] or not total["passed"] else 0
 

@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from contract.spark import Spark
+from plugins.retraining.catalog import load_model, platform_for
+from plugins.retraining.dag import build_dag
+from tests.dags.fakes import FakeEngine
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -262,6 +267,7 @@ def test_the_plugins_folder_offers_airflow_no_module():
         ("contract.errors.InvalidFile", "fail"),
         ("plugins.retraining.errors.Stopped", "fail"),
         ("plugins.retraining.errors.RolledBack", "fail"),
+        ("plugins.retraining.errors.GivenUp", "fail"),
         ("release.ledger.LedgerBroken", "fail"),
         ("plugins.retraining.errors.EngineTrouble", "retry"),
         ("contract.errors.StoreError", "retry"),
@@ -275,5 +281,14 @@ def test_only_what_another_try_can_mend_is_tried_again(dags, error, action):
     raised = kind("late.yaml", ["owner: missing"]) if error.endswith("InvalidFile") else kind("it failed")
 
     for task in dags["late"].tasks:
-        assert task.retries == 2
         assert task.retry_policy.evaluate(raised, try_number=1, max_tries=2).action.value == action
+
+
+def test_a_look_that_airflow_loses_is_not_the_end_of_the_work(dags, bundle):
+    tries = {task.task_id: task.retries for task in dags["late"].tasks}
+    platform = platform_for(bundle / "dags" / "models" / "late.yaml")
+    cluster = platform.model_copy(update={"spark": Spark(engine="yarn", python="python", hadoop_conf="/etc/hadoop")})
+    far = build_dag(load_model(bundle / "dags" / "models" / "late.yaml"), cluster, FakeEngine)
+
+    assert (tries["open"], tries["train"], tries["decide"], tries["check"], tries["release"]) == (2, 2, 2, 10, 10)
+    assert [far.get_task(step).retries for step in ("validate", "train", "compare")] == [10, 10, 10]

@@ -7,9 +7,9 @@ import logging
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -34,17 +34,19 @@ from tests.dags.aws import ACCOUNT, BUCKET, JOB_FLOW, ROOT, Aws, states
 from tests.dags.test_emr_runs import ORDER, play, synced
 from tests.hadoop_cluster import Cluster
 from tests.hadoop_cluster import running as running_hadoop
+from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 SPARK = ROOT / ".venv" / "spark"
 HOME = SPARK / "lib" / "python3.11" / "site-packages" / "pyspark"
 PATIENCE_S = 600
+wait_for = partial(until, seconds=PATIENCE_S, every_s=1)
 LOG = logging.getLogger("retraining.test")
 AS_OF = datetime(2013, 4, 20, tzinfo=UTC)
 PROGRAM = """#!/bin/sh
 exec /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin HOME={home} LANG=C.UTF-8 JAVA_HOME={java} HADOOP_CONF_DIR={conf} \\
-  SPARK_CONF_DIR={home} SPARK_HOME={spark} SPARK_DIST_CLASSPATH='{jars}/*' SPARK_LOCAL_IP=127.0.0.1 {run} "$@"
+  SPARK_CONF_DIR={home} SPARK_HOME={spark} SPARK_DIST_CLASSPATH='{jars}' SPARK_LOCAL_IP=127.0.0.1 {run} "$@"
 """
 
 
@@ -69,8 +71,7 @@ def write_programs(folder: Path, cluster: Cluster, aws: Aws) -> None:
     """What EMR's primary node has: Spark and Hadoop that know the bucket, and a role to use it."""
     asked = "from tests.spark.jars import settings_with_jars as s; print(s()['spark.driver.extraClassPath'])"
     jars = subprocess.run([SPARK / "bin" / "python", "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    jars = jars.strip().removesuffix("/*")
-    given = {"home": folder, "java": java_home(), "conf": cluster.conf, "spark": HOME, "jars": jars.strip().removesuffix("/*")}
+    given = {"home": folder, "java": java_home(), "conf": cluster.conf, "spark": HOME, "jars": jars.strip()}
     commands = {
         "spark-submit": HOME / "bin" / "spark-submit",
         "yarn": f"{java_home()}/bin/java -cp '{cluster.conf}:{HOME}/jars/*' org.apache.hadoop.yarn.client.cli.ApplicationCLI",
@@ -81,8 +82,6 @@ def write_programs(folder: Path, cluster: Cluster, aws: Aws) -> None:
     defaults = {
         "spark.master": "yarn",
         "spark.yarn.jars": f"local:{HOME}/jars/*",
-        "spark.driver.extraClassPath": jars.strip(),
-        "spark.executor.extraClassPath": jars.strip(),
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
         "spark.hadoop.fs.s3a.endpoint": aws.url,
         "spark.hadoop.fs.s3a.endpoint.region": stand_in.REGION,
@@ -100,19 +99,8 @@ def mlflow(tmp_path_factory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("mlflow")
     port = next(port for port in range(21000, 22000, 7) if not is_taken(port))
     place = ("--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts"))
-    command = [
-        SPARK / "bin" / "python",
-        "-m",
-        "mlflow",
-        "server",
-        "--workers",
-        "1",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        *place,
-    ]
+    listen = ("--workers", "1", "--host", "127.0.0.1", "--port", str(port))
+    command = [SPARK / "bin" / "python", "-m", "mlflow", "server", *listen, *place]
     quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=quiet, start_new_session=True)
@@ -129,14 +117,6 @@ def answers(url: str) -> bool:
         return httpx.get(url, timeout=2).is_success
     except httpx.HTTPError:
         return False
-
-
-def wait_for(found: Callable[[], object], what: str) -> object:
-    give_up = time.monotonic() + PATIENCE_S
-    while not (value := found()):
-        assert time.monotonic() < give_up, f"waited in vain for {what}"
-        time.sleep(1)
-    return value
 
 
 @pytest.fixture
@@ -207,11 +187,9 @@ def see(work: Work) -> str | None:
 
 def applications(cluster: Cluster, key: str) -> list[str]:
     """Their states in YARN."""
-    answer = httpx.get(f"{cluster.rm_url}/ws/v1/cluster/apps", params={"applicationTags": key}, timeout=10).json()
-    return [each["state"] for each in (answer.get("apps") or {}).get("app", [])]
+    return [each["state"] for each in cluster.applications(key)]
 
 
-@pytest.mark.long
 def test_a_whole_run_on_emr_with_real_spark(airflow, aws, cluster, mlflow, platform_of, trip_delay, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "GIVE_UP_S", 1200)
     emr = Emr(job_flow=JobFlow.model_validate(JOB_FLOW), python=interpreter())

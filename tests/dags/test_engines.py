@@ -20,7 +20,7 @@ from contract.store import LocalStore
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import Engine, Job
 from plugins.retraining.engines.local import LocalEngine
-from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.errors import EngineTrouble, GivenUp
 from plugins.retraining.jobs import look, stop
 from plugins.retraining.steps import Work
 from tests.dags.fakes import FakeEngine
@@ -110,6 +110,17 @@ def test_a_job_that_fails_is_recorded_told_in_its_own_words_and_gets_a_new_key(m
     assert sentence in documents.read(first.store, first.beside("failed"), Failure).reason
     assert work().key != first.key
     assert look(work(), make_engine("well"), log).path == work().path
+
+
+def test_the_third_death_of_a_job_is_its_last_and_a_clearing_begins_to_count_anew(work, log):
+    for _ in range(2):
+        with pytest.raises(EngineTrouble, match="the disk is full"):
+            look(work(), FakeEngine(validate="fails"), log)
+    with pytest.raises(GivenUp, match=r"the disk is full.* \(it failed 3 times: clear the task when the cause is gone\)"):
+        look(work(), FakeEngine(validate="fails"), log)
+
+    with pytest.raises(EngineTrouble, match="the disk is full"):
+        look(work(clear_number=1), FakeEngine(validate="fails"), log)
 
 
 def test_a_failure_that_the_job_left_before_its_task_was_killed_is_not_waited_for_again(work, log):

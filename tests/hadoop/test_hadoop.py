@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from tests.hadoop_cluster import Cluster, running
-from tests.integration.waiting import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 

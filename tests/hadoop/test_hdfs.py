@@ -13,7 +13,7 @@ import contract.webhdfs
 from contract.errors import StoreError
 from contract.store import Store, store_at
 from tests.hadoop_cluster import Cluster, running
-from tests.integration.waiting import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 CONTENT = b"x" * 100_000

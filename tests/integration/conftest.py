@@ -1,31 +1,18 @@
-import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
 
 from contract.documents import Image
-from demo.place import PORTS
-from tests.integration.checkout import ROOT, Checkout, taken_port
-from tests.integration.product import MODEL, Product, Run
+from tests.integration.checkout import ROOT, Checkout
+from tests.integration.product import MODEL, Product, Run, running
 
 
 @pytest.fixture(scope="session")
 def product() -> Iterator[Product]:
     """All services, running; nothing is live yet. They are stopped at the end, and what they wrote stays for people to read."""
-    port = taken_port()
-    if port:
-        told = f"port {port}, which {PORTS[port]} needs, is taken: stop its owner (`make stop`, if it is the demo) and try again"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(told)
-    checkout = Checkout(ROOT / ".build/integration/checkout")
-    checkout.make()
-    product = Product(checkout)
-    try:
-        product.start()
+    with running(Checkout(ROOT / ".build/integration/checkout")) as product:
         yield product
-    finally:
-        left = checkout.end()
-    assert left == [], "make stop left processes"
 
 
 class First(NamedTuple):

@@ -1,6 +1,8 @@
 """The running product, as the tests ask it and wait for it."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,8 +24,8 @@ from release.alias import MlflowAlias
 from release.entries import Active, Outcome, Request
 from release.ledger import Ledger
 from release.router import TraefikRouter
-from tests.integration.checkout import Checkout, processes_with
-from tests.integration.waiting import until
+from tests.integration.checkout import Checkout, processes_with, require_ports
+from tests.waiting import until
 
 MODEL = "trip_delay"
 FIRST_AS_OF = datetime(2013, 3, 25, tzinfo=UTC)
@@ -66,7 +68,7 @@ class AirflowOfTests(Airflow):
 class Product:
     def __init__(self, checkout: Checkout) -> None:
         self.checkout = checkout
-        self.platform = load_platform(checkout.folder / "dags/platforms/local.yaml", checkout.home)
+        self.platform = load_platform(checkout.platform, checkout.home)
         self.store = store_at(self.platform.store)
         self.ledger = Ledger(self.store)
         self.router = TraefikRouter(self.platform.serving)
@@ -179,6 +181,20 @@ class Product:
         except httpx.TransportError:
             return ""
         return answer.headers.get("X-Model-Version", "") if answer.is_success else ""
+
+
+@contextmanager
+def running(checkout: Checkout) -> Iterator[Product]:
+    """All of its services; skips the test where a port is another's. At the end nothing is left of them."""
+    require_ports()
+    checkout.make()
+    product = Product(checkout)
+    try:
+        product.start()
+        yield product
+    finally:
+        left = checkout.end()
+    assert left == [], "make stop left processes"
 
 
 def _register_again(version: int) -> int:

@@ -9,8 +9,8 @@ from demo.airflow_api import ENDED
 from demo.faults import damage_model_layer
 from demo.place import MLFLOW_URL
 from tests.integration.product import MODEL, Product
-from tests.integration.waiting import until
 from tests.release.local import answers
+from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 

@@ -7,7 +7,7 @@ import pytest
 from contract.comparison import Verdict
 from contract.documents import read
 from tests.integration.product import MODEL, Product, Run
-from tests.integration.waiting import until
+from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.integration.product import MODEL, Product
-from tests.integration.waiting import until
+from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 STEPS = ("open", "train", "compare", "decide", "package", "check")  # validate and release: test_kills.py

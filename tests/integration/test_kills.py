@@ -7,7 +7,7 @@ from contract.documents import Image
 from demo.traffic import Tally
 from release.entries import Outcome
 from tests.integration.product import CLIENTS, MODEL, REQUESTS_PER_SECOND, Product
-from tests.integration.waiting import until
+from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 

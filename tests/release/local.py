@@ -4,7 +4,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ from images.places import repository_of
 from release.host import prepare
 from release.ports import is_free
 from release.targets.base import Server
+from tests import waiting
 
 ROOT = Path(__file__).parents[2]
 LOCK = "stand-in==1\n"
@@ -136,13 +136,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def until(holds: Callable[[], object], what: str, seconds: float = 40) -> object:
-    """The first true answer."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := holds():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"not within {seconds} s: {what}")
+    return waiting.until(holds, what, seconds, every_s=0.02)
 
 
 def answers(url: str) -> bool:

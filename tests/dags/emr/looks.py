@@ -1,0 +1,25 @@
+"""How these tests look at a job of a run on EMR: each time as a new process would."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from plugins.retraining.engines import engine_for
+from plugins.retraining.engines.base import Engine
+from plugins.retraining.jobs import look
+from plugins.retraining.steps import Work
+from tests.waiting import until
+
+LOG = logging.getLogger("retraining.test")
+PATIENCE_S = 30
+wait_for = partial(until, seconds=PATIENCE_S)
+MakeWork = Callable[..., Work]
+
+
+def engine_of(work: Work) -> Engine:
+    return engine_for(work.run.platform.spark).of_run(work.run)
+
+
+def end(make: MakeWork) -> str:
+    """Looks as Airflow does, each time by a new engine, until there is a document."""
+    return wait_for(lambda: look(make(), engine_of(make()), LOG).path, "the job's document")

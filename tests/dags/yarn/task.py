@@ -1,0 +1,75 @@
+"""One task of a run on a real YARN, as the tests look at it, kill what it started, and count what was done."""
+
+import logging
+import time
+from functools import partial
+from pathlib import Path
+
+from contract import documents
+from contract.documents import JobRequest, RunDocument, ValidationReport
+from contract.spark import Spark
+from contract.store import Store
+from plugins.retraining.engines.base import Application, EngineAway, Job
+from plugins.retraining.engines.yarn import YarnEngine
+from plugins.retraining.jobs import look
+from plugins.retraining.steps import Work
+from tests.hadoop_cluster import Cluster
+from tests.waiting import until
+
+JOB = Path(__file__).with_name("job.py")
+LOG = logging.getLogger("retraining.test")
+PATIENCE_S = 150
+wait_for = partial(until, seconds=PATIENCE_S, every_s=0.5)
+
+
+class Task:
+    """What one task of a run does, over as many looks and tries as are asked for; each look is by a new engine."""
+
+    def __init__(self, cluster: Cluster, store: Store, run: RunDocument) -> None:
+        self.cluster, self.store, self.run = cluster, store, run
+        self.clear_number = 0
+        self.step = "validate"
+
+    @property
+    def spark(self) -> Spark:
+        return self.run.platform.spark
+
+    def work(self) -> Work:
+        return Work(self.step, self.run, self.store, {}, self.clear_number)
+
+    def look(self) -> str | None:
+        return look(self.work(), YarnEngine(self.spark), LOG).path
+
+    def end(self) -> str:
+        """Looks as Airflow does, until there is a document."""
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
+            try:
+                if path := self.look():
+                    return path
+            except EngineAway:
+                pass
+            time.sleep(1)
+        raise AssertionError(f"no result in {PATIENCE_S} s: {self.applications()}")
+
+    def applications(self, key: str = "", live: bool = False) -> list[Application]:
+        return YarnEngine(self.spark).find(key or self.work().key, live)
+
+    def is_at_work(self, key: str = "") -> bool:
+        return bool(self.store.names(f"worked/{key or self.work().key}"))
+
+    def go(self) -> None:
+        self.store.create("signals/go", b"")
+
+    def job(self) -> Job:
+        work = self.work()
+        request = JobRequest(job=self.step, key=work.key, run=work.run)
+        return Job(request, documents.write(self.store, work.beside("request"), request), 0, self.run.platform.spark.conf)
+
+    def assert_done_once(self, key: str = "") -> None:
+        """One application worked, and nothing lives that carries the key."""
+        key = key or self.work().key
+        assert len(self.store.names(f"worked/{key}")) == 1
+        wait_for(lambda: not self.applications(key, live=True), "none is left over")
+        report = documents.read(self.store, self.work().path, ValidationReport)
+        assert report.snapshot.rows == {"parcels": 5}
