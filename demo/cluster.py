@@ -19,6 +19,8 @@ def write_platform(file: Path) -> None:
     HADOOP.make()
     local = yaml.safe_load((PLATFORMS / "local.yaml").read_text())
     spark = local["spark"]
+    conf = {name: value for name, value in spark["conf"].items() if name not in ON_ONE_MACHINE}
+    conf["spark.executor.extraJavaOptions"] = conf["spark.driver.extraJavaOptions"]
     local |= {"store": f"{HADOOP.fs}/retraining", "data": f"{HADOOP.fs}/data"}
     local["spark"] = {
         "engine": "yarn",
@@ -28,7 +30,7 @@ def write_platform(file: Path) -> None:
         "driver": {"memory": "1g"},
         "executor": {"memory": "1536m", "cores": 2, "instances": 1},
         "time_limit": "30m",
-        "conf": {name: value for name, value in spark["conf"].items() if name not in ON_ONE_MACHINE},
+        "conf": conf,
     }
     file.write_text(yaml.safe_dump(local, sort_keys=False))
 

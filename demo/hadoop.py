@@ -96,6 +96,12 @@ class Hadoop:
         answer = httpx.get(f"{self.rm_url}/ws/v1/cluster/nodes", timeout=5).json()
         return (answer["nodes"] or {}).get("node", [])
 
+    def applications(self, tag: str) -> list[dict[str, Any]]:
+        """Those of YARN with this tag, the oldest first."""
+        asked = {"applicationTags": tag, "deSelects": "resourceRequests"}
+        answer = httpx.get(f"{self.rm_url}/ws/v1/cluster/apps", params=asked, timeout=10).raise_for_status().json()
+        return sorted((answer.get("apps") or {}).get("app", []), key=lambda app: app["id"])
+
     def put(self, folder: Path, place: str) -> None:
         """A folder of this machine into HDFS, unless it is there."""
         shell = f"{PACKAGE}.fs.FsShell"

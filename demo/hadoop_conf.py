@@ -67,6 +67,7 @@ def yarn_site(ports: Ports, home: Path, memory_mb: int, vcores: int) -> Settings
         "yarn.resourcemanager.fs.state-store.uri": f"file://{home}/rm",
         "yarn.resourcemanager.connect.retry-interval.ms": 1000,
         "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": 250,
+        "yarn.cluster.max-application-priority": 10,  # else every job has the same
         "yarn.nm.liveness-monitor.expiry-interval-ms": NODE_GONE_S * 1000,
         "yarn.am.liveness-monitor.expiry-interval-ms": MASTER_GONE_S * 1000,
         "yarn.scheduler.minimum-allocation-mb": 256,
@@ -104,7 +105,7 @@ def capacity_scheduler() -> Settings:
     capacity = "yarn.scheduler.capacity"
     return {
         f"{capacity}.resource-calculator": "org.apache.hadoop.yarn.util.resource.DominantResourceCalculator",
-        f"{capacity}.maximum-am-resource-percent": 0.8,
+        f"{capacity}.maximum-am-resource-percent": 0.5,  # else drivers fill the cluster and wait for executors
         f"{capacity}.root.queues": "default,ml",
         f"{capacity}.root.default.capacity": 75,
         f"{capacity}.root.default.user-limit-factor": 10,
