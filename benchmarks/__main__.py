@@ -1,18 +1,23 @@
-"""`make bench`: all figures of the README, with the demo's services running."""
+"""`make bench`: the figures of the README, with the demo's services running; those of YARN, where the demo is on YARN."""
 
 import os
 import subprocess
 import sys
 
-from benchmarks import hourly, images, loop, releases, router, serving, straight
+from benchmarks import growth, hourly, images, loop, makespan, releases, router, serving, straight
 from demo import services
-from demo.place import HOME, ROOT, python_of
+from demo.place import HOME, ROOT, platform, python_of
 
 
 def in_spark(script: str, *options: str) -> None:
-    """In Spark's environment; one thread of numpy in each of its processes."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
-    subprocess.run([python_of("spark"), "-m", f"benchmarks.{script}", *options], cwd=ROOT, env=env, check=True)
+    """One thread of numpy in each of its processes."""
+    run_in("spark", script, *options, OPENBLAS_NUM_THREADS="1")
+
+
+def run_in(room: str, script: str, *options: str, **more: str) -> None:
+    """In that room's environment."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **more}
+    subprocess.run([python_of(room), "-m", f"benchmarks.{script}", *options], cwd=ROOT, env=env, check=True)
 
 
 FIGURES = {
@@ -32,12 +37,19 @@ FIGURES = {
     "what comparing costs beyond scoring": lambda: in_spark("gate_cost"),
 }
 
+FIGURES_ON_YARN = {
+    "what a job on YARN costs its task": lambda: run_in("airflow", "submission"),
+    "the loop on YARN and beside its worker, from 0.3 to 10 million rows": growth.main,
+    "twenty models on one cluster": makespan.main,
+    "its picture": lambda: in_spark("makespan_figure"),
+}
+
 
 def main() -> int:
     if not services.running():
         print("bench: the demo's services are not running: run `make demo` first", file=sys.stderr)
         return 1
-    for title, measure in FIGURES.items():
+    for title, measure in (FIGURES_ON_YARN if platform().stem == "yarn" else FIGURES).items():
         print(f"\n{title}", flush=True)
         measure()
     return 0

@@ -58,7 +58,7 @@ def bundle_run(airflow: Airflow, live: Live, model: str, data: Path, as_of: date
 
 
 def copies(times: int, runs: int) -> Path:
-    out = ROOT / ".build" / f"flights-times-{times}"
+    out = ROOT / ".build" / f"flights-times-{times}-{runs}"
     if not out.exists():
         days = {"first": (FIRST - timedelta(days=WINDOW_DAYS)).date(), "days": WINDOW_DAYS + runs}
         asked = {"data": HOME / "data", "out": out, "times": times, **days}

@@ -1,4 +1,4 @@
-"""The application whose submission is measured: claims its work as a job does, sleeps, and leaves a document."""
+"""The application whose submission is measured: claims its work as a job does, starts Spark, sleeps, and leaves a document."""
 
 import sys
 import time
@@ -11,9 +11,13 @@ SECONDS = 15
 
 
 def work(request: JobRequest, store: Store) -> None:
+    from spark_jobs.session import start_session
+
+    spark = start_session("sleeper")  # YARN counts an application without one as failed
     time.sleep(SECONDS)
     snapshot = Snapshot(uri="none", fingerprint="none", rows={}, as_of=request.run.as_of)
     write(store, f"{run.prefix_of(request)}.json", ValidationReport(snapshot=snapshot, checks=(), seconds=SECONDS))
+    spark.stop()
 
 
 if __name__ == "__main__":

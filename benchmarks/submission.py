@@ -1,111 +1,175 @@
-"""What a worker pays for a job on YARN: with our engine, and with the Spark provider's own hook, which waits in its process.
+"""What a job on YARN costs its task in Airflow: as a step of ours, and as a SparkSubmitOperator, in both of its ways to wait.
 
-`python -m benchmarks.submission`, in Airflow's environment, while the demo runs on YARN. Both submit one application, in turns.
+`python -m benchmarks.submission` in Airflow's environment, while the demo runs on YARN. All submit `sleeper.py`, in turns.
 """
 
-import json
 import logging
 import os
-import subprocess
-import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
-from pathlib import Path
-from statistics import median
+from statistics import fmean, median
+from typing import Any
 
 import psutil
 
+from benchmarks.dag_files import dag_file, model_in_dag_file
+from benchmarks.figures import keep, spread
+from benchmarks.timed_model import FOLDER
 from contract import documents
 from contract.documents import JobRequest, RunDocument
 from contract.platform import load_platform
 from contract.store import store_at
 from demo import cluster
-from demo.place import HOME, ROOT, platform
+from demo.airflow_api import ENDED, Airflow
+from demo.place import AIRFLOW_URL, HOME, MODEL, ROOT, platform
 from plugins.retraining.catalog import load_model
 from plugins.retraining.engines.base import Job
-from plugins.retraining.engines.spark_submit import hook_for
+from plugins.retraining.engines.shipping import ship
 from plugins.retraining.engines.yarn import YarnEngine
-from plugins.retraining.jobs import look
 from plugins.retraining.steps import Work
 
-OUT = ROOT / "benchmarks" / "results" / "submission.json"
+TURNS = 4  # the first is not counted: it meets cold caches
+TASK = "validate"
+WAITS = {
+    "spark_submit": {"durable": False},  # its JVM stays until the job has ended
+    "rm_api": {"yarn_track_via_rm_api": True},  # the task's process stays, and asks the ResourceManager
+}
 APPLICATION = ROOT / "benchmarks" / "sleeper.py"
-REPEATS = 3
-LOOK_EVERY_S = 4.0  # as the demo's Airflow does
 LOG = logging.getLogger("benchmark")
+OURS = f'''"""Of a benchmark, which removes it: the first two steps of a model, whose job only sleeps."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import DAG
+
+from plugins.retraining import alerts, operators
+from plugins.retraining.catalog import load_entry
+from plugins.retraining.dag import params
+from plugins.retraining.engines import engine_for, yarn
+
+yarn.RUN = Path({str(APPLICATION)!r})
+model, platform = load_entry(Path({{spec!r}}))
+shared = {{{{"platform": platform, "audience": alerts.audience_of(model.spec, platform)}}}}
+wait = {{{{"mode": "reschedule", "poke_interval": operators.POKE_S, "timeout": timedelta(hours=1)}}}}
+with DAG(model.spec.name, schedule=None, params=params()) as dag:
+    first = operators.OpenStep(task_id="open", model=model, **shared)
+    first >> operators.ValidateStep(task_id={TASK!r}, engine_for=engine_for, **shared, **wait)
+'''
+PROVIDERS = '''"""Of a benchmark, which removes it: the same job by the provider's operator."""
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import DAG
+
+with DAG({dag!r}, schedule=None, params={{"request": ""}}) as dag:
+    SparkSubmitOperator(
+        task_id={task!r},
+        application_args=["validate", "--store", {store!r}, "--request", "{{{{ params.request }}}}", "--claim", "0"],
+        **{options!r},
+    )
+'''
 
 
 def main() -> None:
-    if sys.argv[1:]:
-        {"ours": submit_ours, "provider": submit_and_wait}[sys.argv[1]](Path(sys.argv[2]))
-        return
-    os.environ.update(cluster.environment())
-    found = {"ours": [], "provider": []}
-    for _ in range(REPEATS):
-        for way, rows in found.items():
-            rows.append(measure(way))
-            print(way, rows[-1], flush=True)
-    OUT.write_text(json.dumps(found, indent=2) + "\n")
+    os.environ.update(cluster.environment() | {"AIRFLOW_HOME": str(HOME)})
+    airflow = Airflow()
+    found: dict[str, list] = {"ours": [], **{way: [] for way in WAITS}}
+    with ExitStack() as open_until_the_end:
+        dags = {"ours": open_until_the_end.enter_context(model_in_dag_file(airflow, "sleeper", OURS)).stem}
+        dags |= {way: open_until_the_end.enter_context(providers(airflow, way)) for way in WAITS}
+        for _ in range(TURNS):
+            for way, dag in dags.items():
+                found[way].append(measure(airflow, dag, {} if way == "ours" else {"request": write_request()}))
+                print(way, found[way][-1], flush=True)
+    keep("submission", found)
     for name in found["ours"][0]:
-        ours, theirs = ([row[name] for row in found[way]] for way in ("ours", "provider"))
-        print(f"{name:<28} ours {_spread(ours)}   provider {_spread(theirs)}")
+        told = "   ".join(f"{way} {spread([row[name] for row in rows[1:]], 1)}" for way, rows in found.items())
+        print(f"{name:<32} {told}")
 
 
-def measure(way: str) -> dict[str, float]:
-    """Seconds and megabytes of one job from the start of its task's process to its end, as the task sees it."""
-    file = Path(HOME, f"{way}.json")
-    file.write_text(a_run().model_dump_json())
-    work = work_of(file)
-    engine = YarnEngine(work.run.platform.spark)
-    started = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.submission", way, str(file)], cwd=ROOT)
-    accepted = waiting = 0.0
-    peak, seen_end, looks = 0.0, 0.0, []
-    while process.poll() is None:
-        memory = _memory_mb(process.pid)
-        apps = engine.find(work.key)
-        if apps and not accepted:
-            accepted = time.monotonic() - started
-        if apps and apps[-1].phase == "ended" and not seen_end:
-            seen_end = time.monotonic()
-        if apps and apps[-1].phase == "running":
-            waiting = max(waiting, memory)
-        peak = max(peak, memory)
-        time.sleep(0.1)
-    if way == "ours":
-        seen_end, looks = await_by_looks(work, engine)
+def measure(airflow: Airflow, dag: str, conf: dict[str, Any]) -> dict[str, float]:
+    """Seconds by the clocks of Airflow (a start is seen within a fifth of one) and of YARN; megabytes above an idle scheduler's."""
+    idle = median(worker_mb() for _ in range(5))
+    before = applications(dag)
+    run = airflow.trigger(dag, conf)
+    started, app = 0.0, {}
+    waiting: list[tuple[float, bool]] = []
+    while airflow.run_state(dag, run) not in ENDED:
+        states = {task.task: task.state for task in airflow.tasks(dag, run)}
+        started = started or (time.time() if states.get(TASK) == "running" else 0.0)
+        app = next((each for id, each in applications(dag).items() if id not in before), {})
+        if app.get("state") == "RUNNING":
+            waiting.append((worker_mb() - idle, states[TASK] == "running"))
+        time.sleep(0.2)
+    ended = ended_at(airflow, dag, run)
+    while not app.get("finishedTime"):  # the document is there before the application's end
+        app = applications(dag)[app["id"]]
     return {
-        "to accepted, s": round(accepted, 1),
-        "from end to task's end, s": round(time.monotonic() - seen_end, 1),
-        "peak, MB": round(peak),
-        "while it waits, MB": round(waiting),
-        "a look, s": round(median(looks), 2) if looks else 0.0,
+        "start to accepted, s": app["startedTime"] / 1000 - started,
+        "job's end to task's end, s": ended - app["finishedTime"] / 1000,
+        "memory while waiting, MB": fmean(memory for memory, _ in waiting),
+        "slots held while waiting": fmean(slot for _, slot in waiting),
+        "job, s": (app["finishedTime"] - app["startedTime"]) / 1000,
     }
 
 
-def await_by_looks(work: Work, engine: YarnEngine) -> tuple[float, list[float]]:
-    """When the application had ended, by YARN; and what the looks took. Between them there is no process."""
-    looks, ended = [], 0.0
-    while True:
-        until = time.monotonic() + LOOK_EVERY_S
-        while time.monotonic() < until:
-            if not ended and engine.find(work.key)[-1].phase == "ended":
-                ended = time.monotonic()
-            time.sleep(0.1)
-        began = time.monotonic()
-        path = look(work, engine, LOG).path
-        looks.append(time.monotonic() - began)
-        if path:
-            return ended or began, looks
+def ended_at(airflow: Airflow, dag: str, run: str) -> float:
+    task = next(each for each in airflow.tasks(dag, run) if each.task == TASK)
+    if task.state != "success":
+        raise SystemExit(f"{dag} {run} ended as {task.state}, so there is nothing to measure: read its log in {AIRFLOW_URL}")
+    return task.ended
 
 
-def a_run() -> RunDocument:
-    """One whose application is no other's."""
+def applications(dag: str) -> dict[str, Any]:
+    return {each["id"]: each for each in cluster.HADOOP.applications(f"model:{dag}")}
+
+
+def worker_mb() -> float:
+    """Proportional set size of the scheduler with its children: its workers, their tasks, and what these start."""
+    scheduler = next(each for each in psutil.process_iter() if each.cmdline()[-3:] == ["-m", "airflow", "scheduler"])
+    total = 0.0
+    for each in (scheduler, *scheduler.children(recursive=True)):
+        try:
+            total += each.memory_full_info().pss / 1e6
+        except psutil.Error:
+            continue  # it has ended meanwhile
+    return total
+
+
+@contextmanager
+def providers(airflow: Airflow, way: str) -> Iterator[str]:
+    """With what our engine ships and sets, for the same application."""
+    dag, request = f"{way}_{int(time.time())}", write_request()
+    work = work_of(request)
+    spark, store = work.run.platform.spark, work.store
+    engine = YarnEngine(spark)
+    command = engine.command(Job(request_of(work), request, 0, {}), store, LOG)
+    conf = dict(value.split("=", 1) for name, value in pairwise(command) if name == "--conf")
+    conf = {name: value.replace("{{PWD}}", "{{ '{{PWD}}' }}") for name, value in conf.items()}  # Airflow fills templates here
+    del conf["spark.yarn.submit.waitAppCompletion"]  # its own to say
+    shipped = ship(store, spark.python, LOG)
+    options = {
+        "application": str(APPLICATION),
+        "conn_id": spark.connection,
+        "conf": conf | {"spark.yarn.tags": f"model:{dag}"},
+        "py_files": shipped.code,
+        "archives": f"{shipped.environment}#environment",
+        "deploy_mode": "cluster",
+        **WAITS[way],
+        "env_vars": {name: engine.environment()[name] for name in ("PATH", "SPARK_HOME", "HADOOP_CONF_DIR", "HADOOP_USER_NAME")},
+    }
+    with dag_file(airflow, dag, PROVIDERS.format(dag=dag, task=TASK, store=work.run.platform.store, options=options)):
+        yield dag
+
+
+def write_request() -> str:
+    """Of a run whose application is no other's; its path in the store."""
     known = load_platform(platform(), HOME)
-    model = load_model(ROOT / "dags/models/flight_delay.yaml")
-    spark = known.spark.model_copy(update={"driver": known.spark.driver.model_copy(update={"memory": "512m"})})
-    return RunDocument(
+    model = load_model(FOLDER / f"{MODEL}.yaml")
+    run = RunDocument(
         model=model.spec.name,
         run_id="benchmark",
         folder=f"benchmarks/{uuid.uuid4().hex[:12]}",
@@ -116,57 +180,21 @@ def a_run() -> RunDocument:
         spec_hash="benchmark",
         sql=model.sql,
         suites={},
-        platform=known.model_copy(update={"spark": spark}),
+        platform=known,
         champion=None,
         code_hash="benchmark",
     )
+    work = Work(TASK, run, store_at(known.store), {}, 0)
+    return documents.write(work.store, work.beside("request"), request_of(work))
 
 
-def work_of(file: Path) -> Work:
-    run = RunDocument.model_validate_json(file.read_text())
-    return Work("validate", run, store_at(run.platform.store), {}, 0)
+def request_of(work: Work) -> JobRequest:
+    return JobRequest(job=TASK, key=work.key, run=work.run)
 
 
-def submit_ours(file: Path) -> None:
-    _use_the_sleeper()
-    work = work_of(file)
-    look(work, YarnEngine(work.run.platform.spark), LOG)
-
-
-def submit_and_wait(file: Path) -> None:
-    """As the provider's operator: with what the engine ships, but its spark-submit stays until the end."""
-    from plugins.retraining.engines.shipping import ship
-
-    work = work_of(file)
-    spark, store = work.run.platform.spark, work.store
-    request = JobRequest(job="validate", key=work.key, run=work.run)
-    job = Job(request, documents.write(store, work.beside("request"), request), 0, {})
-    engine, shipped = YarnEngine(spark), ship(store, spark.python, LOG)
-    command = engine.command(job, store, LOG)
-    conf = dict(value.split("=", 1) for name, value in pairwise(command) if name == "--conf")
-    del conf["spark.yarn.submit.waitAppCompletion"]
-    os.environ.update(engine.environment())
-    hook = hook_for(spark, job, conf, py_files=shipped.code, archives=f"{shipped.environment}#environment", deploy_mode="cluster")
-    hook.submit(str(APPLICATION))
-
-
-def _use_the_sleeper() -> None:
-    from plugins.retraining.engines import yarn
-
-    yarn.RUN = APPLICATION
-
-
-def _memory_mb(pid: int) -> float:
-    """Proportional set size of a process with its children."""
-    try:
-        process = psutil.Process(pid)
-        return sum(each.memory_full_info().pss for each in (process, *process.children(recursive=True))) / 1e6
-    except psutil.Error:
-        return 0.0
-
-
-def _spread(values: list[float]) -> str:
-    return f"{median(values):g} ({min(values):g}–{max(values):g})"
+def work_of(request: str) -> Work:
+    store = store_at(load_platform(platform(), HOME).store)
+    return Work(TASK, documents.read(store, request, JobRequest).run, store, {}, 0)
 
 
 if __name__ == "__main__":

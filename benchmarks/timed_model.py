@@ -1,9 +1,10 @@
-"""The demo's model under a name of its own, so that its runs are timed and the demo's are left alone."""
+"""The demo's model under names of its own, so that its runs are timed and the demo's are left alone."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -13,21 +14,37 @@ from demo.place import MODEL, ROOT
 FOLDER = ROOT / "dags" / "models"
 MARGIN = 0.05  # what is timed is a run that goes through; the gate's strictness is measured elsewhere
 
+Grid = dict[str, list[float]]
+
 
 @contextmanager
-def timed_model(airflow: Airflow, kind: str, grid: dict[str, list[float]] | None = None) -> Iterator[Path]:
-    """Its spec's file, known to Airflow meanwhile, of a new name each time; `grid` replaces the demo's search."""
+def timed_model(airflow: Airflow, kind: str, grid: Grid | None = None) -> Iterator[Path]:
+    """Its spec's file, known to Airflow meanwhile; `grid` replaces the demo's search."""
+    with timed_models(airflow, [kind], grid) as (path,):
+        airflow.unpause(path.stem)
+        yield path
+
+
+@contextmanager
+def timed_models(airflow: Airflow, kinds: Sequence[str], grid: Grid | None = None, **more: Any) -> Iterator[list[Path]]:
+    """As many, of new names each time, and paused; `more` are further keys of their specs."""
+    paths = [write_spec(FOLDER, kind, grid, **more) for kind in kinds]
+    try:
+        for path in paths:
+            airflow.await_dag(path.stem)
+        yield paths
+    finally:
+        for path in paths:
+            path.unlink()
+
+
+def write_spec(folder: Path, kind: str, grid: Grid | None = None, **more: Any) -> Path:
     name = f"{MODEL}_{kind}_{int(time.time())}"
-    spec = yaml.safe_load((FOLDER / f"{MODEL}.yaml").read_text())
+    spec = yaml.safe_load((FOLDER / f"{MODEL}.yaml").read_text()) | more
     spec["gate"]["margin"] = MARGIN
     spec["serving"]["max_hold"] = spec["serving"]["hold"]  # nobody sends it requests to wait for
     if grid:
         spec["algorithm"]["search"]["grid"] = grid
-    path = FOLDER / f"{name}.yaml"
+    path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(spec, sort_keys=False))
-    try:
-        airflow.await_dag(name)
-        airflow.unpause(name)
-        yield path
-    finally:
-        path.unlink()
+    return path

@@ -1,0 +1,53 @@
+"""The picture of twenty models on one cluster, from what makespan.py left: `python -m benchmarks.makespan_figure`."""
+
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("svg")
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from benchmarks.figures import RESULTS
+
+PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "makespan.svg"
+STEPS = {"validate": "#7fb3c8", "train": "#0b6e99", "compare": "#c2571a"}
+MINUTE = 60
+
+
+def draw(found: dict) -> None:
+    mpl.rcParams.update({"svg.hashsalt": "makespan", "font.size": 9, "font.family": "sans-serif", "svg.fonttype": "none"})
+    figure, (jobs, use) = plt.subplots(2, 1, figsize=(8.5, 5.5), sharex=True, height_ratios=[3, 1])
+    _draw_jobs(jobs, sorted(found["models"], key=lambda model: model["live"]))
+    _draw_use(use, found["use"])
+    figure.tight_layout()
+    figure.savefig(PICTURE, metadata={"Date": None})
+
+
+def _draw_jobs(axes: Axes, models: list[dict]) -> None:
+    for place, model in enumerate(models):
+        axes.plot([0, model["live"] / MINUTE], [place, place], color="#dddddd", linewidth=1, zorder=1)
+        for job, color in zip(model["jobs"], STEPS.values(), strict=True):
+            axes.plot(
+                [job["begun"] / MINUTE, job["ended"] / MINUTE], [place, place], color=color, linewidth=4, solid_capstyle="butt"
+            )
+        axes.plot(model["live"] / MINUTE, place, "o", color="#222222", markersize=3)
+    for step, color in STEPS.items():
+        axes.plot([], [], color=color, linewidth=4, label=step)
+    axes.plot([], [], "o", color="#222222", markersize=3, label="live")
+    axes.set_yticks([])
+    axes.set_ylabel(f"{len(models)} models")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=4, frameon=False)
+
+
+def _draw_use(axes: Axes, use: list[dict]) -> None:
+    axes.fill_between([each["at"] / MINUTE for each in use], [100 * each["memory"] for each in use], color="#0b6e99", alpha=0.3)
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("memory in use, %")
+    axes.set_xlabel("minutes since all were queued")
+
+
+if __name__ == "__main__":
+    draw(json.loads((RESULTS / "makespan.json").read_text()))
