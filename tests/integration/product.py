@@ -104,12 +104,9 @@ class Product:
         until(lambda: self.airflow.task(run, task)["state"] == state, f"{task} is {state}", seconds=seconds)
 
     def await_task_process(self, run: str, task: str) -> psutil.Process:
-        """The process that Airflow runs the task in; its title holds the try's id."""
-
-        def found() -> list[psutil.Process]:
-            return list(processes_with(f"airflow worker -- {self.airflow.task(run, task)['id']}"))
-
-        return until(found, f"{task} has a process", seconds=RUN_TIMEOUT_S)[0]
+        """The process that Airflow runs the task in; its title holds the try's id, asked for once: some tasks take half a second."""
+        title = f"airflow worker -- {self.airflow.task(run, task)['id']}"
+        return until(lambda: list(processes_with(title)), f"{task} has a process", RUN_TIMEOUT_S, every_s=0.02)[0]
 
     def await_spark(self, job: str) -> psutil.Process:
         """The Java process of a Spark job, once its Python has begun."""
