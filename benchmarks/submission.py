@@ -129,7 +129,8 @@ def applications(dag: str) -> dict[str, Any]:
 
 def worker_mb() -> float:
     """Proportional set size of the scheduler with its children: its workers, their tasks, and what these start."""
-    scheduler = next(each for each in psutil.process_iter() if each.cmdline()[-3:] == ["-m", "airflow", "scheduler"])
+    running = psutil.process_iter(["cmdline"])  # None where a process has just ended
+    scheduler = next(each for each in running if (each.info["cmdline"] or [])[-3:] == ["-m", "airflow", "scheduler"])
     total = 0.0
     for each in (scheduler, *scheduler.children(recursive=True)):
         try:
