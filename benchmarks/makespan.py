@@ -90,9 +90,17 @@ def jobs_of(name: str, began: float) -> list[dict[str, Any]]:
     """Seconds since the beginning: submitted, begun (its driver's container is given out), ended."""
     times = {"submitted": "startedTime", "begun": "launchTime", "ended": "finishedTime"}
     return [
-        {what: round(app[field] / 1000 - began, 1) for what, field in times.items()} | {"state": app["finalStatus"]}
-        for app in HADOOP.applications(f"model:{name}")
+        {
+            "step": step_of(app),
+            **{what: round(app[field] / 1000 - began, 1) for what, field in times.items()},
+            "state": app["finalStatus"],
+        }
+        for app in sorted(HADOOP.applications(f"model:{name}"), key=lambda app: app["startedTime"])
     ]
+
+
+def step_of(app: dict[str, Any]) -> str:
+    return next(tag.removeprefix("step:") for tag in app["applicationTags"].split(",") if tag.startswith("step:"))
 
 
 def tell(found: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from benchmarks.figures import RESULTS
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "makespan.svg"
 STEPS = {"validate": "#7fb3c8", "train": "#0b6e99", "compare": "#c2571a"}
+STOPPED = "#aaaaaa"
 MINUTE = 60
 
 
@@ -29,17 +30,17 @@ def draw(found: dict) -> None:
 def _draw_jobs(axes: Axes, models: list[dict]) -> None:
     for place, model in enumerate(models):
         axes.plot([0, model["live"] / MINUTE], [place, place], color="#dddddd", linewidth=1, zorder=1)
-        for job, color in zip(model["jobs"], STEPS.values(), strict=True):
-            axes.plot(
-                [job["begun"] / MINUTE, job["ended"] / MINUTE], [place, place], color=color, linewidth=4, solid_capstyle="butt"
-            )
+        for job in model["jobs"]:
+            times = [job["begun"] / MINUTE, job["ended"] / MINUTE]
+            color = STEPS[job["step"]] if job["state"] == "SUCCEEDED" else STOPPED
+            axes.plot(times, [place, place], color=color, linewidth=4, solid_capstyle="butt")
         axes.plot(model["live"] / MINUTE, place, "o", color="#222222", markersize=3)
-    for step, color in STEPS.items():
+    for step, color in {**STEPS, "stopped": STOPPED}.items():
         axes.plot([], [], color=color, linewidth=4, label=step)
     axes.plot([], [], "o", color="#222222", markersize=3, label="live")
     axes.set_yticks([])
     axes.set_ylabel(f"{len(models)} models")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=4, frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=5, frameon=False)
 
 
 def _draw_use(axes: Axes, use: list[dict]) -> None:
