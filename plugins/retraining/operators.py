@@ -144,7 +144,10 @@ class SparkStep(Step, BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         work = self.work(context)
         engine = self.engine_for(work.run.platform.spark).of_run(work.run)
-        self.stop_job = partial(jobs.stop, work, engine)
+        if (
+            engine.holds_slot
+        ):  # any other outlives a look, which Airflow also ends by mistake: the sweep asks whether it is waited for
+            self.stop_job = partial(jobs.stop, work, engine)
         try:
             path, self.application, age_s = jobs.look(work, engine, self.log)
             self.poke_interval = max(POKE_S, min(SELDOM_S, LATE * age_s))

@@ -122,3 +122,12 @@ def test_a_cluster_that_is_refused_is_asked_for_again_by_the_next_try(dag_of, aw
     run = play(*dag_of("bad data"))
 
     assert (run.tries()["cluster"], run.states()["cluster"]) == (2, "success")
+
+
+def test_a_cluster_that_is_refused_three_times_fails_the_run(dag_of, aws):
+    aws.fail("RunJobFlow", "ValidationException", times=3, message="Subnet subnet-0a1b does not exist")
+
+    run = play(*dag_of("bad data"))
+
+    assert (run.state, run.tries()["cluster"]) == ("failed", 3)
+    assert run.states() | {"cluster": "failed", "validate": "upstream_failed", "end_cluster": "success"} == run.states()

@@ -104,7 +104,7 @@ class Product:
         until(lambda: self.airflow.task(run, task)["state"] == state, f"{task} is {state}", seconds=seconds)
 
     def await_task_process(self, run: str, task: str) -> psutil.Process:
-        """The process that Airflow runs the task in; its title holds the try's id, asked for once: some tasks take half a second."""
+        """The one that Airflow runs the task in. Its title holds the try's id, asked for once: some tasks take half a second."""
         title = f"airflow worker -- {self.airflow.task(run, task)['id']}"
         return until(lambda: list(processes_with(title)), f"{task} has a process", RUN_TIMEOUT_S, every_s=0.02)[0]
 

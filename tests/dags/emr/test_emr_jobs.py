@@ -11,10 +11,12 @@ from contract.emr import Emr, EmrServerless
 from contract.errors import BadData, OutOfTime
 from contract.spark import Resources
 from plugins.retraining import jobs
+from plugins.retraining.alerts import Audience
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import EngineAway, Job, Tags, store_tag
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.jobs import look, stop
+from plugins.retraining.operators import ValidateStep
 from plugins.retraining.steps import Work
 from tests.dags.aws import ACCOUNT, BUCKET
 from tests.dags.emr.looks import LOG, MakeWork, end, engine_of, wait_for
@@ -171,6 +173,21 @@ def test_a_stopped_job_ends_and_its_key_is_given_up(task, programs, kind):
     assert make().key != key
     if kind == "emr":  # the step's end does not end its application in YARN
         wait_for(lambda: f"-appTags {key}" in (programs / "yarn.said").read_text(), "the command that ends it")
+
+
+def test_a_job_goes_on_when_airflow_ends_the_process_that_looks(task, monkeypatch):
+    make = task("hangs")
+    audience = Audience(model="trip_delay", slack=None, smtp=None, sender="", email=())
+    step = ValidateStep(task_id="validate", engine_for=engine_for, platform=make().run.platform, audience=audience)
+    monkeypatch.setattr(step, "work", lambda context: make())
+    key = make().key
+    assert not step.poke({"task_state_store": {}}).is_done
+
+    step.on_kill()
+
+    assert make().key == key
+    assert [each.phase for each in engine_of(make()).find(key)] in (["queued"], ["running"])
+    stop(make(), engine_of(make()))
 
 
 def test_a_job_that_never_ends_is_ended_at_its_time_limit(task, monkeypatch):
