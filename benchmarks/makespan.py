@@ -95,7 +95,7 @@ def jobs_of(name: str, began: float) -> list[dict[str, Any]]:
             **{what: round(app[field] / 1000 - began, 1) for what, field in times.items()},
             "state": app["finalStatus"],
         }
-        for app in sorted(HADOOP.applications(f"model:{name}"), key=lambda app: app["startedTime"])
+        for app in HADOOP.applications(f"model:{name}")
     ]
 
 
