@@ -99,7 +99,7 @@ def _await(engine: Engine, found: list[Application]) -> list[Application]:
 
 
 def stop(work: Work, engine: Engine) -> None:
-    """For a task that is stopped: its job ends with it, and the key is not used again."""
+    """For a task with whose process its job ends, too: the key is not used again."""
     for each in engine.find(work.key, live=True):
         engine.stop(each.id)
     give_up(work, EngineTrouble(f"{work.step} was stopped with its task"))

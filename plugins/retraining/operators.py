@@ -144,9 +144,8 @@ class SparkStep(Step, BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         work = self.work(context)
         engine = self.engine_for(work.run.platform.spark).of_run(work.run)
-        if (
-            engine.holds_slot
-        ):  # any other outlives a look, which Airflow also ends by mistake: the sweep asks whether it is waited for
+        # A job in a cluster outlives the look, which Airflow also ends by mistake: the sweep asks whether it is waited for.
+        if engine.holds_slot:
             self.stop_job = partial(jobs.stop, work, engine)
         try:
             path, self.application, age_s = jobs.look(work, engine, self.log)

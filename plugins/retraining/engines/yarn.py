@@ -27,9 +27,7 @@ TIMEOUT_S, SUBMIT_TIMEOUT_S = 10, 300
 LAST_BYTES, LAST_LINES = 16 * 1024, 20
 QUEUED = ("NEW", "NEW_SAVING", "SUBMITTED", "ACCEPTED")
 LIVE = (*QUEUED, "RUNNING")
-QUICK_JVM = (
-    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # spark-submit's own, which is gone after seconds: half of its processor time
-)
+QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # of spark-submit, which is gone after seconds: half its processor time
 PRIORITY = {"validate": 0, "train": 1, "compare": 2}  # in a queue, who has begun comes before who has not: the first is live early
 
 
