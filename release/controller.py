@@ -28,7 +28,7 @@ from release.world import Parts, World
 
 log = logging.getLogger("release.controller")
 TURN_S = 1.0
-SOON_S, BUSY_S = 0.2, 5.0  # turns are quicker for some seconds after an entry: its effect is often there at once
+SOON_S, BUSY_S = 0.2, 5.0  # turns are quicker for some seconds after a start or an entry: its effect is often there at once
 
 
 class AlreadyRunning(RetrainingError):
@@ -229,7 +229,7 @@ def main(arguments: list[str]) -> int:
         log.error("%s", error)
         return 1
     log.info("at least one turn a second, lock %s", held.name)
-    moved = 0.0
+    moved = time.monotonic()  # a start counts, too: what a killed controller left half done needs some turns
     while True:
         started = time.monotonic()
         moved = started if controller.turn() else moved

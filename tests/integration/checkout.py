@@ -120,11 +120,11 @@ class Program:
 
 
 def processes_with(*parts: str) -> dict[psutil.Process, str]:
-    """Those whose command line or working directory holds all of the parts, with both."""
+    """Those whose name, command line and working directory hold all of the parts, with the three."""
     found = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            told = f"{' '.join(process.cmdline())} {process.cwd()}"
+            told = f"{process.name()} {' '.join(process.cmdline())} {process.cwd()}"
             if process.status() != psutil.STATUS_ZOMBIE and all(part in told for part in parts):
                 found[process] = told
     return found

@@ -113,7 +113,7 @@ class Product:
 
         def found() -> list[psutil.Process]:
             running = processes_with(str(self.checkout.folder), f"run.py {job} --store")
-            return [process for process in running if process.name() == "java"]
+            return [process for process, told in running.items() if told.startswith("java ")]
 
         return until(found, f"{job} is a Spark job", seconds=RUN_TIMEOUT_S)[0]
 
