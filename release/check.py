@@ -22,6 +22,7 @@ WARM_UP = 10
 SINGLE_REQUESTS = 200
 SINGLE_FOR_S = 20.0  # a slow server is judged by fewer requests
 TIMEOUT_S = 10.0
+READY_S = 1.0
 
 
 class Answers(NamedTuple):
@@ -50,10 +51,12 @@ class HttpProbe:
     def __init__(self) -> None:
         self.spreads = ServerAnswers().spreads
         self.replay = replay
+        never_kept = httpx.Limits(max_keepalive_connections=0)  # a server that stops would wait for the connection's end
+        self._ready = httpx.Client(timeout=READY_S, limits=never_kept, trust_env=False)
 
     def is_ready(self, server: Server) -> bool:
         try:
-            return httpx.get(f"{server.url}/v2/health/ready", timeout=1.0, trust_env=False).is_success
+            return self._ready.get(f"{server.url}/v2/health/ready").is_success
         except httpx.HTTPError:
             return False
 

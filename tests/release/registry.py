@@ -93,24 +93,27 @@ class Front:
         self.asked: list[str] = []
         self.before: Callable[[BaseHTTPRequestHandler], Answer | None] = lambda request: None
         self.after: Callable[[BaseHTTPRequestHandler, Answer], Answer] = lambda request, answer: answer
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(registry))
+        self._registry = httpx.Client(base_url=f"http://{registry.host}")
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.host = f"127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+        self._registry.close()
 
-    def _handler(self, registry: LocalRegistry) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
         front = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or each answer's body waits 40 ms for its headers to be acknowledged
 
             def pass_on(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 front.asked.append(f"{self.command} {self.path}")
-                answer = front.before(self) or front.after(self, forwarded(registry, self, body))
+                answer = front.before(self) or front.after(self, forwarded(front._registry, self, body))
                 status, headers, content = answer
                 self.send_response(status)
                 for name, value in headers.items():
@@ -128,10 +131,10 @@ class Front:
         return Handler
 
 
-def forwarded(registry: LocalRegistry, request: BaseHTTPRequestHandler, body: bytes) -> Answer:
+def forwarded(registry: httpx.Client, request: BaseHTTPRequestHandler, body: bytes) -> Answer:
     """The Host stays, so that the registry's Location comes back here."""
     headers = {name: value for name, value in request.headers.items() if name.lower() not in ("connection", "authorization")}
-    found = httpx.request(request.command, f"http://{registry.host}{request.path}", headers=headers, content=body)
+    found = registry.request(request.command, request.path, headers=headers, content=body)
     kept = ("content-type", "location", "docker-content-digest", "www-authenticate", "link")
     told = {name: found.headers[name] for name in kept if name in found.headers}
     if request.command == "HEAD":
