@@ -18,9 +18,24 @@ TOLD_WITHIN_S = 180
 STOPPED_WITHIN_S = 8  # a Spark job looks each second for its task; the rest is for a busy machine
 
 
-def test_a_run_without_mlflow_says_so_and_goes_on_when_it_is_back(live: Product):
-    mlflow = live.checkout.service("mlflow")
+def test_a_run_goes_on_when_mlflow_is_back_and_when_its_damaged_image_was_packed_anew(live: Product):
+    old = live.ledger.champion(MODEL)
     run = live.trigger()
+    stops_at_train_without_mlflow(live, run)
+    live.airflow.clear(MODEL, run, "train")
+
+    live.await_task(run, "compare", "running")
+    image = stops_at_check_with_a_damaged_image(live, run)
+    assert live.serving_version() == str(old.version)
+    live.airflow.clear(MODEL, run, "package")
+
+    assert live.ended(run).state == "success"
+    assert live.ledger.champion(MODEL) == image
+    assert live.serving_version() == str(image.version)
+
+
+def stops_at_train_without_mlflow(live: Product, run: str) -> None:
+    mlflow = live.checkout.service("mlflow")
     mlflow.stop()
     try:
         live.await_task(run, "train", "running")
@@ -33,17 +48,11 @@ def test_a_run_without_mlflow_says_so_and_goes_on_when_it_is_back(live: Product)
     (by_slack,) = [message for message in live.messages("stopped at train") if " slack " in message]
     assert f"MLflow at {MLFLOW_URL} failed: " in by_slack
     assert "See that it runs and that the platform file names it, then clear this task" in by_slack
-
     until(lambda: answers(f"{MLFLOW_URL}/health"), "MLflow is back", seconds=60)
-    live.airflow.clear(MODEL, run, "train")
-    assert live.ended(run).state == "success"
 
 
-def test_a_damaged_image_stops_at_its_check_and_is_released_when_it_was_packed_anew(live: Product):
-    old = live.ledger.champion(MODEL)
+def stops_at_check_with_a_damaged_image(live: Product, run: str) -> Image:
     controller = live.checkout.on_host("controller")
-    run = live.trigger()
-    live.await_task(run, "compare", "running")
     controller.stop()
     try:
         path = until(lambda: live.airflow.xcom(MODEL, run, "package"), "the run has its image", seconds=300)
@@ -53,12 +62,7 @@ def test_a_damaged_image_stops_at_its_check_and_is_released_when_it_was_packed_a
         controller.start()
     ended = live.ended(run)
     assert (ended.state, ended.tasks["check"], ended.tasks["release"]) == ("failed", "failed", "upstream_failed")
-    assert live.serving_version() == str(old.version)
-
-    live.airflow.clear(MODEL, run, "package")
-    assert live.ended(run).state == "success"
-    assert live.ledger.champion(MODEL) == image
-    assert live.serving_version() == str(image.version)
+    return image
 
 
 def test_a_stop_in_the_middle_of_a_run_loses_nothing(live: Product):

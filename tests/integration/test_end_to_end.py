@@ -1,11 +1,11 @@
-"""Whole runs through the real services: released, released under traffic, cleared, backfilled."""
+"""Whole runs through the real services: released, approved and released under traffic, cleared, backfilled."""
 
 from datetime import timedelta
 
 import pytest
 
 from contract.comparison import Verdict
-from contract.documents import read
+from contract.documents import Image, read
 from tests.integration.product import MODEL, Product, Run
 from tests.waiting import until
 
@@ -17,24 +17,20 @@ def test_the_first_run_releases_its_version(first):
     assert (first.champion.version, first.alias, first.serving) == (1, 1, "1")
 
 
-def test_the_next_version_arrives_while_clients_ask_and_none_of_them_fails(live: Product):
+def test_the_next_version_waits_for_a_person_and_arrives_while_clients_ask_and_none_of_them_fails(live: Product):
     old = live.ledger.champion(MODEL)
-    run = live.trigger()
     with live.traffic() as tally:
+        run = asks_a_person(live)
+        assert live.ledger.champion(MODEL) == old
+        version = live.airflow.named_xcom(run, "train", "document")["version"]
+        live.airflow.answer(run, "decide", f"Release version {version}", "looks right")
         assert live.ended(run).state == "success"
     new = live.ledger.champion(MODEL)
     assert tally.failures == []
     assert set(tally.versions) == {str(old.version), str(new.version)}
-    assert live.serving_version() == str(new.version) != str(old.version)
-    assert live.alias.get(MODEL) == new.version
-    assert live.router.seen(MODEL) == {new.digest: 100}
-    ended = [
-        outcome for entry in live.ledger.entries(MODEL) for outcome in entry.outcomes if new.digest in outcome.model_dump_json()
-    ]
-    assert [outcome.kind for outcome in ended] == ["release", "check"]
-    assert ended[0].release.previous == old.digest
-    told = live.messages(f"version {new.version} is live")
-    assert sorted(message.split()[1] for message in told) == ["mail", "slack"]
+    assert new.version == version
+    assert_live(live, new, old)
+    assert_answer_told(live, new)
 
     live.airflow.clear(MODEL, run, "package")  # the same version again: the same image, which is live already
     assert live.ended(run) == Run("success", dict.fromkeys(live.ended(run).tasks, "success"))
@@ -42,8 +38,8 @@ def test_the_next_version_arrives_while_clients_ask_and_none_of_them_fails(live:
     assert live.serving_version() == str(new.version)
 
 
-def test_a_version_waits_for_a_person_and_is_released_by_their_yes(live: Product):
-    old, path = live.ledger.champion(MODEL), live.checkout.folder / "dags/models/trip_delay.yaml"
+def asks_a_person(live: Product) -> str:
+    path = live.checkout.folder / "dags/models/trip_delay.yaml"
     text = path.read_text()
     path.write_text(text.replace("margin: 0.5}", "margin: 0.5, approval: required}"))
     try:
@@ -51,15 +47,24 @@ def test_a_version_waits_for_a_person_and_is_released_by_their_yes(live: Product
         live.await_task(run, "decide", "awaiting_input")
     finally:
         path.write_text(text)
-    assert live.ledger.champion(MODEL) == old
     assert len(live.messages("waits for your answer")) == 2  # by mail and Slack
+    return run
 
-    version = live.airflow.named_xcom(run, "train", "document")["version"]
-    live.airflow.answer(run, "decide", f"Release version {version}", "looks right")
 
-    assert live.ended(run).state == "success"
-    new = live.ledger.champion(MODEL)
+def assert_live(live: Product, new: Image, old: Image) -> None:
     assert live.serving_version() == str(new.version) != str(old.version)
+    assert live.alias.get(MODEL) == new.version
+    assert live.router.seen(MODEL) == {new.digest: 100}
+    entries = live.ledger.entries(MODEL)
+    ended = [outcome for entry in entries for outcome in entry.outcomes if new.digest in outcome.model_dump_json()]
+    assert [outcome.kind for outcome in ended] == ["release", "check"]
+    assert ended[0].release.previous == old.digest
+    told = live.messages(f"version {new.version} is live")
+    assert sorted(message.split()[1] for message in told) == ["mail", "slack"]
+
+
+def assert_answer_told(live: Product, new: Image) -> None:
+    """Who answered what and why: in the version's tags and on the verdict's page."""
     tags = live.version_tags(new.version)
     assert (tags["verdict"], tags["answer"], tags["answer.by"], tags["answer.reason"]) == ("promote", "yes", "admin", "looks right")
     page = live.artifact(new.labels["retraining.mlflow_run"], "verdict.html")

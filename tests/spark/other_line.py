@@ -1,4 +1,7 @@
-"""Pipelines and their answers, also in a process of another Spark line: `python -m tests.spark.other_line make|answer FOLDER`."""
+"""Pipelines and their answers, also in a process of another Spark line: `python -m tests.spark.other_line MADE MAKES`.
+
+It makes its own pipelines in the folder MAKES, and answers by those and by what is in MADE.
+"""
 
 import json
 import os
@@ -57,9 +60,9 @@ def _classes(name: str) -> list[int] | None:
 
 if __name__ == "__main__":
     os.environ.update(SPARK_HOME=str(Path(pyspark.__file__).parent), PYSPARK_PYTHON=sys.executable)
-    what, folder = sys.argv[1], Path(sys.argv[2])
+    made, makes = map(Path, sys.argv[1:])
     spark = start_session("other line", SMALL)
-    if what == "make":
-        make(spark, folder)
-    (folder / ANSWERS).write_text(json.dumps(answer(spark, folder)))
+    make(spark, makes)
+    for folder in (made, makes):
+        (folder / ANSWERS).write_text(json.dumps(answer(spark, folder)))
     spark.stop()

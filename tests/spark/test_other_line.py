@@ -21,24 +21,20 @@ pytestmark = [
 ]
 
 
-def other_spark(what: str, folder: Path) -> dict[str, list[list[float]]]:
-    subprocess.run([OTHER, "-m", "tests.spark.other_line", what, str(folder)], cwd=ROOT, check=True)
-    return json.loads((folder / ANSWERS).read_text())
+@pytest.fixture(scope="module")
+def made(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By line, the folder of its pipelines and of what Spark 3.5 answered by them."""
+    folders = {line: tmp_path_factory.mktemp(line) for line in ("4.0", "3.5")}
+    make(spark, folders["4.0"])
+    subprocess.run([OTHER, "-m", "tests.spark.other_line", *folders.values()], cwd=ROOT, check=True)
+    return folders
 
 
-def assert_same(found: dict[str, list[list[float]]], expected: dict[str, list[list[float]]]) -> None:
-    assert list(found) == list(expected) == list(CASES)
+@pytest.mark.parametrize("line", ["4.0", "3.5"])
+def test_what_one_line_trained_answers_the_same_on_both(line: str, spark: SparkSession, made: dict[str, Path]) -> None:
+    on_3_5 = json.loads((made[line] / ANSWERS).read_text())
+    on_4_0 = answer(spark, made[line])
+
+    assert list(on_4_0) == list(on_3_5) == list(CASES)
     for name in CASES:
-        np.testing.assert_allclose(found[name], expected[name], rtol=TOLERANCE, atol=TOLERANCE, err_msg=name)
-
-
-def test_what_spark_3_5_trained_answers_the_same_on_spark_4(spark: SparkSession, tmp_path: Path) -> None:
-    made = other_spark("make", tmp_path)
-
-    assert_same(answer(spark, tmp_path), made)
-
-
-def test_what_spark_4_trained_answers_the_same_on_spark_3_5(spark: SparkSession, tmp_path: Path) -> None:
-    make(spark, tmp_path)
-
-    assert_same(other_spark("answer", tmp_path), answer(spark, tmp_path))
+        np.testing.assert_allclose(on_4_0[name], on_3_5[name], rtol=TOLERANCE, atol=TOLERANCE, err_msg=name)
