@@ -51,7 +51,7 @@ class HttpProbe:
     def __init__(self) -> None:
         self.spreads = ServerAnswers().spreads
         self.replay = replay
-        never_kept = httpx.Limits(max_keepalive_connections=0)  # a server that stops would wait for the connection's end
+        never_kept = httpx.Limits(max_keepalive_connections=0)  # a kept one would not tell whether a new one is taken
         self._ready = httpx.Client(timeout=READY_S, limits=never_kept, trust_env=False)
 
     def is_ready(self, server: Server) -> bool:

@@ -44,7 +44,6 @@ PATIENCE_S = 600
 wait_for = partial(until, seconds=PATIENCE_S, every_s=1)
 LOG = logging.getLogger("retraining.test")
 AS_OF = datetime(2013, 4, 20, tzinfo=UTC)
-FEW_CORES = "-XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000"  # as in dags/platforms/local.yaml
 PROGRAM = """#!/bin/sh
 exec /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin HOME={home} LANG=C.UTF-8 JAVA_HOME={java} HADOOP_CONF_DIR={conf} \\
   SPARK_CONF_DIR={home} SPARK_HOME={spark} SPARK_DIST_CLASSPATH='{jars}' SPARK_LOCAL_IP=127.0.0.1 {run} "$@"
@@ -82,8 +81,6 @@ def write_programs(folder: Path, cluster: Cluster, aws: Aws) -> None:
         (folder / name).chmod(0o755)
     defaults = {
         "spark.master": "yarn",
-        "spark.sql.shuffle.partitions": "2",
-        **{f"spark.{process}.extraJavaOptions": FEW_CORES for process in ("driver", "executor")},
         "spark.yarn.jars": f"local:{HOME}/jars/*",
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
         "spark.hadoop.fs.s3a.endpoint": aws.url,

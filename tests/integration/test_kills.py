@@ -49,14 +49,15 @@ def test_a_release_goes_on_over_the_death_of_what_serves_it(live: Product, kill,
 
 
 def test_a_run_goes_on_over_the_death_of_each_of_its_tasks_and_of_the_scheduler(live: Product):
+    old = live.ledger.champion(MODEL)
     run = live.trigger()
     with live.traffic() as tally:
-        for step in STEPS:
-            process = live.await_task_process(run, step)
-            job = live.await_spark(step) if step == "validate" else None
-            process.kill()
-            if job:
-                until(lambda job=job: not job.is_running(), "the Spark job died with its task", seconds=ORPHAN_S)
+        live.await_task_process(run, "open").kill()
+        job = live.await_spark("validate")
+        live.await_task_process(run, "validate").kill()
+        until(lambda: not job.is_running(), "the Spark job died with its task", seconds=ORPHAN_S)
+        for step in STEPS[2:]:
+            live.await_task_process(run, step).kill()
         active = live.await_release(percent=0)
         live.await_task_process(run, "release").kill()
         live.checkout.service("airflow-scheduler").kill()
@@ -69,6 +70,7 @@ def test_a_run_goes_on_over_the_death_of_each_of_its_tasks_and_of_the_scheduler(
     assert {step: live.airflow.task(run, step)["try_number"] for step in STEPS} == dict.fromkeys(STEPS, 2)
     assert tally.failures == []
     assert_released(live, active.request.id, active.image, tally)
+    assert active.image.version > old.version
     asked = [each.request for entry in live.ledger.entries(MODEL) for each in entry.outcomes if active.image.digest in str(each)]
     assert len(asked) == len(set(asked)) == 2  # one check, one release
     told = live.messages(f"version {active.image.version} is live")

@@ -98,7 +98,7 @@ class WholeHost:
 
     def ended(self, kind: str, image: Image) -> Outcome:
         request = self.ask(kind, image)
-        return until(lambda: self.ledger.outcome(MODEL, request.id), f"{request.id} has ended", seconds=180)
+        return until(lambda: self.ledger.outcome(MODEL, request.id), f"{request.id} has ended", seconds=90)
 
     def put_live(self, image: Image) -> None:
         for kind in ("check", "release"):
