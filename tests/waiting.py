@@ -4,12 +4,22 @@ from typing import TypeVar
 
 Found = TypeVar("Found")
 
+LOOK_S = 2  # how often it is asked whether waiting is in vain
 
-def until(holds: Callable[[], Found], what: str, seconds: float, every_s: float = 0.2) -> Found:
-    """The first true answer; asked rarely, for it takes its time from what is waited for."""
-    end = time.monotonic() + seconds
+
+def until(
+    holds: Callable[[], Found], what: str, seconds: float, every_s: float = 0.2, in_vain: Callable[[], str] = lambda: ""
+) -> Found:
+    """The first true answer; asked rarely, for it takes its time from what is waited for.
+
+    What `in_vain` says, if anything, ends the waiting: it is the reason why there can be no such answer any more.
+    """
+    end, look = time.monotonic() + seconds, time.monotonic() + LOOK_S
     while time.monotonic() < end:
+        over, look = (in_vain(), time.monotonic() + LOOK_S) if time.monotonic() > look else ("", look)
         if found := holds():
             return found
+        if over:
+            raise AssertionError(f"never: {what}: {over}")
         time.sleep(every_s)
     raise AssertionError(f"not within {seconds:.0f} s: {what}")

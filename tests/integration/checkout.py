@@ -36,6 +36,7 @@ class Checkout:
         self.folder = folder
         self.home = folder / ".demo"
         self.inbox = self.home / "inbox.txt"
+        self.condemned = self.home / "condemned"
         self.platform = folder / "dags/platforms/local.yaml"
 
     def make(self) -> None:
@@ -48,6 +49,8 @@ class Checkout:
                 shutil.copy2(ROOT / name, self.folder / name)
         (self.folder / ".venv").symlink_to(ROOT / ".venv")
         shutil.copy2(HERE / "trip_delay.yaml", self.folder / "dags/models")
+        shutil.copy2(HERE / "condemned.py", self.folder / "plugins")
+        self.condemned.mkdir(parents=True)
         self.python("spark", str(HERE / "trips.py"), str(self.home / "data/trips"))
 
     def start(self) -> None:

@@ -1,7 +1,7 @@
 """The running product, as the tests ask it and wait for it."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from release.entries import Active, Outcome, Request
 from release.ledger import Ledger
 from release.router import TraefikRouter
 from tests.integration.checkout import Checkout, processes_with, require_ports
-from tests.waiting import until
+from tests.waiting import Found, until
 
 MODEL = "trip_delay"
 FIRST_AS_OF = datetime(2013, 3, 25, tzinfo=UTC)
@@ -101,21 +101,36 @@ class Product:
         return Run(self.airflow.run_state(MODEL, run), tasks)
 
     def await_task(self, run: str, task: str, state: str, seconds: float = RUN_TIMEOUT_S) -> None:
-        until(lambda: self.airflow.task(run, task)["state"] == state, f"{task} is {state}", seconds=seconds)
+        self._during(run, lambda: self.airflow.task(run, task)["state"] == state, f"{task} is {state}", seconds=seconds)
 
     def await_task_process(self, run: str, task: str) -> psutil.Process:
-        """The one that Airflow runs the task in. Its title holds the try's id, asked for once: some tasks take half a second."""
+        """The one that Airflow runs a Spark step in, whose title holds the try's id. Other tasks may be gone before it is found."""
         title = f"airflow worker -- {self.airflow.task(run, task)['id']}"
-        return until(lambda: list(processes_with(title)), f"{task} has a process", RUN_TIMEOUT_S, every_s=0.02)[0]
+        return self._during(run, lambda: list(processes_with(title)), f"{task} has a process")[0]
 
-    def await_spark(self, job: str) -> psutil.Process:
+    def condemn(self, task: str) -> None:
+        """The next process of the task that leaves its document is killed with −9 right after."""
+        (self.checkout.condemned / task).touch()
+
+    def await_spark(self, run: str, job: str) -> psutil.Process:
         """The Java process of a Spark job, once its Python has begun."""
 
         def found() -> list[psutil.Process]:
             running = processes_with(str(self.checkout.folder), f"run.py {job} --store")
             return [process for process, told in running.items() if told.startswith("java ")]
 
-        return until(found, f"{job} is a Spark job", seconds=RUN_TIMEOUT_S)[0]
+        return self._during(run, found, f"{job} is a Spark job")[0]
+
+    def _during(
+        self, run: str, holds: Callable[[], Found], what: str, seconds: float = RUN_TIMEOUT_S, every_s: float = 0.2
+    ) -> Found:
+        """The first true answer while the run goes on."""
+
+        def ended() -> str:
+            state = self.airflow.run_state(MODEL, run)
+            return f"run {run} is {state}: {self.airflow.tasks(MODEL, run)}" if state in ENDED else ""
+
+        return until(holds, what, seconds, every_s, in_vain=ended)
 
     # releases
 
@@ -141,7 +156,7 @@ class Product:
     def await_outcome(self, request: Request) -> Outcome:
         return until(lambda: self.ledger.outcome(MODEL, request.id), f"{request.id} has ended", seconds=120)
 
-    def await_release(self, percent: int, seconds: float = RUN_TIMEOUT_S) -> Active:
+    def await_release(self, percent: int, seconds: float) -> Active:
         """One under way that sends its version this part of the traffic, or more."""
 
         def under_way() -> Active | None:

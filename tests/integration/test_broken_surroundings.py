@@ -68,7 +68,7 @@ def stops_at_check_with_a_damaged_image(live: Product, run: str) -> Image:
 def test_a_stop_in_the_middle_of_a_run_loses_nothing(live: Product):
     old = live.ledger.champion(MODEL)
     run = live.trigger()
-    live.await_spark("train")
+    live.await_spark(run, "train")
     live.checkout.stop()
     until(lambda: live.checkout.processes() == [], "nothing runs any more", seconds=STOPPED_WITHIN_S)
 
