@@ -16,7 +16,9 @@ def until(
     """
     end, look = time.monotonic() + seconds, time.monotonic() + LOOK_S
     while time.monotonic() < end:
-        over, look = (in_vain(), time.monotonic() + LOOK_S) if time.monotonic() > look else ("", look)
+        over = ""
+        if time.monotonic() > look:
+            over, look = in_vain(), time.monotonic() + LOOK_S
         if found := holds():
             return found
         if over:

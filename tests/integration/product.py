@@ -121,16 +121,14 @@ class Product:
 
         return self._during(run, found, f"{job} is a Spark job")[0]
 
-    def _during(
-        self, run: str, holds: Callable[[], Found], what: str, seconds: float = RUN_TIMEOUT_S, every_s: float = 0.2
-    ) -> Found:
+    def _during(self, run: str, holds: Callable[[], Found], what: str, seconds: float = RUN_TIMEOUT_S) -> Found:
         """The first true answer while the run goes on."""
 
         def ended() -> str:
             state = self.airflow.run_state(MODEL, run)
             return f"run {run} is {state}: {self.airflow.tasks(MODEL, run)}" if state in ENDED else ""
 
-        return until(holds, what, seconds, every_s, in_vain=ended)
+        return until(holds, what, seconds, in_vain=ended)
 
     # releases
 
