@@ -14,6 +14,7 @@ from airflow.utils.state import DagRunState, State, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 
 GIVE_UP_S = 120
+IDLE_S = 0.1
 
 
 class Run:
@@ -45,7 +46,7 @@ class Run:
         for ti in ready:
             _run_task(ti=ti, task=self.dag.task_dict[ti.task_id], run_triggerer=False)
         if not ready:
-            time.sleep(0.1)
+            time.sleep(IDLE_S)
 
     def _asks(self, run: Any, session: Any) -> bool:
         return any(ti.state == TaskInstanceState.AWAITING_INPUT for ti in run.get_task_instances(session=session))

@@ -192,6 +192,7 @@ def applications(cluster: Cluster, key: str) -> list[str]:
 
 def test_a_whole_run_on_emr_with_real_spark(airflow, aws, cluster, mlflow, platform_of, trip_delay, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "GIVE_UP_S", 1200)
+    monkeypatch.setattr(runner, "IDLE_S", 1)  # a job takes a minute: asking Airflow and the bucket ten times a second slows it down
     emr = Emr(job_flow=JobFlow.model_validate(JOB_FLOW), python=interpreter())
     platform = platform_of(engine="emr", emr=emr).model_copy(update={"mlflow": mlflow})
 
