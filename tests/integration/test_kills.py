@@ -65,7 +65,7 @@ def test_a_run_goes_on_over_the_death_of_each_of_its_tasks_and_of_the_scheduler(
         assert live.ledger.outcome(MODEL, active.request.id) is None
         until(lambda: live.ledger.outcome(MODEL, active.request.id), "the release ended without Airflow", seconds=60)
         ended = live.ended(run)
-    print(f"8 tasks and the scheduler killed: {len(tally.failures)} of {tally.sent} requests failed")
+    print(f"{len(ended.tasks)} tasks and the scheduler killed: {len(tally.failures)} of {tally.sent} requests failed")
 
     assert list(live.checkout.condemned.iterdir()) == []
     assert (ended.state, set(ended.tasks.values())) == ("success", {"success"})
