@@ -4,7 +4,7 @@ import sys
 import time
 
 from contract.documents import JobRequest, Snapshot, ValidationReport, write
-from contract.store import Store
+from contract.store.base import Store
 from spark_jobs import run
 
 SECONDS = 15

@@ -5,8 +5,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from contract.base_model import Scalar, Strict, refuse, written
 from contract.metrics import Task
-from contract.strict import Scalar, Strict, refuse, written
 
 AlgorithmName = Literal[
     "logistic_regression",

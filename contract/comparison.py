@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from contract.base_model import Strict
 from contract.metrics import MetricName
-from contract.strict import Strict
 
 
 class Interval(Strict):

@@ -5,13 +5,13 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field
 
+from contract.base_model import Strict
 from contract.comparison import Interval
 from contract.errors import BadData, OutOfMemory, OutOfTime, RetrainingError, StoreError
 from contract.metrics import MetricName
 from contract.platform import Platform
 from contract.spec import ModelSpec
-from contract.store import Store
-from contract.strict import Strict
+from contract.store.base import Store
 
 
 class Champion(Strict):

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from contract.strict import Duration, Shape, Strict, refuse
+from contract.base_model import Duration, Shape, Strict, refuse
 
 S3Folder = Annotated[str, Shape(r"^s3://[^/\s]+(/\S*)?$", "a folder such as s3://BUCKET/logs")]
 InstanceType = Annotated[str, Shape(r"^[a-z0-9-]+\.[a-z0-9-]+$", "an instance type such as m7i.xlarge")]

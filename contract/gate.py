@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from contract.base_model import LongerThanZero, Shape, Strict, refuse
 from contract.metrics import METRICS, ON_DEMAND, MetricName, Task
-from contract.strict import LongerThanZero, Shape, Strict, refuse
 
 Column = Annotated[str, Shape(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$", "a column's name of letters, digits and _, no digit first,")]
 TIME = "time"  # the blocks of rows that have one

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any, NamedTuple
 
-from contract.store import Store
+from contract.store.base import Store
 
 
 def digest_of(value: Any) -> str:

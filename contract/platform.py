@@ -6,10 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from contract.base_model import LongerThanZero, Shape, Strict, refuse
 from contract.errors import InvalidFile
-from contract.files import parse_yaml
 from contract.spark import Spark
-from contract.strict import LongerThanZero, Shape, Strict, refuse
+from contract.yaml_files import parse_yaml
 
 Url = Annotated[str, Shape(r"^https?://[^\s/@][^\s@]*$", "an address without user and password such as http://127.0.0.1:5000")]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
+from contract.base_model import Strict, format_duration
 from contract.platform import Platform
 from contract.spec import ModelSpec
-from contract.strict import Strict, format_duration
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 FILES: dict[str, type[Strict]] = {"spec.schema.json": ModelSpec, "platform.schema.json": Platform}

@@ -5,8 +5,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from contract.base_model import Duration, LongerThanZero, Strict, refuse
 from contract.gate import Column
-from contract.strict import Duration, LongerThanZero, Strict, refuse
 
 REPLAY_ENV = ("REPLAY_REQUESTS", "REPLAY_MASK")  # of a server, whatever starts it
 ROLLBACKS_A_WEEK = 3  # then a model's releases are frozen: somebody has to look

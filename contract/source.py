@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from contract.base_model import LongerThanZero, Shape, Strict, refuse
 from contract.gate import Column
-from contract.strict import LongerThanZero, Shape, Strict, refuse
 
 FILES = ("csv", "json", "parquet", "orc", "avro")
 UNTYPED = ("csv", "json")

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from contract.base_model import LongerThanZero, Scalar, Shape, Strict, format_duration, refuse
 from contract.emr import Emr, EmrServerless
-from contract.strict import LongerThanZero, Scalar, Shape, Strict, format_duration, refuse
 
 Memory = Annotated[str, Shape(r"^[1-9]\d{0,5}[mgt]$", "a size such as 512m or 4g")]
 Cores = Annotated[int, Field(ge=1, le=1024)]

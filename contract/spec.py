@@ -7,13 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from contract.algorithms import TASKS, Algorithm
-from contract.files import parse_yaml
-from contract.gate import TIME, Column, Gate
-from contract.metrics import METRICS, Task
-from contract.serving import Serving
-from contract.source import Source
-from contract.spark import Resources
-from contract.strict import (
+from contract.base_model import (
     Duration,
     LongerThanZero,
     Shape,
@@ -22,6 +16,12 @@ from contract.strict import (
     parse_duration,
     refuse,
 )
+from contract.gate import TIME, Column, Gate
+from contract.metrics import METRICS, Task
+from contract.serving import Serving
+from contract.source import Source
+from contract.spark import Resources
+from contract.yaml_files import parse_yaml
 
 Name = Annotated[str, Shape(r"^[a-z][a-z0-9_]{0,62}$", "a name of small letters, digits and _, a letter first,")]
 Email = Annotated[str, Shape(r"^[^@\s,]+@[^@\s,]+$", "one address such as ops@example.com")]

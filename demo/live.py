@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from contract import documents
+from contract.base_model import Strict
 from contract.documents import GoldenRows, Image
 from contract.platform import Platform, load_platform
-from contract.store import store_at
-from contract.strict import Strict
+from contract.store.base import store_at
 from demo import cluster
 from demo.place import HOME, platform
 from release.ledger import Ledger

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from contract.strict import Strict
+from contract.base_model import Strict
 from images.files import write_whole
 from images.layer import UnsafeLayer, check_names, read_layer, sha256
 from images.oci import ImageDamaged, Repository

@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from contract.errors import StoreError
-from contract.store import Store
+from contract.store.base import Store
 
 LIMIT_S = 3.0
 

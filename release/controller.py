@@ -16,7 +16,7 @@ from typing import TextIO
 
 from contract.errors import RetrainingError, StoreError
 from contract.platform import Platform, ServingHost, load_platform
-from contract.store import store_at
+from contract.store.base import store_at
 from release.brisk import BriskStore
 from release.entries import Draft, Entry, Request, State
 from release.journal import Journal, Kept

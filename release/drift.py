@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from typing import NamedTuple
 
-from contract.strict import Strict
+from contract.base_model import Strict
 
 CHANCE = 0.01  # one-sided: how often the noise may be passed where nothing differs
 

@@ -5,9 +5,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from contract.base_model import Strict
 from contract.documents import Check, Image, Release, StepReport
 from contract.serving import Serving
-from contract.strict import Strict
 from release.drift import Spread
 
 Kind = Literal["check", "release", "rollback", "freeze", "unfreeze", "pin", "unpin", "unquarantine"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from contract.strict import Strict
+from contract.base_model import Strict
 from release.entries import Entry, State
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from contract.documents import Image
 from contract.errors import RetrainingError
-from contract.store import Store
+from contract.store.base import Store
 from release.entries import Draft, Entry, Outcome, Request, State
 
 _ENTRY = re.compile(r"(\d{8})\.json")

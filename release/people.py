@@ -6,7 +6,7 @@ from typing import Literal
 
 from contract.documents import Image
 from contract.errors import RetrainingError
-from contract.store import Store
+from contract.store.base import Store
 from release.entries import Outcome, Request
 from release.ledger import Ledger
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from contract.documents import Check, GoldenRows, Image, Replay, read
 from contract.errors import BadData, RetrainingError
-from contract.store import Store
+from contract.store.base import Store
 from images.oci import ImageDamaged
 from release.check import Answers, Probe, decide
 from release.drift import Spread

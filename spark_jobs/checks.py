@@ -9,10 +9,10 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from contract.base_model import format_duration
 from contract.documents import DataCheck, Snapshot, ValidationReport
 from contract.spec import ModelSpec, Source
-from contract.store import Store
-from contract.strict import format_duration
+from contract.store.base import Store
 from spark_jobs.examples import labelled, parts_of
 from spark_jobs.leakage import leaks, sampled
 

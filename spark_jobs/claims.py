@@ -8,8 +8,8 @@ import os
 import re
 import socket
 
-from contract.store import Store
-from contract.strict import Strict
+from contract.base_model import Strict
+from contract.store.base import Store
 
 CONTAINER = re.compile(r"container_(?:e\d+_)?(\d+_\d+)_\d+_\d+")
 

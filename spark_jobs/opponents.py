@@ -6,10 +6,10 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from contract.base_model import format_duration
 from contract.documents import Snapshot
 from contract.errors import BadData, RetrainingError
 from contract.spec import ModelSpec, Source
-from contract.strict import format_duration
 from spark_jobs.answers import answer_of
 from spark_jobs.examples import build_examples, parts_of
 from spark_jobs.holdout import Scored

@@ -4,7 +4,7 @@ import sys
 import threading
 from typing import TextIO
 
-from contract.store import Store
+from contract.store.base import Store
 
 EVERY_S = 3.0
 MOST_PARTS, MOST_CHARACTERS = 9999, 100_000

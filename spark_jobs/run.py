@@ -16,7 +16,7 @@ from typing import Any
 from contract.documents import Failure, JobRequest, read, write
 from contract.errors import BadData, RetrainingError
 from contract.spark import merged
-from contract.store import Store, store_at
+from contract.store.base import Store, store_at
 from spark_jobs.claims import holder, other_holder
 from spark_jobs.parents import is_watched, watch_parents
 from spark_jobs.progress import Progress

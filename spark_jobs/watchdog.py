@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from pyspark.sql import SparkSession
 
+from contract.base_model import format_duration
 from contract.errors import OutOfTime, RetrainingError
-from contract.strict import format_duration
 
 EVERY_S = 5.0
 OVERDUE = 71

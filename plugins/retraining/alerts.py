@@ -10,12 +10,12 @@ from urllib.parse import quote
 from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowSensorTimeout
 
+from contract.base_model import Strict
 from contract.comparison import Verdict
 from contract.documents import Replay
 from contract.errors import RetrainingError
 from contract.platform import Platform
 from contract.spec import ModelSpec
-from contract.strict import Strict
 from plugins.retraining.errors import RolledBack, Stopped
 
 log = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ from typing import Any
 
 from croniter import CroniterBadDateError, croniter
 
+from contract.base_model import format_duration
 from contract.errors import InvalidFile
 from contract.platform import Platform, load_platform
 from contract.spark import excesses
 from contract.spec import ModelSpec, parse_spec
-from contract.strict import format_duration
 
 SOME_DAY, DAY_S, MOST_TIMES = datetime(2026, 1, 1, tzinfo=UTC).timestamp(), 86_400, 1000
 LONGEST_PROBATION = timedelta(hours=1)  # where the spec says nothing

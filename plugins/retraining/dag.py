@@ -20,12 +20,12 @@ from airflow.sdk import (
     chain,
 )
 
+from contract.base_model import format_duration
 from contract.errors import InvalidFile, OutOfMemory, RetrainingError, StoreError
 from contract.keys import digest_of
 from contract.platform import Platform
 from contract.spark import Spark, merged
 from contract.spec import ModelSpec
-from contract.strict import format_duration
 from plugins.retraining import alerts, operators, pages
 from plugins.retraining.alerts import Audience
 from plugins.retraining.catalog import Model, load_entry

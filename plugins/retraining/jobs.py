@@ -8,10 +8,10 @@ from logging import Logger
 from typing import NamedTuple
 
 from contract import documents
+from contract.base_model import Strict, format_duration
 from contract.documents import CAUSES, Failure, JobRequest
 from contract.errors import OutOfTime, RetrainingError, StoreError
 from contract.spark import Resources, merged, settings
-from contract.strict import Strict, format_duration
 from plugins.retraining.diagnosis import diagnose
 from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, Tags
 from plugins.retraining.errors import EngineTrouble, GivenUp

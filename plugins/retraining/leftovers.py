@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from contract import documents
-from contract.store import Store
+from contract.store.base import Store
 from plugins.retraining.engines.base import Application, Engine, store_tag
 from plugins.retraining.jobs import Ticket
 

@@ -6,9 +6,9 @@ Whoever judges one challenger after another on the same rows, until one passes, 
 from datetime import UTC, timedelta
 
 from contract import documents
+from contract.base_model import Strict
 from contract.comparison import Verdict
 from contract.documents import RunDocument, Training
-from contract.strict import Strict
 from plugins.retraining.gate import decide
 from plugins.retraining.steps import Work, comparison_of, unreleasable
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import takewhile
 
-from contract.store import Store
+from contract.store.base import Store
 from release.entries import Entry
 from release.ledger import Ledger
 

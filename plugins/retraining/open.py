@@ -13,7 +13,7 @@ from contract import documents
 from contract.documents import ANCHOR, Champion, Image, RunDocument
 from contract.keys import digest_of, run_folder
 from contract.platform import Platform
-from contract.store import Store
+from contract.store.base import Store
 from plugins.retraining.catalog import Model, airflow_home
 from plugins.retraining.errors import InvalidParam
 from release.ledger import Ledger

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, Context, PokeReturnValue, conf
 
 from contract import documents
+from contract.base_model import Strict
 from contract.comparison import Comparison, Verdict
 from contract.documents import Check, Image, Release, RunDocument, Training, ValidationReport
 from contract.errors import InvalidFile
 from contract.platform import Platform
 from contract.spark import Spark
-from contract.store import Store, store_at
-from contract.strict import Strict
+from contract.store.base import Store, store_at
 from plugins.retraining import alerts, jobs
 from plugins.retraining.alerts import Audience, Message
 from plugins.retraining.catalog import Model

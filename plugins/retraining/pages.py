@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
+from contract.base_model import format_duration
 from contract.platform import Platform
 from contract.spec import ModelSpec
-from contract.strict import format_duration
 
 
 class Page(NamedTuple):

@@ -12,7 +12,7 @@ from contract.documents import Image
 from contract.errors import RetrainingError
 from contract.keys import digest_of
 from contract.platform import Platform
-from contract.store import Store
+from contract.store.base import Store
 from plugins.retraining.delivery import login_of
 from release.entries import State
 from release.ledger import Ledger, LedgerBroken

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from contract.documents import ANCHOR, Image
 from contract.errors import RetrainingError
 from contract.platform import Retention
-from contract.store import Store
+from contract.store.base import Store
 from release.entries import State
 from release.ledger import Ledger, LedgerBroken
 

@@ -7,7 +7,7 @@ from contract import documents
 from contract.comparison import Answer, Comparison, Verdict
 from contract.documents import RunDocument
 from contract.keys import Turn, turn_of
-from contract.store import Store
+from contract.store.base import Store
 from plugins.retraining.errors import Stopped
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from contract.base_model import Strict
 from contract.documents import Image
-from contract.strict import Strict
 from release.entries import Traffic
 
 

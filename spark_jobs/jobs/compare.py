@@ -11,7 +11,7 @@ from contract import documents
 from contract.comparison import Comparison, Contest, Parity, RecipeChange
 from contract.documents import GoldenRows, JobRequest, RunDocument, Snapshot, Training, ValidationReport
 from contract.spec import ModelSpec
-from contract.store import Store
+from contract.store.base import Store
 from spark_jobs.clock import Clock
 from spark_jobs.comparison_log import log_comparison
 from spark_jobs.contests import against_baseline, against_version

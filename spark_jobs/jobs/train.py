@@ -15,7 +15,7 @@ from contract.documents import JobRequest, Training, ValidationReport
 from contract.errors import BadData
 from contract.metrics import MetricName
 from contract.spec import ModelSpec
-from contract.store import Store
+from contract.store.base import Store
 from spark_jobs import record, tracking
 from spark_jobs.algorithms import describe, fit, with_bins
 from spark_jobs.clock import Clock

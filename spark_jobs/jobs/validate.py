@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contract.documents import DataCheck, JobRequest, RunDocument, Snapshot, ValidationReport, write
 from contract.errors import BadData
-from contract.store import Store
+from contract.store.base import Store
 from spark_jobs.checks import EXAMPLES, Examined, check_examples, check_source, check_volumes, earlier_snapshots
 from spark_jobs.examples import build_rows
 from spark_jobs.expectations import check_suite

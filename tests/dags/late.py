@@ -5,7 +5,7 @@ from pathlib import Path
 
 from contract.documents import RunDocument
 from contract.spark import Spark
-from contract.store import Store
+from contract.store.base import Store
 from plugins.retraining.catalog import load_entry
 
 

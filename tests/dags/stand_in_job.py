@@ -5,7 +5,7 @@ import sys
 import time
 
 from contract.documents import JobRequest, read
-from contract.store import store_at
+from contract.store.base import store_at
 from spark_jobs.parents import watch_parents
 from tests.dags.fakes import leave
 

@@ -9,7 +9,7 @@ import pytest
 
 from contract.comparison import Verdict
 from contract.documents import RunDocument, read
-from contract.store import store_at
+from contract.store.base import store_at
 from plugins.retraining import operators, registry
 from plugins.retraining.approval import answered, patience
 from plugins.retraining.dag import dag_for

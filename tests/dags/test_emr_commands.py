@@ -10,7 +10,7 @@ import pytest
 
 from contract.platform import Platform
 from contract.spark import Limits
-from contract.store import LocalStore
+from contract.store.base import LocalStore
 from plugins.retraining.engines.aws import allocation
 from plugins.retraining.engines.emr import _vcpus
 from plugins.retraining.engines.shipping import ship_environment

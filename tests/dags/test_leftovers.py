@@ -3,7 +3,7 @@
 import pytest
 
 from contract import documents
-from contract.store import LocalStore
+from contract.store.base import LocalStore
 from plugins.retraining.engines.base import Application, store_tag
 from plugins.retraining.jobs import Ticket
 from plugins.retraining.leftovers import stop_leftovers

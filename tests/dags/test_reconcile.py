@@ -14,7 +14,7 @@ import pytest
 from contract.documents import Image
 from contract.platform import Platform
 from contract.serving import Serving
-from contract.store import LocalStore, Store
+from contract.store.base import LocalStore, Store
 from images.layout import Layout
 from images.oci import CONFIG, MANIFEST
 from plugins.retraining import reconcile

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.store import LocalStore
+from contract.store.base import LocalStore
 from plugins.retraining.catalog import platform_for
 from plugins.retraining.housekeeping import retention_dag
 from tests.dags.conftest import HOME

@@ -6,12 +6,12 @@ import time
 import uuid
 from collections.abc import Iterator
 
+import contract.store.base.webhdfs
 import httpx
 import pytest
 
-import contract.webhdfs
 from contract.errors import StoreError
-from contract.store import Store, store_at
+from contract.store.base import Store, store_at
 from tests.hadoop_cluster import Cluster, running
 from tests.waiting import until
 

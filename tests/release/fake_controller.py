@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from contract.documents import Check
-from contract.store import Store
+from contract.store.base import Store
 from release.drafts import end, end_check, live_already, release_outcome
 from release.entries import Active, Entry, Request
 from release.ledger import Ledger

@@ -13,8 +13,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-import contract.s3
-from contract.store import Store, store_at
+import contract.store.s3
+from contract.store.base import Store, store_at
 from release.ledger import Ledger, LedgerBroken
 from release.reconcile import differences
 from tests.release.fakes import GOLDEN, FakeWorld, a_request, digest_of

@@ -14,7 +14,7 @@ import pytest
 
 from contract.documents import GoldenRows, Image
 from contract.serving import Serving
-from contract.store import store_at
+from contract.store.base import store_at
 from release.check import HttpProbe
 from release.controller import Controller
 from release.entries import Outcome, Request

@@ -17,7 +17,7 @@ import yaml
 from contract.documents import GoldenRows, Image
 from contract.platform import Platform
 from contract.serving import Serving
-from contract.store import store_at
+from contract.store.base import store_at
 from demo.traffic import Tally, Traffic
 from release.controller import parts_of
 from release.entries import Outcome, Request

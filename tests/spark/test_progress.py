@@ -3,7 +3,7 @@
 import io
 import time
 
-from contract.store import LocalStore
+from contract.store.base import LocalStore
 from spark_jobs import progress
 from spark_jobs.progress import Progress
 

@@ -15,7 +15,7 @@ from contract.errors import BadData, RetrainingError, StoreError
 from contract.platform import Images, Platform, ServingHost
 from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
-from contract.store import LocalStore
+from contract.store.base import LocalStore
 from spark_jobs import run
 from spark_jobs.claims import holder
 from spark_jobs.failures import explain

@@ -6,7 +6,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from contract.store import Store, store_at
+from contract.store.base import Store, store_at
 from tests.hadoop_cluster import running
 
 

@@ -6,7 +6,7 @@ from threading import Event
 import pytest
 
 from contract.errors import StoreError
-from contract.store import LocalStore
+from contract.store.base import LocalStore
 from release.brisk import BriskStore
 from tests.waiting import until
 

@@ -8,7 +8,7 @@ import pytest
 
 from contract.documents import Image
 from contract.errors import StoreError
-from contract.store import LocalStore
+from contract.store.base import LocalStore
 from images.oci import CONFIG, LAYER, MANIFEST, ImageDamaged, Repository, canonical
 from images.places import repository_of
 from images.signature import name_of

@@ -10,7 +10,7 @@ import pytest
 
 from contract.documents import ANCHOR, Image
 from contract.platform import Retention
-from contract.store import LocalStore
+from contract.store.base import LocalStore
 from plugins.retraining.retention import NotAllRemoved, remove_expired
 from release.entries import Draft, State
 from release.ledger import Ledger

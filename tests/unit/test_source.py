@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from contract.errors import InvalidFile
-from contract.files import parse_yaml
 from contract.source import Source, path_parts
+from contract.yaml_files import parse_yaml
 
 URL = "options: {url: 'jdbc:postgresql://db.example.com/shop', user: retraining}"
 GOOD = {

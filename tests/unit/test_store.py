@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import StoreError
-from contract.store import LocalStore, store_at
+from contract.store.base import LocalStore, store_at
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,7 +36,7 @@ def test_a_file_is_uploaded_whole_and_only_if_its_name_was_free(store, tmp_path)
 UPLOAD = """
 import resource, sys
 from pathlib import Path
-from contract.store import store_at
+from contract.store.base import store_at
 store = store_at(sys.argv[1])
 store.create("warm", b"")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -143,7 +143,7 @@ def test_the_ledger_and_the_root_are_never_removed(store, folder):
 
 RACE = """
 import sys
-from contract.store import store_at
+from contract.store.base import store_at
 store = store_at(sys.argv[1])
 sys.stdin.readline()
 print(" ".join(str(n) for n in range(200) if store.create(f"ledger/{n}", sys.argv[2].encode() * 5000)))
@@ -188,7 +188,7 @@ def test_a_full_disk_leaves_nothing_behind_and_says_what_to_do(tmp_path):
 TOO_LARGE = """
 import os, signal, sys
 from contract.errors import StoreError
-from contract.store import LocalStore
+from contract.store.base import LocalStore
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = LocalStore(sys.argv[1])
 try:

@@ -6,9 +6,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-import contract.s3
+import contract.store.s3
 from contract.errors import StoreError
-from contract.store import store_at
+from contract.store.base import store_at
 
 
 @pytest.fixture

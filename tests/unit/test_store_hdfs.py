@@ -1,11 +1,11 @@
 """The store in HDFS where HDFS does not do what is asked; what it does by itself, tests/unit/test_store.py sees on a real one."""
 
+import contract.store.base.webhdfs
 import pytest
 
-import contract.webhdfs
 from contract.errors import StoreError
-from contract.store import store_at
-from contract.webhdfs import web_addresses
+from contract.store.base import store_at
+from contract.store.webhdfs import web_addresses
 from tests.unit.namenode import NameNode, Spoilt
 
 TRIES = 3

@@ -14,7 +14,7 @@ from typing import Any
 from contract.documents import RunDocument
 from contract.emr import Emr
 from contract.spark import Spark
-from contract.store import store_at
+from contract.store.base import store_at
 from plugins.retraining.engines.aws import LOOKBACK, allocation, asking, client, last_lines, log_names, log_text
 from plugins.retraining.engines.base import Application, Engine, Job, Phase
 from plugins.retraining.engines.emr_clusters import Cluster, clusters, described, request_for, run_tag

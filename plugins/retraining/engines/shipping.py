@@ -17,7 +17,7 @@ from logging import Logger
 from pathlib import Path
 from typing import NamedTuple
 
-from contract.store import Store
+from contract.store.base import Store
 from plugins.retraining.engines.spark_submit import BUNDLE, RUN, spark_home
 from plugins.retraining.errors import EngineTrouble
 

@@ -15,7 +15,7 @@ import requests
 from airflow.sdk import BaseHook
 
 from contract.spark import Spark
-from contract.store import Store, store_at
+from contract.store.base import Store, store_at
 from plugins.retraining.diagnosis import diagnose
 from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, Phase
 from plugins.retraining.engines.shipping import ON_NODES, PYTHON, address, ship

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from contract.spark import Spark
-from contract.store import store_at
+from contract.store.base import store_at
 from plugins.retraining.steps import Work
 from tests.dags import aws as stand_in
 from tests.dags.aws import BUCKET, Aws

@@ -6,7 +6,7 @@ import time
 
 from contract.documents import JobRequest, Snapshot, ValidationReport, write
 from contract.errors import BadData
-from contract.store import Store
+from contract.store.base import Store
 from spark_jobs import run
 from spark_jobs.claims import holder
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from contract import documents
 from contract.documents import JobRequest, RunDocument, ValidationReport
 from contract.spark import Spark
-from contract.store import Store
+from contract.store.base import Store
 from plugins.retraining.engines.base import Application, EngineAway, Job
 from plugins.retraining.engines.yarn import YarnEngine
 from plugins.retraining.jobs import look

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from contract.base_model import Strict, written
 from contract.errors import InvalidFile
-from contract.strict import Strict, written
 
 
 class _UniqueKeys(yaml.CSafeLoader):

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from contract import webhdfs
 from contract.errors import StoreError
-from contract.store import refuse_lasting
-from contract.webhdfs import MISSING, TAKEN, Later, Refused, WebHdfs
+from contract.store.base import refuse_lasting, webhdfs
+from contract.store.webhdfs import MISSING, TAKEN, Later, Refused, WebHdfs
 
 Found = TypeVar("Found")
 

@@ -165,11 +165,11 @@ def _fsync_folder(folder: Path) -> None:
 def store_at(root: str) -> Store:
     """The store of a platform's `store` root."""
     if root.startswith("s3://"):
-        from contract.s3 import S3Store
+        from contract.store.s3 import S3Store
 
         return S3Store(root)
     if root.startswith("hdfs://"):
-        from contract.hdfs import HdfsStore
+        from contract.store.hdfs import HdfsStore
 
         return HdfsStore(root)
     if "://" in root:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from contract.errors import StoreError
-from contract.store import refuse_lasting
+from contract.store.base import refuse_lasting
 
 TRIES, PAUSE_S = 5, 0.3
 LATER = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "ThrottlingException", "503", "500"}
