@@ -20,7 +20,7 @@ from docker.errors import APIError, DockerException
 from demo import containers
 from demo.place import ROOT
 from images.base import NAME, make_base
-from images.places import repository_of
+from images.references import repository_of
 from release.ports import PORTS, is_free
 
 ROOTFS = ROOT / ".build" / "rootfs.tar"

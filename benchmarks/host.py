@@ -29,7 +29,7 @@ from contract.store.base import store_at
 from demo.place import ROOT, python_of
 from images.base import NAME, embedded_base, stored_base
 from images.package import Contents, package
-from images.places import repository_of
+from images.references import repository_of
 from release.controller import target_of
 from release.entries import Outcome, Request
 from release.ledger import Ledger

@@ -25,7 +25,7 @@ from benchmarks.host import MODEL, SERVED
 from demo.place import ROOT, python_of
 from images.base import NAME, key_of, stored_base
 from images.package import SERVE, Contents, package
-from images.places import repository_of
+from images.references import repository_of
 
 REPEATS = 7
 SIZES_KB = (20, 2048)  # the demo's model; a forest of some hundred trees

@@ -19,7 +19,7 @@ from contract.platform import Platform, load_platform
 from images.layer import OWNER, build_layer, sha256
 from images.login import login_on_host
 from images.oci import CONFIG, LAYER, MANIFEST, Descriptor, Repository, as_oci, canonical
-from images.places import host_of, repository_of
+from images.references import host_of, repository_of
 from images.rootfs import Rootfs, open_rootfs
 from images.sbom import attach_sbom
 

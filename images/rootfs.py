@@ -13,7 +13,7 @@ from typing import NamedTuple
 from contract.errors import BadData
 from images.layer import sha256
 from images.oci import INDEXES, LAYER, Descriptor, ImageDamaged, Repository, as_oci, check_digest
-from images.places import find
+from images.references import find
 
 MACHINES = {62: "amd64", 183: "arm64"}  # of an ELF header
 PYTHON = re.compile(r"^(?:\./)?((?:usr/)?(?:local/)?bin/python3\.(\d+))$")

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from contract.documents import Image
 from contract.errors import BadData
 from images.oci import CONFIG, MANIFEST, Descriptor, Repository, canonical
-from images.places import find
+from images.references import find
 
 PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
 ANNOTATION = "dev.cosignproject.cosign/signature"

@@ -17,7 +17,7 @@ from contract.errors import RetrainingError
 from contract.platform import Platform, load_platform
 from contract.store.base import Store, store_at
 from images.login import login_on_host
-from images.places import host_of, repository_of
+from images.references import host_of, repository_of
 from release import people, told
 from release.ledger import Ledger
 

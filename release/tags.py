@@ -1,7 +1,7 @@
 """`production` and `previous` in the images' repository: for people and other tools, written and never read to decide."""
 
 from contract.documents import Image
-from images.places import find
+from images.references import find
 
 
 class RegistryTags:

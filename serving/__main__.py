@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from serving.errors import CannotServe
-from serving.kept import Kept
 from serving.listener import serve
 from serving.model import Model
+from serving.request_buffer import Kept
 from serving.server import App, Identity
 
 

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections import Counter
 from itertools import accumulate
 
-from serving.spread import Spread
+from serving.prediction_histogram import Spread
 
 # Seconds. Steps of a quarter or less up to 1 s, so that a limit such as 50 ms can be judged by interpolation.
 BUCKETS = (

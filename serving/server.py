@@ -11,10 +11,10 @@ import msgspec
 
 from serving import body, mlflow_protocol, v2_protocol
 from serving.errors import CODES, RequestRefused
-from serving.kept import LARGEST, Kept
 from serving.model import Exchange, Model
+from serving.prediction_histogram import Spread
 from serving.prometheus import Metrics
-from serving.spread import Spread
+from serving.request_buffer import LARGEST, Kept
 
 JSON = ("content-type", "application/json")
 TEXT = ("content-type", "text/plain; version=0.0.4; charset=utf-8")

@@ -33,7 +33,7 @@ def package_version(work: Work, log: Logger) -> str:
     from images.base import NAME, embedded_base, stored_base
     from images.oci import RegistryTrouble
     from images.package import Contents, package
-    from images.places import repository_of
+    from images.references import repository_of
     from images.signature import FINGERPRINT, VERDICT, annotations_of, sign
 
     verdict = work.read("decide", Verdict)
@@ -77,7 +77,7 @@ def login_of(images: Images) -> Any:
     """The registry's user and password, from Airflow's own keeping; where it keeps none, AWS gives those of its own registries."""
     from images.ecr import ecr_login
     from images.login import Login
-    from images.places import host_of
+    from images.references import host_of
 
     if images.connection is None:
         return ecr_login(host_of(images.repository))

@@ -44,7 +44,7 @@ class CleanImagesStep(BaseOperator):
         self.platform = platform
 
     def execute(self, context: Context) -> dict[str, int]:
-        from images.places import repository_of
+        from images.references import repository_of
 
         params, where, ledger = context["params"], self.platform.images, Ledger(store_at(self.platform.store))
         act = clean if params["delete"] else plan

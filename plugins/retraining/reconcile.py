@@ -107,7 +107,7 @@ def look_at_alias(http: httpx.Client, url: str, model: str, state: State) -> lis
 
 def look_at_names(login: Callable[[], Any], model: str, state: State) -> list[str]:
     """In the repository of each image, which may be another than the platform's of today."""
-    from images.places import repository_of
+    from images.references import repository_of
 
     wanted = {name: image for name, image in (("production", state.live), ("previous", state.previous)) if image}
     open_ = cache(lambda place: repository_of(*place.rsplit("/", 1), login()))

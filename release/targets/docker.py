@@ -16,7 +16,7 @@ from contract.documents import Image
 from contract.errors import BadData, RetrainingError
 from contract.platform import ServingHost
 from images.login import login_on_host
-from images.places import host_of
+from images.references import host_of
 from release.ports import PORTS, is_free
 from release.targets.base import Server
 

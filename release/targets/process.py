@@ -18,7 +18,7 @@ from contract.errors import BadData, RetrainingError
 from contract.platform import ServingHost
 from contract.serving import REPLAY_ENV
 from images.files import write_whole
-from images.places import find
+from images.references import find
 from images.unpacked import HASHES, unpack
 from release.ports import PORTS, is_free
 from release.targets.base import Server

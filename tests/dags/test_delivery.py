@@ -17,7 +17,7 @@ from contract.platform import Images
 from contract.store.base import LocalStore
 from images.ecr import EcrLogin
 from images.login import Login
-from images.places import find
+from images.references import find
 from images.signature import Unsigned, verify
 from plugins.retraining.catalog import load_entry
 from plugins.retraining.delivery import login_of, package_version

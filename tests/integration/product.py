@@ -18,7 +18,7 @@ from demo.place import MLFLOW_URL
 from demo.traffic import Traffic
 from images.base import embedded_base
 from images.package import Contents, package
-from images.places import find, repository_of
+from images.references import find, repository_of
 from images.unpacked import unpack
 from release.alias import MlflowAlias
 from release.entries import Active, Outcome, Request

@@ -15,7 +15,7 @@ from contract.documents import Image
 from contract.platform import ServingHost
 from images.base import make_base, stored_base
 from images.package import Contents, package
-from images.places import repository_of
+from images.references import repository_of
 from tests.release.local import ROOT, STAND_IN
 from tests.release.registry import LocalRegistry, skip_without_registry
 

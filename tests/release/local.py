@@ -14,7 +14,7 @@ from contract.documents import Image
 from contract.platform import Platform, ServingHost
 from images.base import embedded_base
 from images.package import Contents, package
-from images.places import repository_of
+from images.references import repository_of
 from release.host import prepare
 from release.ports import is_free
 from release.targets.base import Server

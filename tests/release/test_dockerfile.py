@@ -9,7 +9,7 @@ import pytest
 
 from images.base import NAME, NoBase, key_of, stored_base, tag_of, write_context
 from images.package import Contents, package
-from images.places import repository_of
+from images.references import repository_of
 from release.targets.docker import DockerTarget
 from tests.release.engine import ROOTFS, ContainerHost
 from tests.release.local import ROOT, STAND_IN, answers, until

@@ -22,7 +22,7 @@ from contract.serving import Serving
 from contract.store.base import store_at
 from images.base import embedded_base
 from images.package import Contents, package
-from images.places import repository_of
+from images.references import repository_of
 from release.entries import Outcome, Request
 from release.ledger import Ledger
 from tests.release.local import ROOT, until

@@ -15,7 +15,7 @@ from images.distribution import RegistryTrouble
 from images.layout import Layout
 from images.oci import Repository
 from images.package import Contents, package
-from images.places import find, repository_of
+from images.references import find, repository_of
 from images.unpacked import unpack
 from tests.release.registry import Answer, Front, LocalRegistry, skip_without_registry
 from tests.release.test_repositories import WRITTEN

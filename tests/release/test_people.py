@@ -11,7 +11,7 @@ import pytest
 import release.__main__ as program
 from contract.platform import Platform
 from images.oci import CONFIG, MANIFEST, canonical
-from images.places import repository_of
+from images.references import repository_of
 from release import people
 from release.people import CannotAsk, NoAnswer, ask
 from tests.release.fakes import FakeWorld, a_request, digest_of

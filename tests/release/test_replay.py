@@ -21,7 +21,7 @@ from contract.documents import Replay
 from contract.serving import Serving, replay_env
 from images.base import embedded_base
 from images.package import Contents, package
-from images.places import repository_of
+from images.references import repository_of
 from release import replay as module
 from release.answers import ServerAnswers
 from release.drift import Spread

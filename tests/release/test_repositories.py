@@ -17,7 +17,7 @@ from images.layout import Layout
 from images.login import Login, login_on_host
 from images.oci import CONFIG, DOCKER_MANIFEST, LAYER, MANIFEST, ImageDamaged, Repository, canonical
 from images.package import Contents, package
-from images.places import find, repository_of
+from images.references import find, repository_of
 from images.unpacked import unpack
 from tests.release.registry import PASSWORD, USER, Answer, Front, LocalRegistry, skip_without_registry
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from images.oci import CONFIG, LAYER, MANIFEST, Repository, canonical
-from images.places import repository_of
+from images.references import repository_of
 from images.signature import UnfitKey, Unsigned, sign, verify
 from tests.release.registry import LocalRegistry, cosign_program
 

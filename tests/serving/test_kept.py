@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from serving import kept as module
-from serving.kept import Kept
+from serving import request_buffer as module
+from serving.request_buffer import Kept
 from tests.serving.test_mlflow_protocol import COLUMNS, records, split
 from tests.serving.test_starting import run
 from tests.serving.test_v2_protocol import PATH, asked, tensor

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from serving.model import Answer, Description
-from serving.spread import Spread
+from serving.prediction_histogram import Spread
 from tests.serving.test_mlflow_protocol import split
 from tests.serving.test_v2_protocol import PATH, asked, tensor
 

@@ -10,7 +10,7 @@ from contract.documents import Image
 from contract.errors import StoreError
 from contract.store.base import LocalStore
 from images.oci import CONFIG, LAYER, MANIFEST, ImageDamaged, Repository, canonical
-from images.places import repository_of
+from images.references import repository_of
 from images.signature import name_of
 from release.cleaner import NotCleaned, clean, decide, needed, plan, plan_lines
 from release.entries import Active, Draft, Quarantined, Request, State

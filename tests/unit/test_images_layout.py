@@ -14,7 +14,7 @@ from images.layer import build_layer
 from images.layout import Layout
 from images.oci import CONFIG, LAYER, MANIFEST, ImageDamaged, canonical
 from images.package import Contents, NothingToPackage, package
-from images.places import find
+from images.references import find
 from images.unpacked import unpack
 
 AS_OF = datetime(2013, 5, 1, 6, tzinfo=UTC)
