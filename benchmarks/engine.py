@@ -21,7 +21,7 @@ from demo import containers
 from demo.place import ROOT
 from images.base import NAME, make_base
 from images.references import repository_of
-from release.ports import PORTS, is_free
+from release.targets.ports import PORTS, is_free
 
 ROOTFS = ROOT / ".build" / "rootfs.tar"
 UV = ROOT / ".venv" / "uv" / "bin" / "uv"

@@ -30,10 +30,10 @@ from demo.place import ROOT, python_of
 from images.base import NAME, embedded_base, stored_base
 from images.package import Contents, package
 from images.references import repository_of
-from release.controller import target_of
-from release.entries import Outcome, Request
-from release.ledger import Ledger
-from release.router import TraefikRouter
+from release.controller.loop import target_of
+from release.ledger.entries import Outcome, Request
+from release.ledger.ledger import Ledger
+from release.routing.traefik import TraefikRouter
 
 MODEL = "measured"
 SERVED = ROOT / "tests" / "serving" / "models" / "binary"
@@ -95,7 +95,7 @@ def serving_host(servers: int, images: dict[str, str] | None = None) -> Iterator
         file = Path(home, "measured.yaml")
         file.write_text(yaml.safe_dump(_platform(home, url, servers, images)))
         env = {**os.environ, "AIRFLOW_HOME": home, "PYTHONPATH": str(ROOT)}
-        command = [*WITH_ME, python_of("release"), "-m", "release.host", "--platform", str(file)]
+        command = [*WITH_ME, python_of("release"), "-m", "release.routing.host", "--platform", str(file)]
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
         try:
             host = Host(load_platform(file, Path(home)))

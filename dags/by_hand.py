@@ -6,7 +6,7 @@ from contract.errors import InvalidFile
 from plugins.retraining.catalog import platform_for
 from plugins.retraining.dag import model_files
 from plugins.retraining.people import command_dag, images_dag
-from release.people import WHAT
+from release.ledger.commands import WHAT
 
 models = sorted(model_files(Path(__file__).parent / "models"))
 

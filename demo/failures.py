@@ -13,8 +13,8 @@ from demo.loop import Ended, follow
 from demo.place import INBOX, MODEL
 from demo.run import clients, only_one
 from demo.traffic import Tally
-from release.entries import Outcome
-from release.people import answer, ask
+from release.ledger.commands import answer, ask
+from release.ledger.entries import Outcome
 
 AS_OF = "2013-08-01T00:00:00+00:00"  # the gate promotes here, too, unless something is wrong
 TASK_TIMEOUT_S = 600

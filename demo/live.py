@@ -10,7 +10,7 @@ from contract.platform import Platform, load_platform
 from contract.store.base import store_at
 from demo import cluster
 from demo.place import HOME, platform
-from release.ledger import Ledger
+from release.ledger.ledger import Ledger
 
 Found = TypeVar("Found", bound=Strict)
 

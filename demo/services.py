@@ -63,7 +63,8 @@ def commands() -> dict[str, str]:
         f"--backend-store-uri sqlite:///{mlflow}/mlflow.db --artifacts-destination {mlflow}/artifacts",
         "inbox": f"{bare} {python_of('release')} -m demo.inbox",
         **{name: f"{bare} {command}" for name, command in (besides().commands() if besides() else {}).items()},
-        "serving-host": f"{bare} DOCKER_HOST={containers.address()} {python_of('release')} -m release.host --platform {platform()}",
+        "serving-host": f"{bare} DOCKER_HOST={containers.address()} "
+        f"{python_of('release')} -m release.routing.host --platform {platform()}",
     }
 
 

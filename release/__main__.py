@@ -18,8 +18,9 @@ from contract.platform import Platform, load_platform
 from contract.store.base import Store, store_at
 from images.login import login_on_host
 from images.references import host_of, repository_of
-from release import people, told
-from release.ledger import Ledger
+from release.ledger import commands
+from release.ledger import status as ledger_status
+from release.ledger.ledger import Ledger
 
 PLATFORMS = Path(__file__).resolve().parents[1] / "dags" / "platforms"
 PATIENCE_S = 60.0
@@ -52,31 +53,31 @@ Result = tuple[Any, list[str], bool]  # data, lines, and whether it went well
 
 def status(asked: argparse.Namespace) -> Result:
     ledger = Ledger(store_of(asked))
-    found = [told.status_of(ledger, model) for model in ([asked.model] if asked.model else ledger.models())]
-    lines = [line for each in found for line in told.status_lines(each)]
+    found = [ledger_status.status_of(ledger, model) for model in ([asked.model] if asked.model else ledger.models())]
+    lines = [line for each in found for line in ledger_status.status_lines(each)]
     return found, lines or ["no model has been checked or released yet"], not any("problem" in each for each in found)
 
 
 def history(asked: argparse.Namespace) -> Result:
-    found = told.history_of(Ledger(store_of(asked)), asked.model, asked.entries)
-    return found, told.history_lines(found) or [f"{asked.model} has no entry"], True
+    found = ledger_status.history_of(Ledger(store_of(asked)), asked.model, asked.entries)
+    return found, ledger_status.history_lines(found) or [f"{asked.model} has no entry"], True
 
 
 def at(asked: argparse.Namespace) -> Result:
-    found = told.at_of(Ledger(store_of(asked)), asked.model, asked.time)
-    return found, told.at_lines(found), True
+    found = ledger_status.at_of(Ledger(store_of(asked)), asked.model, asked.time)
+    return found, ledger_status.at_lines(found), True
 
 
 def change(asked: argparse.Namespace) -> Result:
     store = store_of(asked)
-    request = people.ask(store, asked.command, asked.model, asked.who, asked.why, getattr(asked, "version", None))
-    outcome = people.answer(store, request, PATIENCE_S)
+    request = commands.ask(store, asked.command, asked.model, asked.who, asked.why, getattr(asked, "version", None))
+    outcome = commands.answer(store, request, PATIENCE_S)
     done = "done" if outcome.done else "refused"
     return outcome.model_dump(mode="json"), [f"{asked.command} of {asked.model} {done}: {outcome.reason}"], outcome.done
 
 
 def reconcile(asked: argparse.Namespace) -> Result:
-    from release.reconcile import reconcile as compare  # all that a host is made of: other commands do not wait for it
+    from release.controller.consistency import reconcile as compare  # all that a host is made of: other commands do not wait for it
 
     found, repaired = compare(platform_of(asked))
     did = "this call has repaired what it could" if repaired else "a controller is at work here and repairs what it can"
@@ -86,7 +87,7 @@ def reconcile(asked: argparse.Namespace) -> Result:
 
 def clean_images(asked: argparse.Namespace) -> Result:
     """Prints what goes, and deletes only where that is asked for."""
-    from release.cleaner import clean, plan, plan_lines
+    from release.registries.image_retention import clean, plan, plan_lines
 
     platform, ledger = platform_of(asked), Ledger(store_of(asked))
     where, act = platform.images, clean if asked.delete else plan
@@ -117,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds = images.add_subparsers(dest="of_images", required=True, metavar="COMMAND")
     cleaned = _command(kinds, "clean", "what of a model's images may go, and why the rest stays", clean_images, model="?")
     cleaned.add_argument("--delete", action="store_true", help="delete what may go")
-    for name, what in people.WHAT.items():
+    for name, what in commands.WHAT.items():
         changed = _command(commands, name, what, change)
         changed.add_argument("--why", required=True, help="kept in the ledger, and told to those who ask later")
         changed.add_argument("--who", default=getpass.getuser(), help="default: the user of this shell")

@@ -17,8 +17,8 @@ from contract.serving import replay_env
 from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
 from plugins.retraining.registry import be_impatient
 from plugins.retraining.steps import Work, comparison_of, ends_here
-from release.entries import Outcome, Request
-from release.ledger import Ledger
+from release.ledger.entries import Outcome, Request
+from release.ledger.ledger import Ledger
 
 SERVING = Path(__file__).resolve().parents[2] / "serving"
 SERVED = ("model.onnx", "model.json")

@@ -19,8 +19,8 @@ from plugins.retraining.engines.base import EngineAway
 from plugins.retraining.news import tell_news
 from plugins.retraining.reconcile import LedgerDiffers, differences, lasting, new, note
 from plugins.retraining.retention import remove_expired
-from release.entries import Entry
-from release.ledger import Ledger, LedgerBroken
+from release.ledger.entries import Entry
+from release.ledger.ledger import Ledger, LedgerBroken
 
 
 class TellStep(BaseOperator):

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 
 from contract.store.base import Store
-from release.entries import Entry
-from release.ledger import Ledger
+from release.ledger.entries import Entry
+from release.ledger.ledger import Ledger
 
 TOLD_FOR = timedelta(days=1)  # what is older is no news, such as to an Airflow that was away
 MANY = 20  # entries without news are gone through again at the next look; so many are not

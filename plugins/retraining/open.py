@@ -16,7 +16,7 @@ from contract.platform import Platform
 from contract.store.base import Store
 from plugins.retraining.catalog import Model, airflow_home
 from plugins.retraining.errors import InvalidParam
-from release.ledger import Ledger
+from release.ledger.ledger import Ledger
 
 BUNDLE = Path(__file__).resolve().parents[2]
 SOME_DAY, YEAR, MOST_COUNTED = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=365), 10_000

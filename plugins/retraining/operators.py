@@ -24,7 +24,7 @@ from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.open import Trigger, open_run
 from plugins.retraining.progress import tell_progress
 from plugins.retraining.steps import Work
-from release.entries import Outcome
+from release.ledger.entries import Outcome
 
 # Airflow notices the end of a look up to a heartbeat late. A look that began meanwhile is taken for the one that ended, and failed.
 POKE_S = conf.getint("workers", "min_heartbeat_interval") + 3

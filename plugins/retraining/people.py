@@ -8,9 +8,9 @@ from contract.platform import Platform
 from contract.store.base import store_at
 from plugins.retraining.delivery import login_of
 from plugins.retraining.errors import Stopped
-from release.cleaner import clean, plan, plan_lines
-from release.ledger import Ledger
-from release.people import WHAT, Command, answer, ask
+from release.ledger.commands import WHAT, Command, answer, ask
+from release.ledger.ledger import Ledger
+from release.registries.image_retention import clean, plan, plan_lines
 
 PATIENCE_S = 120.0
 EVERY = "every model"  # no model is called so: it has a blank

@@ -14,8 +14,8 @@ from contract.keys import digest_of
 from contract.platform import Platform
 from contract.store.base import Store
 from plugins.retraining.delivery import login_of
-from release.entries import State
-from release.ledger import Ledger, LedgerBroken
+from release.ledger.entries import State
+from release.ledger.ledger import Ledger, LedgerBroken
 
 TIMEOUT_S = 3.0
 LOOK_AGAIN_S = 30.0  # what the controller is just about to bring about, it has brought about by then

@@ -17,8 +17,8 @@ from contract.documents import ANCHOR, Image
 from contract.errors import RetrainingError
 from contract.platform import Retention
 from contract.store.base import Store
-from release.entries import State
-from release.ledger import Ledger, LedgerBroken
+from release.ledger.entries import State
+from release.ledger.ledger import Ledger, LedgerBroken
 
 AT_WORK = timedelta(days=1)  # what is younger may be a job's, whatever the platform says
 VALIDATED, PACKAGED = re.compile(r"validate-([0-9a-f]+)\."), re.compile(r"package-[0-9a-f]+\.json")

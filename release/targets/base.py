@@ -5,7 +5,7 @@ from typing import Protocol
 
 from contract.base_model import Strict
 from contract.documents import Image
-from release.entries import Traffic
+from release.ledger.entries import Traffic
 
 
 class Server(Strict):

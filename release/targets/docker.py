@@ -17,8 +17,8 @@ from contract.errors import BadData, RetrainingError
 from contract.platform import ServingHost
 from images.login import login_on_host
 from images.references import host_of
-from release.ports import PORTS, is_free
 from release.targets.base import Server
+from release.targets.ports import PORTS, is_free
 
 # Labels: what runs, and for which host's controller; another one on the same engine has its own.
 MODEL, DIGEST, VERSION, HOME = (f"retraining.{name}" for name in ("model", "digest", "version", "home"))

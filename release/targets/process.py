@@ -20,8 +20,8 @@ from contract.serving import REPLAY_ENV
 from images.files import write_whole
 from images.references import find
 from images.unpacked import HASHES, unpack
-from release.ports import PORTS, is_free
 from release.targets.base import Server
+from release.targets.ports import PORTS, is_free
 
 SOCKET = "supervisor.sock"  # below serving.home, as the three folders
 PROGRAMS, IMAGES, LOGS = "servers", "images", "logs"
@@ -186,7 +186,7 @@ class ProcessTarget:
             raise HostUnreachable(f"supervisord at {socket_path} refused {method}{arguments}: {fault.faultString}") from None
         except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
             raise HostUnreachable(
-                f"nothing answers at {socket_path} ({error}); start supervisord: python -m release.host"
+                f"nothing answers at {socket_path} ({error}); start supervisord: python -m release.routing.host"
             ) from None
 
     def _conf(self, name: str) -> Path:

@@ -268,7 +268,7 @@ def test_the_plugins_folder_offers_airflow_no_module():
         ("plugins.retraining.errors.Stopped", "fail"),
         ("plugins.retraining.errors.RolledBack", "fail"),
         ("plugins.retraining.errors.GivenUp", "fail"),
-        ("release.ledger.LedgerBroken", "fail"),
+        ("release.ledger.ledger.LedgerBroken", "fail"),
         ("plugins.retraining.errors.EngineTrouble", "retry"),
         ("contract.errors.StoreError", "retry"),
         ("builtins.ConnectionError", "default"),

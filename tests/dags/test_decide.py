@@ -16,7 +16,7 @@ from plugins.retraining.dag import dag_for
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.looks import Look
 from plugins.retraining.steps import Work
-from release.ledger import Ledger
+from release.ledger.ledger import Ledger
 from tests.dags.conftest import HOME, TAGS, Inbox
 from tests.dags.fakes import VERSION, FakeEngine
 from tests.dags.runner import Run, start

@@ -16,9 +16,9 @@ from images.layout import Layout
 from images.oci import CONFIG, MANIFEST
 from plugins.retraining.catalog import platform_for
 from plugins.retraining.people import EVERY, command_dag, images_dag, params_of
-from release import people
-from release.entries import Draft, Quarantined, Request, State
-from release.ledger import Ledger
+from release.ledger import commands
+from release.ledger.entries import Draft, Quarantined, Request, State
+from release.ledger.ledger import Ledger
 from tests.dags.conftest import HOME
 from tests.dags.runner import Run, start
 from tests.release.fake_controller import FakeController
@@ -31,7 +31,7 @@ DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
 @pytest.fixture
 def controller(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeController]:
     """Version 1 of `late` is live, and requests are answered as they come."""
-    monkeypatch.setattr(people, "LOOK_S", 0.05)
+    monkeypatch.setattr(commands, "LOOK_S", 0.05)
     shutil.rmtree(STORE, ignore_errors=True)
     controller, over = FakeController(store_at(str(STORE))), threading.Event()
     for kind in ("check", "release"):

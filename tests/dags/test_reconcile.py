@@ -22,8 +22,8 @@ from plugins.retraining.catalog import platform_for
 from plugins.retraining.housekeeping import reconcile_dag
 from plugins.retraining.news import MANY, tell_news
 from plugins.retraining.reconcile import differences, lasting
-from release.entries import Active, Draft, Request, State
-from release.ledger import Ledger
+from release.ledger.entries import Active, Draft, Request, State
+from release.ledger.ledger import Ledger
 from tests.dags import services
 from tests.dags.conftest import HOME
 from tests.dags.runner import Run, start

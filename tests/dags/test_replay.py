@@ -14,7 +14,7 @@ from plugins.retraining.errors import Stopped
 from plugins.retraining.open import Trigger, open_run
 from plugins.retraining.operators import CheckStep
 from plugins.retraining.steps import Work
-from release.entries import Outcome
+from release.ledger.entries import Outcome
 
 DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
 IMAGE = Image(model="late", version=7, as_of=DUE, digest="d", reference="r", size=1, labels={})

@@ -13,10 +13,10 @@ from contract.store.base import store_at
 from plugins.retraining import operators
 from plugins.retraining.catalog import load_model
 from plugins.retraining.dag import dag_for, longest_wait
-from release.canary import ASK_WITHIN, NAME_WITHIN, SHIFT_WITHIN
-from release.ledger import Ledger
-from release.people import ask
-from release.state import START_WITHIN
+from release.decisions.canary import ASK_WITHIN, NAME_WITHIN, SHIFT_WITHIN
+from release.decisions.state_machine import START_WITHIN
+from release.ledger.commands import ask
+from release.ledger.ledger import Ledger
 from tests.dags.conftest import BUNDLE, HOME, Inbox
 from tests.dags.fakes import VERSION, FakeEngine
 from tests.dags.runner import Run, start

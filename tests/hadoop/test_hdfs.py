@@ -6,10 +6,10 @@ import time
 import uuid
 from collections.abc import Iterator
 
-import contract.store.base.webhdfs
 import httpx
 import pytest
 
+import contract.store.webhdfs
 from contract.errors import StoreError
 from contract.store.base import Store, store_at
 from tests.hadoop_cluster import Cluster, running
@@ -76,7 +76,7 @@ def test_a_server_killed_amid_writes_leaves_nothing_half_written_and_the_writes_
 
 
 def test_a_namenode_that_stays_away_is_told_with_what_to_do(cluster, store, monkeypatch):
-    monkeypatch.setattr(contract.webhdfs, "PAUSE_S", 0.01)
+    monkeypatch.setattr(contract.store.webhdfs, "PAUSE_S", 0.01)
     cluster.namenode.kill()
     try:
         with pytest.raises(
@@ -89,7 +89,7 @@ def test_a_namenode_that_stays_away_is_told_with_what_to_do(cluster, store, monk
 
 
 def test_a_datanode_that_stays_away_is_told_with_what_to_do(cluster, store, monkeypatch):
-    monkeypatch.setattr(contract.webhdfs, "PAUSE_S", 0.01)
+    monkeypatch.setattr(contract.store.webhdfs, "PAUSE_S", 0.01)
     store.create("a.json", b"x")
     cluster.datanode.kill()
     try:

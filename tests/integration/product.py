@@ -20,10 +20,10 @@ from images.base import embedded_base
 from images.package import Contents, package
 from images.references import find, repository_of
 from images.unpacked import unpack
-from release.alias import MlflowAlias
-from release.entries import Active, Outcome, Request
-from release.ledger import Ledger
-from release.router import TraefikRouter
+from release.ledger.entries import Active, Outcome, Request
+from release.ledger.ledger import Ledger
+from release.registries.mlflow_alias import MlflowAlias
+from release.routing.traefik import TraefikRouter
 from tests.integration.checkout import Checkout, processes_with, require_ports
 from tests.waiting import Found, until
 

@@ -5,7 +5,7 @@ import pytest
 
 from contract.documents import Image
 from demo.traffic import Tally
-from release.entries import Outcome
+from release.ledger.entries import Outcome
 from tests.integration.product import CLIENTS, MODEL, REQUESTS_PER_SECOND, Product
 from tests.waiting import until
 

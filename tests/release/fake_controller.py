@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 
 from contract.documents import Check
 from contract.store.base import Store
-from release.drafts import end, end_check, live_already, release_outcome
-from release.entries import Active, Entry, Request
-from release.ledger import Ledger
-from release.observation import Observation
-from release.probation import taken_back
-from release.state import step
+from release.decisions.observation import Observation
+from release.decisions.probation import taken_back
+from release.decisions.state_machine import step
+from release.decisions.transitions import end, end_check, live_already, release_outcome
+from release.ledger.entries import Active, Entry, Request
+from release.ledger.ledger import Ledger
 
 NOTHING = Observation(ready={}, weights=None, traffic=None, servers=2)
 LONG_AGO = datetime(2013, 6, 1, tzinfo=UTC)

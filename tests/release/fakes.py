@@ -15,14 +15,14 @@ from contract.errors import BadData, StoreError
 from contract.platform import ServingHost
 from contract.serving import Serving
 from images.oci import ImageDamaged
-from release.check import Answers
-from release.controller import Controller
-from release.drift import Spread
-from release.entries import Outcome, Request, State, Traffic
-from release.ledger import Ledger
-from release.router import RouteRefused
+from release.controller.loop import Controller
+from release.controller.reconciler import Parts, World
+from release.decisions.prediction_drift import Spread
+from release.ledger.entries import Outcome, Request, State, Traffic
+from release.ledger.ledger import Ledger
+from release.probes.golden_rows import Answers
+from release.routing.traefik import RouteRefused
 from release.targets.base import Server
-from release.world import Parts, World
 
 BOUNDS = (0.01, 0.05, 0.1, float("inf"))
 GOLDEN = "golden.json"

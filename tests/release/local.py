@@ -15,9 +15,9 @@ from contract.platform import Platform, ServingHost
 from images.base import embedded_base
 from images.package import Contents, package
 from images.references import repository_of
-from release.host import prepare
-from release.ports import is_free
+from release.routing.host import prepare
 from release.targets.base import Server
+from release.targets.ports import is_free
 from tests import waiting
 
 ROOT = Path(__file__).parents[2]

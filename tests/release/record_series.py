@@ -12,7 +12,7 @@ import httpx
 import psutil
 
 from contract.documents import Image
-from release.router import TraefikRouter
+from release.routing.traefik import TraefikRouter
 from release.targets.process import ProcessTarget
 from tests.release.local import LocalHost, ready, until
 

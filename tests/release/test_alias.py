@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from release.alias import AliasUnknown, MlflowAlias
+from release.registries.mlflow_alias import AliasUnknown, MlflowAlias
 
 ALIAS = "/api/2.0/mlflow/registered-models/alias"
 

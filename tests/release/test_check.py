@@ -11,7 +11,7 @@ import pytest
 
 from contract.documents import GoldenRows
 from contract.serving import Serving
-from release.check import Answers, HttpProbe, decide
+from release.probes.golden_rows import Answers, HttpProbe, decide
 from release.targets.base import Server
 
 GOLDEN = GoldenRows(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from release.check import Answers
-from release.journal import Journal
+from release.controller.local_state import Journal
+from release.probes.golden_rows import Answers
 from tests.release.fakes import Behaviour, FakeWorld, Faults, a_request, digest_of
 
 ONE, TWO, THREE = digest_of(1), digest_of(2), digest_of(3)

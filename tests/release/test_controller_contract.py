@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from release.entries import Outcome, Request
-from release.ledger import Ledger
+from release.ledger.entries import Outcome, Request
+from release.ledger.ledger import Ledger
 from tests.release.fake_controller import FakeController
 from tests.release.fakes import Behaviour, FakeWorld, MemoryStore, a_request, digest_of
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract.store.base import LocalStore
-from release.controller import lock
+from release.controller.loop import lock
 from tests.release.fake_controller import FakeController
 from tests.release.fakes import a_request, digest_of
 
@@ -37,7 +37,7 @@ def run(home: Path, module: str, *arguments: str) -> subprocess.CompletedProcess
 
 def test_a_second_controller_is_refused(home):
     with lock(home / "serving"):
-        done = run(home, "release.controller")
+        done = run(home, "release.controller.loop")
     assert done.returncode == 1
     assert f"another controller holds {home}/serving/controller.lock; stop it first, or let it work" in done.stderr
 

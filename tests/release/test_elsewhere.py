@@ -23,8 +23,8 @@ from contract.store.base import store_at
 from images.base import embedded_base
 from images.package import Contents, package
 from images.references import repository_of
-from release.entries import Outcome, Request
-from release.ledger import Ledger
+from release.ledger.entries import Outcome, Request
+from release.ledger.ledger import Ledger
 from tests.release.local import ROOT, until
 from tests.release.registry import LocalRegistry, skip, skip_without_registry
 from tests.release.test_alias import Mlflow
@@ -117,7 +117,7 @@ def elsewhere(network: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with tempfile.TemporaryDirectory(prefix="host-") as folder:
         home = Path(folder)
         (home / "far.yaml").write_text(PLATFORM.format(mlflow=mlflow.url, registry=registry.host, root=ROOT))
-        command = [sys.executable, "-m", "release.host", "--platform", str(home / "far.yaml")]
+        command = [sys.executable, "-m", "release.routing.host", "--platform", str(home / "far.yaml")]
         environment = {**os.environ, "AIRFLOW_HOME": str(home), "PYTHONPATH": str(ROOT)}
         with (home / "log").open("w") as log:
             host = subprocess.Popen(["ip", "netns", "exec", NETWORK, *command], env=environment, stdout=log, stderr=log)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract.store.base import store_at
-from release.alias import MlflowAlias
+from release.registries.mlflow_alias import MlflowAlias
 from tests.release.fakes import FakeWorld, a_request, digest_of
 from tests.release.local import ROOT
 from tests.release.test_alias import Mlflow
@@ -20,8 +20,8 @@ HOUR_S = 3600
 ASKER = """
 import sys, time
 from contract.store.base import store_at
-from release.entries import Request
-from release.ledger import Ledger
+from release.ledger.entries import Request
+from release.ledger.ledger import Ledger
 ledger = Ledger(store_at(sys.argv[1]))
 sys.stdin.readline()
 for text in sys.argv[2:]:

@@ -15,8 +15,8 @@ from moto.server import ThreadedMotoServer
 
 import contract.store.s3
 from contract.store.base import Store, store_at
-from release.ledger import Ledger, LedgerBroken
-from release.reconcile import differences
+from release.controller.consistency import differences
+from release.ledger.ledger import Ledger, LedgerBroken
 from tests.release.fakes import GOLDEN, FakeWorld, a_request, digest_of
 from tests.release.registry import skip
 
@@ -74,7 +74,7 @@ def unmounted(disk: Path, tmp_path: Path) -> Iterator[Fault]:
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fault]:
     """The server's process forgets nothing while nobody can reach it."""
-    monkeypatch.setattr(contract.s3, "TRIES", 1)
+    monkeypatch.setattr(contract.store.s3, "TRIES", 1)
     servers = [ThreadedMotoServer("127.0.0.1", 0, verbose=False)]
     servers[0].start()
     port = servers[0].get_host_and_port()[1]

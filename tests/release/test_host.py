@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from contract.platform import Platform
-from release.host import HostNotReady, prepare
+from release.routing.host import HostNotReady, prepare
 from tests.release.local import a_platform, answers, until
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def written(platform: Platform, home: Path) -> Path:
 
 def command(file: Path, home: Path) -> subprocess.Popen:
     environment = {**os.environ, "AIRFLOW_HOME": str(home)}
-    arguments = [sys.executable, "-m", "release.host", "--platform", str(file)]
+    arguments = [sys.executable, "-m", "release.routing.host", "--platform", str(file)]
     return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -112,7 +112,7 @@ def test_a_platform_file_with_mistakes_is_told_in_one_line(platform, home):
 
 def test_without_airflows_home_nothing_starts(home):
     process = subprocess.run(
-        [sys.executable, "-m", "release.host", "--platform", "local.yaml"],
+        [sys.executable, "-m", "release.routing.host", "--platform", "local.yaml"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"]},
         capture_output=True,

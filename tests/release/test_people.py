@@ -12,8 +12,8 @@ import release.__main__ as program
 from contract.platform import Platform
 from images.oci import CONFIG, MANIFEST, canonical
 from images.references import repository_of
-from release import people
-from release.people import CannotAsk, NoAnswer, ask
+from release.ledger import commands
+from release.ledger.commands import CannotAsk, NoAnswer, ask
 from tests.release.fakes import FakeWorld, a_request, digest_of
 
 ONLY = "only what has had all traffic is gone back to"
@@ -32,7 +32,7 @@ def world(tmp_path: Path) -> FakeWorld:
 def say(world: FakeWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str]]:
     """Exit code and output of a command line; the controller turns meanwhile."""
     monkeypatch.setattr(program, "store_of", lambda platform: world.store)
-    monkeypatch.setattr(people, "LOOK_S", 0.01)
+    monkeypatch.setattr(commands, "LOOK_S", 0.01)
 
     def run(*arguments: str) -> tuple[int, str]:
         codes: list[int] = []
@@ -189,6 +189,6 @@ def test_without_a_controller_the_request_stays_and_that_is_said(world):
     request = ask(world.store, "freeze", "late", "ann", "a holiday")
 
     with pytest.raises(NoAnswer, match="the controller has not answered within 0 s: see that it runs on the serving host"):
-        people.answer(world.store, request, 0)
+        commands.answer(world.store, request, 0)
     world.turn()
-    assert people.answer(world.store, request, 0).done
+    assert commands.answer(world.store, request, 0).done

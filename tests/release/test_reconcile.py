@@ -7,9 +7,9 @@ import pytest
 
 from contract.errors import RetrainingError
 from contract.platform import Platform
-from release import reconcile as reconciling
-from release.controller import lock
-from release.reconcile import differences, reconcile
+from release.controller import consistency as reconciling
+from release.controller.consistency import differences, reconcile
+from release.controller.loop import lock
 from release.targets.base import Server
 from tests.release.fakes import FakeWorld, a_request, digest_of
 

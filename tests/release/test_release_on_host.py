@@ -15,15 +15,15 @@ import pytest
 from contract.documents import GoldenRows, Image
 from contract.serving import Serving
 from contract.store.base import store_at
-from release.check import HttpProbe
-from release.controller import Controller
-from release.entries import Outcome, Request
-from release.ledger import Ledger
-from release.router import TraefikRouter
-from release.tags import RegistryTags
+from release.controller.loop import Controller
+from release.controller.reconciler import Parts, World
+from release.ledger.entries import Outcome, Request
+from release.ledger.ledger import Ledger
+from release.probes.golden_rows import HttpProbe
+from release.registries.image_tags import RegistryTags
+from release.routing.traefik import TraefikRouter
 from release.targets.base import Target
 from release.targets.process import ProcessTarget
-from release.world import Parts, World
 from tests.release.fakes import FakeAlias, FakeProof
 from tests.release.local import STAND_IN, LocalHost, until
 

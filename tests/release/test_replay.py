@@ -22,11 +22,11 @@ from contract.serving import Serving, replay_env
 from images.base import embedded_base
 from images.package import Contents, package
 from images.references import repository_of
-from release import replay as module
-from release.answers import ServerAnswers
-from release.drift import Spread
-from release.replay import replay
-from release.router import TraefikRouter
+from release.decisions.prediction_drift import Spread
+from release.probes import replay as module
+from release.probes.prediction_counts import ServerAnswers
+from release.probes.replay import replay
+from release.routing.traefik import TraefikRouter
 from release.targets.base import Server
 from release.targets.process import ProcessTarget
 from tests.release.local import ROOT, free_ports, ready, until

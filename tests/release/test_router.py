@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from contract.documents import Image
-from release.entries import Traffic
-from release.router import RouteRefused, TraefikRouter, render
+from release.ledger.entries import Traffic
+from release.routing.traefik import RouteRefused, TraefikRouter, render
 from release.targets.base import Server
 from release.targets.process import ProcessTarget
 from tests.release.local import LocalHost, ready, until

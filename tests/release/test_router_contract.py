@@ -9,7 +9,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from release.router import RouteRefused, TraefikRouter
+from release.routing.traefik import RouteRefused, TraefikRouter
 from release.targets.base import Router, Server
 from tests.release.fakes import FakeRouter, digest_of
 from tests.release.local import LocalHost, until

@@ -19,10 +19,10 @@ from contract.platform import Platform
 from contract.serving import Serving
 from contract.store.base import store_at
 from demo.traffic import Tally, Traffic
-from release.controller import parts_of
-from release.entries import Outcome, Request
-from release.ledger import Ledger
-from release.reconcile import differences
+from release.controller.consistency import differences
+from release.controller.loop import parts_of
+from release.ledger.entries import Outcome, Request
+from release.ledger.ledger import Ledger
 from release.targets.base import Server
 from tests.release.fakes import a_request
 from tests.release.local import ROOT, LocalHost, until
@@ -62,7 +62,7 @@ class WholeHost:
 
     def start_controller(self) -> None:
         """Not by supervisord: it is killed oftener than that would look."""
-        command = [sys.executable, "-m", "release.controller", "--platform", str(self.file)]
+        command = [sys.executable, "-m", "release.controller.loop", "--platform", str(self.file)]
         with self.log.open("a") as log:
             self.controller = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 

@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from release.answers import Grown, spread_of
-from release.drift import Drift, Spread, add, drift, since
+from release.decisions.prediction_drift import Drift, Spread, add, drift, since
+from release.probes.prediction_counts import Grown, spread_of
 from release.targets.base import Server
 
 NONE = Spread()

@@ -7,7 +7,7 @@ import pytest
 
 from contract.errors import StoreError
 from contract.store.base import LocalStore
-from release.brisk import BriskStore
+from release.controller.bounded_store import BriskStore
 from tests.waiting import until
 
 

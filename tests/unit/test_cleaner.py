@@ -12,9 +12,9 @@ from contract.store.base import LocalStore
 from images.oci import CONFIG, LAYER, MANIFEST, ImageDamaged, Repository, canonical
 from images.references import repository_of
 from images.signature import name_of
-from release.cleaner import NotCleaned, clean, decide, needed, plan, plan_lines
-from release.entries import Active, Draft, Quarantined, Request, State
-from release.ledger import Ledger, LedgerBroken
+from release.ledger.entries import Active, Draft, Quarantined, Request, State
+from release.ledger.ledger import Ledger, LedgerBroken
+from release.registries.image_retention import NotCleaned, clean, decide, needed, plan, plan_lines
 from tests.release.fakes import MemoryStore, a_request, an_image, digest_of
 
 FAR, SIG, SBOM = digest_of(99), digest_of(101), digest_of(102)

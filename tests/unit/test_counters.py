@@ -1,7 +1,7 @@
 """The router's counters as seen over its restarts and over services that left its file."""
 
-from release.counters import Counters
-from release.entries import Traffic
+from release.ledger.entries import Traffic
+from release.routing.counters import Counters
 
 
 def counted(requests: int, errors: int = 0, fast: int = 0) -> Traffic:

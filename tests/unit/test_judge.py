@@ -3,8 +3,8 @@ from datetime import timedelta
 import pytest
 
 from contract.serving import Serving
-from release.entries import Traffic
-from release.judge import judge, p95_ms, since, tail
+from release.decisions.canary_analysis import judge, p95_ms, since, tail
+from release.ledger.entries import Traffic
 
 LIMITS = Serving(max_error_rate=0.01, max_p95="50ms", min_requests=300)
 INF = float("inf")

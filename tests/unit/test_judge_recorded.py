@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from contract.serving import Serving
-from release.entries import Traffic
-from release.judge import judge, since
+from release.decisions.canary_analysis import judge, since
+from release.ledger.entries import Traffic
 
 LIMITS = Serving(max_error_rate=0.01, max_p95="50ms", min_requests=100)
 HOLD = 7  # looks

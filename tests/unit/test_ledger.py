@@ -8,8 +8,8 @@ import pytest
 
 from contract.documents import Image
 from contract.store.base import LocalStore
-from release.entries import Draft, Outcome, Request, State
-from release.ledger import Ledger, LedgerBroken
+from release.ledger.entries import Draft, Outcome, Request, State
+from release.ledger.ledger import Ledger, LedgerBroken
 
 IMAGE = Image(
     model="late",
@@ -158,8 +158,8 @@ def test_a_release_without_its_image_is_not_a_request():
 WRITER = """
 import sys
 from contract.store.base import store_at
-from release.entries import Request
-from release.ledger import Ledger
+from release.ledger.entries import Request
+from release.ledger.ledger import Ledger
 ledger = Ledger(store_at(sys.argv[1]))
 for i in range(int(sys.argv[3])):
     ledger.request(Request(id=f"{sys.argv[2]}-{i}", kind="freeze", model="late", who=sys.argv[2], why="at once"))

@@ -12,8 +12,8 @@ from contract.documents import ANCHOR, Image
 from contract.platform import Retention
 from contract.store.base import LocalStore
 from plugins.retraining.retention import NotAllRemoved, remove_expired
-from release.entries import Draft, State
-from release.ledger import Ledger
+from release.ledger.entries import Draft, State
+from release.ledger.ledger import Ledger
 
 LIMITS = Retention()  # 14 days for snapshots, 400 for runs
 LOG = logging.getLogger("test")

@@ -4,9 +4,9 @@ import pytest
 
 from contract.documents import Check
 from contract.serving import Serving
-from release.entries import Active, Probation, State, Traffic, Watch
-from release.observation import Observation, is_unknown
-from release.state import project, step
+from release.decisions.observation import Observation, is_unknown
+from release.decisions.state_machine import project, step
+from release.ledger.entries import Active, Probation, State, Traffic, Watch
 from tests.release.fakes import BOUNDS, a_request, an_image, digest_of
 
 NOW = datetime(2013, 6, 9, tzinfo=UTC)

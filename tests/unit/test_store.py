@@ -214,7 +214,7 @@ def test_a_read_only_folder_is_told_as_one(tmp_path):
     """Root may write anywhere, so the attempt is made as another user."""
     folder = tmp_path / "store"
     folder.mkdir(mode=0o555)
-    code = "import os, sys\nfrom contract.store import LocalStore\n" + (
+    code = "import os, sys\nfrom contract.store.base import LocalStore\n" + (
         "os.getuid() or os.setuid(65534)\n"
         "try: LocalStore(sys.argv[1]).create('a.json', b'x')\nexcept Exception as error: print(type(error).__name__, error)"
     )

@@ -13,7 +13,7 @@ from contract.store.base import store_at
 
 @pytest.fixture
 def bucket(s3, monkeypatch):
-    monkeypatch.setattr(contract.s3, "PAUSE_S", 0.01)
+    monkeypatch.setattr(contract.store.s3, "PAUSE_S", 0.01)
     return store_at(f"{s3}/{uuid.uuid4().hex}")
 
 

@@ -1,8 +1,8 @@
 """The store in HDFS where HDFS does not do what is asked; what it does by itself, tests/unit/test_store.py sees on a real one."""
 
-import contract.store.base.webhdfs
 import pytest
 
+import contract.store.webhdfs
 from contract.errors import StoreError
 from contract.store.base import store_at
 from contract.store.webhdfs import web_addresses
@@ -14,8 +14,8 @@ TRIES = 3
 @pytest.fixture
 def pair(monkeypatch):
     """Two NameNodes of the nameservice «ours»."""
-    monkeypatch.setattr(contract.webhdfs, "PAUSE_S", 0.01)
-    monkeypatch.setattr(contract.webhdfs, "TRIES", TRIES)
+    monkeypatch.setattr(contract.store.webhdfs, "PAUSE_S", 0.01)
+    monkeypatch.setattr(contract.store.webhdfs, "TRIES", TRIES)
     nodes = [NameNode(), NameNode()]
     yield nodes
     for node in nodes:

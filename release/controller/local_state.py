@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from contract.base_model import Strict
-from release.entries import Entry, State
+from release.ledger.entries import Entry, State
 
 log = logging.getLogger(__name__)
 

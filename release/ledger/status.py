@@ -6,9 +6,9 @@ from itertools import islice
 from typing import Any
 
 from contract.errors import RetrainingError
-from release.drafts import name
-from release.entries import Entry, State
-from release.ledger import Ledger
+from release.decisions.transitions import name
+from release.ledger.entries import Entry, State
+from release.ledger.ledger import Ledger
 
 OUTCOMES_SHOWN = 3
 CHANGING = ("shifting", "returning")  # until the router was read back, what it did at that moment is not known

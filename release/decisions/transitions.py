@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from contract.documents import Check, Image, Release
-from release.entries import OUTCOMES_KEPT, Active, Draft, Outcome, Request, State
+from release.ledger.entries import OUTCOMES_KEPT, Active, Draft, Outcome, Request, State
 
 CONTROLLER = "controller"
 

@@ -1,6 +1,6 @@
 """The serving host: renders what supervisord and Traefik read, then becomes supervisord.
 
-`python -m release.host --platform FILE`, in the foreground; AIRFLOW_HOME is the home of the file's relative paths.
+`python -m release.routing.host --platform FILE`, in the foreground; AIRFLOW_HOME is the home of the file's relative paths.
 """
 
 import argparse
@@ -16,9 +16,9 @@ import yaml
 from contract.errors import RetrainingError
 from contract.platform import Platform, ServingHost, load_platform
 from images.files import write_whole
-from release import certificate
-from release.ports import is_free
-from release.router import ENTRY_POINT, ROUTES
+from release.routing import certificate
+from release.routing.traefik import ENTRY_POINT, ROUTES
+from release.targets.ports import is_free
 from release.targets.process import LOGS, PROGRAMS, SOCKET, escaped
 
 SUPERVISOR_CONF, TRAEFIK_CONF = "supervisord.conf", "traefik.yml"
@@ -90,9 +90,9 @@ def render_traefik(serving: ServingHost) -> str:
 
 
 def render_supervisor(file: Path) -> str:
-    checkout = Path(__file__).resolve().parents[1]
+    checkout = Path(__file__).resolve().parents[2]
     traefik = [str(Path(sysconfig.get_path("scripts"), "traefik")), f"--configFile={TRAEFIK_CONF}"]
-    controller = [sys.executable, "-m", "release.controller", "--platform", str(file.resolve())]
+    controller = [sys.executable, "-m", "release.controller.loop", "--platform", str(file.resolve())]
     return f"""\
 [supervisord]
 nodaemon=true
@@ -140,7 +140,7 @@ def _port(url: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m release.host", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m release.routing.host", description=__doc__)
     parser.add_argument("--platform", type=Path, required=True, help="a file in dags/platforms/")
     file = parser.parse_args().platform
     try:

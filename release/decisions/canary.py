@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 from contract.documents import StepReport
 from contract.serving import Serving
-from release import drift, probation
-from release.drafts import CONTROLLER, end, move, name, release_outcome
-from release.drift import Drift, Spread
-from release.entries import Active, Draft, Outcome, State, Traffic, Watch
-from release.judge import Judgement, judge, report, since
-from release.observation import Observation, is_unknown
+from release.decisions import prediction_drift, probation
+from release.decisions.canary_analysis import Judgement, judge, report, since
+from release.decisions.observation import Observation, is_unknown
+from release.decisions.prediction_drift import Drift, Spread
+from release.decisions.transitions import CONTROLLER, end, move, name, release_outcome
+from release.ledger.entries import Active, Draft, Outcome, State, Traffic, Watch
 
 SHIFT_WITHIN = timedelta(seconds=60)
 ASK_WITHIN = timedelta(minutes=5)
@@ -197,10 +197,10 @@ def _drift(state: State, active: Active, seen: Observation) -> Drift | None:
     if state.live is None or seen.spreads is None:
         return None
     new, old = (
-        drift.since(seen.spreads.get(image.digest, Spread()), active.watch.spreads.get(image.digest, Spread()))
+        prediction_drift.since(seen.spreads.get(image.digest, Spread()), active.watch.spreads.get(image.digest, Spread()))
         for image in (active.image, state.live)
     )
-    return drift.drift(new, old) if new and old else None
+    return prediction_drift.drift(new, old) if new and old else None
 
 
 def _since_watch(state: State, active: Active, traffic: dict[str, Traffic]) -> tuple[Traffic | None, Traffic | None]:

@@ -1,7 +1,7 @@
 """What the servers tell of their answers, summed by digest and made to only grow: a server that starts anew begins at 0.
 
-ServerAnswers().spreads(model, servers) -> dict[digest, release.drift.Spread]. One instance per controller; asks each server once,
-at most TIMEOUT_S each, so a turn with servers that hang should have it done beside the loop.
+ServerAnswers().spreads(model, servers) -> dict[digest, release.decisions.prediction_drift.Spread]. One instance per controller;
+asks each server once, at most TIMEOUT_S each, so a turn with servers that hang should have it done beside the loop.
 """
 
 from collections import defaultdict
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from release.drift import Spread, add, since
+from release.decisions.prediction_drift import Spread, add, since
 from release.targets.base import Server
 
 TIMEOUT_S = 1.0

@@ -11,13 +11,13 @@ from contract.documents import Check, GoldenRows, Image, Replay, read
 from contract.errors import BadData, RetrainingError
 from contract.store.base import Store
 from images.oci import ImageDamaged
-from release.check import Answers, Probe, decide
-from release.drift import Spread
-from release.entries import Active, Traffic
-from release.errands import Errands, Settled
-from release.observation import Observation
-from release.recent import Recent
-from release.state import Projection
+from release.controller.background import Errands, Settled
+from release.controller.sliding_window import Recent
+from release.decisions.observation import Observation
+from release.decisions.prediction_drift import Spread
+from release.decisions.state_machine import Projection
+from release.ledger.entries import Active, Traffic
+from release.probes.golden_rows import Answers, Probe, decide
 from release.targets.base import Alias, Proof, Router, Server, Tags, Target
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from typing import Literal
 from contract.documents import Image
 from contract.errors import RetrainingError
 from contract.store.base import Store
-from release.entries import Outcome, Request
-from release.ledger import Ledger
+from release.ledger.entries import Outcome, Request
+from release.ledger.ledger import Ledger
 
 LOOK_S = 0.5
 Command = Literal["rollback", "pin", "unpin", "freeze", "unfreeze", "unquarantine"]

@@ -17,16 +17,16 @@ from typing import TextIO
 from contract.errors import RetrainingError, StoreError
 from contract.platform import Platform, ServingHost, load_platform
 from contract.store.base import store_at
-from release.brisk import BriskStore
-from release.entries import Draft, Entry, Request, State
-from release.journal import Journal, Kept
-from release.ledger import Ledger, LedgerBroken
-from release.observation import is_unknown
-from release.state import is_releasing, project, step
+from release.controller.bounded_store import BriskStore
+from release.controller.local_state import Journal, Kept
+from release.controller.reconciler import Parts, World
+from release.decisions.observation import is_unknown
+from release.decisions.state_machine import is_releasing, project, step
+from release.ledger.entries import Draft, Entry, Request, State
+from release.ledger.ledger import Ledger, LedgerBroken
 from release.targets.base import Target
-from release.world import Parts, World
 
-log = logging.getLogger("release.controller")
+log = logging.getLogger("release.controller.loop")
 TURN_S = 1.0
 SOON_S, BUSY_S = 0.2, 5.0  # turns are quicker for some seconds after a start or an entry: its effect is often there at once
 
@@ -177,10 +177,10 @@ def steady_clock() -> Callable[[], datetime]:
 
 def parts_of(platform: Platform) -> Parts:
     from images.signature import Verifier
-    from release.alias import MlflowAlias
-    from release.check import HttpProbe
-    from release.router import TraefikRouter
-    from release.tags import RegistryTags
+    from release.probes.golden_rows import HttpProbe
+    from release.registries.image_tags import RegistryTags
+    from release.registries.mlflow_alias import MlflowAlias
+    from release.routing.traefik import TraefikRouter
 
     return Parts(
         target=target_of(platform.serving),
@@ -215,7 +215,7 @@ def lock(home: Path) -> TextIO:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="release.controller", description=__doc__)
+    parser = argparse.ArgumentParser(prog="release.controller.loop", description=__doc__)
     parser.add_argument("--platform", type=Path, required=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -3,8 +3,8 @@
 from collections import deque
 from datetime import datetime, timedelta
 
-from release.entries import Traffic
-from release.judge import since
+from release.decisions.canary_analysis import since
+from release.ledger.entries import Traffic
 
 Looks = deque[tuple[datetime, Traffic]]
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from contract.base_model import Strict
 from contract.documents import Check, Image, Release, StepReport
 from contract.serving import Serving
-from release.drift import Spread
+from release.decisions.prediction_drift import Spread
 
 Kind = Literal["check", "release", "rollback", "freeze", "unfreeze", "pin", "unpin", "unquarantine"]
 Phase = Literal["starting", "shifting", "watching", "asking", "naming", "returning"]

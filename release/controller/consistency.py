@@ -7,12 +7,12 @@ from pathlib import Path
 
 from contract.errors import RetrainingError
 from contract.platform import Platform
-from release.controller import AlreadyRunning, Controller, controller_for, lock, parts_of
-from release.drafts import name
-from release.entries import State
-from release.ledger import Ledger
-from release.state import Projection, project
-from release.world import Parts
+from release.controller.loop import AlreadyRunning, Controller, controller_for, lock, parts_of
+from release.controller.reconciler import Parts
+from release.decisions.state_machine import Projection, project
+from release.decisions.transitions import name
+from release.ledger.entries import State
+from release.ledger.ledger import Ledger
 
 REPAIR_WITHIN_S, PAUSE_S = 120.0, 1.0
 

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from contract.documents import Check, Image
-from release import canary, probation
-from release.drafts import activate, by_controller, end, end_check, fail, live_already, move, name, release_outcome
-from release.entries import Active, Draft, Outcome, Quarantined, Request, State
-from release.observation import Observation
+from release.decisions import canary, probation
+from release.decisions.observation import Observation
+from release.decisions.transitions import activate, by_controller, end, end_check, fail, live_already, move, name, release_outcome
+from release.ledger.entries import Active, Draft, Outcome, Quarantined, Request, State
 
 START_WITHIN = timedelta(seconds=120)
 SHORTEST_WINDOW = timedelta(minutes=1)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from contract.documents import StepReport
 from contract.serving import Serving
-from release.drift import Drift
-from release.entries import Traffic
+from release.decisions.prediction_drift import Drift
+from release.ledger.entries import Traffic
 
 FEWEST = 5  # events that can be held against a version before a step's end
 DOUBT = 0.01  # one-sided: how unlikely those must be within the limit

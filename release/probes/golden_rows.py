@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from contract.documents import Check, GoldenRows, Replay
 from contract.serving import Serving
-from release.answers import ServerAnswers
-from release.drift import Spread
-from release.replay import REHEARSAL, replay
+from release.decisions.prediction_drift import Spread
+from release.probes.prediction_counts import ServerAnswers
+from release.probes.replay import REHEARSAL, replay
 from release.targets.base import Server
 
 TOLERANCE = 1e-9  # relative, of numbers above 1; absolute below

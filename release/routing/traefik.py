@@ -13,8 +13,8 @@ from prometheus_client.samples import Sample
 from contract.errors import RetrainingError
 from contract.platform import ServingHost
 from images.files import write_whole
-from release.counters import Counters
-from release.entries import Traffic
+from release.ledger.entries import Traffic
+from release.routing.counters import Counters
 from release.targets.base import Server
 
 ROUTES = "routes"  # the folder, below serving.home, that Traefik watches

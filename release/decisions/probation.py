@@ -8,10 +8,10 @@ from typing import Any
 
 from contract.documents import Image
 from contract.serving import ROLLBACKS_A_WEEK
-from release.drafts import CONTROLLER, activate, by_controller, name
-from release.entries import Active, Draft, Probation, Quarantined, Request, State, Traffic
-from release.judge import judge, since
-from release.observation import Observation, is_unknown
+from release.decisions.canary_analysis import judge, since
+from release.decisions.observation import Observation, is_unknown
+from release.decisions.transitions import CONTROLLER, activate, by_controller, name
+from release.ledger.entries import Active, Draft, Probation, Quarantined, Request, State, Traffic
 
 WEEK = timedelta(days=7)
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from contract.errors import RetrainingError
 from images.oci import Repository
-from release.entries import Entry, State
-from release.ledger import Ledger
+from release.ledger.entries import Entry, State
+from release.ledger.ledger import Ledger
 
 VERSION = re.compile(r"v(0|[1-9]\d*)")
 ATTACHED = re.compile(r"sha256-([0-9a-f]{64})\.(sig|sbom)")

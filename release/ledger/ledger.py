@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from contract.documents import Image
 from contract.errors import RetrainingError
 from contract.store.base import Store
-from release.entries import Draft, Entry, Outcome, Request, State
+from release.ledger.entries import Draft, Entry, Outcome, Request, State
 
 _ENTRY = re.compile(r"(\d{8})\.json")
 ASKED_AGAIN_WITHIN = timedelta(days=7)  # whoever waits for an outcome asks every few seconds

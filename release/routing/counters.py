@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import NamedTuple
 
-from release.entries import Traffic
+from release.ledger.entries import Traffic
 
 NONE = Traffic()
 DIGESTS_KEPT = 8  # of a model: a release has two

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from contract.documents import Check
-from release.drift import Spread
-from release.entries import State, Traffic
+from release.decisions.prediction_drift import Spread
+from release.ledger.entries import State, Traffic
 
 
 @dataclass(frozen=True)
