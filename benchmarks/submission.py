@@ -26,10 +26,10 @@ from demo import cluster
 from demo.airflow_api import ENDED, Airflow
 from demo.place import AIRFLOW_URL, HOME, MODEL, ROOT, platform
 from plugins.retraining.catalog import load_model
+from plugins.retraining.context import Work
+from plugins.retraining.engines.artifact_staging import ship
 from plugins.retraining.engines.base import Job
-from plugins.retraining.engines.shipping import ship
 from plugins.retraining.engines.yarn import YarnEngine
-from plugins.retraining.steps import Work
 
 TURNS = 4  # the first is not counted: it meets cold caches
 TASK = "validate"
@@ -46,7 +46,8 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 
-from plugins.retraining import alerts, operators
+from plugins.retraining import alerts
+from plugins.retraining.operators import base
 from plugins.retraining.catalog import load_entry
 from plugins.retraining.dag import params
 from plugins.retraining.engines import engine_for, yarn

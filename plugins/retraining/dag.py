@@ -26,14 +26,15 @@ from contract.keys import digest_of
 from contract.platform import Platform
 from contract.spark import Spark, merged
 from contract.spec import ModelSpec
-from plugins.retraining import alerts, operators, pages
+from plugins.retraining import alerts, ui_docs
 from plugins.retraining.alerts import Audience
 from plugins.retraining.catalog import Model, load_entry
-from plugins.retraining.cluster import ClusterStep, EndClusterStep
-from plugins.retraining.decide import DecideStep
 from plugins.retraining.engines import engine_for as engine_of
 from plugins.retraining.engines.base import Engine
 from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.operators import base
+from plugins.retraining.operators.cluster import ClusterStep, EndClusterStep
+from plugins.retraining.operators.decide import DecideStep
 
 RETRIES = ExceptionRetryPolicy(  # bad data, a file with mistakes, a gate that said no: another try would say the same
     rules=[
@@ -87,12 +88,12 @@ def broken_dag(dag_id: str, path: Path, problems: list[str]) -> DAG:
     with DAG(
         dag_id,
         description=f"{path.name} cannot be used",
-        doc_md=pages.broken(path.name, problems),
+        doc_md=ui_docs.broken(path.name, problems),
         schedule=None,
         tags={"retraining", "broken-spec"},
         catchup=False,
     ) as dag:
-        operators.BrokenStep(task_id="broken_spec", path=path.name, problems=problems, retries=0)
+        base.BrokenStep(task_id="broken_spec", path=path.name, problems=problems, retries=0)
     return dag
 
 
@@ -102,7 +103,7 @@ def build_dag(model: Model, platform: Platform, engine_for: Callable[[Spark], En
     with DAG(
         spec.name,
         description=spec.description,
-        doc_md=pages.model(spec, platform),
+        doc_md=ui_docs.model(spec, platform),
         schedule=CronTriggerTimetable(spec.schedule, timezone="UTC") if spec.schedule else None,
         start_date=spec.start and datetime.combine(spec.start, time.min, UTC),
         end_date=spec.end and datetime.combine(spec.end, time.max, UTC),  # bounds scheduled runs only
@@ -161,25 +162,25 @@ def steps(model: Model, platform: Platform, audience: Audience, engine_for: Call
     """In their order, but for `end_cluster`, which follows `compare` beside what else does."""
     shared = {"platform": platform, "audience": audience}
     longest = model.spec.deadline + (merged(platform.spark, model.spec.spark).time_limit or model.spec.deadline)
-    waits = {"mode": "reschedule", "poke_interval": operators.POKE_S, "retries": LOST_LOOKS}
+    waits = {"mode": "reschedule", "poke_interval": base.POKE_S, "retries": LOST_LOOKS}
     spark = {**shared, **waits, "timeout": longest, "engine_for": engine_for}
     if platform.spark.engine == "local":
         spark.pop("retries")  # one look is the whole job
     wait = {**shared, **waits, "timeout": longest_wait(model.spec)}
     own = {"cluster": partial(ClusterStep, **spark), "end_cluster": partial(EndClusterStep, engine_for=engine_for, **shared)}
     tasks = {
-        "open": partial(operators.OpenStep, model=model, **shared),
+        "open": partial(base.OpenStep, model=model, **shared),
         **(own if platform.spark.has_cluster_per_run else {}),
-        "validate": partial(operators.ValidateStep, **spark),
-        "train": partial(operators.TrainStep, **spark),
-        "compare": partial(operators.CompareStep, **spark),
+        "validate": partial(base.ValidateStep, **spark),
+        "train": partial(base.TrainStep, **spark),
+        "compare": partial(base.CompareStep, **spark),
         "decide": partial(DecideStep, **shared),
-        "package": partial(operators.PackageStep, **shared),
-        "check": partial(operators.CheckStep, **wait),
-        "release": partial(operators.ReleaseStep, **wait),
+        "package": partial(base.PackageStep, **shared),
+        "check": partial(base.CheckStep, **wait),
+        "release": partial(base.ReleaseStep, **wait),
     }
     return {
-        name: make(task_id=name, task_display_name=pages.STEPS[name].title, doc_md=pages.STEPS[name].text)
+        name: make(task_id=name, task_display_name=ui_docs.STEPS[name].title, doc_md=ui_docs.STEPS[name].text)
         for name, make in tasks.items()
     }
 

@@ -14,9 +14,9 @@ from contract.comparison import Verdict
 from contract.documents import ANCHOR, Check, Image, Release, RunDocument, Training, ValidationReport
 from contract.platform import Images
 from contract.serving import replay_env
+from plugins.retraining.context import Work, comparison_of, ends_here
 from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
-from plugins.retraining.registry import be_impatient
-from plugins.retraining.steps import Work, comparison_of, ends_here
+from plugins.retraining.mlflow_registry import be_impatient
 from release.ledger.entries import Outcome, Request
 from release.ledger.ledger import Ledger
 

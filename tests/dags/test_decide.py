@@ -10,12 +10,13 @@ import pytest
 from contract.comparison import Verdict
 from contract.documents import RunDocument, read
 from contract.store.base import store_at
-from plugins.retraining import operators, registry
-from plugins.retraining.approval import answered, patience
+from plugins.retraining import mlflow_registry
+from plugins.retraining.context import Work
 from plugins.retraining.dag import dag_for
+from plugins.retraining.decision.approval import answered, patience
+from plugins.retraining.decision.evaluation_budget import Look
 from plugins.retraining.errors import EngineTrouble
-from plugins.retraining.looks import Look
-from plugins.retraining.steps import Work
+from plugins.retraining.operators import base
 from release.ledger.ledger import Ledger
 from tests.dags.conftest import HOME, TAGS, Inbox
 from tests.dags.fakes import VERSION, FakeEngine
@@ -30,8 +31,8 @@ GATE = "gate: {metric: log_loss, rule: not_worse, margin: 0.01}"
 @pytest.fixture
 def play(airflow: None, bundle: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Starts a run of the model `late` whose gate has these lines besides."""
-    monkeypatch.setattr(operators, "POKE_S", 0.1)
-    monkeypatch.setattr(operators.CheckStep, "patience_s", 0)
+    monkeypatch.setattr(base, "POKE_S", 0.1)
+    monkeypatch.setattr(base.CheckStep, "patience_s", 0)
     shutil.rmtree(STORE, ignore_errors=True)
     TAGS.clear()
     path = bundle / "dags" / "models" / "late.yaml"
@@ -173,7 +174,7 @@ def test_a_yes_to_the_question_about_another_version_releases_nothing(play):
 
 
 def test_an_answer_stands_when_mlflow_fails_after_it(play, monkeypatch):
-    tell, failed = registry.record_verdict, []
+    tell, failed = mlflow_registry.record_verdict, []
 
     def once_down(*given: object) -> str:
         if not failed:
@@ -181,7 +182,7 @@ def test_an_answer_stands_when_mlflow_fails_after_it(play, monkeypatch):
             raise EngineTrouble("MLflow does not answer")
         return tell(*given)
 
-    monkeypatch.setattr(registry, "record_verdict", once_down)
+    monkeypatch.setattr(mlflow_registry, "record_verdict", once_down)
 
     run = play(FakeEngine(), "approval: required").answer("decide", "Release version 7", "looks right")
 

@@ -20,10 +20,10 @@ from images.login import Login
 from images.references import find
 from images.signature import Unsigned, verify
 from plugins.retraining.catalog import load_entry
+from plugins.retraining.context import Work
 from plugins.retraining.delivery import login_of, package_version
 from plugins.retraining.errors import Stopped
-from plugins.retraining.open import Trigger, open_run
-from plugins.retraining.steps import Work
+from plugins.retraining.freeze_run import Trigger, open_run
 from tests.dags import services
 from tests.dags.fakes import training
 

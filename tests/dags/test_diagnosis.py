@@ -3,8 +3,8 @@
 import pytest
 
 from contract.errors import OutOfMemory
-from plugins.retraining.diagnosis import diagnose
 from plugins.retraining.engines.base import Application
+from plugins.retraining.engines.diagnosis import diagnose
 from plugins.retraining.errors import EngineTrouble
 
 MEMORY = (

@@ -11,9 +11,9 @@ import pytest
 from contract.platform import Platform
 from contract.spark import Limits
 from contract.store.base import LocalStore
+from plugins.retraining.engines.artifact_staging import ship_environment
 from plugins.retraining.engines.aws import allocation
 from plugins.retraining.engines.emr import _vcpus
-from plugins.retraining.engines.shipping import ship_environment
 from plugins.retraining.engines.spark_submit import file_systems
 from tests.dags import aws as stand_in
 

@@ -24,10 +24,10 @@ from contract.store.base import store_at
 from demo.hadoop import java_home
 from demo.ports import is_taken
 from plugins.retraining.catalog import Model, load_model, platform_for
+from plugins.retraining.context import Work
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import Engine
-from plugins.retraining.jobs import look, stop
-from plugins.retraining.steps import Work
+from plugins.retraining.spark.job_runner import look, stop
 from tests.dags import aws as stand_in
 from tests.dags import runner
 from tests.dags.aws import ACCOUNT, BUCKET, JOB_FLOW, ROOT, Aws, states

@@ -14,10 +14,10 @@ from contract.emr import Emr, JobFlow
 from contract.platform import Platform
 from contract.spark import Spark
 from contract.store.base import store_at
-from plugins.retraining import operators
 from plugins.retraining.catalog import Model, load_entry
 from plugins.retraining.dag import build_dag
 from plugins.retraining.engines import engine_for
+from plugins.retraining.operators import base
 from tests.dags import aws as stand_in
 from tests.dags.aws import BUCKET, JOB_FLOW, Aws, states
 from tests.dags.runner import Run, start
@@ -40,8 +40,8 @@ def aws(tmp_path_factory) -> Iterator[Aws]:
 @pytest.fixture
 def dag_of(airflow: None, bundle: Path, aws: Aws, tmp_path, monkeypatch) -> Callable[..., tuple[DAG, str]]:
     """The model `late` on a platform with EMR, and its store."""
-    monkeypatch.setattr(operators, "POKE_S", 0.1)
-    monkeypatch.setattr(operators.CheckStep, "patience_s", 0)
+    monkeypatch.setattr(base, "POKE_S", 0.1)
+    monkeypatch.setattr(base.CheckStep, "patience_s", 0)
     python = str(stand_in.environment(tmp_path / "env"))
 
     def make(behaviour: str = "well") -> tuple[DAG, str]:

@@ -17,12 +17,12 @@ from contract.documents import Failure, ValidationReport
 from contract.errors import BadData, StoreError
 from contract.spark import Spark
 from contract.store.base import LocalStore
+from plugins.retraining.context import Work
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import Engine, Job
 from plugins.retraining.engines.local import LocalEngine
 from plugins.retraining.errors import EngineTrouble, GivenUp
-from plugins.retraining.jobs import look, stop
-from plugins.retraining.steps import Work
+from plugins.retraining.spark.job_runner import look, stop
 from tests.dags.fakes import FakeEngine
 from tests.dags.late import late_run
 

@@ -5,8 +5,8 @@ import pytest
 from contract import documents
 from contract.store.base import LocalStore
 from plugins.retraining.engines.base import Application, store_tag
-from plugins.retraining.jobs import Ticket
-from plugins.retraining.leftovers import stop_leftovers
+from plugins.retraining.spark.job_runner import Ticket
+from plugins.retraining.spark.orphans import stop_leftovers
 from tests.dags.fakes import FakeEngine
 
 KEY, OTHERS = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"

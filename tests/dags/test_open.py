@@ -9,7 +9,7 @@ from contract.documents import RunDocument, read
 from contract.store.base import LocalStore
 from plugins.retraining.catalog import load_entry
 from plugins.retraining.errors import InvalidParam
-from plugins.retraining.open import BUNDLE, ROOMS, Trigger, code_hash, open_run, parse_as_of
+from plugins.retraining.freeze_run import BUNDLE, ROOMS, Trigger, code_hash, open_run, parse_as_of
 
 DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
 NONE_GIVEN = {"as_of": None, "data": None, "release": True}

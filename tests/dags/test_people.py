@@ -15,7 +15,7 @@ from contract.store.base import store_at
 from images.layout import Layout
 from images.oci import CONFIG, MANIFEST
 from plugins.retraining.catalog import platform_for
-from plugins.retraining.people import EVERY, command_dag, images_dag, params_of
+from plugins.retraining.maintenance.command_dags import EVERY, command_dag, images_dag, params_of
 from release.ledger import commands
 from release.ledger.entries import Draft, Quarantined, Request, State
 from release.ledger.ledger import Ledger

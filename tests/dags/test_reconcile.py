@@ -17,11 +17,11 @@ from contract.serving import Serving
 from contract.store.base import LocalStore, Store
 from images.layout import Layout
 from images.oci import CONFIG, MANIFEST
-from plugins.retraining import reconcile
 from plugins.retraining.catalog import platform_for
-from plugins.retraining.housekeeping import reconcile_dag
-from plugins.retraining.news import MANY, tell_news
-from plugins.retraining.reconcile import differences, lasting
+from plugins.retraining.maintenance import consistency
+from plugins.retraining.maintenance.consistency import differences, lasting
+from plugins.retraining.maintenance.dags import reconcile_dag
+from plugins.retraining.maintenance.notifications import MANY, tell_news
 from release.ledger.entries import Active, Draft, Request, State
 from release.ledger.ledger import Ledger
 from tests.dags import services
@@ -78,7 +78,7 @@ def served(answers: dict[str, tuple[int, str]], alias: dict[str, int | str]) -> 
 
 @pytest.fixture
 def world(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(reconcile, "LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr(consistency, "LOOK_AGAIN_S", 0.01)
     shutil.rmtree(STORE, ignore_errors=True)
     answers, alias = {}, {}
     platform = platform_for(bundle / "dags" / "models" / "late.yaml")
@@ -222,8 +222,8 @@ def test_what_answers_in_mlflows_place_is_out_of_reach_as_well(world, store):
 
 
 def test_only_what_two_looks_see_lasts(monkeypatch):
-    monkeypatch.setattr(reconcile, "LOOK_AGAIN_S", 0)
-    one, two, three = (reconcile.Difference("router", text) for text in ("one", "two", "three"))
+    monkeypatch.setattr(consistency, "LOOK_AGAIN_S", 0)
+    one, two, three = (consistency.Difference("router", text) for text in ("one", "two", "three"))
     looks = iter([[one, two], [two._replace(detail="again"), three]])
 
     assert lasting(lambda: next(looks)) == [two._replace(detail="again")]

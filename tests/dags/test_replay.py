@@ -10,10 +10,10 @@ from contract.documents import Check, Image, Replay, RunDocument
 from contract.store.base import LocalStore
 from plugins.retraining import alerts
 from plugins.retraining.catalog import load_entry
+from plugins.retraining.context import Work
 from plugins.retraining.errors import Stopped
-from plugins.retraining.open import Trigger, open_run
-from plugins.retraining.operators import CheckStep
-from plugins.retraining.steps import Work
+from plugins.retraining.freeze_run import Trigger, open_run
+from plugins.retraining.operators.base import CheckStep
 from release.ledger.entries import Outcome
 
 DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)

@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 
 from contract.comparison import Answer, Comparison, Contest, Curves, Interval, MetricResult, Parity, RecipeChange, SliceResult
 from contract.documents import RunDocument
-from plugins.retraining.gate import decide
-from plugins.retraining.looks import Look
-from plugins.retraining.report import verdict_page
+from plugins.retraining.decision.evaluation_budget import Look
+from plugins.retraining.decision.gate import decide
+from plugins.retraining.decision.verdict_page import verdict_page
 
 SPEC = {
     "name": "late",

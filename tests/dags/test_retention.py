@@ -11,7 +11,7 @@ import pytest
 
 from contract.store.base import LocalStore
 from plugins.retraining.catalog import platform_for
-from plugins.retraining.housekeeping import retention_dag
+from plugins.retraining.maintenance.dags import retention_dag
 from tests.dags.conftest import HOME
 from tests.dags.runner import Run, start
 

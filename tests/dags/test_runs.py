@@ -10,9 +10,9 @@ import pytest
 
 from contract.documents import Image, RunDocument, read
 from contract.store.base import store_at
-from plugins.retraining import operators
 from plugins.retraining.catalog import load_model
 from plugins.retraining.dag import dag_for, longest_wait
+from plugins.retraining.operators import base
 from release.decisions.canary import ASK_WITHIN, NAME_WITHIN, SHIFT_WITHIN
 from release.decisions.state_machine import START_WITHIN
 from release.ledger.commands import ask
@@ -33,8 +33,8 @@ BEFORE_THE_REST = dict.fromkeys(("package", "check", "release"), "skipped")
 @pytest.fixture
 def play(airflow: None, bundle: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Starts a run of the model `late` on an empty store, with these stand-ins beside it."""
-    monkeypatch.setattr(operators, "POKE_S", 0.1)
-    monkeypatch.setattr(operators.CheckStep, "patience_s", 0)
+    monkeypatch.setattr(base, "POKE_S", 0.1)
+    monkeypatch.setattr(base.CheckStep, "patience_s", 0)
     shutil.rmtree(STORE, ignore_errors=True)
     path = bundle / "dags" / "models" / "late.yaml"
 
@@ -61,7 +61,7 @@ def test_a_better_model_goes_live_and_people_hear_of_it(play, inbox):
 
 @pytest.mark.parametrize(("patience_s", "rescheduled"), [(0, True), (60, False)])
 def test_a_check_that_ends_soon_is_waited_for_without_giving_the_slot_back(play, monkeypatch, patience_s, rescheduled):
-    monkeypatch.setattr(operators.CheckStep, "patience_s", patience_s)
+    monkeypatch.setattr(base.CheckStep, "patience_s", patience_s)
     controller, over = FakeController(store_at(str(STORE))), threading.Event()
     beside = threading.Thread(target=lambda: [controller.turn() for _ in iter(lambda: over.wait(0.5), True)])
     beside.start()

@@ -10,7 +10,7 @@ from pathlib import Path
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
-from plugins.retraining.operators import Step
+from plugins.retraining.operators.base import Step
 
 FOLDER = Path(os.environ["AIRFLOW_HOME"], "condemned")
 

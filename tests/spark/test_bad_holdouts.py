@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from contract.comparison import Comparison, Contest, Parity, Verdict
 from contract.documents import Snapshot
 from contract.spec import ModelSpec
-from plugins.retraining.gate import decide
+from plugins.retraining.decision.gate import decide
 from spark_jobs.answers import answer
 from spark_jobs.blocks import groupings_of
 from spark_jobs.contests import measured

@@ -17,7 +17,7 @@ from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
 from contract.store.base import LocalStore
 from demo.place import AS_OF, MODEL
-from plugins.retraining.gate import decide
+from plugins.retraining.decision.gate import decide
 from spark_jobs.jobs import compare, train, validate
 
 pytest_plugins = ["tests.spark.mlflow_server"]

@@ -7,7 +7,7 @@ import pytest
 
 from contract.comparison import Comparison, Contest, Interval, MetricResult, Parity, SliceResult
 from contract.gate import Gate
-from plugins.retraining.gate import decide
+from plugins.retraining.decision.gate import decide
 
 NOWHERE = Interval(value=0.3, low=None, high=None, blocks=5, why="there are 5 blocks and at least 7 are needed")
 NAN = math.nan

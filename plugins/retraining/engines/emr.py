@@ -15,10 +15,10 @@ from contract.documents import RunDocument
 from contract.emr import Emr
 from contract.spark import Spark
 from contract.store.base import store_at
+from plugins.retraining.engines.artifact_staging import ON_NODES, PYTHON, ship_code, ship_environment, ship_run
 from plugins.retraining.engines.aws import LOOKBACK, allocation, asking, client, last_lines, log_names, log_text
 from plugins.retraining.engines.base import Application, Engine, Job, Phase
 from plugins.retraining.engines.emr_clusters import Cluster, clusters, described, request_for, run_tag
-from plugins.retraining.engines.shipping import ON_NODES, PYTHON, ship_code, ship_environment, ship_run
 from plugins.retraining.errors import EngineTrouble
 
 LIVE = ("PENDING", "RUNNING", "CANCEL_PENDING")

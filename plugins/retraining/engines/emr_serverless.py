@@ -17,9 +17,9 @@ from contract.documents import RunDocument
 from contract.emr import EmrServerless
 from contract.spark import Spark, merged
 from contract.store.base import store_at
+from plugins.retraining.engines.artifact_staging import ON_NODES, PYTHON, ship_code, ship_environment, ship_run
 from plugins.retraining.engines.aws import LOOKBACK, allocation, asking, client, last_lines, log_text
 from plugins.retraining.engines.base import Application, Engine, Job, Phase
-from plugins.retraining.engines.shipping import ON_NODES, PYTHON, ship_code, ship_environment, ship_run
 
 QUEUED = ("SUBMITTED", "PENDING", "SCHEDULED", "QUEUED")
 LIVE = (*QUEUED, "RUNNING", "CANCELLING")

@@ -16,9 +16,9 @@ from airflow.sdk import BaseHook
 
 from contract.spark import Spark
 from contract.store.base import Store, store_at
-from plugins.retraining.diagnosis import diagnose
+from plugins.retraining.engines.artifact_staging import ON_NODES, PYTHON, address, ship
 from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, Phase
-from plugins.retraining.engines.shipping import ON_NODES, PYTHON, address, ship
+from plugins.retraining.engines.diagnosis import diagnose
 from plugins.retraining.engines.spark_submit import RUN, environment, hook_for
 from plugins.retraining.errors import EngineTrouble
 

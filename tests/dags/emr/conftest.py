@@ -5,7 +5,7 @@ import pytest
 
 from contract.spark import Spark
 from contract.store.base import store_at
-from plugins.retraining.steps import Work
+from plugins.retraining.context import Work
 from tests.dags import aws as stand_in
 from tests.dags.aws import BUCKET, Aws
 from tests.dags.emr.looks import MakeWork

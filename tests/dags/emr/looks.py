@@ -4,10 +4,10 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from plugins.retraining.context import Work
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import Engine
-from plugins.retraining.jobs import look
-from plugins.retraining.steps import Work
+from plugins.retraining.spark.job_runner import look
 from tests.waiting import until
 
 LOG = logging.getLogger("retraining.test")

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from contract.emr import Emr, JobFlow
-from plugins.retraining.diagnosis import diagnose
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import Application, EngineAway, store_tag
+from plugins.retraining.engines.diagnosis import diagnose
 from plugins.retraining.engines.emr_clusters import request_for
 from plugins.retraining.errors import EngineTrouble
-from plugins.retraining.jobs import look
+from plugins.retraining.spark.job_runner import look
 from tests.dags.aws import JOB_FLOW, states
 from tests.dags.emr.looks import LOG, MakeWork, engine_of, wait_for
 

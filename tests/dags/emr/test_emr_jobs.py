@@ -10,14 +10,14 @@ from contract.documents import Failure, JobRequest, ValidationReport
 from contract.emr import Emr, EmrServerless
 from contract.errors import BadData, OutOfTime
 from contract.spark import Resources
-from plugins.retraining import jobs
 from plugins.retraining.alerts import Audience
+from plugins.retraining.context import Work
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import EngineAway, Job, Tags, store_tag
 from plugins.retraining.errors import EngineTrouble
-from plugins.retraining.jobs import look, stop
-from plugins.retraining.operators import ValidateStep
-from plugins.retraining.steps import Work
+from plugins.retraining.operators.base import ValidateStep
+from plugins.retraining.spark import job_runner
+from plugins.retraining.spark.job_runner import look, stop
 from tests.dags.aws import ACCOUNT, BUCKET
 from tests.dags.emr.looks import LOG, MakeWork, end, engine_of, wait_for
 
@@ -195,7 +195,7 @@ def test_a_job_that_never_ends_is_ended_at_its_time_limit(task, monkeypatch):
     key = make().key
     look(make(), engine_of(make()), LOG)
     wait_for(lambda: engine_of(make()).find(key)[0].phase == "running", "it runs")
-    monkeypatch.setattr(jobs, "resources_of", lambda work: Resources.model_construct(time_limit=timedelta(seconds=-54)))
+    monkeypatch.setattr(job_runner, "resources_of", lambda work: Resources.model_construct(time_limit=timedelta(seconds=-54)))
 
     with pytest.raises(OutOfTime, match="validate ran longer than its time limit"):
         wait_for(lambda: look(make(), engine_of(make()), LOG).path, "its end")

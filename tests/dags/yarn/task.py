@@ -9,10 +9,10 @@ from contract import documents
 from contract.documents import JobRequest, RunDocument, ValidationReport
 from contract.spark import Spark
 from contract.store.base import Store
+from plugins.retraining.context import Work
 from plugins.retraining.engines.base import Application, EngineAway, Job
 from plugins.retraining.engines.yarn import YarnEngine
-from plugins.retraining.jobs import look
-from plugins.retraining.steps import Work
+from plugins.retraining.spark.job_runner import look
 from tests.hadoop_cluster import Cluster
 from tests.waiting import until
 

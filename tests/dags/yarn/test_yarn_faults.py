@@ -19,7 +19,7 @@ import pytest
 from plugins.retraining.engines.base import EngineAway
 from plugins.retraining.engines.yarn import YarnEngine
 from plugins.retraining.errors import EngineTrouble
-from plugins.retraining.leftovers import stop_leftovers
+from plugins.retraining.spark.orphans import stop_leftovers
 from tests.dags.yarn.task import JOB, LOG, PATIENCE_S, Task, wait_for
 from tests.hadoop_cluster import Cluster, Server
 
@@ -32,8 +32,8 @@ from contract.documents import RunDocument
 from contract.store.base import store_at
 from plugins.retraining.engines import yarn
 from plugins.retraining.engines.yarn import YarnEngine
-from plugins.retraining.jobs import look
-from plugins.retraining.steps import Work
+from plugins.retraining.spark.job_runner import look
+from plugins.retraining.context import Work
 yarn.RUN = sys.argv[2]
 run = RunDocument.model_validate_json(open(sys.argv[1]).read())
 look(Work("validate", run, store_at(run.platform.store), {}, 0), YarnEngine(run.platform.spark), logging.getLogger())

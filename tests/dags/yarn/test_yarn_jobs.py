@@ -9,7 +9,7 @@ from contract import documents
 from contract.documents import Failure
 from contract.errors import BadData, OutOfMemory, RetrainingError
 from contract.spark import Driver
-from plugins.retraining.progress import tell_progress
+from plugins.retraining.spark.job_log import tell_progress
 from tests.dags.yarn.task import LOG, Task
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from contract import documents
 from contract.store.base import Store
 from plugins.retraining.engines.base import Application, Engine, store_tag
-from plugins.retraining.jobs import Ticket
+from plugins.retraining.spark.job_runner import Ticket
 
 # Of a task that waits, works, or is about to: whatever else it is in, nobody will ask for its job again.
 WAITING = {None, "none", "scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule", "deferred"}

@@ -10,9 +10,9 @@ from markupsafe import Markup
 from contract.comparison import Comparison, Contest, Curves, Interval, SliceResult, Verdict
 from contract.documents import RunDocument
 from contract.gate import Gate
-from plugins.retraining.drawing import Line, chart, strip
-from plugins.retraining.gate import bar_of, judge_guard, named
-from plugins.retraining.looks import Look
+from plugins.retraining.decision.evaluation_budget import Look
+from plugins.retraining.decision.gate import bar_of, judge_guard, named
+from plugins.retraining.decision.svg_charts import Line, chart, strip
 
 TEMPLATES = Path(__file__).parent / "templates"
 SIDES = ("challenger", "opponent")

@@ -6,12 +6,12 @@ from typing import Any
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
 from contract.spark import Spark
+from plugins.retraining.context import Work
 from plugins.retraining.engines.base import EngineAway
 from plugins.retraining.engines.emr_clusters import STARTING
 from plugins.retraining.errors import EngineTrouble
-from plugins.retraining.jobs import fail
-from plugins.retraining.operators import Step
-from plugins.retraining.steps import Work
+from plugins.retraining.operators.base import Step
+from plugins.retraining.spark.job_runner import fail
 
 
 class ClusterStep(Step, BaseSensorOperator):

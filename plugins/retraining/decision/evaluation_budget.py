@@ -9,8 +9,8 @@ from contract import documents
 from contract.base_model import Strict
 from contract.comparison import Verdict
 from contract.documents import RunDocument, Training
-from plugins.retraining.gate import decide
-from plugins.retraining.steps import Work, comparison_of, unreleasable
+from plugins.retraining.context import Work, comparison_of, unreleasable
+from plugins.retraining.decision.gate import decide
 
 YEAR = timedelta(days=365)
 STAMP = "%Y%m%dT%H%M%S"

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 from contract.comparison import Answer, Comparison, Contest, Interval, Verdict
 from contract.documents import RunDocument, Training
+from plugins.retraining.context import Work, unreleasable
+from plugins.retraining.decision.evaluation_budget import Look
+from plugins.retraining.decision.gate import judge_guard, named
+from plugins.retraining.decision.verdict_page import number_told, slice_name
 from plugins.retraining.errors import Stopped
-from plugins.retraining.gate import judge_guard, named
-from plugins.retraining.looks import Look
-from plugins.retraining.report import number_told, slice_name
-from plugins.retraining.steps import Work, unreleasable
 
 NO = "Do not release"
 NOBODY = "nobody, in time,"

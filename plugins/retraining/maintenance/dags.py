@@ -16,9 +16,9 @@ from plugins.retraining.catalog import load_model
 from plugins.retraining.dag import RETRIES
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import EngineAway
-from plugins.retraining.news import tell_news
-from plugins.retraining.reconcile import LedgerDiffers, differences, lasting, new, note
-from plugins.retraining.retention import remove_expired
+from plugins.retraining.maintenance.consistency import LedgerDiffers, differences, lasting, new, note
+from plugins.retraining.maintenance.notifications import tell_news
+from plugins.retraining.maintenance.retention import remove_expired
 from release.ledger.entries import Entry
 from release.ledger.ledger import Ledger, LedgerBroken
 
@@ -80,7 +80,7 @@ class SweepStep(BaseOperator):
         self.platform = platform
 
     def execute(self, context: Context) -> list[str]:
-        from plugins.retraining.leftovers import stop_leftovers
+        from plugins.retraining.spark.orphans import stop_leftovers
 
         engine, state_of = engine_for(self.platform.spark), partial(_state_of, context["ti"])
         try:

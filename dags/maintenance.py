@@ -1,10 +1,10 @@
-"""The platform's own Airflow DAGs; plugins/retraining/housekeeping.py has their shape."""
+"""The platform's own Airflow DAGs; plugins/retraining/maintenance/dags.py has their shape."""
 
 from pathlib import Path
 
 from contract.errors import InvalidFile
 from plugins.retraining.catalog import platform_for
-from plugins.retraining.housekeeping import reconcile_dag, retention_dag
+from plugins.retraining.maintenance.dags import reconcile_dag, retention_dag
 
 models = Path(__file__).parent / "models"
 

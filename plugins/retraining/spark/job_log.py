@@ -3,7 +3,7 @@
 from logging import Logger
 from typing import Protocol
 
-from plugins.retraining.steps import Work
+from plugins.retraining.context import Work
 
 
 class Memory(Protocol):

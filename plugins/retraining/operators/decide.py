@@ -8,11 +8,12 @@ from airflow.sdk import Context, Param, SkipMixin
 from contract import documents
 from contract.comparison import Comparison, Verdict
 from contract.documents import Training
-from plugins.retraining import alerts, approval, registry
-from plugins.retraining.looks import Look, look_at
-from plugins.retraining.operators import DocumentLink, ResultLink, Step
-from plugins.retraining.report import verdict_page
-from plugins.retraining.steps import Work, ends_here
+from plugins.retraining import alerts, mlflow_registry
+from plugins.retraining.context import Work, ends_here
+from plugins.retraining.decision import approval
+from plugins.retraining.decision.evaluation_budget import Look, look_at
+from plugins.retraining.decision.verdict_page import verdict_page
+from plugins.retraining.operators.base import DocumentLink, ResultLink, Step
 
 
 class VerdictLink(ResultLink):
@@ -62,7 +63,7 @@ class DecideStep(Step, HITLOperator, SkipMixin):
         verdict = self.show(context, path)
         training, comparison = work.read("train", Training), work.read("compare", Comparison)
         page = verdict_page(work.run, training.version, comparison, look, verdict)
-        self.link = registry.record_verdict(work.run.platform.mlflow, work.run.model, training, verdict, page)
+        self.link = mlflow_registry.record_verdict(work.run.platform.mlflow, work.run.model, training, verdict, page)
         reason = ends_here(work.run, verdict)
         context["ti"].xcom_push("reason", reason or verdict.reason)
         if reason:

@@ -12,10 +12,10 @@ from contract.base_model import Strict, format_duration
 from contract.documents import CAUSES, Failure, JobRequest
 from contract.errors import OutOfTime, RetrainingError, StoreError
 from contract.spark import Resources, merged, settings
-from plugins.retraining.diagnosis import diagnose
+from plugins.retraining.context import Work
 from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, Tags
+from plugins.retraining.engines.diagnosis import diagnose
 from plugins.retraining.errors import EngineTrouble, GivenUp
-from plugins.retraining.steps import Work
 
 LOOK_S = 0.2  # at a job of this very host
 RETRY_MEMORY = 1.5

@@ -15,15 +15,16 @@ from contract.errors import InvalidFile
 from contract.platform import Platform
 from contract.spark import Spark
 from contract.store.base import Store, store_at
-from plugins.retraining import alerts, jobs
+from plugins.retraining import alerts
 from plugins.retraining.alerts import Audience, Message
 from plugins.retraining.catalog import Model
+from plugins.retraining.context import Work
 from plugins.retraining.delivery import accept_check, accept_release, ask, package_version
 from plugins.retraining.engines.base import Engine, EngineAway
 from plugins.retraining.errors import EngineTrouble
-from plugins.retraining.open import Trigger, open_run
-from plugins.retraining.progress import tell_progress
-from plugins.retraining.steps import Work
+from plugins.retraining.freeze_run import Trigger, open_run
+from plugins.retraining.spark import job_runner
+from plugins.retraining.spark.job_log import tell_progress
 from release.ledger.entries import Outcome
 
 # Airflow notices the end of a look up to a heartbeat late. A look that began meanwhile is taken for the one that ended, and failed.
@@ -146,9 +147,9 @@ class SparkStep(Step, BaseSensorOperator):
         engine = self.engine_for(work.run.platform.spark).of_run(work.run)
         # A job in a cluster outlives the look, which Airflow also ends by mistake: the sweep asks whether it is waited for.
         if engine.holds_slot:
-            self.stop_job = partial(jobs.stop, work, engine)
+            self.stop_job = partial(job_runner.stop, work, engine)
         try:
-            path, self.application, age_s = jobs.look(work, engine, self.log)
+            path, self.application, age_s = job_runner.look(work, engine, self.log)
             self.poke_interval = max(POKE_S, min(SELDOM_S, LATE * age_s))
         except EngineAway as error:
             self.log.warning("%s; looking again in %s s", error, POKE_S)

@@ -1,11 +1,11 @@
-"""One Airflow DAG for each command that changes what is live; plugins/retraining/people.py has their shape."""
+"""One Airflow DAG for each command that changes what is live; plugins/retraining/maintenance/command_dags.py has their shape."""
 
 from pathlib import Path
 
 from contract.errors import InvalidFile
 from plugins.retraining.catalog import platform_for
 from plugins.retraining.dag import model_files
-from plugins.retraining.people import command_dag, images_dag
+from plugins.retraining.maintenance.command_dags import command_dag, images_dag
 from release.ledger.commands import WHAT
 
 models = sorted(model_files(Path(__file__).parent / "models"))
