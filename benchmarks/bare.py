@@ -5,14 +5,14 @@ from datetime import datetime
 from pathlib import Path
 
 from contract.spec import parse_spec
-from spark_jobs.clock import Clock
-from spark_jobs.examples import build_examples, split
+from spark_jobs.data.dataset import build_examples, split
+from spark_jobs.data.labels import labels_of
+from spark_jobs.data.snapshot import freeze
+from spark_jobs.data.sources import read_sources
 from spark_jobs.jobs.train import learn, score
-from spark_jobs.labels import labels_of
-from spark_jobs.scores import scores
-from spark_jobs.session import start_session
-from spark_jobs.snapshot import freeze
-from spark_jobs.sources import read_sources
+from spark_jobs.runtime.session import start_session
+from spark_jobs.runtime.stage_timer import Clock
+from spark_jobs.statistics.point_metrics import scores
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 from scipy.signal import lfilter
 
-from spark_jobs.paired import Blocked, Grouping, improvement, interval, jackknife
+from spark_jobs.statistics.jackknife import Blocked, Grouping, improvement, interval, jackknife
 
 OUT = Path(__file__).parent / "results" / "gate_budget.json"
 LOOKS, MARGIN = 365, 0.002

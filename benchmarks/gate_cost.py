@@ -21,10 +21,10 @@ from pyspark.sql import DataFrame, SparkSession
 from contract.comparison import Contest
 from contract.documents import RunDocument, Snapshot
 from contract.spec import ModelSpec
-from spark_jobs.contests import against_version
-from spark_jobs.examples import build_examples, split
-from spark_jobs.holdout import look_at, score, scored_by
-from spark_jobs.versions import Version
+from spark_jobs.comparison.comparisons import against_version
+from spark_jobs.comparison.holdout import look_at, score, scored_by
+from spark_jobs.data.dataset import build_examples, split
+from spark_jobs.tracking.model_versions import Version
 
 AS_OF = datetime(2026, 2, 1, tzinfo=UTC)
 DAYS = 30
@@ -105,7 +105,7 @@ def comparing_s(holdout: DataFrame, versions: list[Version], run: RunDocument, s
 
 
 def measure(gate: str, rows: int, customers: int, segments: int, repeats: int) -> None:
-    from spark_jobs.session import start_session
+    from spark_jobs.runtime.session import start_session
 
     os.environ["PYSPARK_SUBMIT_ARGS"] = CONF
     spark, spec = start_session("gate cost"), ModelSpec.model_validate({**SPEC, "gate": GATES[gate]})

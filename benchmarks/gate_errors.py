@@ -16,8 +16,8 @@ from scipy import stats
 
 from benchmarks.gate_worlds import BINS, WORLDS, Pair, World, mean_losses, scores
 from contract.gate import Gate
-from spark_jobs.measures import measures_of
-from spark_jobs.paired import Blocked, Grouping, improvement, interval, jackknife
+from spark_jobs.statistics.jackknife import Blocked, Grouping, improvement, interval, jackknife
+from spark_jobs.statistics.metrics import measures_of
 
 OUT = Path(__file__).parent / "results" / "gate_errors.json"
 LEVEL, NORMAL = 0.025, stats.norm.ppf(0.975)

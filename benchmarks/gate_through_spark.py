@@ -16,10 +16,10 @@ from benchmarks.gate_worlds import ROWS as FULL
 from benchmarks.gate_worlds import WORLDS, World
 from contract.comparison import Interval
 from contract.gate import Gate
-from spark_jobs.measures import measures_of
-from spark_jobs.metrics import BINS, Statistics, flat, reduce_by_slices
-from spark_jobs.paired import Blocked, Grouping, Jackknife, improvement, interval
-from spark_jobs.session import start_session
+from spark_jobs.runtime.session import start_session
+from spark_jobs.statistics.block_statistics import BINS, Statistics, flat, reduce_by_slices
+from spark_jobs.statistics.jackknife import Blocked, Grouping, Jackknife, improvement, interval
+from spark_jobs.statistics.metrics import measures_of
 
 PAIRS, ROWS, GRID = 50, 60, 50  # rows of a block; different scores
 TOLERANCE = 1e-9

@@ -20,8 +20,8 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from spark_jobs.paired import Blocked, Grouping, improvement, interval, jackknife
-from spark_jobs.session import start_session
+from spark_jobs.runtime.session import start_session
+from spark_jobs.statistics.jackknife import Blocked, Grouping, improvement, interval, jackknife
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = Path(__file__).parent / "results" / "gate_year.json"

@@ -11,7 +11,7 @@ SECONDS = 15
 
 
 def work(request: JobRequest, store: Store) -> None:
-    from spark_jobs.session import start_session
+    from spark_jobs.runtime.session import start_session
 
     spark = start_session("sleeper")  # YARN counts an application without one as failed
     time.sleep(SECONDS)

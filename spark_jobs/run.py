@@ -17,9 +17,9 @@ from contract.documents import Failure, JobRequest, read, write
 from contract.errors import BadData, RetrainingError
 from contract.spark import merged
 from contract.store.base import Store, store_at
-from spark_jobs.claims import holder, other_holder
-from spark_jobs.parents import is_watched, watch_parents
-from spark_jobs.progress import Progress
+from spark_jobs.runtime.claims import holder, other_holder
+from spark_jobs.runtime.log_forwarding import Progress
+from spark_jobs.runtime.parent_watch import is_watched, watch_parents
 
 FAILED, BAD_DATA = 1, 3
 NO_PROGRESS = timedelta(minutes=30)
@@ -65,7 +65,7 @@ def why_not(request: JobRequest, store: Store, claim: int) -> str:
 
 
 def run(request: JobRequest, store: Store) -> int:
-    from spark_jobs.failures import explain  # after the watch of the parents: Spark takes a while to import
+    from spark_jobs.runtime.error_translation import explain  # after the watch of the parents: Spark takes a while to import
 
     try:
         work(request, store)
@@ -78,7 +78,7 @@ def run(request: JobRequest, store: Store) -> int:
 
 
 def work(request: JobRequest, store: Store) -> None:
-    from spark_jobs.session import start_session
+    from spark_jobs.runtime.session import start_session
 
     module = f"spark_jobs.jobs.{request.job}"
     threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()  # takes as long as Spark's own start
@@ -93,7 +93,7 @@ def work(request: JobRequest, store: Store) -> None:
 
 
 def watch(spark: Any, request: JobRequest, store: Store) -> None:
-    from spark_jobs import watchdog
+    from spark_jobs.runtime import watchdog
 
     resources = merged(request.run.platform.spark, request.run.spec.spark)
     limits = (resources.time_limit or request.run.spec.deadline, resources.no_progress or NO_PROGRESS)

@@ -12,16 +12,16 @@ from contract.comparison import Comparison, Contest, Parity, RecipeChange
 from contract.documents import GoldenRows, JobRequest, RunDocument, Snapshot, Training, ValidationReport
 from contract.spec import ModelSpec
 from contract.store.base import Store
-from spark_jobs.clock import Clock
-from spark_jobs.comparison_log import log_comparison
-from spark_jobs.contests import against_baseline, against_version
-from spark_jobs.examples import build_examples, split
+from spark_jobs.comparison.comparisons import against_baseline, against_version
+from spark_jobs.comparison.golden_rows import choose_golden_rows
+from spark_jobs.comparison.holdout import few_of, look_at, score, scored_by
+from spark_jobs.comparison.recipes import compare_recipes
+from spark_jobs.data.dataset import build_examples, split
 from spark_jobs.export.parity import prove
-from spark_jobs.golden import choose_golden_rows
-from spark_jobs.holdout import few_of, look_at, score, scored_by
-from spark_jobs.recipes import compare_recipes
-from spark_jobs.tracking import connect
-from spark_jobs.versions import Version, VersionUnreadable, load_versions
+from spark_jobs.runtime.stage_timer import Clock
+from spark_jobs.tracking.comparison_log import log_comparison
+from spark_jobs.tracking.mlflow_runs import connect
+from spark_jobs.tracking.model_versions import Version, VersionUnreadable, load_versions
 
 
 def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:

@@ -16,23 +16,23 @@ from contract.errors import BadData
 from contract.metrics import MetricName
 from contract.spec import ModelSpec
 from contract.store.base import Store
-from spark_jobs import record, tracking
-from spark_jobs.algorithms import describe, fit, with_bins
-from spark_jobs.clock import Clock
-from spark_jobs.diagnostics import tables_of
-from spark_jobs.examples import build_examples, split
+from spark_jobs.data.dataset import build_examples, split
+from spark_jobs.data.labels import Labels, labels_of, with_label_index
 from spark_jobs.export import write_model
-from spark_jobs.features import FEATURES, Features, fit_features
-from spark_jobs.folds import fold_intervals
-from spark_jobs.labels import Labels, labels_of, with_label_index
-from spark_jobs.scores import scores
-from spark_jobs.search import Candidate, search
+from spark_jobs.runtime.stage_timer import Clock
+from spark_jobs.statistics.point_metrics import scores
+from spark_jobs.tracking import artifacts, mlflow_runs
+from spark_jobs.tracking.diagnostics import tables_of
+from spark_jobs.training.estimators import describe, fit, with_bins
+from spark_jobs.training.features import FEATURES, Features, fit_features
+from spark_jobs.training.grid_search import Candidate, search
+from spark_jobs.training.walk_forward import fold_intervals
 
 
 def run(spark: SparkSession, request: JobRequest, store: Store) -> Training:
     """A version that an earlier try of the same request has registered is taken up; nothing is trained twice."""
-    tracking.connect(request.run.platform.mlflow)
-    registered = tracking.find_training(request.run.model, request.key)
+    mlflow_runs.connect(request.run.platform.mlflow)
+    registered = mlflow_runs.find_training(request.run.model, request.key)
     if registered:
         print(f"train: version {registered.version} of {request.run.model} was registered by an earlier try", flush=True)
     return registered or train(spark, request, store)
@@ -53,17 +53,17 @@ def train(spark: SparkSession, request: JobRequest, store: Store) -> Training:
     clock.lap("evaluate", f"{holdout_rows:,} rows held out: {', '.join(f'{name} {value:.4f}' for name, value in metrics.items())}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        record.write_inputs(folder, spec, frozen.sql)
-        record.write_candidates(folder, learned.candidates, spec.gate.metric)
-        record.write_diagnostics(folder, tables)
+        artifacts.write_inputs(folder, spec, frozen.sql)
+        artifacts.write_candidates(folder, learned.candidates, spec.gate.metric)
+        artifacts.write_diagnostics(folder, tables)
         clock.lap("record", "wrote tables and charts")
-        saved = tracking.save_model(learned.pipeline, spec, folder)
+        saved = mlflow_runs.save_model(learned.pipeline, spec, folder)
         clock.lap("save", "saved the pipeline")
-        write_model(saved, spec, labels, folder / tracking.ONNX)
+        write_model(saved, spec, labels, folder / mlflow_runs.ONNX)
         clock.lap("export", "wrote it as ONNX")
         facts = (metrics, train_rows, holdout_rows, train_until, learned.folds, clock.seconds)
-        result = tracking.Result(learned.params, *facts)
-        training = tracking.log_training(frozen, request.key, snapshot, result, folder)
+        result = mlflow_runs.Result(learned.params, *facts)
+        training = mlflow_runs.log_training(frozen, request.key, snapshot, result, folder)
     clock.lap("mlflow", f"registered version {training.version} of {spec.name}: {training.mlflow_url}")
     return training
 

@@ -8,12 +8,12 @@ from pyspark.sql import DataFrame, SparkSession
 from contract.documents import DataCheck, JobRequest, RunDocument, Snapshot, ValidationReport, write
 from contract.errors import BadData
 from contract.store.base import Store
-from spark_jobs.checks import EXAMPLES, Examined, check_examples, check_source, check_volumes, earlier_snapshots
-from spark_jobs.examples import build_rows
-from spark_jobs.expectations import check_suite
-from spark_jobs.failures import explain
-from spark_jobs.snapshot import freeze
-from spark_jobs.sources import read_sources
+from spark_jobs.data.checks import EXAMPLES, Examined, check_examples, check_source, check_volumes, earlier_snapshots
+from spark_jobs.data.dataset import build_rows
+from spark_jobs.data.expectations import check_suite
+from spark_jobs.data.snapshot import freeze
+from spark_jobs.data.sources import read_sources
+from spark_jobs.runtime.error_translation import explain
 
 
 def run(spark: SparkSession, request: JobRequest, store: Store) -> ValidationReport:

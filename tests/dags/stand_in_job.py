@@ -6,7 +6,7 @@ import time
 
 from contract.documents import JobRequest, read
 from contract.store.base import store_at
-from spark_jobs.parents import watch_parents
+from spark_jobs.runtime.parent_watch import watch_parents
 from tests.dags.fakes import leave
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from contract.documents import Snapshot
-from spark_jobs.session import start_session
+from spark_jobs.runtime.session import start_session
 from tests.spark.jars import absent, settings_with_jars
 
 SMALL = {

@@ -16,10 +16,10 @@ from pyspark.sql import functions as F
 
 from contract.algorithms import TASKS
 from contract.spec import Features
-from spark_jobs.algorithms import fit
-from spark_jobs.features import fit_features
-from spark_jobs.labels import with_label_index
-from spark_jobs.session import start_session
+from spark_jobs.data.labels import with_label_index
+from spark_jobs.runtime.session import start_session
+from spark_jobs.training.estimators import fit
+from spark_jobs.training.features import fit_features
 from tests.spark.conftest import SMALL
 from tests.spark.export_cases import rows_to_score, rows_to_train, spec_of
 

@@ -11,11 +11,11 @@ from contract.comparison import Comparison, Contest, Parity, Verdict
 from contract.documents import Snapshot
 from contract.spec import ModelSpec
 from plugins.retraining.decision.gate import decide
-from spark_jobs.answers import answer
-from spark_jobs.blocks import groupings_of
-from spark_jobs.contests import measured
-from spark_jobs.holdout import Facts, Scored
-from spark_jobs.versions import Version
+from spark_jobs.comparison.comparisons import measured
+from spark_jobs.comparison.holdout import Facts, Scored
+from spark_jobs.statistics.blocks import groupings_of
+from spark_jobs.statistics.predictions import answer
+from spark_jobs.tracking.model_versions import Version
 from tests.spark.runs import AS_OF, run_of
 
 SPEC = {

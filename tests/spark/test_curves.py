@@ -6,8 +6,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from spark_jobs.curves import curves_of
-from spark_jobs.metrics import flat
+from spark_jobs.comparison.curves import curves_of
+from spark_jobs.statistics.block_statistics import flat
 
 
 def binary(spark: SparkSession, *rows: tuple[float, int]) -> DataFrame:

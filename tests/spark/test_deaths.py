@@ -5,7 +5,7 @@ import re
 import pytest
 
 from contract.errors import BadData, OutOfMemory, RetrainingError
-from spark_jobs.deaths import cause_of_death
+from spark_jobs.runtime.executor_failures import cause_of_death
 
 LOST = "ExecutorLostFailure (executor 2 exited caused by one of the running tasks) Reason: "
 ABORTED = "Job aborted due to stage failure: Task 1 in stage 3.0 failed 4 times, most recent failure: Lost task 1.3 in stage 3.0 "

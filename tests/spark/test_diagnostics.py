@@ -4,8 +4,8 @@ import pytest
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import DataFrame, SparkSession
 
-from spark_jobs.charts import draw
-from spark_jobs.diagnostics import calibration, confusion, predicted_actual, residuals
+from spark_jobs.tracking.diagnostics import calibration, confusion, predicted_actual, residuals
+from spark_jobs.tracking.plots import draw
 
 
 def classified(spark: SparkSession, *rows: tuple[float, float, list[float]]) -> DataFrame:

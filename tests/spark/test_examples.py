@@ -6,7 +6,7 @@ from pyspark.sql import SparkSession
 
 from contract.errors import BadData
 from contract.spec import ModelSpec
-from spark_jobs.examples import build_examples, split, split_by_hash, split_by_time
+from spark_jobs.data.dataset import build_examples, split, split_by_hash, split_by_time
 
 SPEC = {
     "name": "late",

@@ -5,7 +5,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contract.documents import DataCheck
 from contract.errors import BadData
-from spark_jobs.expectations import check_suite
+from spark_jobs.data.expectations import check_suite
 
 
 @pytest.fixture

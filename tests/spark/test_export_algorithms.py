@@ -22,7 +22,7 @@ from contract.spec import Features
 from spark_jobs.export import write_model
 from spark_jobs.export.parity import ParityBroken, prove
 from spark_jobs.export.reading import UnsupportedStage
-from spark_jobs.features import build_stages
+from spark_jobs.training.features import build_stages
 from tests.spark.export_cases import export, rows_to_score, rows_to_train, spec_of
 
 TREE = {"maxDepth": 3, "maxBins": 16, "seed": 7}

@@ -4,9 +4,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contract.errors import BadData
 from contract.spec import ModelSpec
-from spark_jobs.algorithms import fit, with_bins
-from spark_jobs.features import fit_features
-from spark_jobs.labels import labels_of, with_label_index
+from spark_jobs.data.labels import labels_of, with_label_index
+from spark_jobs.training.estimators import fit, with_bins
+from spark_jobs.training.features import fit_features
 
 SCHEMA = "id string, late double, delay double, gate string"
 

@@ -12,10 +12,10 @@ from pyspark.sql import functions as F
 from contract.documents import GoldenRows
 from contract.errors import BadData
 from contract.spec import ModelSpec
-from spark_jobs import holdout
-from spark_jobs.blocks import BY_BOTH, BY_CLUSTER, BY_ROW, BY_TIME, groupings_of
-from spark_jobs.golden import choose_golden_rows
-from spark_jobs.holdout import few_of, look_at
+from spark_jobs.comparison import holdout
+from spark_jobs.comparison.golden_rows import choose_golden_rows
+from spark_jobs.comparison.holdout import few_of, look_at
+from spark_jobs.statistics.blocks import BY_BOTH, BY_CLUSTER, BY_ROW, BY_TIME, groupings_of
 
 SPEC = {
     "name": "late",

@@ -4,7 +4,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from contract.spec import ModelSpec
-from spark_jobs.leakage import leaks
+from spark_jobs.data.leakage import leaks
 
 ROWS = 4_000
 SPEC = {

@@ -14,11 +14,11 @@ from contract.comparison import MetricResult
 from contract.gate import Costs, Gate
 from contract.metrics import METRICS
 from contract.spec import ModelSpec
-from spark_jobs import metrics
-from spark_jobs.answers import answer
-from spark_jobs.measures import measures_of
-from spark_jobs.metrics import BINS, Statistics, flat, reduce_by_blocks
-from spark_jobs.results import results_of
+from spark_jobs.statistics import block_statistics
+from spark_jobs.statistics.block_statistics import BINS, Statistics, flat, reduce_by_blocks
+from spark_jobs.statistics.intervals import results_of
+from spark_jobs.statistics.metrics import measures_of
+from spark_jobs.statistics.predictions import answer
 from tests.spark.runs import run_of
 
 BINARY = "block long, label double, ours double, theirs double"
@@ -278,8 +278,8 @@ def test_the_binned_area_is_within_a_ten_thousandth(spark: SparkSession, score: 
 
 
 def test_many_rows_have_a_fine_value_and_coarse_blocks(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "FEW", 10_000)
-    monkeypatch.setattr(metrics, "SAMPLED", 20_000)
+    monkeypatch.setattr(block_statistics, "FEW", 10_000)
+    monkeypatch.setattr(block_statistics, "SAMPLED", 20_000)
     rows = random_rows(8, count=40_000)
     labels = {side: rows[side] for side in ("ours", "theirs")}
 

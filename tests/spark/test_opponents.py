@@ -10,10 +10,10 @@ from pyspark.ml.feature import SQLTransformer
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from contract.spec import ModelSpec
-from spark_jobs.baseline import with_baseline
-from spark_jobs.holdout import Facts, scored_by
-from spark_jobs.opponents import Incomparable, check_comparable, seen_until, with_version
-from spark_jobs.versions import Version
+from spark_jobs.comparison.baseline import with_baseline
+from spark_jobs.comparison.holdout import Facts, scored_by
+from spark_jobs.comparison.reference_models import Incomparable, check_comparable, seen_until, with_version
+from spark_jobs.tracking.model_versions import Version
 from tests.spark.runs import AS_OF, run_of
 
 SPEC = {

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from contract.comparison import Interval
-from spark_jobs.paired import Blocked, Grouping, Jackknife, improvement, interval, jackknife
+from spark_jobs.statistics.jackknife import Blocked, Grouping, Jackknife, improvement, interval, jackknife
 
 SIZES = np.array([120, 80, 100, 150, 90, 60, 110, 130, 95, 105, 70, 140])
 

@@ -4,12 +4,12 @@ import io
 import time
 
 from contract.store.base import LocalStore
-from spark_jobs import progress
-from spark_jobs.progress import Progress
+from spark_jobs.runtime import log_forwarding
+from spark_jobs.runtime.log_forwarding import Progress
 
 
 def test_lines_are_stored_while_the_job_works_and_at_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(progress, "EVERY_S", 0.1)
+    monkeypatch.setattr(log_forwarding, "EVERY_S", 0.1)
     store, beyond = LocalStore(str(tmp_path)), io.StringIO()
 
     with Progress(store, "runs/late/r/train-k1", beyond) as told:

@@ -9,9 +9,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contract.gate import Gate
-from spark_jobs.measures import measures_of
-from spark_jobs.metrics import flat, reduce_by_blocks
-from spark_jobs.ranking import by_user
+from spark_jobs.statistics.block_statistics import flat, reduce_by_blocks
+from spark_jobs.statistics.metrics import measures_of
+from spark_jobs.statistics.ranking import by_user
 
 
 def lists(spark: SparkSession, *rows: tuple[str, str, float, float]) -> DataFrame:

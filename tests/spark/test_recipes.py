@@ -11,8 +11,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contract.documents import Snapshot
 from contract.spec import ModelSpec
-from spark_jobs.recipes import changes_of, compare_recipes
-from spark_jobs.versions import Version
+from spark_jobs.comparison.recipes import changes_of, compare_recipes
+from spark_jobs.tracking.model_versions import Version
 from tests.spark.runs import AS_OF, run_of
 
 HOURS = 24 * 20

@@ -13,7 +13,7 @@ from contract.platform import Images, Platform, ServingHost
 from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
 from contract.store.base import LocalStore
-from spark_jobs.examples import build_examples, split
+from spark_jobs.data.dataset import build_examples, split
 from spark_jobs.jobs import compare, train, validate
 
 pytest_plugins = ["tests.spark.mlflow_server"]

@@ -17,14 +17,15 @@ from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
 from contract.store.base import LocalStore
 from spark_jobs import run
-from spark_jobs.claims import holder
-from spark_jobs.failures import explain
-from spark_jobs.parents import ORPHANED, VARIABLE, Process, is_alive, parse_parents
+from spark_jobs.runtime.claims import holder
+from spark_jobs.runtime.error_translation import explain
+from spark_jobs.runtime.parent_watch import ORPHANED, VARIABLE, Process, is_alive, parse_parents
 
 ROOT = Path(__file__).parents[2]
 SPEC = Path(__file__).parent / "specs" / "aircraft_engine.yaml"
 WATCHING = (
-    "import time; from spark_jobs.parents import watch_parents; watch_parents(0.1); print('works', flush=True); time.sleep(60)"
+    "import time; from spark_jobs.runtime.parent_watch import watch_parents; "
+    "watch_parents(0.1); print('works', flush=True); time.sleep(60)"
 )
 ERROR = "runs/aircraft_engine/manual/validate-k1.error.json"
 

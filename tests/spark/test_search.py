@@ -7,10 +7,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contract.errors import BadData
 from contract.spec import ModelSpec
-from spark_jobs.algorithms import fit
-from spark_jobs.boosting import first_trees
-from spark_jobs.folds import TICK, fold_intervals, walk_forward
-from spark_jobs.search import Plan, plans_of, search, validation_split
+from spark_jobs.training.boosting import first_trees
+from spark_jobs.training.estimators import fit
+from spark_jobs.training.grid_search import Plan, plans_of, search, validation_split
+from spark_jobs.training.walk_forward import TICK, fold_intervals, walk_forward
 
 
 def spec_with(algorithm: dict, metric: str = "log_loss", task: str = "binary", timed: bool = True) -> ModelSpec:

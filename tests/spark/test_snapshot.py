@@ -7,9 +7,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contract.errors import StoreError
 from contract.source import Source
-from spark_jobs.failures import explain
-from spark_jobs.snapshot import content_of, fingerprint_of, freeze, source_hash
-from spark_jobs.sources import Rows
+from spark_jobs.data.snapshot import content_of, fingerprint_of, freeze, source_hash
+from spark_jobs.data.sources import Rows
+from spark_jobs.runtime.error_translation import explain
 
 AS_OF = datetime(2026, 1, 10, tzinfo=UTC)
 SOURCE = Source(format="parquet", path="flights")

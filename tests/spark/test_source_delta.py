@@ -9,9 +9,9 @@ from pyspark.sql import SparkSession
 
 from contract.errors import BadData
 from contract.source import Source
-from spark_jobs.failures import explain
-from spark_jobs.snapshot import freeze
-from spark_jobs.sources import Rows, read_sources
+from spark_jobs.data.snapshot import freeze
+from spark_jobs.data.sources import Rows, read_sources
+from spark_jobs.runtime.error_translation import explain
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("jars")]
 

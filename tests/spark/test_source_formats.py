@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contract.errors import BadData
 from contract.source import Source
-from spark_jobs.sources import read_source, read_sources
+from spark_jobs.data.sources import read_source, read_sources
 
 AS_OF = datetime(2026, 1, 10, 6, tzinfo=UTC)
 USERS = "id bigint, user struct<name: string, address: struct<city: string, zip: string>>, at timestamp, tags array<string>"

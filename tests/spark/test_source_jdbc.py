@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contract.errors import BadData, RetrainingError
 from contract.source import Source
-from spark_jobs.sources import read_source
+from spark_jobs.data.sources import read_source
 from tests.spark.mlflow_server import free_port
 from tests.spark.postgres import Postgres, started
 

@@ -15,8 +15,8 @@ from pyspark.sql import SparkSession
 
 from contract.errors import BadData
 from contract.source import Source
-from spark_jobs.snapshot import freeze
-from spark_jobs.sources import read_sources
+from spark_jobs.data.snapshot import freeze
+from spark_jobs.data.sources import read_sources
 from tests.spark.jars import ROOT, absent
 from tests.spark.mlflow_server import free_port
 

@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 
 from contract.errors import BadData
 from contract.source import Source
-from spark_jobs.sources import read_source, read_sources
+from spark_jobs.data.sources import read_source, read_sources
 
 AS_OF = datetime(2026, 1, 10, 6, tzinfo=UTC)
 BY_DAY = Source(format="parquet", path="flights", time_column="at", partition_column="date", window="2d")

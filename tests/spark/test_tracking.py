@@ -12,11 +12,11 @@ from pyspark.sql import DataFrame, SparkSession
 from contract.documents import RunDocument, Snapshot, Training
 from contract.keys import run_folder
 from contract.spec import ModelSpec
-from spark_jobs import record, tracking, versions
-from spark_jobs.algorithms import fit
+from spark_jobs.data.labels import with_label_index
 from spark_jobs.export import write_model
-from spark_jobs.features import fit_features
-from spark_jobs.labels import with_label_index
+from spark_jobs.tracking import artifacts, mlflow_runs, model_versions
+from spark_jobs.training.estimators import fit
+from spark_jobs.training.features import fit_features
 
 pytest_plugins = ["tests.spark.mlflow_server"]
 
@@ -85,12 +85,12 @@ def pipeline(flights: DataFrame) -> PipelineModel:
 
 
 def log(run: RunDocument, pipeline: PipelineModel, folder: Path, key: str = "k1") -> Training:
-    tracking.connect(run.platform.mlflow)
+    mlflow_runs.connect(run.platform.mlflow)
     folder.mkdir()
-    record.write_inputs(folder, run.spec, run.sql)
-    write_model(tracking.save_model(pipeline, run.spec, folder), run.spec, [0, 1], folder / "onnx")
-    result = tracking.Result({"maxIter": 5}, {"log_loss": 0.25}, 4, 2, UNTIL, {}, {"fit": 1.5})
-    return tracking.log_training(run, key, SNAPSHOT, result, folder)
+    artifacts.write_inputs(folder, run.spec, run.sql)
+    write_model(mlflow_runs.save_model(pipeline, run.spec, folder), run.spec, [0, 1], folder / "onnx")
+    result = mlflow_runs.Result({"maxIter": 5}, {"log_loss": 0.25}, 4, 2, UNTIL, {}, {"fit": 1.5})
+    return mlflow_runs.log_training(run, key, SNAPSHOT, result, folder)
 
 
 def test_a_registered_version_comes_back_whole(
@@ -99,7 +99,7 @@ def test_a_registered_version_comes_back_whole(
     run = run_of(spec_named("whole"), mlflow_url, sql="SELECT 1")
 
     training = log(run, pipeline, tmp_path / "made")
-    version = versions.load_version("whole", training.version, tmp_path / "loaded")
+    version = model_versions.load_version("whole", training.version, tmp_path / "loaded")
 
     assert training.version == 1
     assert version.spec == run.spec
@@ -154,7 +154,7 @@ def test_a_second_try_of_the_same_request_takes_up_the_version(mlflow_url: str, 
     client.delete_registered_model_alias("twice", "challenger")  # as if the first try had died before its last two calls
     client.update_run(first.mlflow_run, status="RUNNING")
 
-    assert tracking.find_training("twice", "aa") == first
+    assert mlflow_runs.find_training("twice", "aa") == first
     assert client.get_model_version_by_alias("twice", "challenger").version == "1"
     assert client.get_run(first.mlflow_run).info.status == "FINISHED"
 
@@ -162,8 +162,8 @@ def test_a_second_try_of_the_same_request_takes_up_the_version(mlflow_url: str, 
 def test_another_request_is_not_taken_up(mlflow_url: str, pipeline: PipelineModel, tmp_path: Path) -> None:
     log(run_of(spec_named("other"), mlflow_url), pipeline, tmp_path / "made", key="aa")
 
-    assert tracking.find_training("other", "bb") is None
-    assert tracking.find_training("never_trained", "aa") is None
+    assert mlflow_runs.find_training("other", "bb") is None
+    assert mlflow_runs.find_training("never_trained", "aa") is None
 
 
 def test_what_an_earlier_try_left_open_is_marked_failed_and_what_others_run_is_not(
@@ -201,7 +201,7 @@ def closed_url(mlflow_url: str) -> Iterator[str]:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{closed.getsockname()[1]}"
-    tracking.connect(mlflow_url)
+    mlflow_runs.connect(mlflow_url)
 
 
 @pytest.fixture
@@ -209,23 +209,23 @@ def silent_url(mlflow_url: str) -> Iterator[str]:
     """Takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         yield f"http://127.0.0.1:{silent.getsockname()[1]}"
-    tracking.connect(mlflow_url)
+    mlflow_runs.connect(mlflow_url)
 
 
 def test_an_mlflow_that_does_not_run_is_told_in_a_sentence(closed_url: str) -> None:
-    with pytest.raises(tracking.TrackingFailed, match=f"MLflow at {closed_url} failed: .*refused.* See that it runs"):
-        tracking.connect(closed_url)
+    with pytest.raises(mlflow_runs.TrackingFailed, match=f"MLflow at {closed_url} failed: .*refused.* See that it runs"):
+        mlflow_runs.connect(closed_url)
 
 
 def test_an_mlflow_that_never_answers_is_told_after_three_tries(silent_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(tracking.PATIENCE, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setitem(mlflow_runs.PATIENCE, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
 
-    with pytest.raises(tracking.TrackingFailed, match=f"MLflow at {silent_url} failed: .*timed out"):
-        tracking.connect(silent_url)
+    with pytest.raises(mlflow_runs.TrackingFailed, match=f"MLflow at {silent_url} failed: .*timed out"):
+        mlflow_runs.connect(silent_url)
 
 
 def test_three_tries_and_their_pauses_last_less_than_a_minute() -> None:
-    tries = 1 + int(tracking.PATIENCE["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
+    tries = 1 + int(mlflow_runs.PATIENCE["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
     pauses_s = sum(2**retry + 1 for retry in range(tries))  # a doubling pause, and up to a second of jitter each
 
-    assert tries * int(tracking.PATIENCE["MLFLOW_HTTP_REQUEST_TIMEOUT"]) + pauses_s <= 60
+    assert tries * int(mlflow_runs.PATIENCE["MLFLOW_HTTP_REQUEST_TIMEOUT"]) + pauses_s <= 60

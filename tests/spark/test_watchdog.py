@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from spark_jobs.watchdog import OVERDUE
+from spark_jobs.runtime.watchdog import OVERDUE
 
 ROOT = Path(__file__).parents[2]
 JOB = """
 import sys, time
 from datetime import timedelta
-from spark_jobs import watchdog
-from spark_jobs.session import start_session
+from spark_jobs.runtime import watchdog
+from spark_jobs.runtime.session import start_session
 watchdog.EVERY_S = 0.2
 spark = start_session("watched", {"spark.master": "local[1]", "spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"})
 whole, still = timedelta(seconds=float(sys.argv[1])), timedelta(seconds=float(sys.argv[2]))

@@ -8,7 +8,7 @@ from contract.documents import JobRequest, Snapshot, ValidationReport, write
 from contract.errors import BadData
 from contract.store.base import Store
 from spark_jobs import run
-from spark_jobs.claims import holder
+from spark_jobs.runtime.claims import holder
 
 LONGEST_S = 180
 

@@ -1,0 +1,66 @@
+"""The trivial model that a first challenger must beat, fitted on the training rows; of several, the one that scores best."""
+
+import numpy as np
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from contract.spec import ModelSpec
+from spark_jobs.data.labels import labels_of
+from spark_jobs.statistics.metrics import DECISIONS, measures_of
+from spark_jobs.statistics.predictions import answer
+
+ACCURACY = 10_000  # a rank within 1/10,000
+HOUR_S = 3_600
+PHASE, SERIES, SEASONAL = "__phase", "__series", "__last_season"
+
+
+def with_baseline(rows: DataFrame, train: DataFrame, spec: ModelSpec, centre: float) -> DataFrame:
+    """`rows` with the baseline's answer as `opponent`."""
+    label = F.col(spec.examples.label)
+    if spec.task == "regression":
+        rows, predicted = _number(rows, train, spec)
+        return rows.withColumn("opponent", answer(spec.task, label, None, None, predicted, centre))
+    labels = labels_of(train, spec)
+    counts = dict(train.groupBy(label).count().collect())
+    shares = [counts[each] / sum(counts.values()) for each in labels]
+    if spec.task == "binary":
+        always = _always(spec, counts)
+        shares = shares if always is None else [1 - always, always]
+    prior, commonest = F.array(*map(F.lit, shares)), F.lit(float(shares.index(max(shares))))
+    return rows.withColumn("opponent", answer(spec.task, label, labels, prior, commonest, centre))
+
+
+def _always(spec: ModelSpec, counts: dict[float, int]) -> float | None:
+    """Where yes or no counts, always yes or always no, whichever scores better on the training rows; else None: their share."""
+    metric = spec.gate.metric
+    if metric not in (*DECISIONS, "expected_cost"):
+        return None
+    value, sign = measures_of([metric], spec.task, spec.gate)[metric].value, -1 if metric == "expected_cost" else 1
+    negative, positive = counts[0.0], counts[1.0]
+    found = {1.0: value(np.array([negative + positive, positive, negative, 0.0]))}
+    found[0.0] = value(np.array([negative + positive, 0.0, 0.0, positive]))
+    return max(found, key=lambda each: -np.inf if np.isnan(found[each]) else sign * found[each])
+
+
+def _number(rows: DataFrame, train: DataFrame, spec: ModelSpec) -> tuple[DataFrame, Column]:
+    """Whoever holds gets each return: that is a prediction above zero. Else the best constant, or the label one season earlier."""
+    gate, label = spec.gate, F.col(spec.examples.label)
+    if gate.metric in ("mean_return", "sharpe"):
+        return rows, F.lit(1.0)
+    ranks = {"mae": 0.5, "mape": 0.5, "quantile_loss": gate.quantile}
+    middle = F.percentile_approx(label, ranks[gate.metric], ACCURACY) if gate.metric in ranks else F.mean(label)
+    constant = F.lit(train.agg(middle).first()[0])
+    if gate.season is None:
+        return rows, constant
+    return _with_last_season(rows, train, spec), F.coalesce(F.col(SEASONAL), constant)
+
+
+def _with_last_season(rows: DataFrame, train: DataFrame, spec: ModelSpec) -> DataFrame:
+    """The mean label of the same hour of the training rows' last season, such as the same weekday and hour."""
+    time, season_s, cluster = F.unix_seconds(F.col(spec.examples.time)), int(spec.gate.season.total_seconds()), spec.gate.cluster
+    phase, series = F.floor(F.pmod(time, F.lit(season_s)) / HOUR_S), F.col(cluster) if cluster else F.lit("")
+    newest = train.agg(F.max(time)).first()[0]
+    last = train.where(time > newest - season_s)
+    past = last.groupBy(phase.alias(PHASE), series.alias(SERIES)).agg(F.avg(spec.examples.label).alias(SEASONAL))
+    same = (phase == F.col(PHASE)) & series.eqNullSafe(F.col(SERIES))
+    return rows.join(past, on=same, how="left").drop(PHASE, SERIES)

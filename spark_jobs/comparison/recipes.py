@@ -1,0 +1,108 @@
+"""Two ways of making a version, where the team has changed it: both fitted afresh on the same walk-forward folds.
+
+Which way is better over time is another question than which of two fitted versions is better now: nothing is promoted by it.
+"""
+
+from functools import reduce
+from typing import Any
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.ml import PipelineModel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from contract.comparison import RecipeChange
+from contract.documents import RunDocument, Snapshot
+from contract.errors import BadData
+from spark_jobs.comparison.reference_models import Incomparable, check_comparable, check_pairs
+from spark_jobs.data.dataset import Split, build_examples, parts_of
+from spark_jobs.data.labels import labels_of, with_label_index
+from spark_jobs.runtime.error_translation import bad_data
+from spark_jobs.statistics.block_statistics import flat, reduce_by_blocks
+from spark_jobs.statistics.blocks import BY_TIME
+from spark_jobs.statistics.intervals import metric_result
+from spark_jobs.statistics.metrics import measures_of
+from spark_jobs.statistics.predictions import answer_of
+from spark_jobs.tracking.model_versions import Version
+from spark_jobs.training.estimators import fit
+from spark_jobs.training.features import fit_features
+from spark_jobs.training.walk_forward import end_of, fold_block, walk_forward
+
+
+def compare_recipes(run: RunDocument, snapshot: Snapshot, challenger: Version, champion: Version) -> RecipeChange | None:
+    """None where both are made in one way."""
+    changed = changes_of(challenger, champion)
+    if not changed:
+        return None
+    if run.spec.split.folds is None:
+        return RecipeChange(changed=changed, why="without split.folds the two ways are not compared")
+    try:
+        check_comparable(run.spec, champion, "champion")
+        pairs = _pairs(run, snapshot, challenger, champion)
+    except (Incomparable, BadData) as obstacle:
+        return RecipeChange(changed=changed, why=str(obstacle))
+    except (PySparkException, Py4JJavaError) as error:
+        return RecipeChange(changed=changed, why=str(bad_data(error)))
+    return _measured(pairs, run, changed)
+
+
+def changes_of(challenger: Version, champion: Version) -> tuple[str, ...]:
+    """The parts of the spec that are another than the champion's. What the search chose is the outcome of a recipe, not one."""
+    sides = [
+        {
+            "sql": version.sql,
+            "columns": (sorted(version.spec.examples.numeric), sorted(version.spec.examples.categorical)),
+            "features": version.spec.features,
+            "algorithm": version.spec.algorithm,
+        }
+        for version in (challenger, champion)
+    ]
+    return tuple(part for part in sides[0] if sides[0][part] != sides[1][part])
+
+
+def _pairs(run: RunDocument, snapshot: Snapshot, challenger: Version, champion: Version) -> DataFrame:
+    """One row for each row that a fold is judged on, with both answers. The folds' boundaries are the challenger's for both."""
+    examples, known = run.spec.examples, parts_of(run.spec, run.as_of)[0]
+    spark = SparkSession.active()
+    ours, theirs = (
+        build_examples(spark, snapshot, version.spec, version.sql).where(known).persist() for version in (challenger, champion)
+    )
+    until, seed = end_of(ours, run.spec), int(run.as_of.timestamp())
+    centre = 0.0 if challenger.labels else ours.agg(F.mean(examples.label)).first()[0]
+    answers, other = (
+        reduce(DataFrame.unionByName, [_answers(fold, version, seed, centre) for fold in walk_forward(rows, run.spec, until)])
+        for rows, version in ((ours, challenger), (theirs, champion))
+    )
+    other = other.select(
+        F.col(examples.id).alias("their_id"), F.col(examples.label).alias("their_label"), F.col("answer").alias("opponent")
+    )
+    answers = answers.withColumn(BY_TIME, fold_block(run.spec, until)).withColumnRenamed("answer", "challenger")
+    pairs = answers.join(other, on=F.col(examples.id) == F.col("their_id")).persist()
+    check_pairs(pairs, (answers.count(), other.count()), examples.label, "champion")
+    return pairs
+
+
+def _answers(fold: Split, version: Version, seed: int, centre: float) -> DataFrame:
+    """The fold's rows with id, time, label and the answer of a model made as the version was, of what precedes them."""
+    spec, examples, labels = version.spec, version.spec.examples, labels_of(fold.train, version.spec)
+    features = fit_features(fold.train, spec)
+    train = features.pipeline.transform(with_label_index(fold.train, spec, labels))
+    model = fit(spec.algorithm.name, _params(version, features.levels), train, examples.label, seed)
+    made = version._replace(pipeline=PipelineModel([*features.pipeline.stages, model]), labels=labels)
+    answer = answer_of(made, centre).alias("answer")
+    return made.pipeline.transform(fold.holdout).select(examples.id, examples.time, examples.label, answer)
+
+
+def _params(version: Version, levels: int) -> dict[str, Any]:
+    """Those that the version was fitted with; a category that is new since then needs its bin."""
+    bins = version.params.get("maxBins")
+    return version.params if bins is None else {**version.params, "maxBins": max(bins, levels)}
+
+
+def _measured(pairs: DataFrame, run: RunDocument, changed: tuple[str, ...]) -> RecipeChange:
+    spec, gate, label = run.spec, run.spec.gate, run.spec.examples.label
+    classes = sorted(row[0] for row in pairs.select(label).distinct().collect()) if spec.task == "multiclass" else None
+    statistics = reduce_by_blocks(flat(pairs, BY_TIME), [BY_TIME], measures_of([gate.metric], spec.task, gate, classes))
+    result = metric_result(gate.metric, statistics, gate.side, gate.side)
+    return RecipeChange(changed=changed, rows=int(statistics[BY_TIME].rows.sum()), result=result)

@@ -1,0 +1,128 @@
+"""An earlier version as the challenger's opponent: whether both answer one question, and its answers on the same rows."""
+
+from datetime import datetime
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from contract.base_model import format_duration
+from contract.documents import Snapshot
+from contract.errors import BadData, RetrainingError
+from contract.spec import ModelSpec, Source
+from spark_jobs.comparison.holdout import Scored
+from spark_jobs.data.dataset import build_examples, parts_of
+from spark_jobs.statistics.predictions import answer_of
+from spark_jobs.tracking.model_versions import Version
+
+LEAST_COMMON = 0.9  # of the holdout rows: fewer would say too little about the others
+
+
+class Incomparable(RetrainingError):
+    """No honest comparison is possible; a person may still decide."""
+
+
+def with_version(scored: Scored, opponent: Version, role: str, until: datetime | None) -> DataFrame:
+    """`scored.rows` after `until`, with the opponent's answers; raises Incomparable."""
+    spec, examples = scored.run.spec, opponent.spec.examples
+    ours = scored.rows if until is None else scored.rows.where(F.col(spec.examples.time) > F.lit(until))
+    if _reads_the_same(scored.challenger, opponent):
+        if until is not None and ours.isEmpty():
+            raise Incomparable(f"the {role} has learned from all rows of the holdout")
+        return opponent.pipeline.transform(ours).select(*ours.columns, answer_of(opponent, scored.facts.centre).alias("opponent"))
+    rows = _rows_of(ours.sparkSession, opponent, role, scored.snapshot)
+    held_out = parts_of(spec, scored.run.as_of)[1]
+    expected = rows.where(held_out if until is None else held_out & (F.col(examples.time) > F.lit(until))).count()
+    wanted = ours.select(F.col(spec.examples.id).alias(examples.id))
+    theirs = opponent.pipeline.transform(rows.join(wanted, on=examples.id, how="left_semi")).select(
+        F.col(examples.id).alias("their_id"),
+        F.col(examples.label).alias("their_label"),
+        answer_of(opponent, scored.facts.centre).alias("opponent"),
+    )
+    pairs = ours.join(theirs, on=F.col(spec.examples.id) == F.col("their_id"), how="inner").persist()
+    check_pairs(pairs, (scored.facts.rows if until is None else ours.count(), expected), spec.examples.label, role)
+    return pairs
+
+
+def _reads_the_same(challenger: Version, opponent: Version) -> bool:
+    """Then both answer a row in one pass, and there is nothing to join: the same SQL, and no column that the challenger has not."""
+    ours, theirs = challenger.spec.examples, opponent.spec.examples
+    kinds = ((ours.numeric, theirs.numeric), (ours.categorical, theirs.categorical))
+    return challenger.sql == opponent.sql and all(set(known) >= set(asked) for known, asked in kinds)
+
+
+def _rows_of(spark: SparkSession, opponent: Version, role: str, snapshot: Snapshot) -> DataFrame:
+    try:
+        return build_examples(spark, snapshot, opponent.spec, opponent.sql)
+    except (BadData, AnalysisException) as error:
+        reason = str(error).splitlines()[0]
+        raise Incomparable(f"the {role}'s own feature SQL does not fit this snapshot: {reason}") from error
+
+
+def check_pairs(pairs: DataFrame, holdout: tuple[int, int], label: str, role: str) -> None:
+    """`holdout`: how many rows it has by the challenger's feature SQL and by the opponent's."""
+    rows, theirs = holdout
+    if not rows:
+        raise Incomparable(f"the {role} has learned from all rows of the holdout")
+    other = ~F.col(label).eqNullSafe(F.col("their_label"))
+    common, ids, relabelled = pairs.agg(F.count("*"), F.count_distinct("their_id"), F.count_if(other)).first()
+    sql = f"the {role}'s own feature SQL"
+    if common != ids:
+        raise Incomparable(f"{sql} gives {common:,} rows for {ids:,} ids of the holdout")
+    if common < LEAST_COMMON * rows:
+        raise Incomparable(f"{sql} gives {common:,} of the {rows:,} holdout rows; at least {LEAST_COMMON:.0%} are needed")
+    if common < LEAST_COMMON * theirs:
+        raise Incomparable(
+            f"the challenger's feature SQL leaves {common:,} of the {theirs:,} holdout rows that {sql} gives; "
+            f"at least {LEAST_COMMON:.0%} are needed"
+        )
+    if relabelled:
+        raise Incomparable(f"{relabelled:,} of {common:,} holdout rows have another label under {sql}")
+
+
+def check_comparable(spec: ModelSpec, opponent: Version, role: str) -> None:
+    """Raises Incomparable where the two answer different questions, or the opponent has learned from any holdout row by its id."""
+    theirs = opponent.spec
+    for name, old, new in [
+        ("task", theirs.task, spec.task),
+        ("label", theirs.examples.label, spec.examples.label),
+        ("id", theirs.examples.id, spec.examples.id),
+        ("time column", theirs.examples.time, spec.examples.time),
+    ]:
+        if old != new:
+            raise Incomparable(f"the {role}'s {name} is {old or 'absent'}, the challenger's {new or 'absent'}")
+    for name, source in theirs.sources.items():
+        now = spec.sources.get(name)
+        if now is None or now.path != source.path:
+            there = f"reads it from {now.path}" if now else "has no such source"
+            raise Incomparable(f"the {role} reads source {name} from {source.path}, the challenger {there}")
+        _check_source(name, source, now, role)
+    if spec.examples.time is None and theirs.split.holdout < spec.split.holdout:
+        raise Incomparable(
+            f"the {role} kept back {theirs.split.holdout:g} of the ids and the challenger {spec.split.holdout:g}: "
+            "it has learned from the others"
+        )
+
+
+def _check_source(name: str, theirs: Source, ours: Source, role: str) -> None:
+    """The snapshot was read as the challenger asks: what the opponent's SQL looks back on must be in it."""
+    changed = [
+        key
+        for key in ("format", "columns", "options", "time_column", "partition_column")
+        if getattr(theirs, key) != getattr(ours, key)
+    ]
+    if changed:
+        raise Incomparable(f"the {role} reads source {name} with another {' and '.join(changed)}")
+    if ours.window and (theirs.window is None or ours.window < theirs.window):
+        wanted = format_duration(theirs.window) if theirs.window else "all"
+        raise Incomparable(
+            f"the {role} looks back on {wanted} of source {name}, and the snapshot holds {format_duration(ours.window)}"
+        )
+
+
+def seen_until(spec: ModelSpec, opponent: Version, as_of: datetime) -> datetime | None:
+    """Up to where the opponent's training, and the gap after it, reaches into the holdout; None if it does not."""
+    if spec.examples.time is None:
+        return None
+    until = (opponent.train_until or opponent.as_of) + spec.split.gap
+    return until if until >= spec.labels_until(as_of) - spec.split.holdout else None

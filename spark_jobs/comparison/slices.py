@@ -1,0 +1,53 @@
+"""The gate's metric in parts of the holdout: one for each frequent value of a column, the others pooled."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from contract.comparison import SliceResult
+from contract.documents import RunDocument
+from spark_jobs.data.labels import Labels
+from spark_jobs.statistics.block_statistics import reduce_by_slices
+from spark_jobs.statistics.intervals import slice_result
+from spark_jobs.statistics.metrics import measures_of
+
+MOST_VALUES = 20
+OTHERS = -1
+BINS = 512  # of all rows' scores; a slice too many of whose rows share a bin is not judged (results.py)
+
+
+class Slicing(NamedTuple):
+    """The values that are slices of their own, the most frequent first, and how many others are pooled."""
+
+    values: tuple[str | None, ...]
+    pooled: int
+
+
+def slice_results(rows: DataFrame, groupings: Sequence[str], run: RunDocument, classes: Labels | None) -> tuple[SliceResult, ...]:
+    """One column after the other, so that what the driver holds does not grow with their number."""
+    gate = run.spec.gate
+    measures = measures_of([gate.metric], run.spec.task, gate, classes)
+    found = []
+    for column in gate.slices.columns if gate.slices else ():
+        slicing = slicing_of(rows, column, gate.slices.min_rows)
+        placed = rows.withColumn("slice", place_of(column, slicing))
+        for place, statistics in sorted(reduce_by_slices(placed, "slice", groupings, measures, BINS).items()):
+            value, pooled = ("", slicing.pooled) if place == OTHERS else (slicing.values[place], 0)
+            found.append(slice_result(statistics, run, column=column, value=value, pooled=pooled))
+    return tuple(found)
+
+
+def slicing_of(pairs: DataFrame, column: str, min_rows: int) -> Slicing:
+    counted = pairs.groupBy(column).agg(F.count("*").alias("__rows"))
+    frequent = counted.where(F.col("__rows") >= min_rows).orderBy(F.desc("__rows"), column).limit(MOST_VALUES).collect()
+    return Slicing(tuple(row[column] for row in frequent), counted.count() - len(frequent))
+
+
+def place_of(column: str, slicing: Slicing) -> Column:
+    """The value's place in the slicing; a null is a value like others."""
+    found = F.lit(OTHERS)
+    for place, value in enumerate(slicing.values):
+        found = F.when(F.col(column).eqNullSafe(F.lit(value)), place).otherwise(found)
+    return found

@@ -1,0 +1,203 @@
+"""What every snapshot is checked for, whatever its suites say. Each check is one `DataCheck`; none stops the others."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any, NamedTuple
+
+from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from contract.base_model import format_duration
+from contract.documents import DataCheck, Snapshot, ValidationReport
+from contract.spec import ModelSpec, Source
+from contract.store.base import Store
+from spark_jobs.data.dataset import labelled, parts_of
+from spark_jobs.data.leakage import leaks, sampled
+
+EXAMPLES = "examples"  # the source that checks of the joined rows are listed under
+ENOUGH, AT_MOST = 3, 10  # earlier snapshots
+LEAST, MOST = 0.5, 2.0  # of their median
+TIMES = (T.TimestampType, T.TimestampNTZType, T.DateType)
+
+
+def check_source(frame: DataFrame, name: str, source: Source, as_of: datetime) -> list[DataCheck]:
+    newest = F.max(source.time_column) if source.time_column else F.lit(None)
+    times = _other_times(frame, source)
+    rows, last, *latest = frame.agg(
+        F.count("*"), newest.cast("timestamp"), *(F.max(time).cast("timestamp") for time in times)
+    ).first()
+    checks = [
+        DataCheck(source=name, name="columns", passed=True, detail=f"{len(frame.columns)} as the spec says"),
+        DataCheck(source=name, name="window has rows", passed=rows > 0, detail=f"{rows:,} rows {_window(source, as_of)}"),
+    ]
+    if times:
+        checks.append(_future(name, dict(zip(times, latest, strict=True)), as_of))
+    if source.max_age is not None:
+        checks.append(_freshness(name, last.replace(tzinfo=UTC) if last else None, source, as_of))
+    return checks
+
+
+def _other_times(frame: DataFrame, source: Source) -> list[str]:
+    """Columns of times and dates but the source's own, which ends before `as_of` by itself, and those that may be later."""
+    known = {source.time_column, source.partition_column, *source.allow_future}
+    return [field.name for field in frame.schema if isinstance(field.dataType, TIMES) and field.name not in known]
+
+
+def _future(name: str, latest: Mapping[str, datetime | None], as_of: datetime) -> DataCheck:
+    """What is known only later cannot be known where the model is asked."""
+    late = {column: time.replace(tzinfo=UTC) for column, time in latest.items() if time and time.replace(tzinfo=UTC) > as_of}
+    detail = "; ".join(f"{column} has times until {_minute(time)}" for column, time in late.items())
+    advice = "; if that is known in advance, name it in allow_future" if late else ""
+    return DataCheck(source=name, name="no times after as_of", passed=not late, detail=f"{detail}{advice}")
+
+
+def _window(source: Source, as_of: datetime) -> str:
+    if source.time_column is None:
+        return "in all"
+    return f"from {_minute(as_of - source.window)} until {_minute(as_of)}" if source.window else f"before {_minute(as_of)}"
+
+
+def _freshness(name: str, newest: datetime | None, source: Source, as_of: datetime) -> DataCheck:
+    oldest = as_of - source.max_age
+    detail = (
+        f"the newest row is of {_minute(newest)}, {_minute(oldest)} or later is wanted (max_age {format_duration(source.max_age)})"
+    )
+    return DataCheck(source=name, name="fresh", passed=newest is not None and newest >= oldest, detail=detail)
+
+
+def _minute(time: datetime | None) -> str:
+    return "no day" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def check_volumes(snapshot: Snapshot, earlier: list[Snapshot]) -> list[DataCheck]:
+    """Only snapshots of an equally defined source count: a source that was changed on purpose starts anew."""
+    return [
+        _volume(name, rows, [old.rows[name] for old in earlier if old.sources.get(name) == snapshot.sources.get(name)][-AT_MOST:])
+        for name, rows in snapshot.rows.items()
+    ]
+
+
+def _volume(name: str, rows: int, earlier: list[int]) -> DataCheck:
+    if len(earlier) < ENOUGH:
+        detail = f"skipped: {len(earlier)} earlier snapshots of this source, {ENOUGH} are needed"
+        return DataCheck(source=name, name="volume", passed=True, detail=detail)
+    usual = median(earlier)
+    detail = f"{rows:,} rows where {usual:,.0f} are usual; {LEAST} to {MOST} times as many pass"
+    return DataCheck(source=name, name="volume", passed=LEAST * usual <= rows <= MOST * usual, detail=detail)
+
+
+def earlier_snapshots(store: Store, folder: str, as_of: datetime) -> list[Snapshot]:
+    """Snapshots that passed in runs of this model, by their `as_of`: what a run's id says may be when somebody triggered it."""
+    model, _, _ = folder.rpartition("/")
+    every = (snapshot for run in store.names(model) for snapshot in _snapshots_in(store, f"{model}/{run}"))
+    found = {snapshot.as_of: snapshot for snapshot in every if snapshot.as_of < as_of}
+    return [found[time] for time in sorted(found)]
+
+
+def _snapshots_in(store: Store, folder: str) -> Iterator[Snapshot]:
+    for name in store.names(folder):
+        if name.startswith("validate-") and name.count(".") == 1:  # not .error.json, .failed.json, .report.json
+            yield ValidationReport.model_validate_json(store.read(f"{folder}/{name}") or b"").snapshot
+
+
+class Examined(NamedTuple):
+    """`unlabelled`: the share of the holdout's rows without a label."""
+
+    checks: list[DataCheck]
+    unlabelled: float = 0.0
+
+
+def check_examples(rows: DataFrame, spec: ModelSpec, as_of: datetime) -> Examined:
+    """`rows` include those without label; they are read three times, which is sooner than keeping them."""
+    facts = rows.agg(*_facts(spec, as_of)).first().asDict()
+    named = F.when(F.col(spec.examples.id).isNotNull(), F.xxhash64(spec.examples.id))
+    facts["distinct_ids"] = labelled(rows, spec).agg(F.count_distinct(named)).first()[0]
+    learned, judged = (_varies(name, facts[part], spec) for name, part in (("training rows", "train"), ("holdout", "holdout")))
+    checks = [
+        DataCheck(source=EXAMPLES, name="columns", passed=True, detail=f"{len(rows.columns)} as the spec says"),
+        _identity(facts, spec),
+        *_label(facts, spec),
+        learned,
+        judged,
+        _filled(facts, spec),
+        *([_levels(labelled(rows, spec), facts, spec)] if spec.examples.categorical else []),
+    ]
+    if learned.passed:
+        sample = sampled(labelled(rows.where(parts_of(spec, as_of)[0]), spec), facts["train"].rows)
+        checks.append(_listed("no feature tells the label by itself", leaks(sample, spec)))
+    return Examined(checks, 1 - facts["holdout"].rows / facts["holdout"].all if facts["holdout"].all else 0.0)
+
+
+def _facts(spec: ModelSpec, as_of: datetime) -> list[Column]:
+    """Counts are of labelled rows but for `all`. Not one of distinct ids: it would carry all others along for each id."""
+    named = spec.examples
+    label = F.col(named.label)
+
+    def of_labelled(column: Column | str) -> Column:
+        return F.count(F.when(label.isNotNull(), column))
+
+    return [
+        F.count("*").alias("all"),
+        F.count(label).alias("rows"),
+        of_labelled(F.col(named.id)).alias("ids"),
+        of_labelled(F.col(named.time) if named.time else F.lit(1)).alias("times"),
+        F.count(F.when(~label.isin(0, 1), label) if spec.task == "binary" else F.lit(None)).alias("odd_labels"),
+        *(of_labelled(F.col(name)).alias(f"filled {name}") for name in (*named.numeric, *named.categorical)),
+        *(F.approx_count_distinct(F.when(label.isNotNull(), F.col(name))).alias(f"levels {name}") for name in named.categorical),
+        *(_part(part, label).alias(name) for name, part in zip(("train", "holdout"), parts_of(spec, as_of), strict=True)),
+    ]
+
+
+def _part(part: Column, label: Column) -> Column:
+    known = F.when(part, label)
+    return F.struct(
+        F.count_if(part).alias("all"), F.count(known).alias("rows"), F.min(known).alias("low"), F.max(known).alias("high")
+    )
+
+
+def _identity(facts: Mapping[str, Any], spec: ModelSpec) -> DataCheck:
+    rows, ids, distinct, times = (facts[name] for name in ("rows", "ids", "distinct_ids", "times"))
+    problems = [
+        f"{rows - ids:,} rows without {spec.examples.id}" if ids < rows else "",
+        f"{ids - distinct:,} rows repeat another's {spec.examples.id} (does a join multiply rows?)" if distinct < ids else "",
+        f"{rows - times:,} rows without {spec.examples.time}" if times < rows else "",
+    ]
+    return _listed("every row has an id of its own and a time", problems, f"{rows:,} rows")
+
+
+def _label(facts: Mapping[str, Any], spec: ModelSpec) -> Iterator[DataCheck]:
+    label, rows = spec.examples.label, facts["rows"]
+    yield DataCheck(
+        source=EXAMPLES, name="label present", passed=rows > 0, detail=f"{rows:,} of {facts['all']:,} rows have {label}"
+    )
+    if spec.task == "binary":
+        odd = facts["odd_labels"]
+        yield DataCheck(source=EXAMPLES, name="label is 0 or 1", passed=odd == 0, detail=f"{odd:,} rows with another {label}")
+
+
+def _varies(name: str, part: Row, spec: ModelSpec) -> DataCheck:
+    """A part whose label is constant can neither teach nor judge."""
+    constant = part.low == part.high
+    detail = f"{part.rows:,} rows" + (f", {spec.examples.label} is {part.low} in all" if part.rows and constant else "")
+    return DataCheck(source=EXAMPLES, name=f"{name}: label varies", passed=part.rows > 0 and not constant, detail=detail)
+
+
+def _filled(facts: Mapping[str, Any], spec: ModelSpec) -> DataCheck:
+    features = (*spec.examples.numeric, *spec.examples.categorical)
+    return _listed("features have values", [f"{name} is null in all rows" for name in features if not facts[f"filled {name}"]])
+
+
+def _levels(examples: DataFrame, facts: Mapping[str, Any], spec: ModelSpec) -> DataCheck:
+    """Counts exactly only where the estimate (5 % off, rarely 15) comes near the limit."""
+    limit = spec.features.max_categories
+    close = [name for name in spec.examples.categorical if facts[f"levels {name}"] > 0.7 * limit]
+    counts = examples.agg(*(F.count_distinct(name).alias(name) for name in close)).first().asDict() if close else {}
+    problems = [f"{name} has {count:,} levels, {limit:,} are allowed" for name, count in counts.items() if count > limit]
+    return _listed("categories have few levels", problems)
+
+
+def _listed(name: str, problems: list[str], detail: str = "") -> DataCheck:
+    said = [problem for problem in problems if problem]
+    return DataCheck(source=EXAMPLES, name=name, passed=not said, detail="; ".join(said) or detail)

@@ -1,0 +1,35 @@
+"""Delta tables: which version a run reads. It is decided before the first row is read, and all is read from it."""
+
+from py4j.java_gateway import JavaPackage
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from contract.errors import BadData
+from contract.source import Source
+from spark_jobs.data.readers import missing_connector, place_of, refused
+
+
+def pinned(spark: SparkSession, root: str, source: Source) -> Source:
+    """A Delta source at one version: the spec's own, the one of its timestamp, or the newest."""
+    if source.kind != "delta" or source.version is not None:
+        return source
+    history = _history(spark, root, source)
+    if source.timestamp is not None:
+        history = history.where(F.col("timestamp") <= F.lit(source.timestamp))
+    version = history.agg(F.max("version")).first()[0]
+    if version is None:
+        place, time = place_of(root, source), f"{source.timestamp:%Y-%m-%d %H:%M:%S %Z}"
+        raise BadData(f"{place} has no version as old as timestamp {time}, or it is cleaned away; name a later one")
+    return source.model_copy(update={"version": version, "timestamp": None})
+
+
+def _history(spark: SparkSession, root: str, source: Source) -> DataFrame:
+    tables = spark._jvm.io.delta.tables.DeltaTable
+    if isinstance(tables, JavaPackage):
+        raise BadData(missing_connector(spark, source))
+    place = place_of(root, source)
+    try:
+        table = tables.forName(spark._jsparkSession, source.table) if source.table else tables.forPath(spark._jsparkSession, place)
+        return DataFrame(table.history(), spark)
+    except Exception as error:
+        raise refused(spark, error, place, source) from None

@@ -1,0 +1,71 @@
+"""The snapshot: the rows one run checks and trains on, written before anything looks at them.
+
+A cached frame is not a frozen one: Spark computes lost blocks again from a source that may have changed. So the rows are written
+first, read back, and what was read back is checked. The folder is named by the job's key, and counts once a report names it.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from contract.documents import Snapshot
+from contract.keys import digest_of
+from contract.source import Source
+from spark_jobs.data.sources import Rows
+
+
+class Frozen(NamedTuple):
+    snapshot: Snapshot
+    frames: dict[str, DataFrame]
+
+
+class Content(NamedTuple):
+    """What a set of rows is, whatever their order: equal rows, equal content."""
+
+    rows: int
+    hashes: str
+    schema: dict[str, str]
+
+
+def freeze(spark: SparkSession, read: Mapping[str, Rows], sources: Mapping[str, Source], uri: str, as_of: datetime) -> Frozen:
+    """Writes each source's rows to `<uri>/<source>` and gives back what was written, cached."""
+    for name, rows in read.items():
+        rows.frame.write.mode("overwrite").parquet(f"{uri}/{name}")
+    written = {name: spark.read.parquet(f"{uri}/{name}").cache() for name in read}
+    contents = {name: content_of(frame) for name, frame in written.items()}
+    versions = {name: rows.version for name, rows in read.items() if rows.version is not None}
+    for name, content in contents.items():
+        print(f"validate: {name}: {content.rows:,} rows written to {uri}/{name}", flush=True)
+    return Frozen(
+        snapshot=Snapshot(
+            uri=uri,
+            fingerprint=fingerprint_of(contents, versions),
+            rows={name: content.rows for name, content in contents.items()},
+            as_of=as_of,
+            versions=versions,
+            sources={name: source_hash(source) for name, source in sources.items()},
+        ),
+        frames=written,
+    )
+
+
+def content_of(frame: DataFrame) -> Content:
+    columns = sorted(frame.columns)
+    nulls = F.concat(*(F.col(name).isNull().cast("string") for name in columns))  # xxhash64 skips nulls: (null, a) is (a, null)
+    row = F.xxhash64(*columns, nulls).cast("decimal(20,0)")
+    rows, hashes = frame.agg(F.count("*"), F.sum(row)).first()
+    return Content(rows, str(hashes), dict(frame.select(*columns).dtypes))
+
+
+def fingerprint_of(contents: Mapping[str, Content], versions: Mapping[str, int]) -> str:
+    """Of the rows, and of the versions of tables that have some: equal rows of another version are another snapshot."""
+    return digest_of({name: [*content, *([versions[name]] if name in versions else [])] for name, content in contents.items()})
+
+
+def source_hash(source: Source) -> str:
+    """Of what is written in the spec, so that a key that comes to be leaves it as it was."""
+    plain: dict[str, Any] = source.model_dump(mode="json", exclude_defaults=True)
+    return digest_of(plain)[:12]

@@ -1,0 +1,66 @@
+"""What went wrong in a job, as one sentence for people and one decision: can a retry help?"""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+
+from pyspark import SparkContext
+
+from contract.errors import BadData, RetrainingError, StoreError
+from spark_jobs.runtime.executor_failures import cause_of_death
+
+# SQLSTATE classes 22 (values that do not fit) and 42 (names and types that do not fit), files that are not what they should be,
+# and what `handleInvalid: error` forbids.
+DATA = re.compile(
+    r"SQLSTATE: (22|42)|PARQUET_COLUMN_DATA_TYPE_MISMATCH|is not a Parquet file|CSV header does not conform to the schema"
+    r"|Parquet column cannot be converted|Unseen label: |StringIndexer encountered NULL value"
+)
+GONE = re.compile(r"\[FAILED_READ_FILE\.FILE_NOT_EXIST\]|It is possible the underlying files have been updated")
+CONDITION = re.compile(r"\[([A-Z][A-Z0-9_]+)[.\]]")
+JAVA_MESSAGE = re.compile(r"^(?:: |Caused by: )[\w.$]+: (.+)$", re.MULTILINE)
+
+
+def explain(error: Exception) -> RetrainingError:
+    """The error itself if it was raised on purpose, else its nearest kind with the lines of it that say something."""
+    if isinstance(error, RetrainingError):
+        return error
+    text = str(error)
+    if "No space left on device" in text:
+        return StoreError("the disk of the store or of Spark's scratch folder is full: free space, then clear this task")
+    if death := cause_of_death(text):
+        return death
+    if GONE.search(text):
+        return RetrainingError(
+            f"a source's file is gone: it was replaced or vacuumed after the job had listed it ({_gist(text)}); "
+            "clear this task, and where the spec names a version, name one that is kept"
+        )
+    if DATA.search(text) or any(state.startswith(("22", "42")) for state in _states(text)):
+        return BadData(f"data and query do not fit together: {_gist(text)}")
+    return RetrainingError(f"{type(error).__name__}: {_gist(text)} (this job's log has the rest)")
+
+
+def bad_data(error: Exception) -> BadData:
+    """The error as one of the data, or raised again where it is of another kind."""
+    known = explain(error)
+    if isinstance(known, BadData):
+        return known
+    raise error
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300]
+
+
+def _states(text: str) -> Iterator[str]:
+    """The SQLSTATE of each condition that a Spark error names: Spark 3.5 leaves it out of the text."""
+    with suppress(Exception):  # the JVM itself may be what has died
+        for condition in dict.fromkeys(CONDITION.findall(text)) if SparkContext._jvm else ():
+            yield SparkContext._jvm.org.apache.spark.SparkThrowableHelper.getSqlState(condition) or ""
+
+
+def _gist(text: str) -> str:
+    """Of a Java error its first and its deepest message, else the first line."""
+    messages = JAVA_MESSAGE.findall(text) or [text.strip().partition("\n")[0]]
+    if messages[0].startswith("Job aborted due to stage failure"):  # Spark 3.5 puts it before the error itself
+        messages = messages[1:] or messages
+    return "; ".join(message.strip()[:400] for message in dict.fromkeys([messages[0], messages[-1]]))

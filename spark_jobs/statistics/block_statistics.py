@@ -1,0 +1,211 @@
+"""Scored rows reduced, in Spark, to each metric's sufficient statistics by block: what reaches the driver is small."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import product
+from multiprocessing.pool import ThreadPool
+from typing import NamedTuple
+
+import numpy as np
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from spark_jobs.statistics.bucketizer import bucketed
+from spark_jobs.statistics.jackknife import Jackknife, jackknife
+from spark_jobs.statistics.metrics import Measure, Ranked, Summed, rarest_of
+
+SIDES = ("challenger", "opponent")
+WHOLE = "whole"
+# An area under the curve by bins of weight w is wrong by at most w/2: 0.31e-4 of w = 1/16384, and less than 0.6e-4 where a sample
+# of a million rows makes some bins half as wide again. A value so frequent that it fills bins gets a bin of its own. Precision
+# moves with the positive rows, so quantiles of their scores are cuts as well.
+BINS = 16_384
+BINS_OF_BLOCKS = 1_024  # of each block's histogram, where there are more rows than FEW
+FEW, SAMPLED = 200_000, 1_000_000  # rows
+
+
+class Statistics(NamedTuple):
+    """`rows` per block, in block order; `positives` of all, for two classes; `rarest`: rows of the rarest class, for macro_f1.
+
+    `of[side, metric]`: on all rows and without each block. `coarse[side, metric]`: of a ranking, the share of rows in the fullest
+    bin of different scores.
+    """
+
+    blocks: np.ndarray
+    rows: np.ndarray
+    positives: int | None
+    rarest: int | None
+    of: dict[tuple[str, str], Jackknife]
+    coarse: dict[tuple[str, str], float]
+
+
+class Binned(NamedTuple):
+    """Rows with `positive` and `bin`; `ties`: which bins hold one score only. The last bin is of scores that are no numbers."""
+
+    rows: DataFrame
+    ties: np.ndarray
+
+
+def flat(pairs: DataFrame, *kept: str) -> DataFrame:
+    """These columns, and each side's answer as columns of plain numbers, which Spark keeps and reads best."""
+    sides = [side for side in SIDES if side in pairs.columns]
+    named = {f"{side}_{name}": F.col(f"{side}.{name}") for side in sides for name in pairs.schema[side].dataType.names}
+    return pairs.select(*kept, *(column.alias(name) for name, column in named.items()))
+
+
+def sides_of(rows: DataFrame) -> list[str]:
+    return [side for side in SIDES if any(name.startswith(f"{side}_") for name in rows.columns)]
+
+
+def reduce_by_blocks(rows: DataFrame, groupings: Sequence[str], measures: Mapping[str, Measure]) -> dict[str, Statistics]:
+    """`rows`: as `flat` leaves them, with a column of blocks for each grouping.
+
+    Where there are many, a ranking's value comes from a fine histogram of all rows, and what each block moves from coarse ones:
+    their error is nearly the same with the block and without.
+    """
+    marked, ranked = rows.withColumn(WHOLE, F.lit(0)), _ranked(measures)
+    found = {grouping: each[0] for grouping, each in _summed(marked, WHOLE, groupings, measures).items()}
+    total = int(found[groupings[0]].rows.sum())
+    by_slice = {grouping: {0: each} for grouping, each in found.items()}
+    _add_ranked(marked, WHOLE, by_slice, ranked, BINS if total <= FEW else BINS_OF_BLOCKS)
+    if total > FEW:
+        _refine(marked, found, ranked)
+    return found
+
+
+def reduce_by_slices(
+    rows: DataFrame, slices: str, groupings: Sequence[str], measures: Mapping[str, Measure], bins: int
+) -> dict[int, dict[str, Statistics]]:
+    """The same for each whole number in the column `slices`, from histograms of so many `bins`."""
+    found = _summed(rows, slices, groupings, measures)
+    _add_ranked(rows, slices, found, _ranked(measures), bins)
+    return {place: {grouping: found[grouping][place] for grouping in groupings} for place in found[groupings[0]]}
+
+
+BySlice = Mapping[str, Mapping[int, Statistics]]  # by grouping and slice
+
+
+def _ranked(measures: Mapping[str, Measure]) -> dict[str, Ranked]:
+    return {name: measure for name, measure in measures.items() if isinstance(measure, Ranked)}
+
+
+def _summed(rows: DataFrame, slices: str, groupings: Sequence[str], measures: Mapping[str, Measure]) -> BySlice:
+    summed = {name: measure for name, measure in measures.items() if isinstance(measure, Summed)}
+    return {grouping: _sums(rows, (slices, grouping), sides_of(rows), summed) for grouping in groupings}
+
+
+def _add_ranked(rows: DataFrame, slices: str, found: BySlice, ranked: Mapping[str, Ranked], bins: int) -> None:
+    total = sum(int(each.rows.sum()) for each in next(iter(found.values())).values())
+    cuts = _cuts(rows, total, bins) if ranked else {}
+
+    def add(side: str) -> None:
+        binned = _binned(rows, side, (slices, *found), cuts[side])
+        for grouping, statistics in found.items():
+            for place, counts in _histograms(binned, (slices, grouping), statistics):
+                coarse = _coarse(counts, binned.ties)
+                for name, measure in ranked.items():
+                    statistics[place].of[side, name] = jackknife(counts, partial(measure.value, ties=binned.ties))
+                    statistics[place].coarse[side, name] = coarse
+
+    with ThreadPool(len(sides_of(rows))) as pool:  # one side's passes do not keep all cores busy
+        pool.map(add, cuts)
+
+
+def _refine(rows: DataFrame, found: Mapping[str, Statistics], ranked: Mapping[str, Ranked]) -> None:
+    """Moves each ranking to its value of the fine histogram, with and without each block."""
+    total = int(next(iter(found.values())).rows.sum())
+    for side, cuts in (_cuts(rows, total, BINS) if ranked else {}).items():
+        binned = _binned(rows, side, (), cuts)
+        counts = _histogram(binned)
+        for (name, measure), statistics in product(ranked.items(), found.values()):
+            value, rough = measure.value(counts, binned.ties), statistics.of[side, name]
+            statistics.of[side, name] = Jackknife(value, rough.without + (value - rough.value), abs(value))
+
+
+def _sums(rows: DataFrame, keys: tuple[str, str], sides: Sequence[str], measures: Mapping[str, Summed]) -> dict[int, Statistics]:
+    """By slice: the blocks that hold rows, in order, and what is a sum of rows."""
+    terms = {(side, name): measure.terms(partial(_field, side)) for side in sides for name, measure in measures.items()}
+    binary = f"{sides[0]}_positive" in rows.columns
+    positives = F.sum(_field(sides[0], "positive")) if binary else F.lit(0)
+    columns = [F.sum(term) for each in terms.values() for term in each]
+    counted = rows.groupBy(*keys).agg(F.count("*"), positives, *columns).orderBy(*keys)
+    table = np.array(counted.collect(), dtype=float)
+    widths = {key: len(each) for key, each in terms.items()}
+    return {int(place): _statistics(table[table[:, 0] == place, 1:], widths, measures, binary) for place in np.unique(table[:, 0])}
+
+
+def _statistics(
+    table: np.ndarray, widths: Mapping[tuple[str, str], int], measures: Mapping[str, Summed], binary: bool
+) -> Statistics:
+    """`table`: block, rows, positives, then each side's and metric's sums, `widths` of them."""
+    rows, start, sums = table[:, 1], 3, {}
+    for key, width in widths.items():
+        sums[key] = np.column_stack([rows, table[:, start : start + width]])
+        start += width
+    of = {(side, name): jackknife(each, measures[name].value) for (side, name), each in sums.items()}
+    rarest = next((rarest_of(each) for (_, name), each in sums.items() if name == "macro_f1"), None)
+    return Statistics(table[:, 0], rows, int(table[:, 2].sum()) if binary else None, rarest, of, {})
+
+
+def _field(side: str, name: str) -> Column:
+    return F.col(f"{side}_{name}")
+
+
+def _score(side: str) -> Column:
+    score = _field(side, "score")
+    return F.when(score == 0, 0.0).otherwise(score)  # the Bucketizer's search puts −0.0 below 0.0
+
+
+def _binned(rows: DataFrame, side: str, keys: Sequence[str], cuts: np.ndarray) -> Binned:
+    """Each cut is followed by the next larger double, so that rows of equal score never share a bin with others."""
+    splits = np.concatenate([[-np.inf], np.unique([cuts, np.nextafter(cuts, np.inf)]), [np.inf]])
+    scores = rows.select(
+        *(F.col(key).cast("int") for key in keys), _field(side, "positive").alias("positive"), _score(side).alias("score")
+    )
+    binned = bucketed(scores, "score", splits)
+    ties = np.append(np.nextafter(splits[:-1], np.inf) == splits[1:], False)
+    return Binned(binned.withColumn("bin", F.col("bin").cast("int")), ties)
+
+
+def _histogram(binned: Binned) -> np.ndarray:
+    """All rows by class and bin, flattened."""
+    cells = binned.rows.groupBy("positive", "bin").agg(F.count("*").alias("rows")).toPandas()
+    positive, place, rows = (cells[name].to_numpy() for name in ("positive", "bin", "rows"))
+    counts = np.zeros((2, len(binned.ties)))
+    counts[positive, place] = rows
+    return counts.reshape(-1)
+
+
+def _histograms(binned: Binned, keys: tuple[str, str], statistics: Mapping[int, Statistics]) -> Iterator[tuple[int, np.ndarray]]:
+    """By slice: rows by block, class and bin, flattened to blocks × (2·bins)."""
+    cells = binned.rows.groupBy(*keys, "positive", "bin").agg(F.count("*").cast("int").alias("rows")).toPandas()
+    slices, *where, rows = (cells[name].to_numpy() for name in (*keys, "positive", "bin", "rows"))
+    for place, each in statistics.items():
+        here = slices == place
+        block, positive, score = (column[here] for column in where)
+        counts = np.zeros((len(each.blocks), 2, len(binned.ties)), dtype=np.int32)
+        counts[np.searchsorted(each.blocks, block), positive, score] = rows[here]
+        yield place, counts.reshape(len(each.blocks), -1)
+
+
+def _coarse(histograms: np.ndarray, ties: np.ndarray) -> float:
+    rows = histograms.sum(axis=0).reshape(2, -1).sum(axis=0)
+    return float(rows[:-1][~ties[:-1]].max(initial=0) / rows.sum())  # scores that are no numbers are another trouble
+
+
+def _cuts(rows: DataFrame, total: int, bins: int) -> dict[str, np.ndarray]:
+    """By side, quantiles of the scores of all rows and of the positive ones; of a sample, where there are very many."""
+    sides = sides_of(rows)
+    some = rows if total <= SAMPLED else rows.sample(SAMPLED / total, seed=1)
+    scores = some.select(_field(sides[0], "positive").alias("positive"), *(_score(side).alias(side) for side in sides)).toPandas()
+    positive = scores["positive"].to_numpy() == 1
+    return {side: _quantiles(scores[side].to_numpy(), positive, bins) for side in sides}
+
+
+def _quantiles(scores: np.ndarray, positive: np.ndarray, bins: int) -> np.ndarray:
+    found = [np.array([0.0])]  # where no score is a number
+    for some in (scores, scores[positive]):
+        known = np.sort(some[~np.isnan(some)])
+        if len(known):
+            found.append(known[np.linspace(0, len(known) - 1, bins + 1).round().astype(int)])
+    return np.unique(np.concatenate(found[1:] or found))

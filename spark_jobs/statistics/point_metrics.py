@@ -1,0 +1,35 @@
+"""Metrics of scored rows as one number each, for the search and the record; the gate's own come with intervals from compare."""
+
+from collections.abc import Sequence
+from math import isfinite
+
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from contract.metrics import MetricName
+from contract.spec import ModelSpec
+from spark_jobs.data.labels import Labels
+from spark_jobs.statistics.block_statistics import flat, reduce_by_blocks
+from spark_jobs.statistics.metrics import measures_of
+from spark_jobs.statistics.predictions import answer
+
+
+def scores(scored: DataFrame, spec: ModelSpec, labels: Labels | None, names: Sequence[MetricName]) -> dict[MetricName, float]:
+    """Those of the metrics that are defined on these rows; the label is a number, as with_label_index leaves it."""
+    places = places_of(labels)
+    centre = 0.0 if labels else scored.agg(F.mean(spec.examples.label)).first()[0] or 0.0
+    rows = scored.select(F.lit(0).alias("block"), indexed_answer(spec, labels, centre).alias("challenger"))
+    statistics = reduce_by_blocks(flat(rows, "block"), ["block"], measures_of(names, spec.task, spec.gate, places))["block"]
+    found = {name: statistics.of["challenger", name].value for name in names}
+    return {name: value for name, value in found.items() if isfinite(value)}
+
+
+def indexed_answer(spec: ModelSpec, labels: Labels | None, centre: float) -> Column:
+    """The answer on rows whose label is its place among the labels, as with_label_index leaves it."""
+    probability = None if labels is None else vector_to_array("probability")
+    return answer(spec.task, F.col(spec.examples.label), places_of(labels), probability, F.col("prediction"), centre)
+
+
+def places_of(labels: Labels | None) -> list[int] | None:
+    return None if labels is None else [*range(len(labels))]

@@ -1,0 +1,40 @@
+"""What the metrics need to know of a model's answer on one row, as one struct, equal for models and baselines."""
+
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from contract.metrics import Task
+from spark_jobs.data.labels import Labels, array_of, place_of
+from spark_jobs.tracking.model_versions import Version
+
+
+def answer_of(version: Version, centre: float) -> Column:
+    """The answer on a row that this version has scored."""
+    spec = version.spec
+    probability = None if spec.task == "regression" else vector_to_array("probability")
+    return answer(spec.task, F.col(spec.examples.label), version.labels, probability, F.col("prediction"), centre)
+
+
+def answer(
+    task: Task, label: Column, labels: Labels | None, probability: Column | None, prediction: Column, centre: float
+) -> Column:
+    """Classification: `truth` (probability given to the true class); for two classes `score` and `positive`, for several the
+    labels `actual` and `predicted`, and `hit`. Regression: `error`, `label` and its `deviation` from `centre`.
+    A missing answer is NaN: a sum would skip a null.
+    """
+    if probability is None:
+        return F.struct(_known(prediction - label).alias("error"), label.alias("label"), (label - centre).alias("deviation"))
+    index = place_of(label, labels)
+    truth = F.when(index < 0, 0.0).otherwise(F.get(probability, index))  # a class the model never saw got no probability
+    if task == "binary":
+        more = [_known(F.get(probability, F.lit(1))).alias("score"), index.alias("positive")]
+    else:
+        called = F.get(array_of(labels), prediction.cast("int"))
+        hit = _known((prediction == index).cast("double"))
+        more = [label.alias("actual"), called.alias("predicted"), hit.alias("hit")]
+    return F.struct(_known(truth).alias("truth"), *more)
+
+
+def _known(value: Column) -> Column:
+    return F.coalesce(value, F.lit(float("nan")))

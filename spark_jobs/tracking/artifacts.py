@@ -1,0 +1,47 @@
+"""The files that a training leaves beside its model: what it was made of, what was tried, and where it errs."""
+
+import json
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+
+from contract.spec import ModelSpec
+from spark_jobs.tracking.diagnostics import Table
+from spark_jobs.tracking.plots import draw
+from spark_jobs.training.grid_search import Candidate
+
+
+def write_inputs(folder: Path, spec: ModelSpec, sql: str | None) -> None:
+    (folder / "spec.json").write_text(spec.model_dump_json(indent=1))
+    features = {"numeric": spec.examples.numeric, "categorical": spec.examples.categorical}
+    (folder / "features.json").write_text(json.dumps(features, indent=1))
+    if sql is not None:
+        (folder / "features.sql").write_text(sql)
+
+
+def write_candidates(folder: Path, candidates: Sequence[Candidate], metric: str) -> None:
+    """Best first; with walk-forward folds each fold's score, the newest first."""
+    rows = [{**each.params, metric: _finite(each.score), **_folds(each), "seconds": round(each.seconds, 3)} for each in candidates]
+    if rows:
+        _write_table(folder / "candidates.json", rows)
+
+
+def _folds(candidate: Candidate) -> dict[str, float | None]:
+    return {f"fold {place}": _finite(score) for place, score in enumerate(candidate.spans, 1)} if len(candidate.spans) > 1 else {}
+
+
+def _finite(score: float) -> float | None:
+    """JSON has no infinity."""
+    return score if isfinite(score) else None
+
+
+def write_diagnostics(folder: Path, tables: dict[str, Table]) -> None:
+    for name, table in tables.items():
+        _write_table(folder / f"{name}.json", table)
+        draw(name, table, folder / f"{name}.png")
+
+
+def _write_table(path: Path, rows: Table) -> None:
+    """Columns and rows apart: the form that MLflow's UI shows as a table."""
+    columns = list(rows[0])
+    path.write_text(json.dumps({"columns": columns, "data": [[row[name] for name in columns] for row in rows]}, indent=1))

@@ -1,0 +1,68 @@
+"""Tables that show where a model errs on the holdout, aggregated by Spark: no row leaves the cluster."""
+
+from typing import Any
+
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from contract.spec import ModelSpec
+from spark_jobs.data.labels import Labels
+
+Table = list[dict[str, Any]]
+BINS = 10
+RESIDUAL_BINS = 20
+
+
+def tables_of(scored: DataFrame, spec: ModelSpec, labels: Labels | None) -> dict[str, Table]:
+    """`scored` holds the label as a number, `prediction` and, for classes, `probability`."""
+    label = spec.examples.label
+    if labels is None:
+        return {"residuals": residuals(scored, label), "predicted_actual": predicted_actual(scored, label)}
+    return {"confusion": confusion(scored, label, labels), "calibration": calibration(scored, label, spec.task == "binary")}
+
+
+def confusion(scored: DataFrame, label: str, labels: Labels) -> Table:
+    counted = scored.groupBy(label, "prediction").count().collect()
+    rows = {(int(row[0]), int(row[1])): row[2] for row in counted}
+    places = range(len(labels))
+    return [{"label": labels[i], "prediction": labels[j], "rows": rows.get((i, j), 0)} for i in places for j in places]
+
+
+def calibration(scored: DataFrame, label: str, binary: bool) -> Table:
+    """Of the rows to which the model gave about this probability, the share where it happened.
+
+    Binary: the probability of 1. Several classes: the probability of the predicted class.
+    """
+    probabilities = vector_to_array("probability")
+    sure = F.get(probabilities, F.lit(1)) if binary else F.array_max(probabilities)
+    happened = F.col(label) if binary else (F.col("prediction") == F.col(label)).cast("double")
+    bin_of = F.least(F.floor(sure * BINS), F.lit(BINS - 1))
+    return _grouped(scored, bin_of, predicted=F.avg(sure), observed=F.avg(happened))
+
+
+def residuals(scored: DataFrame, label: str) -> Table:
+    """Rows by actual − predicted; the first and last bin take all that lies beyond."""
+    residual = F.col(label) - F.col("prediction")
+    low, high = scored.agg(F.percentile_approx(residual, [0.01, 0.99])).first()[0]
+    width = (high - low) / RESIDUAL_BINS or 1.0
+    place = F.least(F.greatest(F.floor((residual - low) / width), F.lit(0)), F.lit(RESIDUAL_BINS - 1))
+    counted = {row[0]: row[1] for row in scored.groupBy(place).count().collect()}
+    return [
+        {"low": low + place * width, "high": low + (place + 1) * width, "rows": counted.get(place, 0)}
+        for place in range(RESIDUAL_BINS)
+    ]
+
+
+def predicted_actual(scored: DataFrame, label: str) -> Table:
+    """Mean of predicted and actual in tenths of the rows, ordered by prediction."""
+    shares = [step / BINS for step in range(1, BINS)]
+    edges = scored.agg(F.percentile_approx("prediction", shares)).first()[0]
+    tenth = sum(((F.col("prediction") > edge).cast("int") for edge in edges), F.lit(0))
+    return _grouped(scored, tenth, predicted=F.avg("prediction"), actual=F.avg(label))
+
+
+def _grouped(scored: DataFrame, by: Column, **columns: Column) -> Table:
+    named = [column.alias(name) for name, column in columns.items()]
+    grouped = scored.groupBy(by.alias("bin")).agg(*named, F.count("*").alias("rows")).orderBy("bin").drop("bin")
+    return [row.asDict() for row in grouped.collect()]

@@ -1,0 +1,91 @@
+"""Registered versions, loaded from MLflow with all that scoring needs."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.ml import PipelineModel
+
+from contract.errors import RetrainingError
+from contract.spec import ModelSpec
+from spark_jobs.data.labels import Labels
+from spark_jobs.tracking.mlflow_runs import MODEL, ONNX, PIPELINE, telling
+
+GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow says of a version, or a run, that was deleted
+
+
+class VersionUnreadable(RetrainingError):
+    """MLflow answers, but has not, or not whole, what belongs to the version."""
+
+
+class Version(NamedTuple):
+    """One registered version with all that scoring needs.
+
+    `params` its algorithm was fitted with; `onnx` is the folder with model.onnx and model.json.
+    """
+
+    pipeline: PipelineModel
+    spec: ModelSpec
+    sql: str | None
+    labels: Labels | None
+    params: dict[str, Any]
+    train_until: datetime | None
+    as_of: datetime
+    onnx: Path
+    mlflow_run: str
+
+
+def load_versions(model: str, versions: Sequence[int], folder: Path) -> list[Version | VersionUnreadable]:
+    """Side by side: a pipeline's many small files keep one core busy for seconds."""
+
+    def load(version: int) -> Version | VersionUnreadable:
+        try:
+            return load_version(model, version, folder / str(version))
+        except VersionUnreadable as error:
+            return error
+
+    with ThreadPool(len(versions)) as pool:
+        return pool.map(load, versions, chunksize=1)
+
+
+def load_version(model: str, version: int, folder: Path) -> Version:
+    """A registered version, its files copied below `folder`, which must outlive the pipeline. Raises VersionUnreadable."""
+    with telling():
+        client = MlflowClient()
+        try:
+            registered = client.get_model_version(model, str(version))
+            folder.mkdir(parents=True, exist_ok=True)
+            client.download_artifacts(registered.run_id, "", str(folder))
+        except MlflowException as error:
+            if error.error_code in GONE:
+                raise VersionUnreadable(f"MLflow has no version {version} of {model} any more") from error
+            raise
+    try:
+        return _read_version(registered, folder)
+    except (OSError, ValueError, KeyError, PySparkException, Py4JJavaError) as error:
+        reason = str(error).strip().partition("\n")[0][:300]
+        raise VersionUnreadable(f"the files of version {version} of {model} in MLflow cannot be read: {reason}") from error
+
+
+def _read_version(registered: ModelVersion, folder: Path) -> Version:
+    sql = folder / "features.sql"
+    until = registered.tags["train_until"]
+    return Version(
+        pipeline=PipelineModel.load(f"file://{folder.resolve() / MODEL / PIPELINE}"),
+        spec=ModelSpec.model_validate_json((folder / "spec.json").read_bytes()),
+        sql=sql.read_text() if sql.exists() else None,
+        labels=json.loads((folder / ONNX / "model.json").read_bytes())["labels"],
+        params=json.loads(registered.tags["training"])["params"],
+        train_until=datetime.fromisoformat(until) if until else None,
+        as_of=datetime.fromisoformat(registered.tags["as_of"]),
+        onnx=folder / ONNX,
+        mlflow_run=registered.run_id,
+    )

@@ -1,0 +1,126 @@
+"""Search over a grid: which parameters do best on rows that are newer than those they were fitted on."""
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC
+from itertools import product
+from math import inf, isinf
+from multiprocessing.pool import ThreadPool
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from pyspark.ml import Model
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contract.errors import BadData
+from contract.metrics import LOWER_IS_BETTER
+from contract.spec import ModelSpec
+from spark_jobs.data.dataset import Split, split_by_hash, split_by_time
+from spark_jobs.data.labels import Labels
+from spark_jobs.statistics.point_metrics import scores
+from spark_jobs.training.boosting import LENGTH, first_trees, is_boosted
+from spark_jobs.training.estimators import describe, fit, with_bins
+from spark_jobs.training.walk_forward import TICK, end_of, walk_forward
+
+
+class Candidate(NamedTuple):
+    """`score` is the mean of `spans`, the scores on each part of the rows that it was validated on, the newest first."""
+
+    params: dict[str, Any]
+    score: float
+    seconds: float
+    spans: tuple[float, ...]
+
+
+class Plan(NamedTuple):
+    """One fit. With `lengths` it is boosted to the longest, and each length is a candidate."""
+
+    params: dict[str, Any]
+    lengths: tuple[int, ...] = ()
+
+
+def search(rows: DataFrame, spec: ModelSpec, labels: Labels | None, levels: int, seed: int) -> tuple[Candidate, ...]:
+    """Every candidate of the grid, best first. `rows` hold id, time, label index and features, and are best cached."""
+    spans = validation_spans(rows, spec)
+    plans = plans_of(spec, levels)
+
+    def run(plan: Plan) -> list[Candidate]:
+        return candidates_of(plan, spans, spec, labels, seed)
+
+    with ThreadPool(min(len(plans), rows.sparkSession.sparkContext.defaultParallelism)) as pool:
+        found = pool.map(run, plans, chunksize=1)
+    direction = 1 if spec.gate.metric in LOWER_IS_BETTER else -1
+    best_first = sorted((each for some in found for each in some), key=lambda candidate: direction * candidate.score)
+    if isinf(best_first[0].score):
+        told = "is undefined on the search's validation rows: do they hold one class? Raise validation_share"
+        raise BadData(f"{spec.gate.metric} {told}")
+    return tuple(best_first)
+
+
+def validation_spans(rows: DataFrame, spec: ModelSpec) -> list[Split]:
+    """The walk-forward folds, or one part of the rows. Raises BadData where one has nothing to fit or to validate."""
+    spans = walk_forward(rows, spec, end_of(rows, spec)) if spec.split.folds else [validation_split(rows, spec)]
+    for span in spans:
+        _refuse_empty(span, spec)
+    return spans
+
+
+def plans_of(spec: ModelSpec, levels: int) -> list[Plan]:
+    """The grid's combinations; those that differ only in the length of boosting share one fit."""
+    name, fixed = spec.algorithm.name, spec.algorithm.params
+    grid = dict(spec.algorithm.search.grid)
+    lengths = tuple(sorted(set(grid.pop(LENGTH)))) if LENGTH in grid and is_boosted(name) else ()
+    longest = {LENGTH: lengths[-1]} if lengths else {}
+    combined = [{**fixed, **dict(zip(grid, values, strict=True)), **longest} for values in product(*grid.values())]
+    return [Plan(with_bins(name, params, levels), lengths) for params in combined]
+
+
+def candidates_of(plan: Plan, spans: Sequence[Split], spec: ModelSpec, labels: Labels | None, seed: int) -> list[Candidate]:
+    found = [_mean(tries) for tries in zip(*(list(tries_of(plan, span, spec, labels, seed)) for span in spans), strict=True)]
+    for each in found:
+        print(f"train: {describe(each.params)}: {spec.gate.metric} {each.score:.5f} ({each.seconds:.1f} s)", flush=True)
+    return found
+
+
+def tries_of(plan: Plan, span: Split, spec: ModelSpec, labels: Labels | None, seed: int) -> Iterator[Candidate]:
+    """On one span. Its seconds are the fit's and its own scoring's; only the first of a shared fit has the fit's."""
+    started, metric = time.monotonic(), spec.gate.metric
+    model = fit(spec.algorithm.name, plan.params, span.train, spec.examples.label, seed)
+    for params, fitted in _fitted(plan, model):
+        found = scores(fitted.transform(span.holdout), spec, labels, [metric])
+        score = found.get(metric, inf if metric in LOWER_IS_BETTER else -inf)  # undefined is worst: it may never have said yes
+        yield Candidate(params, score, time.monotonic() - started, (score,))
+        started = time.monotonic()
+
+
+def _mean(tries: Sequence[Candidate]) -> Candidate:
+    """Of one candidate on all spans."""
+    spans = tuple(each.score for each in tries)
+    return Candidate(tries[0].params, fmean(spans), sum(each.seconds for each in tries), spans)
+
+
+def validation_split(rows: DataFrame, spec: ModelSpec) -> Split:
+    """The newest share of the rows by time, after the spec's gap; without time, a share by another hash than the holdout's."""
+    share = spec.algorithm.search.validation_share
+    if spec.examples.time is None:
+        return split_by_hash(rows, spec.examples.id, f"{spec.name} search", share)
+    when = F.col(spec.examples.time)
+    first, newest = (moment.replace(tzinfo=UTC) for moment in rows.agg(F.percentile_approx(when, 1 - share), F.max(when)).first())
+    until = newest + TICK
+    return split_by_time(rows, spec.examples.time, until, until - first, spec.split.gap)
+
+
+def _fitted(plan: Plan, model: Model) -> Iterator[tuple[dict[str, Any], Model]]:
+    if not plan.lengths:
+        yield plan.params, model
+    for length in plan.lengths:
+        yield {**plan.params, LENGTH: length}, first_trees(model, length)
+
+
+def _refuse_empty(halves: Split, spec: ModelSpec) -> None:
+    for name, half in zip(("to fit", "to validate"), halves, strict=True):
+        if half.isEmpty():
+            raise BadData(
+                f"the search of {spec.name} has no rows {name}: widen the sources' window or change validation_share or gap"
+            )

@@ -1,0 +1,64 @@
+"""Walk-forward folds: spans of time one after the other, each validated by a model that has learned from what precedes it.
+
+They choose parameters and show how good the recipe is over time. What goes live is decided on newer rows alone.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from contract.comparison import Interval
+from contract.metrics import MetricName
+from contract.spec import ModelSpec
+from spark_jobs.data.dataset import Split, split_by_time
+from spark_jobs.data.labels import Labels
+from spark_jobs.statistics.block_statistics import flat, reduce_by_blocks
+from spark_jobs.statistics.blocks import BY_TIME, time_block
+from spark_jobs.statistics.intervals import side_of
+from spark_jobs.statistics.metrics import measures_of
+from spark_jobs.statistics.point_metrics import indexed_answer, places_of
+from spark_jobs.training.estimators import fit
+
+TICK = timedelta(microseconds=1)  # Spark's finest time
+
+
+def walk_forward(rows: DataFrame, spec: ModelSpec, until: datetime) -> list[Split]:
+    """The newest first. Each is as long as the holdout, and what it is validated on begins the spec's gap after what it learns."""
+    holdout = spec.split.holdout
+    ends = [until - fold * holdout for fold in range(spec.split.folds)]
+    return [split_by_time(rows, spec.examples.time, end, holdout, spec.split.gap) for end in ends]
+
+
+def end_of(rows: DataFrame, spec: ModelSpec) -> datetime:
+    """Just after the newest row."""
+    return rows.agg(F.max(spec.examples.time)).first()[0].replace(tzinfo=UTC) + TICK
+
+
+def fold_block(spec: ModelSpec, until: datetime) -> Column:
+    """The block of time of a row that a fold is judged on."""
+    return time_block(spec, until - spec.split.folds * spec.split.holdout, until)
+
+
+def fold_intervals(
+    rows: DataFrame, spec: ModelSpec, labels: Labels | None, params: Mapping[str, Any], seed: int
+) -> dict[MetricName, Interval]:
+    """Of each metric that a guard asks of the folds; `rows` as the search has them."""
+    names = list(dict.fromkeys(guard.metric for guard in spec.gate.guards if guard.over == "folds"))
+    if not names:
+        return {}
+    until = end_of(rows, spec)
+    block = fold_block(spec, until).alias(BY_TIME)
+    centre = 0.0 if labels else rows.agg(F.mean(spec.examples.label)).first()[0]
+    answer = indexed_answer(spec, labels, centre).alias("challenger")
+    scored = (_scored(fold, spec, params, seed).select(block, answer) for fold in walk_forward(rows, spec, until))
+    measures = measures_of(names, spec.task, spec.gate, places_of(labels))
+    statistics = reduce_by_blocks(flat(reduce(DataFrame.unionByName, scored), BY_TIME).persist(), [BY_TIME], measures)
+    return {name: side_of(statistics, "challenger", name, spec.gate.side) for name in names}
+
+
+def _scored(fold: Split, spec: ModelSpec, params: Mapping[str, Any], seed: int) -> DataFrame:
+    return fit(spec.algorithm.name, dict(params), fold.train, spec.examples.label, seed).transform(fold.holdout)
