@@ -17,8 +17,8 @@ import psutil
 import yaml
 from docker.errors import APIError, DockerException
 
-from demo import containers
 from demo.place import ROOT
+from demo.platforms import containers
 from images.base import NAME, make_base
 from images.references import repository_of
 from release.targets.ports import PORTS, is_free

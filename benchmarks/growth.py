@@ -11,9 +11,9 @@ from benchmarks.figures import keep, spread
 from benchmarks.loop import FIRST, bundle_run, copies
 from benchmarks.timed_model import timed_models
 from demo.airflow_api import Airflow
-from demo.cluster import HADOOP
 from demo.live import Live
 from demo.place import PLATFORMS
+from demo.platforms.cluster import HADOOP
 
 ROWS_OF_ONE = 55_600  # flights of 60 days
 SIZES = ((6, 2, 10), (36, 1, 10), (180, 1, 3))  # copies of each flight, pairs of runs, trees: fewer where all takes half an hour

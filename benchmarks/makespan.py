@@ -13,9 +13,9 @@ from benchmarks.figures import keep, spread
 from benchmarks.loop import FIRST
 from benchmarks.timed_model import FOLDER, timed_models
 from demo.airflow_api import ENDED, Airflow
-from demo.cluster import HADOOP
 from demo.live import Live
 from demo.place import MODEL
+from demo.platforms.cluster import HADOOP
 
 MODELS = 20
 WINDOW, HOLDOUT = "20d", "10d"  # of the demo's flights: 18,500 rows, so that what is seen is the queue

@@ -22,9 +22,9 @@ from contract import documents
 from contract.documents import JobRequest, RunDocument
 from contract.platform import load_platform
 from contract.store.base import store_at
-from demo import cluster
 from demo.airflow_api import ENDED, Airflow
 from demo.place import AIRFLOW_URL, HOME, MODEL, ROOT, platform
+from demo.platforms import cluster
 from plugins.retraining.catalog import load_model
 from plugins.retraining.context import Work
 from plugins.retraining.engines.artifact_staging import ship

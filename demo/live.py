@@ -8,8 +8,8 @@ from contract.base_model import Strict
 from contract.documents import GoldenRows, Image
 from contract.platform import Platform, load_platform
 from contract.store.base import store_at
-from demo import cluster
 from demo.place import HOME, platform
+from demo.platforms import cluster
 from release.ledger.ledger import Ledger
 
 Found = TypeVar("Found", bound=Strict)

@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from demo import cluster
 from demo.airflow_api import ENDED, Airflow, TaskState
 from demo.live import Live
 from demo.place import ROOT
+from demo.platforms import cluster
 from demo.stage import Stage, show, show_running
 
 STEPS = ("open", "validate", "train", "compare", "decide", "package", "check", "release")

@@ -15,7 +15,6 @@ import httpx
 import psutil
 
 from contract.errors import RetrainingError
-from demo import cluster, containers
 from demo.errors import DemoError
 from demo.place import (
     AIRFLOW_URL,
@@ -30,6 +29,7 @@ from demo.place import (
     platform,
     python_of,
 )
+from demo.platforms import cluster, containers
 from demo.ports import await_answer, is_taken
 
 CONF = HOME / "services.conf"

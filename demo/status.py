@@ -2,8 +2,9 @@
 
 import subprocess
 
-from demo import cluster, services
+from demo import services
 from demo.place import HOME, LOGS, ROOT, platform, python_of
+from demo.platforms import cluster
 
 
 def main() -> None:

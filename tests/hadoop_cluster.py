@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.hadoop import Hadoop
-from demo.hadoop_conf import Ports
+from demo.platforms.hadoop import Hadoop
+from demo.platforms.hadoop_conf import Ports
 from demo.ports import is_taken
 from demo.preflight import java_problem
 

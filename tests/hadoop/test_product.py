@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from demo import hadoop
-from demo.cluster import HADOOP
+from demo.platforms import hadoop
+from demo.platforms.cluster import HADOOP
 from tests.hadoop_cluster import require_programs
 from tests.integration.checkout import ROOT, Checkout
 from tests.integration.product import MODEL, RUN_TIMEOUT_S, Product, Run, running

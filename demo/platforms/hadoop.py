@@ -16,12 +16,22 @@ import httpx
 import psutil
 
 from demo.errors import DemoError
-from demo.hadoop_conf import LOOPBACK, Ports, Settings, as_xml, capacity_scheduler, core_site, hdfs_site, node_site, yarn_site
 from demo.place import ROOT
+from demo.platforms.hadoop_conf import (
+    LOOPBACK,
+    Ports,
+    Settings,
+    as_xml,
+    capacity_scheduler,
+    core_site,
+    hdfs_site,
+    node_site,
+    yarn_site,
+)
 from demo.preflight import java_problem
 
 VERSION = "3.4.1"
-TEMPLATES = ROOT / "demo" / "hadoop"
+TEMPLATES = ROOT / "demo" / "platforms" / "hadoop"
 JARS = ROOT / ".build" / "hadoop" / VERSION
 FIRST_PORT = 18020
 READY_S = 120

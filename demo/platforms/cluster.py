@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from demo.hadoop import Hadoop
 from demo.place import HOME, PLATFORMS, platform
+from demo.platforms.hadoop import Hadoop
 
 CONNECTION = "spark_yarn"
 ON_ONE_MACHINE = ("spark.driver.host", "spark.driver.bindAddress", "spark.ui.enabled")  # settings that are for local only
