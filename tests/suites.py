@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = {  # the longest first, so that the last two end together
-    "spark": "spark",
-    "dags": "airflow",
+    "spark_jobs": "spark",
+    "plugins": "airflow",
     "hadoop": "release",
     "release": "release",
     "spark35": "spark35",
-    "unit": "release",
+    "contract": "release",
     "serving": "serving",
     "integration": "release",
 }
@@ -29,7 +29,8 @@ AT_ONCE = 2  # most tests wait for a good part of their time
 ALONE = "integration"  # the whole product has the machine for itself
 # With --integration only: the jobs' own tests once more on Spark 3.5, not those of plain arithmetic.
 JOBS = ("run", "validate", "train", "compare", "tracking", "recipes", "sources", "export_parity", "export_trees")
-AGAIN = {"spark35": [f"tests/spark/test_{name}.py" for name in JOBS]}
+AGAIN = {"spark35": [f"tests/spark_jobs/test_{name}.py" for name in JOBS]}
+FOLDERS = AGAIN | {"contract": ["tests/contract", "tests/images", "tests/demo"]}  # of a suite that is not one folder of its name
 MINUTES = (*AGAIN, "hadoop", ALONE)  # all of whose tests need minutes of services
 STATES = ("passed", "failed", "skipped")
 NO_TESTS_COLLECTED = 5
@@ -62,7 +63,7 @@ def run_suite(suite: str, integration: bool) -> Result:
 
 def command(suite: str, integration: bool, report: Path) -> list[str]:
     python = ROOT / ".venv" / ENVIRONMENTS[suite] / "bin" / "python"
-    places = AGAIN.get(suite, [f"tests/{suite}"])
+    places = FOLDERS.get(suite, [f"tests/{suite}"])
     marker = "integration" if integration and suite not in AGAIN else "not integration"
     return [str(python), "-m", "pytest", "-q", *places, "-m", marker, f"--junitxml={report}", "--durations=5"]
 

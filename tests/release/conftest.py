@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.release.local import LocalHost
+from tests.stores import hdfs, hdfs_cluster, s3, s3_server, store  # noqa: F401  (fixtures)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""`python -m tests.release.record_series`: what Traefik really counts while versions behave so and so, for tests/unit/recorded/."""
+"""What Traefik really counts while versions behave so and so, for tests/release/recorded: `python -m tests.release.record_series`."""
 
 import json
 import tempfile
@@ -16,7 +16,7 @@ from release.routing.traefik import TraefikRouter
 from release.targets.process import ProcessTarget
 from tests.release.local import LocalHost, ready, until
 
-FOLDER = Path(__file__).parents[1] / "unit" / "recorded"
+FOLDER = Path(__file__).parent / "recorded"
 SECONDS, CLIENTS = 10, 4
 
 

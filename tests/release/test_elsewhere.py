@@ -27,7 +27,7 @@ from release.ledger.entries import Outcome, Request
 from release.ledger.ledger import Ledger
 from tests.release.local import ROOT, until
 from tests.release.registry import LocalRegistry, skip, skip_without_registry
-from tests.release.test_alias import Mlflow
+from tests.release.test_mlflow_alias import Mlflow
 
 pytestmark = pytest.mark.integration
 AIRFLOW, SERVING = "10.213.57.1", "10.213.57.2"

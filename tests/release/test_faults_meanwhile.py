@@ -12,8 +12,8 @@ from contract.store.base import store_at
 from release.registries.mlflow_alias import MlflowAlias
 from tests.release.fakes import FakeWorld, a_request, digest_of
 from tests.release.local import ROOT
-from tests.release.test_alias import Mlflow
 from tests.release.test_faults_store import is_whole, world_on
+from tests.release.test_mlflow_alias import Mlflow
 
 ONE, TWO, THREE = digest_of(1), digest_of(2), digest_of(3)
 HOUR_S = 3600

@@ -18,7 +18,7 @@ from images.package import Contents, package
 from images.references import find, repository_of
 from images.unpacked import unpack
 from tests.release.registry import Answer, Front, LocalRegistry, skip_without_registry
-from tests.release.test_repositories import WRITTEN
+from tests.release.test_image_repositories import WRITTEN
 
 pytestmark = pytest.mark.integration
 STEPS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.release.fakes import Behaviour, FakeWorld, a_request, digest_of
-from tests.release.test_controller import running, whats
+from tests.release.test_loop import running, whats
 
 ONE, TWO, THREE = digest_of(1), digest_of(2), digest_of(3)
 GOOD, BAD, REFUSING = Behaviour(), Behaviour(error_share=0.2), Behaviour(client_error_share=0.2)

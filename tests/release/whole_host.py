@@ -26,7 +26,7 @@ from release.ledger.ledger import Ledger
 from release.targets.base import Server
 from tests.release.fakes import a_request
 from tests.release.local import ROOT, LocalHost, until
-from tests.release.test_alias import Mlflow
+from tests.release.test_mlflow_alias import Mlflow
 from tests.release.test_release_on_host import later, predicting
 
 MODEL = "late"

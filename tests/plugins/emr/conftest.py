@@ -1,0 +1,49 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from contract.spark import Spark
+from contract.store.base import store_at
+from plugins.retraining.context import Work
+from tests.plugins import aws as stand_in
+from tests.plugins.aws import BUCKET, Aws
+from tests.plugins.emr.looks import MakeWork
+from tests.plugins.late import late_run
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("programs")
+
+
+@pytest.fixture(scope="module")
+def aws(programs, tmp_path_factory) -> Iterator[Aws]:
+    nodes = tmp_path_factory.mktemp("nodes")
+    with stand_in.running(programs, nodes) as aws:
+        stand_in.write_programs(programs, nodes, aws)
+        yield aws
+
+
+@pytest.fixture(autouse=True)
+def recovered(aws) -> Iterator[None]:
+    yield
+    aws.recover()
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory) -> str:
+    return str(stand_in.environment(tmp_path_factory.mktemp("environment") / "env"))
+
+
+@pytest.fixture
+def work(bundle, aws, python, tmp_path) -> Callable[..., MakeWork]:
+    """A run on the platform, whose jobs behave as told; each call of what it makes is a new look."""
+
+    def make(engine: str, behaviour: str = "well", **given: object) -> MakeWork:
+        store = store_at(f"s3://{BUCKET}/{tmp_path.name}/{behaviour.replace(' ', '-')}")
+        spark = Spark(engine=engine, connection="aws_test", python=python, conf={"spark.standIn": behaviour}, **given)
+        run = late_run(bundle, store, spark, "manual__2013-06-15T00:00:00+00:00")
+        return lambda clear_number=0: Work("validate", run, store, {}, clear_number)
+
+    return make

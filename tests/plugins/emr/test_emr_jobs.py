@@ -1,0 +1,223 @@
+"""Jobs on EMR and EMR Serverless: the API is moto's, and a stub of spark-submit starts the stand-in's job for each step."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from contract import documents
+from contract.documents import Failure, JobRequest, ValidationReport
+from contract.emr import Emr, EmrServerless
+from contract.errors import BadData, OutOfTime
+from contract.spark import Resources
+from plugins.retraining.alerts import Audience
+from plugins.retraining.context import Work
+from plugins.retraining.engines import engine_for
+from plugins.retraining.engines.base import EngineAway, Job, Tags, store_tag
+from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.operators.base import ValidateStep
+from plugins.retraining.spark import job_runner
+from plugins.retraining.spark.job_runner import look, stop
+from tests.plugins.aws import ACCOUNT, BUCKET
+from tests.plugins.emr.looks import LOG, MakeWork, end, engine_of, wait_for
+
+pytestmark = pytest.mark.integration  # a stand-in of AWS with processes of its own: minutes
+
+ADD = {"emr": "AddJobFlowSteps", "emr_serverless": "POST /applications/.*/jobruns"}
+LIST = {"emr": "ListSteps", "emr_serverless": "GET /applications/.*/jobruns$"}
+
+
+@pytest.fixture(params=["emr", "emr_serverless"])
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def task(kind, aws, work) -> Callable[..., MakeWork]:
+    """On a cluster or an application of its own."""
+
+    def make(behaviour: str = "well", **given: object) -> MakeWork:
+        if kind == "emr":
+            return work(kind, behaviour, emr=Emr(cluster=aws.cluster()), **given)
+        role = f"arn:aws:iam::{ACCOUNT}:role/jobs"
+        serverless = EmrServerless(application=aws.application(), execution_role=role, log_uri=f"s3://{BUCKET}/logs")
+        return work(kind, behaviour, emr_serverless=serverless, **given)
+
+    return make
+
+
+def job_of(work: Work, claim: int = 0) -> Job:
+    request = JobRequest(job="validate", key=work.key, run=work.run)
+    return Job(request, documents.write(work.store, work.beside("request"), request), claim, work.run.platform.spark.conf)
+
+
+def test_a_job_is_submitted_once_found_at_every_look_and_leaves_its_document(task):
+    make = task()
+    key = make().key
+
+    path = end(make)
+
+    assert path == make().path
+    assert make().find(ValidationReport).snapshot.rows == {"parcels": 5}
+    wait_for(lambda: engine_of(make()).find(key)[0].phase == "ended", "its end, which comes after its document")
+    found = engine_of(make()).find(key)
+    assert [each.key for each in found] == [key]
+    assert found[0].said in ("COMPLETED", "SUCCESS")
+    assert "console.aws.amazon.com" in found[0].link
+
+
+def test_a_job_is_found_by_each_of_its_tags_and_by_no_other_ones(task):
+    make = task()
+    engine, tags = engine_of(make()), Tags.of(job_of(make()).request)
+    id = engine.submit(job_of(make()), LOG)
+
+    assert [[each.id for each in engine.find(tag)] for tag in tags] == [[id], [id], [id]]
+    assert engine.find("place:0123456789abcdef") == []
+    assert tags.store == store_tag(make().store.root)
+    wait_for(lambda: engine.state(id).phase == "ended", "its end")
+    assert engine.find(tags.store, live=True) == []
+
+
+def test_a_try_after_a_killed_one_adopts_its_job(task, aws, kind):
+    make = task()
+    engine_of(make()).submit(job_of(make()), LOG)  # and the worker is dead
+
+    end(make)
+
+    assert len(engine_of(make()).find(make().key)) == 1
+
+
+def test_a_submission_whose_answer_was_lost_is_not_made_twice(task, aws, kind):
+    make = task()
+    aws.fail(ADD[kind], "InternalServerError", status="500 Internal Server Error", done=True)
+
+    if kind == "emr":
+        with pytest.raises(EngineAway, match=r"AWS does not answer just now \(AddJobFlowSteps: InternalServerError\)"):
+            look(make(), engine_of(make()), LOG)
+    end(make)
+
+    assert len(engine_of(make()).find(make().key)) == 1
+
+
+def test_throttling_is_waited_out_and_says_nothing_about_the_job(task, aws, kind):
+    make = task("hangs")
+    look(make(), engine_of(make()), LOG)
+    aws.fail(LIST[kind], "ThrottlingException", times=4, message="Rate exceeded")  # as often as botocore tries by itself
+
+    with pytest.raises(EngineAway, match=r"AWS does not answer just now \(\w+: ThrottlingException\)"):
+        look(make(), engine_of(make()), LOG)
+
+    assert look(make(), engine_of(make()), LOG).path is None
+    assert len(engine_of(make()).find(make().key)) == 1
+    assert not make().store.read(make().beside("failed"))
+    stop(make(), engine_of(make()))
+
+
+def test_throttling_now_and_then_is_not_even_seen(task, aws, kind):
+    aws.fail(LIST[kind], "ThrottlingException", times=2)
+
+    assert end(task())
+
+
+def test_expired_credentials_are_told_with_what_to_renew_and_the_job_is_kept(task, aws, kind):
+    make = task("hangs")
+    look(make(), engine_of(make()), LOG)
+    aws.fail(LIST[kind], "ExpiredTokenException", message="The security token included in the request is expired")
+
+    with pytest.raises(EngineAway, match=r"they expired, renew the Airflow connection aws_test"):
+        look(make(), engine_of(make()), LOG)
+
+    assert [each.phase for each in engine_of(make()).find(make().key)] in (["queued"], ["running"])
+    stop(make(), engine_of(make()))
+
+
+def test_a_right_that_is_missing_is_told_at_once(task, aws, kind):
+    aws.fail(LIST[kind], "AccessDeniedException", message="User: jobs is not authorized to perform: list", times=9)
+    make = task()
+
+    with pytest.raises(EngineTrouble, match=r"AccessDeniedException\): User: jobs is not authorized .*; give this right") as caught:
+        look(make(), engine_of(make()), LOG)
+    assert not isinstance(caught.value, EngineAway)
+
+
+def test_a_job_that_fails_is_told_in_its_own_words_and_the_next_try_is_another_job(task):
+    make = task("bad data")
+    first = make()
+
+    with pytest.raises(BadData, match="parcels: 3 of 5 rows have no weight"):
+        end(lambda: first)
+
+    assert "no weight" in documents.read(first.store, first.beside("failed"), Failure).reason
+    assert make().key != first.key
+
+
+def test_a_death_without_a_word_is_told_with_the_drivers_last_lines(task):
+    make = task("dies")
+    first = make()
+
+    with pytest.raises(EngineTrouble, match="WARN something of Spark's"):
+        end(lambda: first)
+
+
+def test_a_stopped_job_ends_and_its_key_is_given_up(task, programs, kind):
+    make = task("hangs")
+    key = make().key
+    look(make(), engine_of(make()), LOG)
+    wait_for(lambda: engine_of(make()).find(key)[0].phase == "running", "it runs")
+
+    stop(make(), engine_of(make()))
+
+    wait_for(lambda: engine_of(make()).find(key)[0].phase == "ended", "its end")
+    assert engine_of(make()).find(key)[0].said.startswith("CANCELLED")
+    assert engine_of(make()).find(key, live=True) == []
+    assert make().key != key
+    if kind == "emr":  # the step's end does not end its application in YARN
+        wait_for(lambda: f"-appTags {key}" in (programs / "yarn.said").read_text(), "the command that ends it")
+
+
+def test_a_job_goes_on_when_airflow_ends_the_process_that_looks(task, monkeypatch):
+    make = task("hangs")
+    audience = Audience(model="trip_delay", slack=None, smtp=None, sender="", email=())
+    step = ValidateStep(task_id="validate", engine_for=engine_for, platform=make().run.platform, audience=audience)
+    monkeypatch.setattr(step, "work", lambda context: make())
+    key = make().key
+    assert not step.poke({"task_state_store": {}}).is_done
+
+    step.on_kill()
+
+    assert make().key == key
+    assert [each.phase for each in engine_of(make()).find(key)] in (["queued"], ["running"])
+    stop(make(), engine_of(make()))
+
+
+def test_a_job_that_never_ends_is_ended_at_its_time_limit(task, monkeypatch):
+    make = task("hangs")
+    key = make().key
+    look(make(), engine_of(make()), LOG)
+    wait_for(lambda: engine_of(make()).find(key)[0].phase == "running", "it runs")
+    monkeypatch.setattr(job_runner, "resources_of", lambda work: Resources.model_construct(time_limit=timedelta(seconds=-54)))
+
+    with pytest.raises(OutOfTime, match="validate ran longer than its time limit"):
+        wait_for(lambda: look(make(), engine_of(make()), LOG).path, "its end")
+
+    wait_for(lambda: engine_of(make()).find(key)[0].phase == "ended", "its end")
+
+
+def test_older_jobs_of_this_place_are_stopped_before_a_new_one_begins(task):
+    make = task("hangs")
+    look(make(), engine_of(make()), LOG)
+    older = engine_of(make()).find(make().key)[0]
+    cleared = make(clear_number=1)
+
+    look(cleared, engine_of(cleared), LOG)
+
+    wait_for(lambda: engine_of(make()).state(older.id).phase == "ended", "its end")
+    stop(cleared, engine_of(cleared))
+
+
+def test_a_connection_that_is_missing_is_told_and_nobody_elses_credentials_are_taken(task):
+    work = task()()
+    spark = work.run.platform.spark.model_copy(update={"connection": "aws_absent"})
+
+    with pytest.raises(EngineTrouble, match=r"there is no Airflow connection aws_absent: add it \(type aws\)"):
+        engine_for(spark).find(work.key)

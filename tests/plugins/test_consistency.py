@@ -1,0 +1,339 @@
+"""The ledger compared with what can be seen from Airflow, and what people are told that no run waits for."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from contract.documents import Image
+from contract.platform import Platform
+from contract.serving import Serving
+from contract.store.base import LocalStore, Store
+from images.layout import Layout
+from images.oci import CONFIG, MANIFEST
+from plugins.retraining.catalog import platform_for
+from plugins.retraining.maintenance import consistency
+from plugins.retraining.maintenance.consistency import differences, lasting
+from plugins.retraining.maintenance.dags import reconcile_dag
+from plugins.retraining.maintenance.notifications import MANY, tell_news
+from release.ledger.entries import Active, Draft, Request, State
+from release.ledger.ledger import Ledger
+from tests.plugins import services
+from tests.plugins.conftest import HOME
+from tests.plugins.runner import Run, start
+
+STORE = HOME / "store"
+NOW = datetime(2013, 6, 15, 6, tzinfo=UTC)
+CHAMPION = "/api/2.0/mlflow/registered-models/alias"
+
+
+class World(NamedTuple):
+    """`answers` is path: status and content; `alias` model: version; both may be changed while it is asked."""
+
+    platform: Platform
+    layout: Layout
+    answers: dict[str, tuple[int, str]]
+    alias: dict[str, int | str]
+
+    def image(self, version: int, model: str = "late") -> Image:
+        config = self.layout.put(CONFIG, json.dumps({"version": version}).encode())
+        digest = self.layout.put(MANIFEST, json.dumps({"mediaType": MANIFEST, "config": config, "layers": []}).encode())["digest"]
+        reference = self.layout.reference(digest)
+        return Image(model=model, version=version, as_of=NOW, digest=digest, reference=reference, size=1, labels={})
+
+    def show(self, live: Image, previous: Image | None = None, model: str = "late") -> None:
+        """All is as it should be while this is live."""
+        self.answers[f"/{model}/version"] = 200, json.dumps({"model": model, "version": str(live.version), "digest": live.digest})
+        self.alias[model] = live.version
+        self.layout.name(live.digest, "production")
+        if previous:
+            self.layout.name(previous.digest, "previous")
+
+
+@contextmanager
+def served(answers: dict[str, tuple[int, str]], alias: dict[str, int | str]) -> Iterator[str]:
+    class Handler(services.Quiet):
+        def do_GET(self) -> None:
+            path, _, query = self.path.partition("?")
+            status, content = answers.get(path, (404, "no such model"))
+            if path == CHAMPION:
+                version = alias.get(query.partition("name=")[2].partition("&")[0])
+                known = {"model_version": {"version": str(version)}}
+                status = 200 if version else 404
+                content = json.dumps(known if version else {"error_code": "RESOURCE_DOES_NOT_EXIST"})
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content.encode())
+
+    with services.serving(services.on_a_free_port(ThreadingHTTPServer, Handler)) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+@pytest.fixture
+def world(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(consistency, "LOOK_AGAIN_S", 0.01)
+    shutil.rmtree(STORE, ignore_errors=True)
+    answers, alias = {}, {}
+    platform = platform_for(bundle / "dags" / "models" / "late.yaml")
+    with served(answers, alias) as url:
+        here = {"mlflow": url, "serving": platform.serving.model_copy(update={"url": url})}
+        yield World(platform.model_copy(update=here), Layout(tmp_path / "images" / "late"), answers, alias)
+
+
+@pytest.fixture
+def store() -> Store:
+    return LocalStore(str(STORE))
+
+
+def record(store: Store, news: str = "", model: str = "late", **state: object) -> int:
+    ledger = Ledger(store)
+    draft = Draft(who="test", why="test", what="test", state=State(**state), news=news)
+    return ledger.append(model, ledger.last(model), draft).n
+
+
+def found(world: World, store: Store) -> list[str]:
+    return [each.sentence.replace(world.platform.mlflow, "URL") for each in differences(world.platform, store)]
+
+
+def release_of(image: Image, kind: str = "release") -> Active:
+    request = Request(id="r", kind=kind, model="late", image=image, golden="g", serving=Serving(), who="airflow", why="a run")
+    return Active(request=request, image=image, phase="naming", since=NOW, percent=100)
+
+
+def test_a_world_that_is_as_the_ledger_says_has_no_difference(world, store):
+    six, seven = world.image(6), world.image(7)
+    record(store, live=seven, previous=six)
+    world.show(seven, six)
+
+    assert found(world, store) == []
+
+
+def test_a_model_that_never_was_live_needs_nothing(world, store):
+    record(store)
+
+    assert found(world, store) == []
+
+
+def test_each_place_that_differs_is_one_sentence(world, store):
+    six, seven = world.image(6), world.image(7)
+    record(store, live=seven, previous=six)
+    world.show(six)
+
+    assert found(world, store) == [
+        f"late: MLflow's alias champion is version 6, but version 7 ({seven.digest}) is live",
+        f"late: the image named production is {six.digest}, but the ledger's is version 7 ({seven.digest})",
+        f"late: the image named previous is none, but the ledger's is version 6 ({six.digest})",
+        f"late: URL/late answers as version 6 ({six.digest}), but version 7 ({seven.digest}) is live",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ((503, "no available server"), "answers 503"),
+        ((200, "<html>"), "does not answer as a model server does"),
+        ((200, '{"version": "7", "digest": null}'), "answers as version 7 (None)"),
+    ],
+)
+def test_what_is_no_answer_of_the_live_version_is_told(world, store, answer, told):
+    seven = world.image(7)
+    record(store, live=seven)
+    world.show(seven)
+    world.answers["/late/version"] = answer
+
+    assert found(world, store) == [f"late: URL/late {told}, but version 7 ({seven.digest}) is live"]
+
+
+def test_what_answers_though_nothing_is_live_is_told(world, store):
+    seven = world.image(7)
+    world.show(seven)
+    record(store)
+
+    assert found(world, store) == [f"late: URL/late answers as version 7 ({seven.digest}), but nothing is live"]
+
+
+def test_during_a_release_only_what_is_neither_side_is_told(world, store):
+    five, six, seven = world.image(5), world.image(6), world.image(7)
+    record(store, live=six, previous=five, active=release_of(seven))
+
+    world.show(seven, six)
+    assert found(world, store) == []
+    world.show(six, five)
+    assert found(world, store) == []
+    world.alias.clear()
+    world.answers["/late/version"] = 503, ""
+    assert found(world, store) == []
+    world.show(five)
+    assert [sentence.partition(", but")[0] for sentence in found(world, store)] == [
+        "late: MLflow's alias champion is version 5",
+        f"late: the image named production is {five.digest}",
+        f"late: URL/late answers as version 5 ({five.digest})",
+    ]
+
+
+def test_a_check_moves_nothing(world, store):
+    six, seven = world.image(6), world.image(7)
+    record(store, live=six, active=release_of(seven, "check"))
+    world.show(six)
+    world.alias["late"] = 7
+
+    assert found(world, store) == [f"late: MLflow's alias champion is version 7, but version 6 ({six.digest}) is live"]
+
+
+def test_a_broken_ledger_is_told_and_the_other_models_are_looked_at(world, store):
+    seven = world.image(7)
+    record(store, live=seven)
+    world.show(seven)
+    store.create("ledger/early/00000002.json", b"{}")
+
+    assert found(world, store) == [
+        f"{STORE}/ledger/early/00000001.json is missing: restore it from a backup; releases wait until then"
+    ]
+
+
+def test_a_place_out_of_reach_is_one_difference_of_its_own_for_all_models(world, store):
+    for model in ("early", "late"):
+        record(store, model=model, live=world.image(7, model))
+    world.layout.name(world.image(7).digest, "production")
+    nowhere = "http://127.0.0.1:1"
+    away = world.platform.model_copy(
+        update={"mlflow": nowhere, "serving": world.platform.serving.model_copy(update={"url": nowhere})}
+    )
+
+    assert [each.sentence for each in differences(away, store)] == [
+        f"MLflow could not be asked: {nowhere}{CHAMPION} does not answer (ConnectError)",
+        f"router could not be asked: {nowhere}/early/version cannot be reached from here (ConnectError)",
+    ]
+
+
+def test_what_answers_in_mlflows_place_is_out_of_reach_as_well(world, store):
+    record(store, live=world.image(7))
+    world.show(world.image(7))
+    elsewhere = world.platform.model_copy(update={"mlflow": f"{world.platform.mlflow}/late/version?"})
+
+    assert "MLflow could not be asked" in [each.text for each in differences(elsewhere, store)]
+
+
+def test_only_what_two_looks_see_lasts(monkeypatch):
+    monkeypatch.setattr(consistency, "LOOK_AGAIN_S", 0)
+    one, two, three = (consistency.Difference("router", text) for text in ("one", "two", "three"))
+    looks = iter([[one, two], [two._replace(detail="again"), three]])
+
+    assert lasting(lambda: next(looks)) == [two._replace(detail="again")]
+    assert lasting(lambda: []) == []
+
+
+# The DAG.
+
+
+@pytest.fixture
+def go(airflow: None, bundle: Path, world: World) -> Callable[[], Run]:
+    dag = reconcile_dag(world.platform, bundle / "dags" / "models")
+    return lambda: start(dag, lambda: None, due=NOW).go()
+
+
+def test_a_difference_fails_the_task_and_is_told_once_a_day(go, world, store, inbox):
+    six, seven = world.image(6), world.image(7)
+    record(store, live=seven)
+    world.show(seven)
+    world.alias["late"] = 6
+
+    assert [go().states() for _ in range(2)] == [{"tell": "success", "compare": "failed"}] * 2
+    sentence = f"late: MLflow's alias champion is version 6, but version 7 ({seven.digest}) is live"
+    assert [text.splitlines()[:2] for text in inbox.slack] == [["*ledger and MLflow differ*", sentence]]
+    world.layout.name(six.digest, "production")
+    assert go().state == "failed"
+    assert [text.splitlines()[0] for text in inbox.slack] == ["*ledger and MLflow differ*", "*ledger and images differ*"]
+    world.show(seven)
+    assert go().states() == {"tell": "success", "compare": "success"}
+    assert (len(inbox.slack), inbox.mail) == (2, [])
+
+
+def test_news_reaches_the_models_people_once(go, world, store, inbox):
+    seven = world.image(7)
+    world.show(seven)
+    record(store, live=seven)
+    record(store, live=seven, news="version 8 of late was taken back in its probation: 9 of 100 requests failed")
+    record(store, live=seven)
+
+    assert [go().state for _ in range(2)] == ["success"] * 2
+    assert [text.splitlines()[:2] for text in inbox.slack] == [
+        [
+            "*late: version 8 of late was taken back in its probation*",
+            "version 8 of late was taken back in its probation: 9 of 100 requests failed",
+        ]
+    ]
+    assert [mail.to for mail in inbox.mail] == ["parcels@example.com"]
+    assert store.names("told/late") == ["2.json"]
+
+
+def test_news_of_a_model_whose_file_is_gone_or_broken_reaches_the_platforms_slack(go, store, inbox):
+    for model in ("gone", "wrong"):
+        record(store, model=model, news=f"releases of {model} are frozen: 3 rollbacks within 7 days")
+
+    go()
+
+    told = sorted(text.splitlines()[0] for text in inbox.slack if "frozen" in text)
+    assert told == ["*gone: releases of gone are frozen*", "*wrong: releases of wrong are frozen*"]
+    assert inbox.mail == []
+
+
+# What is told of a ledger.
+
+
+def told(store: Store, now: datetime | None = None) -> list[str]:
+    sent: list[str] = []
+    tell_news(store, Ledger(store), "late", now or datetime.now(UTC), lambda entry: sent.append(entry.news))
+    return sent
+
+
+def test_news_are_told_in_their_order_and_what_comes_later_by_itself(store):
+    shutil.rmtree(STORE, ignore_errors=True)
+    record(store, news="one")
+    record(store, news="two")
+
+    assert told(store) == ["one", "two"]
+    record(store)
+    record(store, news="three")
+    assert told(store) == ["three"]
+    assert told(store) == []
+
+
+def test_what_is_a_day_old_is_no_news(store):
+    shutil.rmtree(STORE, ignore_errors=True)
+    record(store, news="one")
+
+    assert told(store, datetime.now(UTC) + timedelta(hours=25)) == []
+
+
+def test_a_killed_task_tells_again_what_it_had_not_noted_and_nothing_else(store):
+    shutil.rmtree(STORE, ignore_errors=True)
+    for news in ("one", "two", "three"):
+        record(store, news=news)
+    sent = []
+
+    def send(entry) -> None:
+        sent.append(entry.news)
+        if entry.news == "two":
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        tell_news(store, Ledger(store), "late", datetime.now(UTC), send)
+    assert (sent, told(store)) == (["one", "two"], ["two", "three"])
+
+
+def test_many_entries_without_news_are_gone_through_once(store):
+    shutil.rmtree(STORE, ignore_errors=True)
+    for _ in range(MANY + 1):
+        record(store)
+
+    told(store)
+
+    assert store.names("told/late") == [f"{MANY + 1}.json"]

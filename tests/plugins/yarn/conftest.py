@@ -1,0 +1,89 @@
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from contract.spark import Driver, Executor, Spark
+from contract.store.base import store_at
+from plugins.retraining.engines import yarn
+from plugins.retraining.engines.base import Tags
+from plugins.retraining.engines.yarn import YarnEngine
+from tests.hadoop_cluster import Cluster, running
+from tests.plugins.late import late_run
+from tests.plugins.yarn.task import JOB, Task
+
+ROOT = Path(__file__).resolve().parents[3]
+PACKAGES = ("pydantic", "annotated_types", "typing_extensions", "typing_inspection", "yaml", "_yaml", "requests", "urllib3", "idna")
+PACKAGES += ("certifi", "charset_normalizer")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory) -> Iterator[Cluster]:
+    with running(tmp_path_factory.mktemp("hadoop"), nodes=2) as cluster:
+        before = dict(os.environ)
+        extra = {"deploy-mode": "cluster", "yarn_resourcemanager_webapp_address": cluster.rm_url}
+        os.environ["AIRFLOW_CONN_SPARK_YARN"] = json.dumps({"conn_type": "spark", "host": "yarn", "extra": extra})
+        os.environ["HADOOP_CONF_DIR"] = str(cluster.conf)
+        yield cluster
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def small_environment(tmp_path_factory) -> Path:
+    """Spark's, with what the stand-in needs: a node without Hadoop's native library takes a minute for the whole of it."""
+    real, home = ROOT / ".venv/spark", tmp_path_factory.mktemp("environment")
+    place = "lib/python3.11/site-packages"
+    (home / "bin").mkdir()
+    (home / place).mkdir(parents=True)
+    for path in (real / "bin").glob("python*"):
+        shutil.copy(path, home / "bin", follow_symlinks=False)
+    for name in PACKAGES:
+        for path in (real / place).glob(f"{name}*"):
+            copy = shutil.copytree if path.is_dir() else shutil.copy
+            copy(path, home / place / path.name)
+    for name in ("pyspark", "py4j"):
+        (home / place / name).symlink_to(real / place / name)
+    (home / "bin/spark-submit").symlink_to(real / "bin/spark-submit")
+    shutil.copy(real / "pyvenv.cfg", home)
+    (home / "requirements.lock").write_text("\n".join(PACKAGES))
+    return home / "bin/python"
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch):
+    monkeypatch.setattr(yarn, "RUN", JOB)
+
+
+@pytest.fixture
+def task(cluster, bundle, small_environment) -> Iterator[Callable[..., Task]]:
+    made: list[Task] = []
+
+    def make(behaviour: str = "well", **given) -> Task:
+        store = store_at(f"{cluster.fs}/stores/{uuid.uuid4().hex[:8]}")
+        spark = Spark(
+            engine="yarn",
+            connection="spark_yarn",
+            python=str(small_environment),
+            hadoop_conf=str(cluster.conf),
+            driver=Driver(memory="512m"),
+            executor=Executor(memory="512m", instances=1),
+            conf={"spark.yarn.appMasterEnv.STAND_IN": behaviour, **given.pop("conf", {})},
+        ).model_copy(update=given)
+        run = late_run(bundle, store, spark, "manual__1")
+        made.append(Task(cluster, store, run))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.go()
+        for application in each.applications(yarn_store(each), live=True):
+            YarnEngine(each.spark).stop(application.id)
+
+
+def yarn_store(task: Task) -> str:
+    return Tags.of(task.job().request).store

@@ -1,0 +1,243 @@
+"""Faults on a real YARN: whatever dies, at most one application of a key does the work, none is left over, and the result is right.
+
+The applications are real, submitted by a real spark-submit; what they do in Spark's place is in job.py.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from plugins.retraining.engines.base import EngineAway
+from plugins.retraining.engines.yarn import YarnEngine
+from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.spark.orphans import stop_leftovers
+from tests.hadoop_cluster import Cluster, Server
+from tests.plugins.yarn.task import JOB, LOG, PATIENCE_S, Task, wait_for
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).resolve().parents[3]
+WORKER = """
+import logging, sys, time
+from contract.documents import RunDocument
+from contract.store.base import store_at
+from plugins.retraining.engines import yarn
+from plugins.retraining.engines.yarn import YarnEngine
+from plugins.retraining.spark.job_runner import look
+from plugins.retraining.context import Work
+yarn.RUN = sys.argv[2]
+run = RunDocument.model_validate_json(open(sys.argv[1]).read())
+look(Work("validate", run, store_at(run.platform.store), {}, 0), YarnEngine(run.platform.spark), logging.getLogger())
+"""
+
+
+@contextmanager
+def worker(task: Task, folder: Path) -> Iterator[subprocess.Popen]:
+    """A task's process that looks once: it finds nothing, and submits."""
+    file = folder / "run.json"
+    file.write_text(task.run.model_dump_json())
+    command = [sys.executable, "-c", WORKER, str(file), str(JOB)]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def driver_of(application: str) -> list[psutil.Process]:
+    """The Java process of the ApplicationMaster, which holds the driver."""
+
+    def fits(process: psutil.Process) -> bool:
+        line = " ".join(process.cmdline())
+        return process.name() == "java" and "ApplicationMaster" in line and application.removeprefix("application_") in line
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if fits(process):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def node_of(cluster: Cluster, application: str) -> Server:
+    """The NodeManager of the node with the driver."""
+    app = httpx.get(f"{cluster.rm_url}/ws/v1/cluster/apps/{application}", timeout=10).json()["app"]
+    ports = [cluster.ports.address("node_http", number).rpartition(":")[2] for number in range(cluster.nodes)]
+    return cluster.nodemanagers[ports.index(app["amHostHttpAddress"].rpartition(":")[2])]
+
+
+@contextmanager
+def patient(cluster: Cluster) -> Iterator[None]:
+    """A ResourceManager that counts a node as lost after ten minutes, as they do elsewhere, and not after seconds."""
+    restart(cluster, "-Dyarn.nm.liveness-monitor.expiry-interval-ms=600000")
+    try:
+        yield
+    finally:
+        restart(cluster)
+
+
+def restart(cluster: Cluster, *options: str) -> None:
+    cluster.resourcemanager.kill()
+    cluster.resourcemanager.start(*options)
+    cluster.await_ready()
+
+
+@pytest.mark.parametrize(
+    "reached",
+    [
+        pytest.param(Task.applications, id="before it could note what it submitted"),
+        pytest.param(Task.is_at_work, id="while it waits"),
+    ],
+)
+def test_a_worker_is_killed(task, tmp_path, reached):
+    first = task("waits")
+    with worker(first, tmp_path) as process:
+        wait_for(lambda: reached(first), "the application is registered, or at work")
+        process.kill()
+
+    first.go()
+    first.end()
+
+    assert len(first.applications()) == 1
+    first.assert_done_once()
+
+
+def test_a_submission_that_registers_late_beside_that_of_the_next_try_does_nothing(task):
+    first = task("waits")
+    engine = YarnEngine(first.spark)
+    command = engine.command(first.job(), first.store, LOG)
+    late = subprocess.Popen(
+        command, env=engine.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    time.sleep(1)
+    os.killpg(late.pid, signal.SIGSTOP)
+    assert first.applications() == []
+
+    assert first.look() is None  # the next try submits
+    wait_for(first.is_at_work, "the job of the next try is at work")
+    os.killpg(late.pid, signal.SIGCONT)
+    late.wait(PATIENCE_S)
+    other = wait_for(lambda: [each for each in first.applications() if each.phase == "ended"], "the late one has ended")
+    first.go()
+    first.end()
+
+    assert len(first.applications()) == 2
+    assert first.store.names(f"worked/{first.work().key}") != [other[0].id]
+    first.assert_done_once()
+
+
+def test_the_resource_manager_is_killed_and_started_again(task, cluster):
+    first = task("waits")
+    assert first.look() is None
+    wait_for(first.is_at_work, "the job is at work")
+
+    cluster.resourcemanager.kill()
+    with pytest.raises(EngineAway, match=r"ResourceManager at .* does not answer"):
+        first.look()
+    cluster.resourcemanager.start()
+    first.go()
+    first.end()
+    cluster.await_ready()
+
+    assert len(first.applications()) == 1
+    first.assert_done_once()
+
+
+def test_the_resource_manager_is_out_of_reach_for_a_minute(task, cluster):
+    first, away = task("waits"), 0
+    with patient(cluster):
+        assert first.look() is None
+        wait_for(first.is_at_work, "the job is at work")
+
+        os.killpg(cluster.resourcemanager.pid, signal.SIGSTOP)
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            with pytest.raises(EngineAway):
+                first.look()
+            away += 1
+        os.killpg(cluster.resourcemanager.pid, signal.SIGCONT)
+        first.go()
+        first.end()
+
+    assert away > 1
+    assert len(first.applications()) == 1
+    first.assert_done_once()
+
+
+def test_the_application_master_is_killed(task):
+    first = task("waits")
+    first.look()
+    wait_for(first.is_at_work, "the job is at work")
+    key, (application,) = first.work().key, first.applications()
+
+    for process in driver_of(application.id):
+        process.kill()
+    with pytest.raises(EngineTrouble, match=r"killed from outside|ended without a result"):
+        first.end()
+    first.go()
+    first.end()
+
+    assert first.work().key != key
+    assert [each.phase for each in first.applications(key)] == ["ended"]
+    first.assert_done_once()
+
+
+def test_a_node_is_lost_with_its_driver_and_comes_back(task, cluster):
+    first = task("waits")
+    first.look()
+    wait_for(first.is_at_work, "the job is at work")
+    key, (application,) = first.work().key, first.applications()
+    node = node_of(cluster, application.id)
+
+    node.kill()
+    with pytest.raises(EngineTrouble, match=r"lost|killed from outside|ended without a result"):
+        first.end()
+    first.look()  # the next try, on the other node
+    node.start()
+    wait_for(first.is_at_work, "the next try's job is at work")
+    first.go()
+    first.end()
+
+    assert first.work().key != key
+    first.assert_done_once()
+    wait_for(lambda: not driver_of(application.id), "the first driver is gone", seconds=60)
+
+
+def test_a_task_that_a_person_marked_failed(task):
+    first = task("waits")
+    first.look()
+    wait_for(first.is_at_work, "the job is at work")
+    engine = YarnEngine(first.spark)
+
+    assert stop_leftovers(first.store, engine, lambda *_: "up_for_reschedule") == []
+    (left,) = stop_leftovers(first.store, engine, lambda *_: "failed")
+
+    assert left.why == "late validate of manual__1 is failed"
+    wait_for(lambda: not first.applications(live=True), "it is stopped")
+    assert stop_leftovers(first.store, engine, lambda *_: "failed") == []
+
+
+def test_a_run_that_is_cleared_stops_its_old_job_and_does_the_work_anew(task):
+    first = task("waits")
+    first.look()
+    wait_for(first.is_at_work, "the job is at work")
+    key = first.work().key
+
+    first.clear_number = 1
+    assert first.look() is None
+    wait_for(lambda: not first.applications(key, live=True), "the old one is stopped")
+    first.go()
+    first.end()
+
+    assert first.work().key != key
+    first.assert_done_once()
