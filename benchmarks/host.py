@@ -25,7 +25,7 @@ from benchmarks.engine import WITH_ME, free_ports, until
 from contract.documents import GoldenRows, Image
 from contract.platform import Platform, load_platform
 from contract.serving import Serving
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from demo.place import ROOT, python_of
 from images.base import NAME, embedded_base, stored_base
 from images.package import Contents, package

@@ -21,7 +21,7 @@ from benchmarks.timed_model import FOLDER
 from contract import documents
 from contract.documents import JobRequest, RunDocument
 from contract.platform import load_platform
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from demo.airflow_api import ENDED, Airflow
 from demo.place import AIRFLOW_URL, HOME, MODEL, ROOT, platform
 from demo.platforms import cluster

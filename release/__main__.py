@@ -15,7 +15,8 @@ from typing import Any
 
 from contract.errors import RetrainingError
 from contract.platform import Platform, load_platform
-from contract.store.base import Store, store_at
+from contract.store.base import Store
+from contract.store.factory import store_at
 from images.login import login_on_host
 from images.references import host_of, repository_of
 from release.ledger import commands

@@ -16,7 +16,8 @@ from typing import Any
 from contract.documents import Failure, JobRequest, read, write
 from contract.errors import BadData, RetrainingError
 from contract.spark import merged
-from contract.store.base import Store, store_at
+from contract.store.base import Store
+from contract.store.factory import store_at
 from spark_jobs.runtime.claims import holder, other_holder
 from spark_jobs.runtime.log_forwarding import Progress
 from spark_jobs.runtime.parent_watch import is_watched, watch_parents

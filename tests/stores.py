@@ -10,7 +10,8 @@ from pathlib import Path
 import boto3
 import pytest
 
-from contract.store.base import Store, store_at
+from contract.store.base import Store
+from contract.store.factory import store_at
 from tests.hadoop_cluster import Cluster, running
 from tests.waiting import until
 

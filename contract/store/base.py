@@ -1,20 +1,13 @@
 """The store: small immutable files (documents, ledger entries) under one root. Frames do not pass here.
 
 `create` is the one primitive all else stands on: it makes a file whole, or not at all, and only if it was absent.
-What has served its time is removed by folders; the ledger never.
+What has served its time is removed by folders; a protected one never.
 """
 
-import errno
-import io
-import os
-import shutil
-import tempfile
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from contract.errors import StoreError
 
@@ -40,138 +33,13 @@ class Store(Protocol):
         """Each file below a folder, however deep, and when it was written; its path is relative to the folder."""
 
     def remove(self, folder: str) -> int:
-        """How many files there were in the folder that is now gone. Raises StoreError for the ledger, and for the root."""
+        """How many files there were in the folder that is now gone. Raises StoreError for a protected folder, and for the root."""
 
 
-class LocalStore:
-    """A folder on this host (or one mounted with POSIX links and fsync)."""
-
-    def __init__(self, root: str):
-        self.root = root
-
-    def create(self, path: str, content: bytes) -> bool:
-        return self._make(path, io.BytesIO(content))
-
-    def upload(self, path: str, file: Path) -> bool:
-        with file.open("rb") as content:
-            return self._make(path, content)
-
-    def read(self, path: str) -> bytes | None:
-        target = self._at(path)
-        with self._telling("read", target):
-            try:
-                return target.read_bytes()
-            except FileNotFoundError:
-                return None
-
-    def names(self, folder: str) -> list[str]:
-        target = self._at(folder)
-        with self._telling("listed", target):
-            try:
-                return sorted(entry.name for entry in os.scandir(target) if not entry.name.startswith("."))
-            except FileNotFoundError:
-                return []
-
-    def files(self, folder: str) -> Iterator[tuple[str, datetime]]:
-        target = self._at(folder)
-        with self._telling("listed", target):
-            for place, folders, names in os.walk(target, onerror=_tell_unless_gone):
-                folders[:] = (name for name in folders if not name.startswith("."))
-                for name in names:
-                    path = Path(place, name)
-                    with suppress(FileNotFoundError):  # unfinished a moment ago, and finished now
-                        yield path.relative_to(target).as_posix(), datetime.fromtimestamp(path.lstat().st_mtime, UTC)
-
-    def remove(self, folder: str) -> int:
-        """Renamed first: it is gone whole, or not at all. What a killed one has left under such a name goes with the next."""
-        target = self._at(folder)
-        refuse_lasting(folder)
-        with self._telling("removed", target):
-            if not target.is_dir():
-                return 0
-            if target.resolve() != Path(self.root).resolve() / folder:
-                raise StoreError(f"{target} was not removed: a link on the way to it leads elsewhere; remove it by hand")
-            count = sum(len(names) for _, _, names in os.walk(target))
-            target.rename(target.with_name(f".gone-{uuid.uuid4().hex}"))
-            for gone in target.parent.glob(".gone-*"):
-                shutil.rmtree(gone)
-            return count
-
-    def _make(self, path: str, content: BinaryIO) -> bool:
-        target = self._at(path)
-        with self._telling("written", target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
-                return False
-            return _link_new(target, content)
-
-    def _at(self, path: str) -> Path:
-        if path.startswith("/") or ".." in path.split("/"):
-            raise StoreError(f"{path!r} is not a path inside the store")
-        return Path(self.root, path)
-
-    @contextmanager
-    def _telling(self, done: str, target: Path) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            advice = {
-                errno.ENOSPC: "the disk is full: free space, then clear this task",
-                errno.EDQUOT: "the quota is used up: free space, then clear this task",
-                errno.EROFS: "the file system is read-only",
-                errno.EACCES: "permission is denied to this user",
-            }.get(error.errno or 0, error.strerror)
-            raise StoreError(f"{target} could not be {done}: {advice}") from error
-
-
-def _tell_unless_gone(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
-
-
-def refuse_lasting(folder: str) -> None:
-    """Raises StoreError for what is never removed."""
+def refuse_protected(folder: str, protected: tuple[str, ...]) -> None:
+    """Raises StoreError for what is never removed: the root, and folders at its top whose names begin with one of `protected`."""
     parts = folder.split("/")
-    if {"", "."} & set(parts) or parts[0].startswith("ledger"):
-        raise StoreError(f"{folder!r} was not removed: the ledger and the store's root never are")
-
-
-def _link_new(target: Path, content: BinaryIO) -> bool:
-    """A link appears whole or not at all, and never replaces one that is there; rename would."""
-    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            shutil.copyfileobj(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, target)
-        except FileExistsError:
-            return False
-        _fsync_folder(target.parent)
-        return True
-    finally:
-        os.unlink(temporary)
-
-
-def _fsync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def store_at(root: str) -> Store:
-    """The store of a platform's `store` root."""
-    if root.startswith("s3://"):
-        from contract.store.s3 import S3Store
-
-        return S3Store(root)
-    if root.startswith("hdfs://"):
-        from contract.store.hdfs import HdfsStore
-
-        return HdfsStore(root)
-    if "://" in root:
-        raise StoreError(f"store {root}: a local folder, s3://BUCKET/PREFIX or hdfs://NAMENODE/PATH is supported")
-    return LocalStore(root)
+    if {"", "."} & set(parts) or parts[0].startswith(protected):
+        raise StoreError(
+            f"{folder!r} was not removed: {' and '.join(protected) or 'what is protected'} and the store's root never are"
+        )

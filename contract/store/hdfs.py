@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from contract.errors import StoreError
-from contract.store.base import refuse_lasting, webhdfs
+from contract.store import webhdfs
+from contract.store.base import refuse_protected
 from contract.store.webhdfs import MISSING, TAKEN, Later, Refused, WebHdfs
 
 Found = TypeVar("Found")
@@ -18,8 +19,9 @@ Found = TypeVar("Found")
 class HdfsStore:
     """`root` is hdfs://NAMENODE:PORT/PATH or hdfs://NAMESERVICE/PATH."""
 
-    def __init__(self, root: str):
+    def __init__(self, root: str, protected: tuple[str, ...] = ()):
         self.root = root.rstrip("/")
+        self._protected = protected
         self._folder = urlsplit(self.root).path
         self._hdfs = WebHdfs(self.root)
 
@@ -46,7 +48,7 @@ class HdfsStore:
     def remove(self, folder: str) -> int:
         """HDFS removes it whole, or not at all."""
         self._at(folder)
-        refuse_lasting(folder)
+        refuse_protected(folder, self._protected)
         found = self._if_there(folder, "removed", lambda place: self._hdfs.ask("GET", place, "GETCONTENTSUMMARY").json())
         if found is None or found["ContentSummary"]["directoryCount"] == 0:
             return 0

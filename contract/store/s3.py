@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from contract.errors import StoreError
-from contract.store.base import refuse_lasting
+from contract.store.base import refuse_protected
 
 TRIES, PAUSE_S = 5, 0.3
 LATER = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "ThrottlingException", "503", "500"}
@@ -20,8 +20,10 @@ BUSY, TAKEN, MISSING = "ConditionalRequestConflict", "PreconditionFailed", ("NoS
 class S3Store:
     """`root` is s3://BUCKET/PREFIX. Any S3 that keeps «If-None-Match: *»; one that ignores it is refused before the first write."""
 
-    def __init__(self, root: str):
+    def __init__(self, root: str, protected: tuple[str, ...] = ()):
         import boto3  # a second: who has a local store does not pay it
+
+        self._protected = protected
         from botocore.config import Config
 
         self.root = root.rstrip("/")
@@ -77,7 +79,7 @@ class S3Store:
 
     def remove(self, folder: str) -> int:
         prefix, count = f"{self._key(folder)}/", 0
-        refuse_lasting(folder)
+        refuse_protected(folder, self._protected)
         with self._telling(folder, "removed"):
             for found in self._pages(prefix):
                 keys = [{"Key": each["Key"]} for each in found]

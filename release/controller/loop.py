@@ -16,7 +16,7 @@ from typing import TextIO
 
 from contract.errors import RetrainingError, StoreError
 from contract.platform import Platform, ServingHost, load_platform
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from release.controller.bounded_store import BriskStore
 from release.controller.local_state import Journal, Kept
 from release.controller.reconciler import Parts, World

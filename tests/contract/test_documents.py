@@ -6,7 +6,7 @@ from contract import documents
 from contract.comparison import Verdict
 from contract.documents import Failure
 from contract.errors import StoreError
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 
 PATH = "runs/late/first/decide-1.json"
 KEEP = Verdict(decision="keep", reason="log_loss is worse")

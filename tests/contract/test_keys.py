@@ -3,7 +3,7 @@
 import pytest
 
 from contract.keys import digest_of, run_folder, turn_of
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 
 FOLDER = "runs/late/first"
 

@@ -4,7 +4,7 @@ import pytest
 
 import contract.store.webhdfs
 from contract.errors import StoreError
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from contract.store.webhdfs import web_addresses
 from tests.contract.namenode import NameNode, Spoilt
 

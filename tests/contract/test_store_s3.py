@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 import contract.store.s3
 from contract.errors import StoreError
-from contract.store.base import store_at
+from contract.store.factory import store_at
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 
 import contract.store.webhdfs
 from contract.errors import StoreError
-from contract.store.base import Store, store_at
+from contract.store.base import Store
+from contract.store.factory import store_at
 from tests.hadoop_cluster import Cluster, running
 from tests.waiting import until
 

@@ -12,7 +12,7 @@ import psutil
 
 from contract.documents import Image
 from contract.platform import load_platform
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from demo.airflow_api import ENDED, Airflow
 from demo.place import MLFLOW_URL
 from demo.traffic import Traffic

@@ -6,7 +6,7 @@ from logging import Logger
 from contract import documents
 from contract.comparison import Comparison, Contest, Interval, MetricResult, Parity
 from contract.documents import Failure, JobRequest, Snapshot, Training, ValidationReport
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from plugins.retraining.engines.base import Application, Engine, Job
 from plugins.retraining.errors import EngineTrouble
 

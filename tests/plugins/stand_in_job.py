@@ -5,7 +5,7 @@ import sys
 import time
 
 from contract.documents import JobRequest, read
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from spark_jobs.runtime.parent_watch import watch_parents
 from tests.plugins.fakes import leave
 

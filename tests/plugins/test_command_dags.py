@@ -11,7 +11,7 @@ import pytest
 
 from contract.documents import Image
 from contract.serving import Serving
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from images.layout import Layout
 from images.oci import CONFIG, MANIFEST
 from plugins.retraining.catalog import platform_for

@@ -14,7 +14,8 @@ import pytest
 from contract.documents import Image
 from contract.platform import Platform
 from contract.serving import Serving
-from contract.store.base import LocalStore, Store
+from contract.store.base import Store
+from contract.store.local import LocalStore
 from images.layout import Layout
 from images.oci import CONFIG, MANIFEST
 from plugins.retraining.catalog import platform_for

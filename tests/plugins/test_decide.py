@@ -9,7 +9,7 @@ import pytest
 
 from contract.comparison import Verdict
 from contract.documents import RunDocument, read
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from plugins.retraining import mlflow_registry
 from plugins.retraining.context import Work
 from plugins.retraining.dag import dag_for

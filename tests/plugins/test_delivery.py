@@ -14,7 +14,7 @@ from contract import documents
 from contract.comparison import Verdict
 from contract.documents import Image, RunDocument, Snapshot, ValidationReport
 from contract.platform import Images
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from images.ecr import EcrLogin
 from images.login import Login
 from images.references import find

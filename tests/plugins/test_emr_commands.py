@@ -10,7 +10,7 @@ import pytest
 
 from contract.platform import Platform
 from contract.spark import Limits
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from plugins.retraining.engines.artifact_staging import ship_environment
 from plugins.retraining.engines.aws import allocation
 from plugins.retraining.engines.emr import _vcpus

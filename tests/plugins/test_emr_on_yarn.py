@@ -20,7 +20,7 @@ from contract.documents import RunDocument, ValidationReport
 from contract.emr import Emr, EmrServerless, JobFlow
 from contract.platform import Platform
 from contract.spark import Driver, Executor, Spark
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from demo.platforms.hadoop import java_home
 from demo.ports import is_taken
 from plugins.retraining.catalog import Model, load_model, platform_for

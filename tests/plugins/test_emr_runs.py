@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 from contract.emr import Emr, JobFlow
 from contract.platform import Platform
 from contract.spark import Spark
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from plugins.retraining.catalog import Model, load_entry
 from plugins.retraining.dag import build_dag
 from plugins.retraining.engines import engine_for

@@ -16,7 +16,7 @@ from contract import documents
 from contract.documents import Failure, ValidationReport
 from contract.errors import BadData, StoreError
 from contract.spark import Spark
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from plugins.retraining.context import Work
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import Engine, Job
@@ -253,7 +253,7 @@ WORKER = """
 import logging, sys, time
 from contract import documents
 from contract.spark import Spark
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from plugins.retraining.engines.base import Job
 from plugins.retraining.engines.local import LocalEngine
 store, path = LocalStore(sys.argv[2]), sys.argv[3]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from contract.documents import RunDocument, read
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from plugins.retraining.catalog import load_entry
 from plugins.retraining.errors import InvalidParam
 from plugins.retraining.freeze_run import BUNDLE, ROOMS, Trigger, code_hash, open_run, parse_as_of

@@ -3,7 +3,7 @@
 import pytest
 
 from contract import documents
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from plugins.retraining.engines.base import Application, store_tag
 from plugins.retraining.spark.job_runner import Ticket
 from plugins.retraining.spark.orphans import stop_leftovers

@@ -7,7 +7,7 @@ import pytest
 from contract import documents
 from contract.comparison import Answer, Verdict
 from contract.documents import Check, Image, Replay, RunDocument
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from plugins.retraining import alerts
 from plugins.retraining.catalog import load_entry
 from plugins.retraining.context import Work

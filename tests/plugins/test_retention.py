@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from plugins.retraining.catalog import platform_for
 from plugins.retraining.maintenance.dags import retention_dag
 from tests.plugins.conftest import HOME

@@ -10,7 +10,7 @@ import pytest
 
 from contract.documents import ANCHOR, Image
 from contract.platform import Retention
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from plugins.retraining.maintenance.retention import NotAllRemoved, remove_expired
 from release.ledger.entries import Draft, State
 from release.ledger.ledger import Ledger

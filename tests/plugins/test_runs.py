@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract.documents import Image, RunDocument, read
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from plugins.retraining.catalog import load_model
 from plugins.retraining.dag import dag_for, longest_wait
 from plugins.retraining.operators import base

@@ -1,4 +1,4 @@
-"""What Traefik really counts while versions behave so and so, for tests/release/recorded: `python -m tests.release.record_series`."""
+"""What Traefik really counts while versions behave so and so, for tests/release/recorded: `-m tests.release.record_series`."""
 
 import json
 import tempfile

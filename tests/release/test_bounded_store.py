@@ -6,7 +6,7 @@ from threading import Event
 import pytest
 
 from contract.errors import StoreError
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from release.controller.bounded_store import BriskStore
 from tests.waiting import until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from release.controller.loop import lock
 from tests.release.fake_controller import FakeController
 from tests.release.fakes import a_request, digest_of

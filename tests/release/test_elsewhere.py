@@ -19,7 +19,7 @@ from moto.server import ThreadedMotoServer
 
 from contract.documents import GoldenRows, Image
 from contract.serving import Serving
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from images.base import embedded_base
 from images.package import Contents, package
 from images.references import repository_of

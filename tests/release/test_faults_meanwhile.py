@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from release.registries.mlflow_alias import MlflowAlias
 from tests.release.fakes import FakeWorld, a_request, digest_of
 from tests.release.local import ROOT
@@ -19,7 +19,7 @@ ONE, TWO, THREE = digest_of(1), digest_of(2), digest_of(3)
 HOUR_S = 3600
 ASKER = """
 import sys, time
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from release.ledger.entries import Request
 from release.ledger.ledger import Ledger
 ledger = Ledger(store_at(sys.argv[1]))

@@ -14,7 +14,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 import contract.store.s3
-from contract.store.base import Store, store_at
+from contract.store.base import Store
+from contract.store.factory import store_at
 from release.controller.consistency import differences
 from release.ledger.ledger import Ledger, LedgerBroken
 from tests.release.fakes import GOLDEN, FakeWorld, a_request, digest_of

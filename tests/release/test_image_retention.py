@@ -8,7 +8,7 @@ import pytest
 
 from contract.documents import Image
 from contract.errors import StoreError
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from images.oci import CONFIG, LAYER, MANIFEST, ImageDamaged, Repository, canonical
 from images.references import repository_of
 from images.signature import name_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contract.documents import Image
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from release.ledger.entries import Draft, Outcome, Request, State
 from release.ledger.ledger import Ledger, LedgerBroken
 
@@ -157,7 +157,7 @@ def test_a_release_without_its_image_is_not_a_request():
 
 WRITER = """
 import sys
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from release.ledger.entries import Request
 from release.ledger.ledger import Ledger
 ledger = Ledger(store_at(sys.argv[1]))

@@ -14,7 +14,7 @@ import pytest
 
 from contract.documents import GoldenRows, Image
 from contract.serving import Serving
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from release.controller.loop import Controller
 from release.controller.reconciler import Parts, World
 from release.ledger.entries import Outcome, Request

@@ -17,7 +17,7 @@ import yaml
 from contract.documents import GoldenRows, Image
 from contract.platform import Platform
 from contract.serving import Serving
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from demo.traffic import Tally, Traffic
 from release.controller.consistency import differences
 from release.controller.loop import parts_of

@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contract.documents import DataCheck, Snapshot, ValidationReport, write
 from contract.spec import ModelSpec, Source
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from spark_jobs.data.checks import check_examples, check_source, check_volumes, earlier_snapshots
 
 AS_OF = datetime(2026, 1, 10, tzinfo=UTC)

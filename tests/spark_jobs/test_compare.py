@@ -12,7 +12,7 @@ from contract import documents
 from contract.comparison import Comparison, Contest
 from contract.documents import Champion, GoldenRows, JobRequest, Snapshot, Training, ValidationReport
 from contract.spec import ModelSpec
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from spark_jobs.jobs import compare, train
 from tests.spark_jobs.runs import run_of
 

@@ -15,7 +15,7 @@ from contract.documents import Champion, JobRequest, RunDocument
 from contract.platform import Images, Platform, ServingHost
 from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from demo.place import AS_OF, MODEL
 from plugins.retraining.decision.gate import decide
 from spark_jobs.jobs import compare, train, validate

@@ -3,7 +3,7 @@
 import io
 import time
 
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from spark_jobs.runtime import log_forwarding
 from spark_jobs.runtime.log_forwarding import Progress
 

@@ -12,7 +12,7 @@ from contract.documents import Champion, GoldenRows, JobRequest, RunDocument, Tr
 from contract.platform import Images, Platform, ServingHost
 from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from spark_jobs.data.dataset import build_examples, split
 from spark_jobs.jobs import compare, train, validate
 

@@ -15,7 +15,7 @@ from contract.errors import BadData, RetrainingError, StoreError
 from contract.platform import Images, Platform, ServingHost
 from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from spark_jobs import run
 from spark_jobs.runtime.claims import holder
 from spark_jobs.runtime.error_translation import explain

@@ -13,7 +13,7 @@ from contract.documents import JobRequest, RunDocument, Snapshot, Training, Vali
 from contract.errors import BadData
 from contract.keys import run_folder
 from contract.spec import ModelSpec
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from spark_jobs.jobs import train
 from spark_jobs.tracking import model_versions
 

@@ -11,7 +11,7 @@ from contract.documents import JobRequest, RunDocument, ValidationReport, read
 from contract.errors import BadData
 from contract.platform import Images, Platform, ServingHost, Spark
 from contract.spec import parse_spec
-from contract.store.base import LocalStore
+from contract.store.local import LocalStore
 from spark_jobs.jobs import validate
 
 SPEC = Path(__file__).parent / "specs" / "aircraft_engine.yaml"

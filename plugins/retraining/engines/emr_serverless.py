@@ -16,7 +16,7 @@ from typing import Any
 from contract.documents import RunDocument
 from contract.emr import EmrServerless
 from contract.spark import Spark, merged
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from plugins.retraining.engines.artifact_staging import ON_NODES, PYTHON, ship_code, ship_environment, ship_run
 from plugins.retraining.engines.aws import LOOKBACK, allocation, asking, client, last_lines, log_text
 from plugins.retraining.engines.base import Application, Engine, Job, Phase

@@ -15,7 +15,8 @@ import requests
 from airflow.sdk import BaseHook
 
 from contract.spark import Spark
-from contract.store.base import Store, store_at
+from contract.store.base import Store
+from contract.store.factory import store_at
 from plugins.retraining.engines.artifact_staging import ON_NODES, PYTHON, address, ship
 from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, Phase
 from plugins.retraining.engines.diagnosis import diagnose

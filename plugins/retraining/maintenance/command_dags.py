@@ -5,7 +5,7 @@ from typing import Any
 from airflow.sdk import DAG, BaseOperator, Context, Param
 
 from contract.platform import Platform
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from plugins.retraining.delivery import login_of
 from plugins.retraining.errors import Stopped
 from release.ledger.commands import WHAT, Command, answer, ask

@@ -9,7 +9,7 @@ from airflow.sdk import DAG, BaseOperator, Context, CronTriggerTimetable, Param
 
 from contract.errors import InvalidFile
 from contract.platform import Platform
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from plugins.retraining import alerts
 from plugins.retraining.alerts import Audience
 from plugins.retraining.catalog import load_model

@@ -14,7 +14,8 @@ from contract.documents import Check, Image, Release, RunDocument, Training, Val
 from contract.errors import InvalidFile
 from contract.platform import Platform
 from contract.spark import Spark
-from contract.store.base import Store, store_at
+from contract.store.base import Store
+from contract.store.factory import store_at
 from plugins.retraining import alerts
 from plugins.retraining.alerts import Audience, Message
 from plugins.retraining.catalog import Model

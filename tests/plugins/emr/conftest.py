@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from contract.spark import Spark
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from plugins.retraining.context import Work
 from tests.plugins import aws as stand_in
 from tests.plugins.aws import BUCKET, Aws

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contract.spark import Driver, Executor, Spark
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from plugins.retraining.engines import yarn
 from plugins.retraining.engines.base import Tags
 from plugins.retraining.engines.yarn import YarnEngine

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[3]
 WORKER = """
 import logging, sys, time
 from contract.documents import RunDocument
-from contract.store.base import store_at
+from contract.store.factory import store_at
 from plugins.retraining.engines import yarn
 from plugins.retraining.engines.yarn import YarnEngine
 from plugins.retraining.spark.job_runner import look
