@@ -102,25 +102,25 @@ def clean_images(asked: argparse.Namespace) -> Result:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m release", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _command(commands, "status", "what is live, what is under way, and how the last requests ended", status, model="?")
-    entries = _command(commands, "history", "what has happened to a model, the newest first", history)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _command(subparsers, "status", "what is live, what is under way, and how the last requests ended", status, model="?")
+    entries = _command(subparsers, "history", "what has happened to a model, the newest first", history)
     entries.add_argument("--entries", type=int, default=SHOWN, help=f"how many (default {SHOWN})")
-    moment = _command(commands, "at", "which versions answered at a given time, and why", at)
+    moment = _command(subparsers, "at", "which versions answered at a given time, and why", at)
     moment.add_argument("time", type=_time, help="such as 2013-06-01T14:05, in UTC unless it says otherwise")
     _command(
-        commands,
+        subparsers,
         "reconcile",
         "on the serving host: compare all with the ledger, and repair it if no controller runs",
         reconcile,
         "",
     )
-    images = commands.add_parser("images", help="`images clean`: what of the images' repositories may go")
+    images = subparsers.add_parser("images", help="`images clean`: what of the images' repositories may go")
     kinds = images.add_subparsers(dest="of_images", required=True, metavar="COMMAND")
     cleaned = _command(kinds, "clean", "what of a model's images may go, and why the rest stays", clean_images, model="?")
     cleaned.add_argument("--delete", action="store_true", help="delete what may go")
     for name, what in commands.WHAT.items():
-        changed = _command(commands, name, what, change)
+        changed = _command(subparsers, name, what, change)
         changed.add_argument("--why", required=True, help="kept in the ledger, and told to those who ask later")
         changed.add_argument("--who", default=getpass.getuser(), help="default: the user of this shell")
         if name == "rollback":
@@ -131,8 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, what: str, run: Callable[..., Result], model: str | None = None) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=what, description=what)
+def _command(
+    subparsers: Any, name: str, what: str, run: Callable[..., Result], model: str | None = None
+) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(name, help=what, description=what)
     if model != "":
         parser.add_argument("model", nargs=model, metavar="MODEL")
     usual = os.environ.get("RETRAINING_PLATFORM", "local")

@@ -10,8 +10,7 @@ from contract.platform import Platform
 from release.controller.loop import AlreadyRunning, Controller, controller_for, lock, parts_of
 from release.controller.reconciler import Parts
 from release.decisions.state_machine import Projection, project
-from release.decisions.transitions import name
-from release.ledger.entries import State
+from release.ledger.entries import State, version_name
 from release.ledger.ledger import Ledger
 
 REPAIR_WITHIN_S, PAUSE_S = 120.0, 1.0
@@ -58,7 +57,8 @@ def _of_model(parts: Parts, ledger: Ledger, model: str, servers: int) -> list[st
     state = last.state if last else State()
     if state.active and state.active.request.kind != "check":
         return [
-            f"a {state.active.request.kind} of {name(state.active.image)} is under way ({state.active.phase}): look again later"
+            f"a {state.active.request.kind} of {version_name(state.active.image)} is under way ({state.active.phase}): "
+            "look again later"
         ]
     wanted = project(state, servers)
     return [
@@ -102,7 +102,7 @@ def _alias(parts: Parts, model: str, wanted: Projection) -> list[str]:
 def _tags(parts: Parts, wanted: Projection) -> list[str]:
     there = {tag: parts.tags.get(tag, image) for tag, image in wanted.tags.items()}
     return [
-        f"the tag {tag} is {there[tag] or 'nothing'}, not {name(image)}"
+        f"the tag {tag} is {there[tag] or 'nothing'}, not {version_name(image)}"
         for tag, image in wanted.tags.items()
         if there[tag] != image.digest
     ]

@@ -14,9 +14,8 @@ from images.oci import ImageDamaged
 from release.controller.background import Errands, Settled
 from release.controller.sliding_window import Recent
 from release.decisions.observation import Observation
-from release.decisions.prediction_drift import Spread
 from release.decisions.state_machine import Projection
-from release.ledger.entries import Active, Traffic
+from release.ledger.entries import Active, PredictionHistogram, Traffic
 from release.probes.golden_rows import Answers, Probe, decide
 from release.targets.base import Alias, Proof, Router, Server, Tags, Target
 
@@ -44,7 +43,7 @@ class World:
         self._errands = Errands(executor)
         self._settled = Settled(self._errands)
         self._recent = Recent()
-        self._spreads: dict[str, dict[str, Spread]] = {}
+        self._spreads: dict[str, dict[str, PredictionHistogram]] = {}
         self._running: list[Server] = []
         self._ready: set[Server] = set()
         self._idle_since: dict[tuple[str, str], datetime] = {}
@@ -113,7 +112,9 @@ class World:
             elif now - self._idle_since.setdefault((model, digest), now) >= STOP_AFTER:
                 self._target.stop(model, digest)
 
-    def _spread(self, model: str, wanted: Projection, running: list[Server], trouble: list[str]) -> dict[str, Spread] | None:
+    def _spread(
+        self, model: str, wanted: Projection, running: list[Server], trouble: list[str]
+    ) -> dict[str, PredictionHistogram] | None:
         """What was told last in this release: the servers are asked beside the loop."""
         key = ("spreads", model)
         if not wanted.judged:

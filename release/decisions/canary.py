@@ -10,9 +10,9 @@ from contract.serving import Serving
 from release.decisions import prediction_drift, probation
 from release.decisions.canary_analysis import Judgement, judge, report, since
 from release.decisions.observation import Observation, is_unknown
-from release.decisions.prediction_drift import Drift, Spread
-from release.decisions.transitions import CONTROLLER, end, move, name, release_outcome
-from release.ledger.entries import Active, Draft, Outcome, State, Traffic, Watch
+from release.decisions.prediction_drift import Drift
+from release.decisions.transitions import CONTROLLER, end, move, release_outcome
+from release.ledger.entries import Active, Draft, Outcome, PredictionHistogram, State, Traffic, Watch, version_name
 
 SHIFT_WITHIN = timedelta(seconds=60)
 ASK_WITHIN = timedelta(minutes=5)
@@ -107,13 +107,14 @@ def _gone_back(state: State, active: Active, note: str, now: datetime) -> Draft:
     if left is None:
         return draft
     by = "in its probation" if request.who == CONTROLLER else f"by {request.who}"
-    back = f"{name(left)} of {request.model} was taken back {by}: {request.why}. All traffic is on {name(active.image)}"
+    taken_back = f"{version_name(left)} of {request.model} was taken back {by}: {request.why}"
+    back = f"{taken_back}. All traffic is on {version_name(active.image)}"
     return draft.model_copy(update={"news": probation.news_of(request.model, changes, back)})
 
 
 def start_returning(state: State, active: Active, reason: str, now: datetime, last: StepReport | None = None) -> Draft:
     steps = (*active.steps, last) if last else active.steps
-    what = f"everything back to {name(state.live)}" if state.live else "nothing serves: there is no version to go back to"
+    what = f"everything back to {version_name(state.live)}" if state.live else "nothing serves: there is no version to go back to"
     return move(state, active, now, what, reason, phase="returning", steps=steps, reason=reason)
 
 
@@ -142,7 +143,7 @@ def _limits(active: Active) -> Serving:
 
 
 def _shift(state: State, active: Active, percent: int, now: datetime) -> Draft:
-    return move(state, active, now, f"{percent} % to {name(active.image)}", phase="shifting", percent=percent)
+    return move(state, active, now, f"{percent} % to {version_name(active.image)}", phase="shifting", percent=percent)
 
 
 def _advance(state: State, active: Active, done: StepReport, now: datetime) -> Draft:
@@ -150,7 +151,7 @@ def _advance(state: State, active: Active, done: StepReport, now: datetime) -> D
     ended = active.model_copy(update={"steps": (*active.steps, done)})
     if ahead:
         return _shift(state, ended, ahead[0], now)
-    return move(state, ended, now, f"{name(active.image)} takes all traffic: naming it champion", phase="naming")
+    return move(state, ended, now, f"{version_name(active.image)} takes all traffic: naming it champion", phase="naming")
 
 
 def _after_answer(state: State, active: Active, seen: Observation, done: StepReport, now: datetime) -> Draft | None:
@@ -174,11 +175,11 @@ def _watch(state: State, active: Active, seen: Observation, now: datetime) -> Wa
     """The old version is counted from the release's first step on, or at 100 % there would be nothing to compare with."""
     first, told = active.watch, seen.spreads or {}
     baseline = {active.image.digest: seen.traffic.get(active.image.digest, Traffic())}
-    spreads = {active.image.digest: told.get(active.image.digest, Spread())}
+    spreads = {active.image.digest: told.get(active.image.digest, PredictionHistogram())}
     if state.live:
         old = state.live.digest
         baseline[old] = (first.baseline if first else seen.traffic).get(old, Traffic())
-        spreads[old] = (first.spreads if first else told).get(old, Spread())
+        spreads[old] = (first.spreads if first else told).get(old, PredictionHistogram())
     return Watch(since=now, baseline=baseline, spreads=spreads)
 
 
@@ -197,7 +198,9 @@ def _drift(state: State, active: Active, seen: Observation) -> Drift | None:
     if state.live is None or seen.spreads is None:
         return None
     new, old = (
-        prediction_drift.since(seen.spreads.get(image.digest, Spread()), active.watch.spreads.get(image.digest, Spread()))
+        prediction_drift.since(
+            seen.spreads.get(image.digest, PredictionHistogram()), active.watch.spreads.get(image.digest, PredictionHistogram())
+        )
         for image in (active.image, state.live)
     )
     return prediction_drift.drift(new, old) if new and old else None

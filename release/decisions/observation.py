@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from contract.documents import Check
-from release.decisions.prediction_drift import Spread
-from release.ledger.entries import State, Traffic
+from release.ledger.entries import PredictionHistogram, State, Traffic
 
 
 @dataclass(frozen=True)
@@ -14,7 +13,7 @@ class Observation:
     weights: dict[str, int] | None  # in force at the router; None: unknown
     traffic: dict[str, Traffic] | None  # None: unknown
     servers: int  # wanted of a digest that takes traffic
-    spreads: dict[str, Spread] | None = None  # digest: where its answers lie; None: not asked or not told
+    spreads: dict[str, PredictionHistogram] | None = None  # digest: where its answers lie; None: not asked or not told
     answer: Check | None = None  # to the golden rows, once they were asked
     named: bool = False  # the alias was read back
     recent: Traffic | None = None  # of the live version, within the last hold of its probation

@@ -10,8 +10,8 @@ from contract.documents import Image
 from contract.serving import ROLLBACKS_A_WEEK
 from release.decisions.canary_analysis import judge, since
 from release.decisions.observation import Observation, is_unknown
-from release.decisions.transitions import CONTROLLER, activate, by_controller, name
-from release.ledger.entries import Active, Draft, Probation, Quarantined, Request, State, Traffic
+from release.decisions.transitions import CONTROLLER, activate, by_controller
+from release.ledger.entries import Active, Draft, Probation, Quarantined, Request, State, Traffic, version_name
 
 WEEK = timedelta(days=7)
 
@@ -42,7 +42,7 @@ def step(state: State, seen: Observation, now: datetime) -> Draft | None:
     if bad:
         return _take_back(state, trial, bad, now)
     if now >= trial.until:
-        what = f"the probation of {name(state.live)} is over: {name(state.previous)} stops"
+        what = f"the probation of {version_name(state.live)} is over: {version_name(state.previous)} stops"
         return by_controller(what, "within the limits", state.model_copy(update={"probation": None}))
     return None
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from contract.documents import Check, Image
 from release.decisions import canary, probation
 from release.decisions.observation import Observation
-from release.decisions.transitions import activate, by_controller, end, end_check, fail, live_already, move, name, release_outcome
-from release.ledger.entries import Active, Draft, Outcome, Quarantined, Request, State
+from release.decisions.transitions import activate, by_controller, end, end_check, fail, live_already, move, release_outcome
+from release.ledger.entries import Active, Draft, Outcome, Quarantined, Request, State, version_name
 
 START_WITHIN = timedelta(seconds=120)
 SHORTEST_WINDOW = timedelta(minutes=1)
@@ -92,16 +92,16 @@ def _roll_back(state: State, request: Request, now: datetime) -> Draft | None:
     """A running release returns, a check waits. None while something is going back already."""
     active, target = state.active, request.image or state.previous
     if state.pinned and active is None:
-        return _refused(state, request, f"{name(state.live)} is pinned: {state.pinned}; unpin it first")
+        return _refused(state, request, f"{version_name(state.live)} is pinned: {state.pinned}; unpin it first")
     if active is None and target is None:
         return _refused(state, request, "there is no previous version to go back to")
     if active is None and state.live and target.digest == state.live.digest:
-        return _refused(state, request, f"{name(target)} is live already")
+        return _refused(state, request, f"{version_name(target)} is live already")
     if active is None:
         return activate(state, request, target, now)
     if active.request.kind == "check":
         waiting = state.model_copy(update={"active": None, "queue": (*state.queue, active.request)})
-        return by_controller(f"check of {name(active.image)} waits for a rollback", request.why, waiting, backward=True)
+        return by_controller(f"check of {version_name(active.image)} waits for a rollback", request.why, waiting, backward=True)
     if active.request.kind == "release" and active.phase != "returning":
         return canary.start_returning(state, active, f"{request.who} asked for a rollback: {request.why}", now)
     return None
@@ -110,8 +110,8 @@ def _roll_back(state: State, request: Request, now: datetime) -> Draft | None:
 def _unquarantine(state: State, request: Request) -> Draft:
     left = tuple(each for each in state.quarantined if each.image.digest != request.image.digest)
     if len(left) == len(state.quarantined):
-        return _refused(state, request, f"{name(request.image)} is not in quarantine")
-    reason = f"{name(request.image)} may be checked and released again: {request.why}"
+        return _refused(state, request, f"{version_name(request.image)} is not in quarantine")
+    reason = f"{version_name(request.image)} may be checked and released again: {request.why}"
     return end(state, Outcome(request=request.id, kind=request.kind, done=True, reason=reason), quarantined=left)
 
 
@@ -138,7 +138,7 @@ def _begin(state: State, request: Request, seen: Observation, now: datetime) -> 
 def _not_offered(state: State, active: Active, quarantine: Quarantined) -> Draft:
     model, version = active.request.model, active.image.version
     advice = f"release a newer one, or: python -m release unquarantine {model} --version {version}"
-    reason = f"{name(active.image)} was taken back and is in quarantine ({quarantine.why}); {advice}"
+    reason = f"{version_name(active.image)} was taken back and is in quarantine ({quarantine.why}); {advice}"
     if active.request.kind == "check":
         return end_check(state, active, Check(digest=active.image.digest, passed=False, reason=reason))
     return end(state, release_outcome(state, active, "refused", reason))
@@ -150,14 +150,14 @@ def _refusal(state: State, request: Request) -> str:
     if state.frozen:
         return f"releases of {request.model} are frozen: {state.frozen}; unfreeze it and clear the release"
     if state.pinned:
-        return f"{name(live)} is pinned: {state.pinned}; unpin {request.model} and clear the release"
+        return f"{version_name(live)} is pinned: {state.pinned}; unpin {request.model} and clear the release"
     if request.expected_live != (live.digest if live else None):
-        there = f"{name(live)} is" if live else "nothing is"
+        there = f"{version_name(live)} is" if live else "nothing is"
         return f"{there} live, not the version that this one was compared with; compare again by clearing open"
     if live and image.as_of <= live.as_of:
-        return f"its data ends at {image.as_of:%Y-%m-%d %H:%M}, not later than that of the live {name(live)}"
+        return f"its data ends at {image.as_of:%Y-%m-%d %H:%M}, not later than that of the live {version_name(live)}"
     if state.checked is None or state.checked.digest != image.digest:
-        return f"{name(image)} has not passed a check since it was last offered; clear check"
+        return f"{version_name(image)} has not passed a check since it was last offered; clear check"
     return ""
 
 
@@ -167,11 +167,13 @@ def _starting(state: State, active: Active, seen: Observation, now: datetime) ->
         return fail(state, active, seen.broken[digest])
     if seen.ready.get(digest, 0) >= (seen.servers if kind == "release" else 1):
         if kind == "check":
-            return move(state, active, now, f"asking {name(active.image)} the golden rows", phase="asking")
+            return move(state, active, now, f"asking {version_name(active.image)} the golden rows", phase="asking")
         return canary.start_shifting(state, active, now)
     if now - active.since > START_WITHIN:
         return fail(
-            state, active, f"{name(active.image)} was not ready within {START_WITHIN.seconds} s{seen.troubles}; read its log"
+            state,
+            active,
+            f"{version_name(active.image)} was not ready within {START_WITHIN.seconds} s{seen.troubles}; read its log",
         )
     return None
 

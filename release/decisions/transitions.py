@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from contract.documents import Check, Image, Release
-from release.ledger.entries import OUTCOMES_KEPT, Active, Draft, Outcome, Request, State
+from release.ledger.entries import OUTCOMES_KEPT, Active, Draft, Outcome, Request, State, version_name
 
 CONTROLLER = "controller"
 
@@ -14,7 +14,7 @@ def activate(state: State, request: Request, image: Image, now: datetime) -> Dra
     active = Active(request=request, image=image, phase="starting", since=now)
     queue = tuple(waiting for waiting in state.queue if waiting.id != request.id)
     after = state.model_copy(update={"active": active, "queue": queue})
-    return by_controller(f"{request.kind}: starting {name(image)}", request.why, after, backward=request.kind == "rollback")
+    return by_controller(f"{request.kind}: starting {version_name(image)}", request.why, after, backward=request.kind == "rollback")
 
 
 def move(state: State, active: Active, now: datetime, what: str, why: str = "", **changes: Any) -> Draft:
@@ -50,7 +50,7 @@ def fail(state: State, active: Active, reason: str) -> Draft:
         return end(state, release_outcome(state, active, "rolled_back", reason), active=None, checked=None)
     draft = end(state, release_outcome(state, active, "refused", reason), active=None, checked=None, backward=True)
     return draft.model_copy(
-        update={"news": f"{name(state.live)} of {active.request.model} was to be taken back, in vain: {reason}"}
+        update={"news": f"{version_name(state.live)} of {active.request.model} was to be taken back, in vain: {reason}"}
     )
 
 
@@ -65,14 +65,10 @@ def release_outcome(
 def live_already(state: State, request: Request) -> Outcome:
     """Of a release that was asked again, such as by clearing a task of a run that ended well: there is nothing left to do."""
     previous = state.previous.digest if state.previous else None
-    reason = f"{name(request.image)} is live already"
+    reason = f"{version_name(request.image)} is live already"
     release = Release(digest=request.image.digest, previous=previous, outcome="released", reason=reason)
     return Outcome(request=request.id, kind="release", done=True, reason=reason, release=release)
 
 
 def by_controller(what: str, why: str, state: State, *, backward: bool = False, outcomes: tuple[Outcome, ...] = ()) -> Draft:
     return Draft(who=CONTROLLER, why=why, what=what, state=state, outcomes=outcomes, backward=backward)
-
-
-def name(image: Image) -> str:
-    return f"version {image.version} ({image.digest.removeprefix('sha256:')[:12]})"

@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 from contract.base_model import Strict
 from contract.documents import Check, Image, Release, StepReport
 from contract.serving import Serving
-from release.decisions.prediction_drift import Spread
 
 Kind = Literal["check", "release", "rollback", "freeze", "unfreeze", "pin", "unpin", "unquarantine"]
 Phase = Literal["starting", "shifting", "watching", "asking", "naming", "returning"]
@@ -53,6 +52,22 @@ class Outcome(Strict):
     release: Release | None = None
 
 
+class PredictionHistogram(Strict):
+    """Answered rows by bin; `squares` is the sum of each request's rows squared."""
+
+    rows: dict[str, int] = {}
+    squares: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(self.rows.values())
+
+    @property
+    def independent(self) -> float:
+        """As how many independent rows these count if those of one request are all alike (Kish 1965, effective sample size)."""
+        return self.total**2 / self.squares
+
+
 class Traffic(Strict):
     """What the router has counted for one digest since it started; all numbers only grow, unless it restarted.
 
@@ -71,7 +86,7 @@ class Watch(Strict):
 
     since: datetime
     baseline: dict[str, Traffic]
-    spreads: dict[str, Spread] = Field({}, description="where the answers lay by then")
+    spreads: dict[str, PredictionHistogram] = Field({}, description="where the answers lay by then")
     restarts: int = Field(0, description="how often the router's counters began anew in this step")
 
 
@@ -166,3 +181,7 @@ class Entry(Draft):
     n: int
     id: str
     time: datetime
+
+
+def version_name(image: Image) -> str:
+    return f"version {image.version} ({image.digest.removeprefix('sha256:')[:12]})"

@@ -6,8 +6,7 @@ from itertools import islice
 from typing import Any
 
 from contract.errors import RetrainingError
-from release.decisions.transitions import name
-from release.ledger.entries import Entry, State
+from release.ledger.entries import Entry, State, version_name
 from release.ledger.ledger import Ledger
 
 OUTCOMES_SHOWN = 3
@@ -29,7 +28,7 @@ def status_of(ledger: Ledger, model: str) -> dict[str, Any]:
         "pinned": state.pinned,
         "probation": state.probation and state.probation.until.isoformat(),
         "quarantined": {each.image.version: each.why for each in state.quarantined},
-        "active": state.active and f"{state.active.request.kind} of {name(state.active.image)}: {state.active.phase}",
+        "active": state.active and f"{state.active.request.kind} of {version_name(state.active.image)}: {state.active.phase}",
         "waiting": len(state.queue),
         "last": last and f"{last.time:%Y-%m-%d %H:%M:%S} {last.what}",
         "outcomes": [f"{outcome.kind}: {outcome.reason}" for outcome in state.outcomes[-OUTCOMES_SHOWN:]],

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from contract.documents import Check, GoldenRows, Replay
 from contract.serving import Serving
-from release.decisions.prediction_drift import Spread
+from release.ledger.entries import PredictionHistogram
 from release.probes.prediction_counts import ServerAnswers
 from release.probes.replay import REHEARSAL, replay
 from release.targets.base import Server
@@ -43,7 +43,7 @@ class Probe(Protocol):
 
     def replay(self, server: Server, live: Sequence[Server], columns: Sequence[str]) -> Replay: ...
 
-    def spreads(self, model: str, servers: Sequence[Server]) -> dict[str, Spread]:
+    def spreads(self, model: str, servers: Sequence[Server]) -> dict[str, PredictionHistogram]:
         """Where each digest's answers lie; counts that only grow."""
 
 

@@ -1,7 +1,6 @@
-"""What the servers tell of their answers, summed by digest and made to only grow: a server that starts anew begins at 0.
+"""Predictions that the servers have counted, summed by digest and made monotonic: a server that restarts begins at 0.
 
-ServerAnswers().spreads(model, servers) -> dict[digest, release.decisions.prediction_drift.Spread]. One instance per controller;
-asks each server once, at most TIMEOUT_S each, so a turn with servers that hang should have it done beside the loop.
+Each server is asked once a turn, for at most TIMEOUT_S; servers that hang would delay the loop, so it is done in the background.
 """
 
 from collections import defaultdict
@@ -12,19 +11,20 @@ from typing import NamedTuple
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from release.decisions.prediction_drift import Spread, add, since
+from release.decisions.prediction_drift import add, since
+from release.ledger.entries import PredictionHistogram
 from release.targets.base import Server
 
 TIMEOUT_S = 1.0
 DIGESTS_KEPT = 8  # of a model: a release has two
-NONE = Spread()
+NONE = PredictionHistogram()
 
 
 class Count(NamedTuple):
     """`passed` was counted before the server began anew, `last` since."""
 
-    passed: Spread
-    last: Spread
+    passed: PredictionHistogram
+    last: PredictionHistogram
 
 
 class ServerAnswers:
@@ -34,12 +34,12 @@ class ServerAnswers:
         self._client = httpx.Client(timeout=TIMEOUT_S, trust_env=False)
         self._grown = Grown()
 
-    def spreads(self, model: str, servers: Sequence[Server]) -> dict[str, Spread]:
+    def spreads(self, model: str, servers: Sequence[Server]) -> dict[str, PredictionHistogram]:
         """By digest; a server that does not tell keeps what it told last."""
         told = {server: self._told(server) for server in servers if server.model == model}
         return self._grown.by_digest(model, {server: spread for server, spread in told.items() if spread})
 
-    def _told(self, server: Server) -> Spread | None:
+    def _told(self, server: Server) -> PredictionHistogram | None:
         try:
             answer = self._client.get(f"{server.url}/metrics").raise_for_status()
         except httpx.HTTPError:
@@ -54,7 +54,7 @@ class Grown:
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, dict[str, Count]]] = defaultdict(dict)
 
-    def by_digest(self, model: str, told: Mapping[Server, Spread]) -> dict[str, Spread]:
+    def by_digest(self, model: str, told: Mapping[Server, PredictionHistogram]) -> dict[str, PredictionHistogram]:
         counts = self._counts[model]
         for server, now in told.items():
             counts[server.digest] = of_digest = counts.pop(server.digest, {})
@@ -65,7 +65,7 @@ class Grown:
         return {digest: reduce(add, (add(*count) for count in found.values())) for digest, found in counts.items()}
 
 
-def spread_of(metrics: str) -> Spread:
+def spread_of(metrics: str) -> PredictionHistogram:
     """From the text of a server's /metrics; one of a base before this has none of it."""
     rows, squares = {}, 0
     lines = (line for line in metrics.splitlines() if line.startswith("serving_answers_"))
@@ -75,4 +75,4 @@ def spread_of(metrics: str) -> Spread:
                 rows[sample.labels["bin"]] = int(sample.value)
             elif sample.name == "serving_answers_squares_total":
                 squares = int(sample.value)
-    return Spread(rows=rows, squares=squares)
+    return PredictionHistogram(rows=rows, squares=squares)

@@ -17,8 +17,7 @@ from contract.serving import Serving
 from images.oci import ImageDamaged
 from release.controller.loop import Controller
 from release.controller.reconciler import Parts, World
-from release.decisions.prediction_drift import Spread
-from release.ledger.entries import Outcome, Request, State, Traffic
+from release.ledger.entries import Outcome, PredictionHistogram, Request, State, Traffic
 from release.ledger.ledger import Ledger
 from release.probes.golden_rows import Answers
 from release.routing.traefik import RouteRefused
@@ -251,13 +250,13 @@ class FakeProbe:
         self.replayed.append((server.digest, tuple(sorted({each.digest for each in live}))))
         return Replay(requests=1, rows=1, refused=0, moved=0.0, mean=0.0, largest=0.0, p95_ms=5.0, p95_ms_live=5.0)
 
-    def spreads(self, model: str, servers: Sequence[Server]) -> dict[str, Spread]:
+    def spreads(self, model: str, servers: Sequence[Server]) -> dict[str, PredictionHistogram]:
         """A thousand answers more at each look, in the bins of `lies`."""
         self.looks += 1000
         return {server.digest: self._spread(server.digest) for server in servers if server.model == model}
 
-    def _spread(self, digest: str) -> Spread:
-        return Spread(rows={self.lies.get(digest, "0.5"): self.looks}, squares=self.looks)
+    def _spread(self, digest: str) -> PredictionHistogram:
+        return PredictionHistogram(rows={self.lies.get(digest, "0.5"): self.looks}, squares=self.looks)
 
 
 class Inline(Executor):

@@ -5,23 +5,24 @@ from collections import Counter
 
 import pytest
 
-from release.decisions.prediction_drift import Drift, Spread, add, drift, since
+from release.decisions.prediction_drift import Drift, add, drift, since
+from release.ledger.entries import PredictionHistogram
 from release.probes.prediction_counts import Grown, spread_of
 from release.targets.base import Server
 
-NONE = Spread()
+NONE = PredictionHistogram()
 
 
-def single(**rows: int) -> Spread:
+def single(**rows: int) -> PredictionHistogram:
     """Each row was a request of its own."""
-    return Spread(rows=rows, squares=sum(rows.values()))
+    return PredictionHistogram(rows=rows, squares=sum(rows.values()))
 
 
 def server(name: str, digest: str = "new") -> Server:
     return Server(model="late", digest=digest, url="http://127.0.0.1:1", name=name)
 
 
-def grown(*told: dict[Server, Spread]) -> dict[str, Spread]:
+def grown(*told: dict[Server, PredictionHistogram]) -> dict[str, PredictionHistogram]:
     counts = Grown()
     return [counts.by_digest("late", each) for each in told][-1]
 
@@ -36,7 +37,7 @@ serving_answers_total{model="late",version="7",bin="a \\"quoted\\" label"} 3
 serving_answers_squares_total{model="late",version="7"} 33
 serving_requests_total{model="late",version="7",endpoint="infer",code="200"} 4
 """
-    assert spread_of(page) == Spread(rows={"0.25": 12, 'a "quoted" label': 3}, squares=33)
+    assert spread_of(page) == PredictionHistogram(rows={"0.25": 12, 'a "quoted" label': 3}, squares=33)
     assert spread_of("serving_requests_total 4\n") == NONE
 
 
@@ -77,7 +78,7 @@ def test_digests_of_long_ago_are_forgotten():
         (single(a=5), NONE, single(a=5)),
         (single(a=1, b=9), single(a=2), None),
         (single(b=9), single(a=2), None),
-        (Spread(rows={"a": 9}, squares=9), Spread(rows={"a": 5}, squares=25), None),
+        (PredictionHistogram(rows={"a": 9}, squares=9), PredictionHistogram(rows={"a": 5}, squares=25), None),
     ],
 )
 def test_what_came_since_is_known_unless_the_counts_began_anew(now, before, came):
@@ -106,7 +107,7 @@ def test_share_is_what_lies_elsewhere(new, old, share):
         (single(a=100), single(a=100), 0.2146),
         (single(a=50, b=50), single(a=50, b=50), 0.2710),
         # four requests of 25 rows: 1/4 + 1/100 = 0.26 in place of 1/50
-        (Spread(rows={"a": 50, "b": 50}, squares=4 * 25**2), single(a=50, b=50), 0.9772),
+        (PredictionHistogram(rows={"a": 50, "b": 50}, squares=4 * 25**2), single(a=50, b=50), 0.9772),
         (single(a=5000, b=5000), single(a=5000, b=5000), 0.0271),
     ],
 )
@@ -123,10 +124,10 @@ FLAT, RISING = [1] * 20, list(range(1, 21))
 LABELS = [1 / rank for rank in range(1, 101)]
 
 
-def drawn(weights: list[float], requests: int, rows: int, chance: random.Random) -> Spread:
+def drawn(weights: list[float], requests: int, rows: int, chance: random.Random) -> PredictionHistogram:
     """Each request has `rows` rows, all with the same answer: as dependent as can be."""
     drawn = Counter(chance.choices([str(place) for place in range(len(weights))], weights, k=requests))
-    return Spread(rows={place: number * rows for place, number in drawn.items()}, squares=requests * rows**2)
+    return PredictionHistogram(rows={place: number * rows for place, number in drawn.items()}, squares=requests * rows**2)
 
 
 def alarms(new: list[float], old: list[float], n: int, m: int, rows: int = 1, draws: int = 400) -> float:

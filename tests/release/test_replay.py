@@ -22,7 +22,7 @@ from contract.serving import Serving, replay_env
 from images.base import embedded_base
 from images.package import Contents, package
 from images.references import repository_of
-from release.decisions.prediction_drift import Spread
+from release.ledger.entries import PredictionHistogram
 from release.probes import replay as module
 from release.probes.prediction_counts import ServerAnswers
 from release.probes.replay import replay
@@ -350,5 +350,5 @@ def test_answers_are_summed_over_a_digests_servers_and_grow_over_a_restart(serve
     ask(restarted, [22, 0, "UA"])
     after = answers.spreads("late", [restarted, second])
 
-    assert before == {OLD: Spread(rows={"0.25": 1, "0.75": 2}, squares=5)}
-    assert after == {OLD: Spread(rows={"0.25": 2, "0.75": 2}, squares=6)}
+    assert before == {OLD: PredictionHistogram(rows={"0.25": 1, "0.75": 2}, squares=5)}
+    assert after == {OLD: PredictionHistogram(rows={"0.25": 2, "0.75": 2}, squares=6)}
