@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pyspark.sql import DataFrame
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contract.documents import RunDocument, Snapshot
 from contract.errors import BadData
 from contract.spec import ModelSpec
 from spark_jobs.statistics.blocks import groupings_of
-from spark_jobs.statistics.predictions import answer_of
+from spark_jobs.statistics.predictions import answer
 from spark_jobs.tracking.model_versions import Version
 
 ENOUGH = 100_000  # rows to prove the export on, and to choose golden rows from
@@ -28,6 +29,13 @@ def score(holdout: DataFrame, challenger: Version) -> DataFrame:
     """id, time, label, features and Spark's `prediction` and `probability`; not kept, for vectors are dear to keep."""
     answers = ["prediction"] if challenger.spec.task == "regression" else ["prediction", "probability"]
     return challenger.pipeline.transform(holdout).select(*holdout.columns, *answers)
+
+
+def answer_of(version: Version, centre: float) -> Column:
+    """The answer on a row that this version has scored."""
+    spec = version.spec
+    probability = None if spec.task == "regression" else vector_to_array("probability")
+    return answer(spec.task, F.col(spec.examples.label), version.labels, probability, F.col("prediction"), centre)
 
 
 def few_of(holdout: DataFrame, id: str, rows: int) -> DataFrame:

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from contract.comparison import RecipeChange
 from contract.documents import RunDocument, Snapshot
 from contract.errors import BadData
+from spark_jobs.comparison.holdout import answer_of
 from spark_jobs.comparison.reference_models import Incomparable, check_comparable, check_pairs
 from spark_jobs.data.dataset import Split, build_examples, parts_of
 from spark_jobs.data.labels import labels_of, with_label_index
@@ -23,7 +24,6 @@ from spark_jobs.statistics.block_statistics import flat, reduce_by_blocks
 from spark_jobs.statistics.blocks import BY_TIME
 from spark_jobs.statistics.intervals import metric_result
 from spark_jobs.statistics.metrics import measures_of
-from spark_jobs.statistics.predictions import answer_of
 from spark_jobs.tracking.model_versions import Version
 from spark_jobs.training.estimators import fit
 from spark_jobs.training.features import fit_features

@@ -10,9 +10,8 @@ from contract.base_model import format_duration
 from contract.documents import Snapshot
 from contract.errors import BadData, RetrainingError
 from contract.spec import ModelSpec, Source
-from spark_jobs.comparison.holdout import Scored
+from spark_jobs.comparison.holdout import Scored, answer_of
 from spark_jobs.data.dataset import build_examples, parts_of
-from spark_jobs.statistics.predictions import answer_of
 from spark_jobs.tracking.model_versions import Version
 
 LEAST_COMMON = 0.9  # of the holdout rows: fewer would say too little about the others

@@ -1,19 +1,10 @@
 """What the metrics need to know of a model's answer on one row, as one struct, equal for models and baselines."""
 
-from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from contract.metrics import Task
 from spark_jobs.data.labels import Labels, array_of, place_of
-from spark_jobs.tracking.model_versions import Version
-
-
-def answer_of(version: Version, centre: float) -> Column:
-    """The answer on a row that this version has scored."""
-    spec = version.spec
-    probability = None if spec.task == "regression" else vector_to_array("probability")
-    return answer(spec.task, F.col(spec.examples.label), version.labels, probability, F.col("prediction"), centre)
 
 
 def answer(
