@@ -30,7 +30,9 @@ ALONE = "integration"  # the whole product has the machine for itself
 # With --integration only: the jobs' own tests once more on Spark 3.5, not those of plain arithmetic.
 JOBS = ("run", "validate", "train", "compare", "tracking", "recipes", "sources", "export_parity", "export_trees")
 AGAIN = {"spark35": [f"tests/spark_jobs/test_{name}.py" for name in JOBS]}
-FOLDERS = AGAIN | {"contract": ["tests/contract", "tests/images", "tests/demo"]}  # of a suite that is not one folder of its name
+FOLDERS = AGAIN | {
+    "contract": ["tests/contract", "tests/images", "tests/demo", "tests/project"]
+}  # of a suite that is not one folder of its name
 MINUTES = (*AGAIN, "hadoop", ALONE)  # all of whose tests need minutes of services
 STATES = ("passed", "failed", "skipped")
 NO_TESTS_COLLECTED = 5
@@ -61,11 +63,14 @@ def run_suite(suite: str, integration: bool) -> Result:
     return result
 
 
+def paths_of(suite: str) -> list[str]:
+    return FOLDERS.get(suite, [f"tests/{suite}"])
+
+
 def command(suite: str, integration: bool, report: Path) -> list[str]:
     python = ROOT / ".venv" / ENVIRONMENTS[suite] / "bin" / "python"
-    places = FOLDERS.get(suite, [f"tests/{suite}"])
     marker = "integration" if integration and suite not in AGAIN else "not integration"
-    return [str(python), "-m", "pytest", "-q", *places, "-m", marker, f"--junitxml={report}", "--durations=5"]
+    return [str(python), "-m", "pytest", "-q", *paths_of(suite), "-m", marker, f"--junitxml={report}", "--durations=5"]
 
 
 def run_all(suites: list[str], integration: bool) -> dict[str, Result]:
