@@ -1,9 +1,10 @@
-"""The base of all that people or other processes write, and the kinds of value in it."""
+"""The base of all that people write and of all that is stored, and the kinds of value in it."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -12,20 +13,79 @@ from pydantic import (
     ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
     PlainSerializer,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
     WithJsonSchema,
+    model_serializer,
+    model_validator,
 )
 from pydantic_core import core_schema
+
+from contract.errors import TooNew
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _LONGEST_D = 36_500  # a time minus more than this may lie before the calendar begins
 
 
+STORED: dict[str, Any] = {"stored": True}  # the validation context of what is read back from a store
+
+
 class Strict(BaseModel):
-    """Frozen; unknown keys are refused."""
+    """Frozen; unknown keys are refused, in files that people write and in code.
+
+    With the context `STORED` an unknown field is one that a newer version of this project wrote: it is not looked at, stays with
+    the value and its copies, and is written again.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_timedelta="iso8601", ser_json_inf_nan="strings")
+    _unknown: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def upgraded(cls, stored: dict[str, Any]) -> dict[str, Any]:
+        """Stored fields as the current format has them; see `Versioned`."""
+        return stored
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read_stored(cls, value: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        if not (info.context and info.context.get("stored") and isinstance(value, dict)):
+            return handler(value)
+        fields = cls.upgraded(value)
+        model = handler({name: field for name, field in fields.items() if name in cls.model_fields})
+        model._unknown = {name: field for name, field in fields.items() if name not in cls.model_fields}
+        return model
+
+    @model_serializer(mode="wrap")
+    def _with_unknown(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return handler(self) | self._unknown
+
+
+Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Versioned(Strict):
+    """A kind of stored document. Its `format` rises when older readers would misread it, not for an added optional field.
+
+    `UPGRADES[i]` turns the stored fields of format i + 1 into those of format i + 2. A kind that has any declares its own `format`,
+    one more than their number.
+    """
+
+    UPGRADES: ClassVar[tuple[Upgrade, ...]] = ()
+    format: int = 1
+
+    @classmethod
+    def upgraded(cls, stored: dict[str, Any]) -> dict[str, Any]:
+        """Raises TooNew. What carries no number is of format 1."""
+        written, current = stored.get("format", 1), len(cls.UPGRADES) + 1
+        if written > current:
+            raise TooNew(cls.__name__, written, current)
+        for upgrade in cls.UPGRADES[written - 1 :]:
+            stored = upgrade(stored)
+        return {**stored, "format": current}
 
 
 def parse_duration(value: Any) -> timedelta:

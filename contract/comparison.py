@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from contract.base_model import Strict
+from contract.base_model import Strict, Versioned
 from contract.metrics import MetricName
 
 
@@ -102,7 +102,7 @@ class Contest(Strict):
     incomparable: str = ""
 
 
-class Comparison(Strict):
+class Comparison(Versioned):
     """The first contest is with the champion, or the trivial baseline; a second with the anchor, where that is another version.
 
     `version` is the challenger's.
@@ -127,7 +127,7 @@ class Answer(Strict):
     reason: str
 
 
-class Verdict(Strict):
+class Verdict(Versioned):
     """The gate's decision; an answer outweighs it."""
 
     decision: Literal["promote", "keep", "inconclusive"]

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field
 
-from contract.base_model import Strict
+from contract.base_model import STORED, Strict, Versioned
 from contract.comparison import Interval
 from contract.errors import BadData, OutOfMemory, OutOfTime, RetrainingError, StoreError
 from contract.metrics import MetricName
@@ -26,7 +26,7 @@ class Champion(Strict):
     anchor: int | None = None
 
 
-class RunDocument(Strict):
+class RunDocument(Versioned):
     """One run, frozen by its first task. Every later step reads only this."""
 
     model: str
@@ -53,13 +53,19 @@ class RunDocument(Strict):
         return self.spec.gate.level(self.looks_a_year)
 
 
-class JobRequest(Strict):
+class JobRequest(Versioned):
     """What one Spark job is asked to do: `run.py JOB --request FILE`. It leaves `<job>-<key>.json` in the run's folder."""
 
     job: Literal["validate", "train", "compare"]
     key: str
     run: RunDocument
     inputs: dict[str, str] = Field({}, description="step: the path of its document in the store")
+
+
+class StoredSpec(Versioned):
+    """The spec a version was trained by, kept with it: a champion's recipe is read by the rules of its own format."""
+
+    spec: ModelSpec
 
 
 class DataCheck(Strict):
@@ -82,7 +88,7 @@ class Snapshot(Strict):
     sources: dict[str, str] = Field({}, description="source: hash of its lines in the spec; volumes are compared where it is equal")
 
 
-class ValidationReport(Strict):
+class ValidationReport(Versioned):
     """Written only when every check passed; a failed report is named in the failure."""
 
     snapshot: Snapshot
@@ -91,7 +97,7 @@ class ValidationReport(Strict):
     seconds: float
 
 
-class Training(Strict):
+class Training(Versioned):
     """`train_until` is the newest example time the fit, search included, has seen; None for rows without time.
 
     `folds`: what the guards ask of the walk-forward folds, by metric: of models fitted as this one was, each to what precedes its
@@ -109,7 +115,7 @@ class Training(Strict):
     seconds: dict[str, float] = Field(description="stage: seconds")
 
 
-class GoldenRows(Strict):
+class GoldenRows(Versioned):
     """Holdout rows with Spark's own answers, asked of every image before it meets traffic.
 
     `expected`: per row the probabilities in label order (binary, multiclass) or one number (regression).
@@ -123,7 +129,7 @@ class GoldenRows(Strict):
 ANCHOR = "retraining.anchor"  # the label of an image that names its version's anchor
 
 
-class Image(Strict):
+class Image(Versioned):
     """An OCI image of one version; `reference` is repository@digest."""
 
     model: str
@@ -153,7 +159,7 @@ class Replay(Strict):
     problem: str = Field("", description="why nothing could be replayed; the check does not depend on it")
 
 
-class Check(Strict):
+class Check(Versioned):
     """The digest started alone and asked the golden rows."""
 
     digest: str
@@ -178,7 +184,7 @@ class StepReport(Strict):
     thin_traffic: bool = False
 
 
-class Release(Strict):
+class Release(Versioned):
     digest: str
     previous: str | None
     outcome: Literal["released", "rolled_back", "refused"]
@@ -190,7 +196,7 @@ Cause = Literal["machinery", "data", "memory", "time"]
 CAUSES: dict[type[RetrainingError], Cause] = {BadData: "data", OutOfMemory: "memory", OutOfTime: "time"}
 
 
-class Failure(Strict):
+class Failure(Versioned):
     """Why a job of a step failed; the cause says whether a retry can help, and with what."""
 
     step: str
@@ -220,4 +226,9 @@ def read(store: Store, path: str, kind: type[Document]) -> Document:
 
 def find(store: Store, path: str, kind: type[Document]) -> Document | None:
     content = store.read(path)
-    return None if content is None else kind.model_validate_json(content)
+    return None if content is None else parse(kind, content)
+
+
+def parse(kind: type[Document], content: bytes | str) -> Document:
+    """What was stored, by a version of this project that may be older or newer. Raises TooNew, pydantic's ValidationError."""
+    return kind.model_validate_json(content, context=STORED)

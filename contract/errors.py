@@ -1,4 +1,6 @@
-"""The errors that cross rooms. Each message is one sentence for a tired person: what, where, how many, what next."""
+"""The errors that cross packages. Each message is one sentence for a tired person: what, where, how many, what next."""
+
+import sys
 
 
 class RetrainingError(Exception):
@@ -17,6 +19,23 @@ class InvalidFile(RetrainingError):
 
 class StoreError(RetrainingError):
     """The store could not be read or written; nothing was committed."""
+
+
+class TooNew(RetrainingError):
+    """A stored document has a higher format than this program reads: a newer version of this project wrote it."""
+
+    def __init__(self, kind: str, written: int, known: int):
+        super().__init__(
+            f"a {kind} of format {written} was written by a newer version of this project, and {_reader()} reads up to format "
+            f"{known}: upgrade {_reader()}"
+        )
+
+
+def _reader() -> str:
+    """Which of the parts that are upgraded separately this process belongs to."""
+    if "airflow" in sys.modules:
+        return "the bundle that Airflow runs"
+    return "the Spark jobs' code" if "pyspark" in sys.modules else "the serving host"
 
 
 class BadData(RetrainingError):

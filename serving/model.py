@@ -14,12 +14,13 @@ from serving.errors import CannotServe, RequestRefused
 MAX_ROWS = 10_000
 
 Label = int | str
+FORMAT = 1  # of model.json; an added optional field does not raise it
 
 
-class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Description(msgspec.Struct, frozen=True):
     """model.json. `labels` in the order of the probabilities, None for regression; `known`: column → its only levels."""
 
-    format: Literal[1]
+    format: int
     task: Literal["binary", "multiclass", "regression"]
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
@@ -31,6 +32,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         columns = self.numeric + self.categorical
         labels = len(self.labels or ())
         checks = (
+            (self.format <= FORMAT, f"its format is {self.format}, and this server reads up to {FORMAT}: upgrade the serving base"),
             (bool(columns), "there is no column"),
             (len(set(columns)) == len(columns), "a column is listed twice"),
             (set(self.known) <= set(self.categorical), "known names a column that is not categorical"),

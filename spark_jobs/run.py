@@ -4,9 +4,12 @@ on PYTHONPATH.
 Leaves `<job>-<key>.json` in the run's folder and exits 0, or `<job>-<key>.error.json` and exits 1, or 3 where a retry cannot help.
 """
 
+import sys
+
+sys.path = [path for path in sys.path if not path.endswith("spark_jobs")]  # of a script: its `statistics` would hide Python's own
+
 import argparse
 import importlib
-import sys
 import threading
 import traceback
 from contextlib import nullcontext

@@ -45,7 +45,7 @@ RETRIES = ExceptionRetryPolicy(  # bad data, a file with mistakes, a gate that s
 
 
 # Airflow 3.3 fails a look that it queued before it heard of the end of the one before, as a busy scheduler does, and counts a try
-# (see ADR 9). How often a job may die is counted in jobs.py.
+# (see ADR 9). How often a job may die is counted in spark/job_runner.py.
 LOST_LOOKS = 10
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from contract.base_model import Strict
+from contract.base_model import STORED, Versioned
 from release.ledger.entries import Entry, State
 
 log = logging.getLogger(__name__)
 
 
-class Kept(Strict):
+class Kept(Versioned):
     """`ahead` is what was done backwards since `entry`, and is not recorded yet."""
 
     entry: Entry
@@ -51,7 +51,7 @@ class Journal:
 
 def _read(path: Path) -> Kept | None:
     try:
-        return Kept.model_validate_json(path.read_bytes())
+        return Kept.model_validate_json(path.read_bytes(), context=STORED)
     except ValidationError:
         log.warning("%s cannot be read and is left aside; the ledger has the same entry", path)
         return None

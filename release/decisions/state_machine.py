@@ -8,7 +8,7 @@ from contract.documents import Check, Image
 from release.decisions import canary, probation
 from release.decisions.observation import Observation
 from release.decisions.transitions import activate, by_controller, end, end_check, fail, live_already, move, release_outcome
-from release.ledger.entries import Active, Draft, Outcome, Quarantined, Request, State, version_name
+from release.ledger.entries import Active, Draft, Outcome, Quarantined, Request, State, UnknownRequest, version_name
 
 START_WITHIN = timedelta(seconds=120)
 SHORTEST_WINDOW = timedelta(minutes=1)
@@ -62,6 +62,9 @@ def _servers(state: State, servers: int) -> dict[str, tuple[Image, int]]:
 
 def step(state: State, seen: Observation, now: datetime) -> Draft | None:
     """The next entry, or None while there is nothing to say."""
+    unknown = next((request for request in state.queue if isinstance(request, UnknownRequest)), None)
+    if unknown:
+        return _refused(state, unknown, f"this controller does not know such a request ({unknown.kind}): upgrade the serving host")
     urgent = next((request for request in state.queue if request.kind not in ("check", "release")), None)
     draft = _at_once(state, urgent, now) if urgent else None
     if draft:
@@ -115,7 +118,7 @@ def _unquarantine(state: State, request: Request) -> Draft:
     return end(state, Outcome(request=request.id, kind=request.kind, done=True, reason=reason), quarantined=left)
 
 
-def _refused(state: State, request: Request, reason: str) -> Draft:
+def _refused(state: State, request: Request | UnknownRequest, reason: str) -> Draft:
     return end(state, Outcome(request=request.id, kind=request.kind, done=False, reason=reason))
 
 

@@ -1,21 +1,22 @@
 """What a ledger's entries say: requests, their outcomes, and the whole state of one model after each."""
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from contract.base_model import Strict
+from contract.base_model import Strict, Versioned
 from contract.documents import Check, Image, Release, StepReport
 from contract.serving import Serving
 
 Kind = Literal["check", "release", "rollback", "freeze", "unfreeze", "pin", "unpin", "unquarantine"]
+KINDS: tuple[str, ...] = get_args(Kind)
 Phase = Literal["starting", "shifting", "watching", "asking", "naming", "returning"]
 
 OUTCOMES_KEPT = 20  # in each entry; older ones are found in the entries that appended them
 
 
-class Request(Strict):
+class Request(Versioned):
     """What Airflow or a person asks; `expected_live` is the digest the challenger was compared with (None: nothing was live).
 
     `image` of a rollback is one that was live before; without it the previous one is meant.
@@ -41,11 +42,32 @@ class Request(Strict):
         return self
 
 
-class Outcome(Strict):
+class UnknownRequest(Strict):
+    """A request that a newer version of this project made, of a kind or a format that is not known here: kept, and refused."""
+
+    id: str
+    kind: str
+    model: str
+    who: str
+    why: str
+
+
+def _tag(request: Any) -> str:
+    if isinstance(request, dict):
+        known = request.get("kind") in KINDS and request.get("format", 1) <= len(Request.UPGRADES) + 1
+    else:
+        known = isinstance(request, Request)
+    return "known" if known else "unknown"
+
+
+Queued = Annotated[Annotated[Request, Tag("known")] | Annotated[UnknownRequest, Tag("unknown")], Discriminator(_tag)]
+
+
+class Outcome(Versioned):
     """The one end of a request; `done` is False where it was refused, failed or rolled back."""
 
     request: str
-    kind: Kind
+    kind: str
     done: bool
     reason: str
     check: Check | None = None
@@ -134,7 +156,7 @@ class State(Strict):
     rollbacks: tuple[datetime, ...] = Field((), description="when, within the last week")
     checked: Image | None = Field(None, description="passed its check, kept warm for its release")
     active: Active | None = None
-    queue: tuple[Request, ...] = ()
+    queue: tuple[Queued, ...] = ()
     frozen: str = Field("", description="why nothing may be released; empty: not frozen")
     pinned: str = Field("", description="why only the live version may be live; empty: not pinned")
     outcomes: tuple[Outcome, ...] = ()
@@ -161,7 +183,7 @@ class State(Strict):
         return any(request.id == request_id for request in (*active, *self.queue))
 
 
-class Draft(Strict):
+class Draft(Versioned):
     """An entry before it has a number and a time.
 
     `outcomes` are those that this entry brings. `backward`: it only goes back, and may be done before it is recorded.
@@ -178,8 +200,11 @@ class Draft(Strict):
 
 
 class Entry(Draft):
+    """`previous` is the id of entry n - 1."""
+
     n: int
     id: str
+    previous: str | None
     time: datetime
 
 

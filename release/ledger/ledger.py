@@ -3,22 +3,33 @@
 import re
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
 from pydantic import ValidationError
 
+from contract import documents
+from contract.base_model import Versioned
 from contract.documents import Image
-from contract.errors import RetrainingError
+from contract.errors import RetrainingError, StoreError, TooNew
 from contract.store.base import Store
 from release.ledger.entries import Draft, Entry, Outcome, Request, State
 
-_ENTRY = re.compile(r"(\d{8})\.json")
+_FOLDER, _ENTRY = re.compile(r"\d{5}"), re.compile(r"\d{8}\.json")
+ENTRIES_IN_A_FOLDER = 1000
+OUTCOMES = "outcomes"  # beside the folders of entries
 ASKED_AGAIN_WITHIN = timedelta(days=7)  # whoever waits for an outcome asks every few seconds
 
 
 class LedgerBroken(RetrainingError):
     """A model's ledger has a gap or an entry that cannot be read: nothing new may be released on a guess."""
+
+
+class OutcomeEntry(Versioned):
+    """In which entry a request's outcome is."""
+
+    entry: int
 
 
 class Ledger:
@@ -34,6 +45,8 @@ class Ledger:
         known = self._followed.get(model) or self._listed(model)
         entry = self._read(model, known) if known else None
         while entry and (newer := self._find(model, entry.n + 1)):
+            if newer.previous != entry.id:
+                raise self._broken(model, entry.n, f"cannot be trusted (it is not the one that entry {newer.n} came after)")
             entry = newer
         if entry:
             self._followed[model] = entry.n
@@ -44,7 +57,7 @@ class Ledger:
         entry = self.last(model)
         while entry:
             yield entry
-            entry = self._read(model, entry.n - 1) if entry.n > 1 else None
+            entry = self._before(entry, model) if entry.n > 1 else None
 
     def champion(self, model: str) -> Image | None:
         """What is live at 100 %, outside of any release."""
@@ -86,13 +99,26 @@ class Ledger:
             **dict(draft),
             n=after.n + 1 if after else 1,
             id=uuid.uuid4().hex,
+            previous=after.id if after else None,
             time=max(after.time, now) if after else now,  # a clock that jumps back must not reorder what happened
         )
         content = (entry.model_dump_json(indent=1) + "\n").encode()
-        return entry if self.store.create(self._path(model, entry.n), content) else None
+        if not self.store.create(self._path(model, entry.n), content):
+            return None
+        for outcome in draft.outcomes:
+            self._index(model, outcome.request, entry.n)
+        return entry
+
+    def _index(self, model: str, request_id: str, n: int) -> None:
+        """Only makes an outcome quick to find: where it is missing, recent entries are read."""
+        with suppress(StoreError):
+            documents.write(self.store, self._outcome_path(model, request_id), OutcomeEntry(entry=n))
 
     def _older_outcome(self, model: str, request_id: str) -> Outcome | None:
-        """A ledger only grows, and each new request comes here: it must not read the whole."""
+        """By its request's id; else from recent entries: a ledger only grows, and each new request comes here."""
+        indexed = documents.find(self.store, self._outcome_path(model, request_id), OutcomeEntry)
+        if indexed:
+            return next((outcome for outcome in self._read(model, indexed.entry).outcomes if outcome.request == request_id), None)
         since = datetime.now(UTC) - ASKED_AGAIN_WITHIN
         recent = takewhile(lambda entry: entry.time >= since, self.entries(model))
         brought = (outcome for entry in recent for outcome in entry.outcomes)
@@ -100,15 +126,25 @@ class Ledger:
 
     def _listed(self, model: str) -> int:
         """How many entries there are; their numbers have no gap."""
-        names = self.store.names(f"ledger/{model}")
-        for wanted, name in enumerate(names, start=1):
-            match = _ENTRY.fullmatch(name)
-            if match is None:
-                place = f"{self.store.root}/ledger/{model}/{name}"
-                raise LedgerBroken(f"{place} is no ledger entry: move it away; releases wait until then")
-            if int(match[1]) != wanted:
-                raise self._broken(model, wanted, "is missing")
+        folders = [name for name in self.store.names(f"ledger/{model}") if name != OUTCOMES]
+        for folder in folders:
+            self._refuse_stranger(_FOLDER, f"ledger/{model}", folder)
+        names = [(folder, name) for folder in folders for name in self.store.names(f"ledger/{model}/{folder}")]
+        for expected, (folder, name) in enumerate(names, start=1):
+            self._refuse_stranger(_ENTRY, f"ledger/{model}/{folder}", name)
+            if int(name[:8]) != expected:
+                raise self._broken(model, expected, "is missing")
         return len(names)
+
+    def _refuse_stranger(self, pattern: re.Pattern[str], folder: str, name: str) -> None:
+        if pattern.fullmatch(name) is None:
+            raise LedgerBroken(f"{self.store.root}/{folder}/{name} is no ledger entry: move it away; releases wait until then")
+
+    def _before(self, entry: Entry, model: str) -> Entry:
+        before = self._read(model, entry.n - 1)
+        if before.id != entry.previous:
+            raise self._broken(model, before.n, f"cannot be trusted (it is not the one that entry {entry.n} came after)")
+        return before
 
     def _read(self, model: str, n: int) -> Entry:
         entry = self._find(model, n)
@@ -121,7 +157,9 @@ class Ledger:
         if content is None:
             return None
         try:
-            entry = Entry.model_validate_json(content)
+            entry = documents.parse(Entry, content)
+        except TooNew as error:
+            raise LedgerBroken(f"{self.store.root}/{self._path(model, n)}: {error}; releases wait until then") from None
         except ValidationError as error:
             reason = error.errors(include_url=False)[0]["msg"]
             raise self._broken(model, n, f"cannot be trusted ({reason})") from None
@@ -134,4 +172,7 @@ class Ledger:
         return LedgerBroken(f"{place} {how}: restore it from a backup; releases wait until then")
 
     def _path(self, model: str, n: int) -> str:
-        return f"ledger/{model}/{n:08d}.json"
+        return f"ledger/{model}/{n // ENTRIES_IN_A_FOLDER:05d}/{n:08d}.json"
+
+    def _outcome_path(self, model: str, request_id: str) -> str:
+        return f"ledger/{model}/{OUTCOMES}/{request_id}.json"

@@ -15,7 +15,7 @@ from spark_jobs.statistics.metrics import measures_of
 
 MOST_VALUES = 20
 OTHERS = -1
-BINS = 512  # of all rows' scores; a slice too many of whose rows share a bin is not judged (results.py)
+BINS = 512  # of all rows' scores; a slice too many of whose rows share a bin is not judged (intervals.py)
 
 
 class Slicing(NamedTuple):

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from contract.base_model import format_duration
-from contract.documents import DataCheck, Snapshot, ValidationReport
+from contract.documents import DataCheck, Snapshot, ValidationReport, parse
 from contract.spec import ModelSpec, Source
 from contract.store.base import Store
 from spark_jobs.data.dataset import labelled, parts_of
@@ -99,7 +99,7 @@ def earlier_snapshots(store: Store, folder: str, as_of: datetime) -> list[Snapsh
 def _snapshots_in(store: Store, folder: str) -> Iterator[Snapshot]:
     for name in store.names(folder):
         if name.startswith("validate-") and name.count(".") == 1:  # not .error.json, .failed.json, .report.json
-            yield ValidationReport.model_validate_json(store.read(f"{folder}/{name}") or b"").snapshot
+            yield parse(ValidationReport, store.read(f"{folder}/{name}") or b"").snapshot
 
 
 class Examined(NamedTuple):

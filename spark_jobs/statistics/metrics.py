@@ -1,6 +1,6 @@
 """Every metric as additive sufficient statistics of rows, and a pure function from their sum to the value.
 
-Terms are Spark columns of one model's answer (answers.py); a term that is not a number makes the metric undefined, never wrong.
+Terms are Spark columns of one model's answer (predictions.py); a term that is not a number makes the metric undefined, never wrong.
 """
 
 from collections.abc import Callable, Sequence

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 
+from contract.documents import StoredSpec
 from contract.spec import ModelSpec
 from spark_jobs.tracking.diagnostics import Table
 from spark_jobs.tracking.plots import draw
@@ -12,7 +13,7 @@ from spark_jobs.training.grid_search import Candidate
 
 
 def write_inputs(folder: Path, spec: ModelSpec, sql: str | None) -> None:
-    (folder / "spec.json").write_text(spec.model_dump_json(indent=1))
+    (folder / "spec.json").write_text(StoredSpec(spec=spec).model_dump_json(indent=1))
     features = {"numeric": spec.examples.numeric, "categorical": spec.examples.categorical}
     (folder / "features.json").write_text(json.dumps(features, indent=1))
     if sql is not None:

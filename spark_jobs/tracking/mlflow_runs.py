@@ -21,6 +21,7 @@ from mlflow.types.schema import ColSpec, Schema
 from mlflow.utils.time import get_current_time_millis
 from pyspark.ml import PipelineModel
 
+from contract.base_model import STORED
 from contract.comparison import Interval
 from contract.documents import RunDocument, Snapshot, Training
 from contract.errors import RetrainingError
@@ -74,7 +75,7 @@ def find_training(model: str, key: str) -> Training | None:
             return None
         version = min(found, key=lambda each: int(each.version))
         _finish(client, version)
-        return Training.model_validate({**json.loads(version.tags["training"]), "version": int(version.version)})
+        return Training.model_validate({**json.loads(version.tags["training"]), "version": int(version.version)}, context=STORED)
 
 
 def log_training(run: RunDocument, key: str, snapshot: Snapshot, result: Result, folder: Path) -> Training:

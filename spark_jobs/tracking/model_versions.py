@@ -14,7 +14,8 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.ml import PipelineModel
 
-from contract.errors import RetrainingError
+from contract.documents import StoredSpec, parse
+from contract.errors import RetrainingError, TooNew
 from contract.spec import ModelSpec
 from spark_jobs.data.labels import Labels
 from spark_jobs.tracking.mlflow_runs import MODEL, ONNX, PIPELINE, telling
@@ -70,7 +71,7 @@ def load_version(model: str, version: int, folder: Path) -> Version:
             raise
     try:
         return _read_version(registered, folder)
-    except (OSError, ValueError, KeyError, PySparkException, Py4JJavaError) as error:
+    except (OSError, ValueError, KeyError, TooNew, PySparkException, Py4JJavaError) as error:
         reason = str(error).strip().partition("\n")[0][:300]
         raise VersionUnreadable(f"the files of version {version} of {model} in MLflow cannot be read: {reason}") from error
 
@@ -80,7 +81,7 @@ def _read_version(registered: ModelVersion, folder: Path) -> Version:
     until = registered.tags["train_until"]
     return Version(
         pipeline=PipelineModel.load(f"file://{folder.resolve() / MODEL / PIPELINE}"),
-        spec=ModelSpec.model_validate_json((folder / "spec.json").read_bytes()),
+        spec=parse(StoredSpec, (folder / "spec.json").read_bytes()).spec,
         sql=sql.read_text() if sql.exists() else None,
         labels=json.loads((folder / ONNX / "model.json").read_bytes())["labels"],
         params=json.loads(registered.tags["training"])["params"],

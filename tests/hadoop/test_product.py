@@ -35,7 +35,9 @@ class OnYarn(Checkout):
         make_thin(ROOT / ".venv/spark", environments / "spark")
         (self.home / "platform").write_text("yarn")
         self.platform = self.home / "yarn.yaml"
-        self.python("release", "-c", "from demo import cluster, place; cluster.write_platform(place.platform())")
+        self.python(
+            "release", "-c", "from demo import place; from demo.platforms import cluster; cluster.write_platform(place.platform())"
+        )
 
 
 def make_thin(real: Path, environment: Path) -> None:

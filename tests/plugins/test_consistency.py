@@ -192,10 +192,10 @@ def test_a_broken_ledger_is_told_and_the_other_models_are_looked_at(world, store
     seven = world.image(7)
     record(store, live=seven)
     world.show(seven)
-    store.create("ledger/early/00000002.json", b"{}")
+    store.create("ledger/early/00000/00000002.json", b"{}")
 
     assert found(world, store) == [
-        f"{STORE}/ledger/early/00000001.json is missing: restore it from a backup; releases wait until then"
+        f"{STORE}/ledger/early/00000/00000001.json is missing: restore it from a backup; releases wait until then"
     ]
 
 

@@ -73,7 +73,7 @@ def test_what_the_live_version_the_previous_one_and_the_anchor_came_from_stays(s
 
     assert clean(store, after) == counts
     assert left(store) == (snapshots, runs)
-    assert store.names("ledger/late") == ["00000001.json"]
+    assert store.names("ledger/late/00000") == ["00000001.json"]
 
 
 def test_a_second_time_finds_nothing(store):
@@ -186,8 +186,8 @@ def test_a_ledger_that_is_broken_or_gone_keeps_all_of_its_model_and_others_are_c
     ):
         clean(store, 500 * DAYS)
 
-    store.create("ledger/late/00000002.json", b"{}")
-    with pytest.raises(NotAllRemoved, match=r"late: .*/ledger/late/00000001.json is missing"):
+    store.create("ledger/late/00000/00000002.json", b"{}")
+    with pytest.raises(NotAllRemoved, match=r"late: .*/ledger/late/00000/00000001.json is missing"):
         clean(store, 500 * DAYS)
     assert left(store) == ([1], [1])
     assert store.names("runs/early") == []

@@ -46,7 +46,7 @@ def leave_container(world: FakeWorld) -> None:
 
 
 def tear(world: FakeWorld) -> None:
-    last = max(path for path in world.store.files if path.startswith("ledger/"))
+    last = max(path for path in world.store.files if path.startswith("ledger/late/0"))
     world.store.files[last] = b"{"
 
 

@@ -49,8 +49,8 @@ def test_status_says_what_is_live_and_what_is_broken(home):
     controller.turn()
     controller.ledger.request(a_request("release", 1))
     controller.turn()
-    (home / "store/ledger/torn").mkdir()
-    (home / "store/ledger/torn/00000001.json").write_text("{")
+    (home / "store/ledger/torn/00000").mkdir(parents=True)
+    (home / "store/ledger/torn/00000/00000001.json").write_text("{")
 
     late, torn = json.loads(run(home, "release status", "--json").stdout)
     assert late["live"] == {"version": 1, "digest": digest_of(1)}

@@ -186,7 +186,7 @@ def test_only_what_nobody_needs_goes_and_the_rest_is_whole(repository: Repositor
 def test_without_a_ledger_that_can_be_read_nothing_goes(
     repository: Repository, ledger: Ledger, digests: dict[str, str], tmp_path: Path
 ) -> None:
-    before, folder = repository.names(), tmp_path / "store" / "ledger" / "late"
+    before, folder = repository.names(), tmp_path / "store" / "ledger" / "late" / "00000"
     with pytest.raises(NotCleaned, match=r"late has no ledger entry in .*nothing was deleted; see that the platform file"):
         clean(repository, "late", Ledger(LocalStore(str(tmp_path / "another"))), keep=2)
     (folder / "00000002.json").rename(tmp_path / "aside")

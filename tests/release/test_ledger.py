@@ -32,7 +32,7 @@ def freeze(id: str) -> Request:
 
 
 def file(ledger: Ledger, n: int) -> Path:
-    return Path(ledger.store.root, f"ledger/late/{n:08d}.json")
+    return Path(ledger.store.root, f"ledger/late/00000/{n:08d}.json")
 
 
 def ended(ledger: Ledger, id: str) -> None:
@@ -77,7 +77,7 @@ def test_a_new_request_does_not_read_a_ledger_of_years(ledger, monkeypatch):
 
     assert ledger.outcome("late", "new") is None
 
-    assert {path[-13:] for path in read} == {"00000030.json", "00000031.json"}
+    assert {path.rpartition("/")[2] for path in read} == {"00000030.json", "00000031.json", "new.json"}
 
 
 def test_the_whole_ledger_is_listed_once_however_often_it_is_asked(ledger, monkeypatch):
@@ -93,7 +93,7 @@ def test_the_whole_ledger_is_listed_once_however_often_it_is_asked(ledger, monke
     assert reader.last("late").n == 5
     assert [entry.n for entry in reader.entries("late")] == [5, 4, 3, 2, 1]
 
-    assert listed == ["ledger/late"]
+    assert listed == ["ledger/late", "ledger/late/00000"]
 
 
 @pytest.mark.parametrize("newer", ["", "d"])

@@ -158,7 +158,7 @@ def test_another_lock_than_the_hosts_starts_nothing(host, target):
 
 
 def test_a_host_without_supervisord_says_how_to_start_it(own_host):
-    with pytest.raises(HostUnreachable, match=r"supervisor\.sock .*start supervisord: python -m release\.host"):
+    with pytest.raises(HostUnreachable, match=r"supervisor\.sock .*start supervisord: python -m release\.routing\.host"):
         ProcessTarget(own_host.serving).servers()
 
 

@@ -6,7 +6,7 @@ Whoever judges one challenger after another on the same rows, until one passes, 
 from datetime import UTC, timedelta
 
 from contract import documents
-from contract.base_model import Strict
+from contract.base_model import Versioned
 from contract.comparison import Verdict
 from contract.documents import RunDocument, Training
 from plugins.retraining.context import Work, comparison_of, unreleasable
@@ -16,7 +16,7 @@ YEAR = timedelta(days=365)
 STAMP = "%Y%m%dT%H%M%S"
 
 
-class Look(Strict):
+class Look(Versioned):
     """`key` is that of the `decide` which looked first; `number` counts the looks of the year until `as_of`, of `allowed`."""
 
     key: str

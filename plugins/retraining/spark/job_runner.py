@@ -8,7 +8,7 @@ from logging import Logger
 from typing import NamedTuple
 
 from contract import documents
-from contract.base_model import Strict, format_duration
+from contract.base_model import Versioned, format_duration
 from contract.documents import CAUSES, Failure, JobRequest
 from contract.errors import OutOfTime, RetrainingError, StoreError
 from contract.spark import Resources, merged, settings
@@ -22,7 +22,7 @@ RETRY_MEMORY = 1.5
 TRIES = 3
 
 
-class Ticket(Strict):
+class Ticket(Versioned):
     """Whose a job is, to be found by its key: in `jobs/<key>/ticket.json`."""
 
     model: str

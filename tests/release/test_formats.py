@@ -1,0 +1,161 @@
+"""What a newer, or an older, version of this project has stored: read where it can be, else refused with what to upgrade."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from contract import documents
+from contract.base_model import Versioned
+from contract.documents import Check, Failure, GoldenRows, Image, Release, Training, ValidationReport
+from contract.errors import TooNew
+from contract.store.local import LocalStore
+from release.controller.local_state import Journal, Kept
+from release.ledger.entries import Entry, UnknownRequest
+from release.ledger.ledger import Ledger, LedgerBroken
+from tests.release.fakes import FakeWorld, a_request, digest_of
+
+GOLDEN = Path(__file__).parents[1] / "formats"  # one file for each kind and format; written once, never again
+KINDS: dict[str, type[Versioned]] = {
+    "check": Check,
+    "entry": Entry,
+    "failure": Failure,
+    "golden_rows": GoldenRows,
+    "image": Image,
+    "release": Release,
+    "training": Training,
+    "validation_report": ValidationReport,
+}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> FakeWorld:
+    return FakeWorld(tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
+def test_every_format_that_was_ever_written_is_read(path: Path) -> None:
+    """`<kind>-<format>.json` holds what was written and, under `read`, some fields of what it means today."""
+    kind, expected = KINDS[path.stem.rpartition("-")[0]], json.loads(path.read_text())["read"]
+    value = documents.parse(kind, json.dumps(json.loads(path.read_text())["written"])).model_dump(mode="json")
+
+    assert {name: value[name] for name in expected} == expected
+
+
+def test_each_kind_has_a_golden_file_of_its_current_format() -> None:
+    current = {f"{name}-{len(kind.UPGRADES) + 1}" for name, kind in KINDS.items()}
+    assert current <= {path.stem for path in GOLDEN.glob("*.json")}
+
+
+class Renamed(Versioned):
+    """A kind whose second format calls `colour` what the first called `color`."""
+
+    UPGRADES = (lambda stored: {"colour": stored["color"]},)
+    format: int = 2
+    colour: str
+
+
+@pytest.mark.parametrize(
+    ("stored", "colour"),
+    [({"color": "red"}, "red"), ({"format": 1, "color": "red"}, "red"), ({"format": 2, "colour": "blue"}, "blue")],
+)
+def test_an_older_format_is_upgraded(stored: dict, colour: str) -> None:
+    assert documents.parse(Renamed, json.dumps(stored)).model_dump() == {"format": 2, "colour": colour}
+
+
+def test_a_newer_format_is_refused_with_the_side_to_upgrade() -> None:
+    sentence = "a Renamed of format 3 was written by a newer version of this project, and the serving host reads up to format 2: "
+    with pytest.raises(TooNew, match=sentence + "upgrade the serving host"):
+        documents.parse(Renamed, '{"format": 3}')
+
+
+def test_what_code_makes_stays_strict() -> None:
+    with pytest.raises(ValueError, match="Extra inputs are not permitted"):
+        Failure(step="train", reason="", colour="red")
+
+
+def change_last(world: FakeWorld, **changes: object) -> None:
+    """As if a newer version had written the last entry."""
+    path = max(path for path in world.store.files if path.startswith("ledger/late/0"))
+    stored = json.loads(world.store.files[path])
+    stored["state"] |= changes.pop("state", {})
+    world.store.files[path] = json.dumps(stored | changes).encode()
+
+
+def test_a_future_field_is_kept_while_releases_go_on(world: FakeWorld) -> None:
+    world.put_live(1)
+    world.restart()
+    change_last(world, state={"regions": ["eu"]})
+    live = json.loads(world.store.files[max(p for p in world.store.files if p.startswith("ledger/late/0"))])["state"]["live"]
+    change_last(world, state={"live": live | {"provenance": "slsa"}})
+    world.outcome(a_request("check", 2))
+    assert world.outcome(a_request("release", 2, expected_live=digest_of(1))).done
+
+    last = world.ledger.last("late").model_dump(mode="json")
+    assert last["state"]["regions"] == ["eu"]
+    assert last["state"]["previous"]["provenance"] == "slsa"
+
+
+@pytest.mark.parametrize("future", [{"kind": "shadow"}, {"kind": "release", "format": 2}])
+def test_a_request_of_a_future_kind_is_refused_and_others_go_on(world: FakeWorld, future: dict) -> None:
+    world.put_live(1)
+    strange = {"id": "s", "model": "late", "who": "airflow", "why": "a newer one", "percent": 10} | future
+    change_last(world, state={"queue": [strange]})
+    (kept,) = world.ledger.last("late").state.queue
+    assert isinstance(kept, UnknownRequest)
+    assert kept.model_dump()["percent"] == 10
+
+    outcome = world.outcome(a_request("check", 2))
+    assert outcome.done
+    refused = world.ledger.outcome("late", "s")
+    assert (refused.done, refused.kind) == (False, future["kind"])
+    assert refused.reason.endswith(f"({future['kind']}): upgrade the serving host")
+
+
+def test_an_entry_of_a_future_format_stops_releases_and_says_what_to_upgrade(world: FakeWorld) -> None:
+    world.put_live(1)
+    change_last(world, format=2)
+
+    with pytest.raises(LedgerBroken, match=r"a Entry of format 2 .*: upgrade the serving host; releases wait until then"):
+        Ledger(world.store).request(a_request("check", 2))
+
+
+def test_a_controller_that_is_older_than_its_own_copy_does_not_start(tmp_path: Path, world: FakeWorld) -> None:
+    world.put_live(1)
+    folder = tmp_path / "copies"
+    Journal(folder).put("late", Kept(entry=world.ledger.last("late")))
+    path = folder / "late.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+
+    with pytest.raises(TooNew, match="upgrade the serving host"):
+        Journal(folder)
+
+
+def test_an_entry_that_came_after_another_one_breaks_the_ledger(world: FakeWorld) -> None:
+    world.put_live(1)
+    change_last(world, previous="0" * 32)
+
+    with pytest.raises(LedgerBroken, match="is not the one that entry 10 came after"):
+        list(Ledger(world.store).entries("late"))
+
+
+def test_an_outcome_is_found_by_its_request_however_old(tmp_path: Path) -> None:
+    world = FakeWorld(tmp_path)
+    world.put_live(1)
+    first = next(entry for entry in world.ledger.entries("late") if entry.outcomes)
+    stored = json.loads(world.store.files[f"ledger/late/outcomes/{first.outcomes[0].request}.json"])
+
+    assert stored == {"format": 1, "entry": first.n}
+
+
+def test_a_ledger_of_more_than_a_thousand_entries(tmp_path: Path) -> None:
+    from release.ledger.entries import Draft, State
+
+    store = LocalStore(str(tmp_path))
+    ledger, last = Ledger(store), None
+    for _ in range(1001):
+        last = ledger.append("late", last, Draft(who="a", why="", what="", state=State()))
+
+    assert store.names("ledger/late") == ["00000", "00001"]
+    assert store.names("ledger/late/00001") == ["00001000.json", "00001001.json"]
+    assert Ledger(store).last("late") == last
