@@ -12,7 +12,7 @@ from tests.integration.product import MODEL, Product
 from tests.release.local import answers
 from tests.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900, func_only=True)]
 
 TOLD_WITHIN_S = 180
 STOPPED_WITHIN_S = 8  # a Spark job looks each second for its task; the rest is for a busy machine

@@ -9,7 +9,7 @@ from contract.documents import Image, read
 from tests.integration.product import MODEL, Product, Run
 from tests.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900, func_only=True)]
 
 
 def test_the_first_run_releases_its_version(first):

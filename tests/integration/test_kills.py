@@ -9,7 +9,7 @@ from release.ledger.entries import Outcome
 from tests.integration.product import CLIENTS, MODEL, REQUESTS_PER_SECOND, Product
 from tests.waiting import until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900, func_only=True)]
 
 ORPHAN_S = 8  # a job looks each second for its task, and leaves; the rest is for a busy machine
 SHORT = ("open", "decide", "package", "check", "release")  # tasks without a job
