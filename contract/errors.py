@@ -26,7 +26,7 @@ class TooNew(RetrainingError):
 
     def __init__(self, kind: str, written: int, known: int):
         super().__init__(
-            f"a {kind} of format {written} was written by a newer version of this project, and {_reader()} reads up to format "
+            f"{kind} of format {written} was written by a newer version of this project, and {_reader()} reads up to format "
             f"{known}: upgrade {_reader()}"
         )
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from contract.base_model import STORED, Versioned
+from contract.base_model import Versioned
+from contract.documents import parse
 from release.ledger.entries import Entry, State
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class Journal:
 
 def _read(path: Path) -> Kept | None:
     try:
-        return Kept.model_validate_json(path.read_bytes(), context=STORED)
+        return parse(Kept, path.read_bytes())
     except ValidationError:
         log.warning("%s cannot be read and is left aside; the ledger has the same entry", path)
         return None

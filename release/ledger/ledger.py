@@ -45,8 +45,7 @@ class Ledger:
         known = self._followed.get(model) or self._listed(model)
         entry = self._read(model, known) if known else None
         while entry and (newer := self._find(model, entry.n + 1)):
-            if newer.previous != entry.id:
-                raise self._broken(model, entry.n, f"cannot be trusted (it is not the one that entry {newer.n} came after)")
+            self._refuse_another(model, entry, newer)
             entry = newer
         if entry:
             self._followed[model] = entry.n
@@ -142,9 +141,12 @@ class Ledger:
 
     def _before(self, entry: Entry, model: str) -> Entry:
         before = self._read(model, entry.n - 1)
-        if before.id != entry.previous:
-            raise self._broken(model, before.n, f"cannot be trusted (it is not the one that entry {entry.n} came after)")
+        self._refuse_another(model, before, entry)
         return before
+
+    def _refuse_another(self, model: str, before: Entry, after: Entry) -> None:
+        if before.id != after.previous:
+            raise self._broken(model, before.n, f"cannot be trusted (it is not the one that entry {after.n} came after)")
 
     def _read(self, model: str, n: int) -> Entry:
         entry = self._find(model, n)

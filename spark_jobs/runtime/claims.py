@@ -8,7 +8,8 @@ import os
 import re
 import socket
 
-from contract.base_model import STORED, Versioned
+from contract.base_model import Versioned
+from contract.documents import parse
 from contract.store.base import Store
 
 CONTAINER = re.compile(r"container_(?:e\d+_)?(\d+_\d+)_\d+_\d+")
@@ -30,5 +31,5 @@ def other_holder(store: Store, prefix: str, number: int, me: str) -> str:
     if store.create(path, Claim(holder=me).model_dump_json().encode()):
         return ""
     held = store.read(path)
-    there = Claim.model_validate_json(held, context=STORED).holder if held else "somebody"
+    there = parse(Claim, held).holder if held else "somebody"
     return "" if there == me else there

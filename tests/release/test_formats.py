@@ -64,7 +64,7 @@ def test_an_older_format_is_upgraded(stored: dict, colour: str) -> None:
 
 
 def test_a_newer_format_is_refused_with_the_side_to_upgrade() -> None:
-    sentence = "a Renamed of format 3 was written by a newer version of this project, and the serving host reads up to format 2: "
+    sentence = "Renamed of format 3 was written by a newer version of this project, and the serving host reads up to format 2: "
     with pytest.raises(TooNew, match=sentence + "upgrade the serving host"):
         documents.parse(Renamed, '{"format": 3}')
 
@@ -116,7 +116,7 @@ def test_an_entry_of_a_future_format_stops_releases_and_says_what_to_upgrade(wor
     world.put_live(1)
     change_last(world, format=2)
 
-    with pytest.raises(LedgerBroken, match=r"a Entry of format 2 .*: upgrade the serving host; releases wait until then"):
+    with pytest.raises(LedgerBroken, match=r"Entry of format 2 .*: upgrade the serving host; releases wait until then"):
         Ledger(world.store).request(a_request("check", 2))
 
 
