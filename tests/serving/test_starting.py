@@ -35,9 +35,11 @@ def described(**changes):
     [
         ("{", "is not a model's description: Input data was truncated."),
         ("{}", "is not a model's description: Object missing required field `format`."),
-        (described(format=2), "is not a model's description: Invalid enum value 2 - at `$.format`."),
+        (
+            described(format=2),
+            "is not a model's description: its format is 2, and this server reads up to 1: upgrade the serving base.",
+        ),
         (described(task="ranking"), "is not a model's description: Invalid enum value 'ranking' - at `$.task`."),
-        (described(extra=1), "is not a model's description: Object contains unknown field `extra`."),
         (described(numeric=[], categorical=[]), "is not a model's description: there is no column."),
         (described(categorical=["distance"]), "is not a model's description: a column is listed twice."),
         (described(known={"distance": ["1"]}), "is not a model's description: known names a column that is not categorical."),
@@ -54,6 +56,12 @@ def test_a_bad_description_is_refused(folder, description, message):
         Model.load(folder)
 
     assert str(error.value) == f"{folder}/model.json {message}"
+
+
+def test_a_field_that_a_later_version_added_is_ignored(folder):
+    (folder / "model.json").write_text(described(added_later=1))
+
+    assert Model.load(folder).description.numeric == ("dep_delay", "distance")
 
 
 @pytest.mark.parametrize(
