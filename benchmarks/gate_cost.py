@@ -18,7 +18,7 @@ from pyspark.ml.classification import GBTClassifier
 from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import DataFrame, SparkSession
 
-from contract.comparison import Contest
+from contract.comparison import ReferenceComparison
 from contract.documents import RunDocument, Snapshot
 from contract.spec import ModelSpec
 from spark_jobs.comparison.comparisons import against_version
@@ -94,14 +94,16 @@ def scoring_s(holdout: DataFrame, versions: list[Version]) -> float:
     return time.monotonic() - started
 
 
-def comparing_s(holdout: DataFrame, versions: list[Version], run: RunDocument, snapshot: Snapshot) -> tuple[float, Contest]:
+def comparing_s(
+    holdout: DataFrame, versions: list[Version], run: RunDocument, snapshot: Snapshot
+) -> tuple[float, ReferenceComparison]:
     """As the compare job does, once both models are loaded."""
     started = time.monotonic()
     scored = scored_by(versions[0], score(holdout, versions[0]), look_at(holdout, run.spec), run, snapshot)
-    contest = against_version(scored, "champion", 1, versions[1])
+    compared = against_version(scored, "champion", 1, versions[1])
     seconds = time.monotonic() - started
     holdout.sparkSession.catalog.clearCache()
-    return seconds, contest
+    return seconds, compared
 
 
 def measure(gate: str, rows: int, customers: int, segments: int, repeats: int) -> None:
@@ -118,14 +120,14 @@ def measure(gate: str, rows: int, customers: int, segments: int, repeats: int) -
     scoring_s(holdout.limit(10_000), versions)  # warm
     ratios = []
     for _ in range(repeats):
-        alone, (whole, contest) = scoring_s(holdout, versions), comparing_s(holdout, versions, run, snapshot)
+        alone, (whole, compared) = scoring_s(holdout, versions), comparing_s(holdout, versions, run, snapshot)
         ratios.append(whole / alone)
         print(f"  scoring {alone:.0f} s, comparing {whole:.0f} s: {ratios[-1]:.2f} times", flush=True)
-    found = contest.metrics[0].improvement
+    found = compared.metrics[0].improvement
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{gate}: {contest.rows:,} rows, {customers:,} customers, {segments:,} segments in {len(contest.slices)} slices: "
-        f"{contest.incomparable or f'{found.value:+.5f} ({found.low:+.5f} to {found.high:+.5f})'}; "
+        f"{gate}: {compared.rows:,} rows, {customers:,} customers, {segments:,} segments in {len(compared.slices)} slices: "
+        f"{compared.incomparable or f'{found.value:+.5f} ({found.low:+.5f} to {found.high:+.5f})'}; "
         f"the driver's Python took {peak_mb:.0f} MB at most; ratio {min(ratios):.2f} to {max(ratios):.2f}",
         flush=True,
     )

@@ -23,7 +23,7 @@ from spark_jobs.statistics.metrics import measures_of
 
 PAIRS, ROWS, GRID = 50, 60, 50  # rows of a block; different scores
 TOLERANCE = 1e-9
-SIDES = ("challenger", "opponent")
+SIDES = ("challenger", "reference")
 
 
 def rows_of(world: World, blocks: int, seed: int) -> pd.DataFrame:

@@ -25,7 +25,7 @@ SIZE = {  # three jobs fill 8 GiB; the optimizing compiler would take most of th
     "conf": {f"spark.{part}.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC" for part in ("driver", "executor")},
 }
 MAX_P95 = "5s"  # servers share two cores with the cluster here
-LOOK_S, GIVE_UP_S = 5, 3 * 3600
+POLL_S, GIVE_UP_S = 5, 3 * 3600
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def follow(airflow: Airflow, runs: dict[str, str], began: float) -> tuple[list[d
                     raise SystemExit(f"{name} is not live: read its run in Airflow's UI")
                 live[name] = now
                 print(f"  {now:>5} s  {name} is live, {len(live)} of {len(runs)}", flush=True)
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     return use, live
 
 

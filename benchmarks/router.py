@@ -4,7 +4,7 @@ import time
 
 from demo.live import Live
 from demo.place import MODEL
-from demo.traffic import Traffic
+from demo.traffic import LoadGenerator
 
 PER_SECOND = 265
 MINUTES = 10
@@ -13,7 +13,7 @@ MINUTES = 10
 def main() -> None:
     live = Live()
     golden = live.golden_rows(MODEL)
-    with Traffic(live.url(MODEL), list(golden.columns), [list(row) for row in golden.rows], PER_SECOND, clients=8) as tally:
+    with LoadGenerator(live.url(MODEL), list(golden.columns), [list(row) for row in golden.rows], PER_SECOND, clients=8) as tally:
         for minute in range(MINUTES):
             time.sleep(60)
             print(

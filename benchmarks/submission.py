@@ -57,7 +57,7 @@ model, platform = load_entry(Path({{spec!r}}))
 shared = {{{{"platform": platform, "audience": alerts.audience_of(model.spec, platform)}}}}
 wait = {{{{"mode": "reschedule", "poke_interval": base.POKE_S, "timeout": timedelta(hours=1)}}}}
 with DAG(model.spec.name, schedule=None, params=params()) as dag:
-    first = base.OpenStep(task_id="open", model=model, **shared)
+    first = base.OpenStep(task_id="freeze_run", model=model, **shared)
     first >> base.ValidateStep(task_id={TASK!r}, engine_for=engine_for, **shared, **wait)
 '''
 PROVIDERS = '''"""Of a benchmark, which removes it: the same job by the provider's operator."""

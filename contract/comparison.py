@@ -33,7 +33,7 @@ class MetricResult(Strict):
 
     metric: MetricName
     challenger: Interval
-    against: Interval
+    reference: Interval
     improvement: Interval
 
 
@@ -85,20 +85,20 @@ class RecipeChange(Strict):
     why: str = ""
 
 
-class Contest(Strict):
+class ReferenceComparison(Strict):
     """The challenger against one opponent on the holdout rows that neither has learned from.
 
     `incomparable` says why an honest comparison is impossible; `unseen_after`: the opponent has learned from rows until then,
     and only later ones count.
     """
 
-    opponent: Literal["champion", "anchor", "baseline"]
+    reference: Literal["champion", "anchor", "baseline"]
     version: int | None
     rows: int
     metrics: tuple[MetricResult, ...] = ()
     slices: tuple[SliceResult, ...] = ()
     unseen_after: datetime | None = None
-    curves: dict[Literal["challenger", "opponent"], Curves] = {}
+    curves: dict[Literal["challenger", "reference"], Curves] = {}
     incomparable: str = ""
 
 
@@ -109,7 +109,7 @@ class Comparison(Versioned):
     """
 
     version: int
-    contests: tuple[Contest, ...] = Field(min_length=1)
+    comparisons: tuple[ReferenceComparison, ...] = Field(min_length=1)
     anchor: int | None = Field(None, description="version that small losses are counted from; the champion may be it")
     folds: dict[MetricName, Interval] = Field({}, description="as in the training's document")
     recipe: RecipeChange | None = None
@@ -118,7 +118,7 @@ class Comparison(Versioned):
     seconds: float
 
 
-class Answer(Strict):
+class Approval(Strict):
     """What a person said to a verdict; nobody in time means no."""
 
     approved: bool
@@ -132,8 +132,8 @@ class Verdict(Versioned):
 
     decision: Literal["promote", "keep", "inconclusive"]
     reason: str
-    answer: Answer | None = None
+    approval: Approval | None = None
 
     @property
     def goes_on(self) -> bool:
-        return self.answer.approved if self.answer else self.decision == "promote"
+        return self.approval.approved if self.approval else self.decision == "promote"

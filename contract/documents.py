@@ -43,14 +43,14 @@ class RunDocument(Versioned):
     suites: dict[str, dict[str, Any]] = Field(description="source: its Great Expectations suite")
     platform: Platform
     champion: Champion | None
-    looks_a_year: float | None = Field(None, description="how often the schedule has this model judged")
+    evaluations_per_year: float | None = Field(None, description="how often the schedule has this model judged")
     code_hash: str
     url: str = Field("", description="the run in the Airflow UI")
 
     @property
     def level(self) -> float:
         """How often the gate's test may promote what it should not."""
-        return self.spec.gate.level(self.looks_a_year)
+        return self.spec.gate.level(self.evaluations_per_year)
 
 
 class JobRequest(Versioned):
@@ -141,7 +141,7 @@ class Image(Versioned):
     labels: dict[str, str]
 
 
-class Replay(Strict):
+class ReplayResult(Strict):
     """Recent live requests, asked of both versions before the new one meets traffic.
 
     `moved` is the share of rows whose answer differs by more than 1e-6, `mean` and `largest` how far apart the answers are:
@@ -168,7 +168,7 @@ class Check(Versioned):
     parity: float | None = Field(None, description="largest relative difference from Spark's answers")
     p95_ms: float | None = None
     memory_mb: float | None = None
-    replay: Replay | None = None
+    replay: ReplayResult | None = None
 
 
 class StepReport(Strict):

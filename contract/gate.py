@@ -109,14 +109,14 @@ class Gate(Strict):
         """How often each end of a reported interval may be wrong."""
         return (1 - self.confidence) / 2
 
-    def level(self, looks_a_year: float | None) -> float:
+    def level(self, evaluations_per_year: float | None) -> float:
         """How often one look may promote what it should not: the yearly budget shared by the looks, where that is less.
 
         The expected number of false promotions a year is at most the sum of the levels.
         """
-        if self.yearly_false_promotions is None or looks_a_year is None:
+        if self.yearly_false_promotions is None or evaluations_per_year is None:
             return self.side
-        return min(self.side, self.yearly_false_promotions / looks_a_year)
+        return min(self.side, self.yearly_false_promotions / evaluations_per_year)
 
     def measured(self, task: Task) -> tuple[MetricName, ...]:
         """Every metric that a comparison reports, the gate's own first."""

@@ -21,14 +21,14 @@ def run_folder(model: str, run: str, started: str = "") -> str:
     return f"runs/{model}/{safe}-{hashlib.sha256((run + started).encode()).hexdigest()[:6]}"
 
 
-class Turn(NamedTuple):
+class Attempt(NamedTuple):
     """The key of a step's next or current job, and how many of the same work failed before it."""
 
     key: str
     failed: int
 
 
-def turn_of(store: Store, folder: str, step: str, inputs: list[str], clear_number: int) -> Turn:
+def attempt_of(store: Store, folder: str, step: str, inputs: list[str], clear_number: int) -> Attempt:
     """What the step's next or current job goes by.
 
     Every failed job of the same work leaves `<step>-<key>.failed.json`; the next try then gets a new key.
@@ -39,5 +39,5 @@ def turn_of(store: Store, folder: str, step: str, inputs: list[str], clear_numbe
     while True:
         key = digest_of([store.root, folder, step, inputs, clear_number, failed])[:32]
         if f"{step}-{key}.failed.json" not in there:
-            return Turn(key, failed)
+            return Attempt(key, failed)
         failed += 1

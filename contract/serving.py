@@ -12,7 +12,7 @@ REPLAY_ENV = ("REPLAY_REQUESTS", "REPLAY_MASK")  # of a server, whatever starts 
 ROLLBACKS_A_WEEK = 3  # then a model's releases are frozen: somebody has to look
 
 
-class Replay(Strict):
+class ReplaySettings(Strict):
     """The live server keeps its last requests, and a new version answers them before it meets traffic."""
 
     requests: int = Field(200, ge=1, le=10_000, description="how many are kept, by each server, in memory only")
@@ -35,7 +35,7 @@ class Serving(Strict):
     probation: Duration | None = Field(
         None, description="so long after the release it is judged on, and goes back by itself; 0s: not at all"
     )
-    replay: Replay | None = Field(None, description="absent: no request is kept")
+    replay: ReplaySettings | None = Field(None, description="absent: no request is kept")
 
     @model_validator(mode="after")
     def _steps(self) -> Self:

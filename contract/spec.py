@@ -27,7 +27,7 @@ Name = Annotated[str, Shape(r"^[a-z][a-z0-9_]{0,62}$", "a name of small letters,
 Email = Annotated[str, Shape(r"^[^@\s,]+@[^@\s,]+$", "one address such as ops@example.com")]
 ZERO = timedelta(0)
 # What the jobs call their own columns beside those of the examples; names that begin with __ are theirs as well.
-RESERVED = {"features", "prediction", "probability", "rawPrediction", "challenger", "opponent", "their_id", "their_label"}
+RESERVED = {"features", "prediction", "probability", "rawPrediction", "challenger", "reference", "their_id", "their_label"}
 RESERVED |= {"time_block", "cluster_block", "both_block", "row_block", "slice", "whole"}
 
 
@@ -155,7 +155,7 @@ class ModelSpec(Strict):
         if self.gate.season is not None and (self.task != "regression" or self.examples.time is None):
             found.append("gate.season: needs task regression and examples.time")
         if self.gate.yearly_false_promotions is not None and self.schedule is None:
-            found.append("gate.yearly_false_promotions: needs a schedule, which says how many looks a year share it")
+            found.append("gate.yearly_false_promotions: needs a schedule, which says how many evaluations a year share it")
         return [*found, *self._slice_problems(), *self._name_problems(), *self._mask_problems()]
 
     def _mask_problems(self) -> list[str]:

@@ -8,9 +8,9 @@ from demo.airflow_api import ENDED, Airflow, TaskState
 from demo.live import Live
 from demo.place import ROOT
 from demo.platforms import cluster
-from demo.stage import Stage, show, show_running
+from demo.stage import ConsoleLine, show, show_running
 
-STEPS = ("open", "validate", "train", "compare", "decide", "package", "check", "release")
+STEPS = ("freeze_run", "validate", "train", "compare", "decide", "package", "check", "release")
 RUN_TIMEOUT_S = 1800
 SILENT_S = 60
 
@@ -30,7 +30,7 @@ def follow(airflow: Airflow, live: Live, dag: str, run: str, on_start: Callable[
 
     `on_start` is told of each step when it has begun.
     """
-    lines: dict[str, Stage] = {}
+    lines: dict[str, ConsoleLine] = {}
     until = time.monotonic() + RUN_TIMEOUT_S
     while time.monotonic() < until:
         state = airflow.run_state(dag, run)
@@ -45,12 +45,12 @@ def follow(airflow: Airflow, live: Live, dag: str, run: str, on_start: Callable[
     raise TimeoutError(f"{dag} {run} did not end within {RUN_TIMEOUT_S} s: look at it in the Airflow UI")
 
 
-def _show_step(task: TaskState, lines: dict[str, Stage], live: Live) -> bool:
+def _show_step(task: TaskState, lines: dict[str, ConsoleLine], live: Live) -> bool:
     """Whether the step has begun just now. Its seconds run from its start to its end, its waiting included."""
     if task.state in (None, "scheduled", "queued", "removed", "upstream_failed", "skipped") and task.task not in lines:
         return False
     begins = task.task not in lines
-    line = lines.setdefault(task.task, Stage(task.task, indent=4))
+    line = lines.setdefault(task.task, ConsoleLine(task.task, indent=4))
     if line.seconds is not None:
         return begins
     if task.state in ("success", "failed"):

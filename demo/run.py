@@ -22,14 +22,14 @@ from demo.errors import DemoError
 from demo.live import Live
 from demo.loop import STEPS, Ended, follow
 from demo.place import AIRFLOW_URL, AS_OF, CHOSEN, HOME, INBOX, MADE, MLFLOW_URL, MODEL, ROOT, SERVING_URL, python_of
-from demo.stage import Stage, show, stage
-from demo.traffic import Tally, Traffic
+from demo.stage import ConsoleLine, show, stage
+from demo.traffic import LoadGenerator, Tally
 
 REQUESTS_PER_SECOND = 150
 
 
 @dataclass(frozen=True)
-class Run:
+class DemoRun:
     """One retraining and what became of it."""
 
     as_of: str
@@ -66,7 +66,7 @@ def only_one() -> Iterator[None]:
 def show_all(began: float) -> int:
     print(f"Retraining and releasing {MODEL} twice, on real flights of 2013 (as of {AS_OF[0][:10]} and {AS_OF[1][:10]})\n")
     choose_platform()
-    setup = Stage("set-up")
+    setup = ConsoleLine("set-up")
     setup.detail = "four locked environments in .venv/"
     setup.end(time.time() - began)
     show(setup)
@@ -115,7 +115,7 @@ def is_done(live: Live, as_of: str) -> bool:
     return champion is not None and champion.as_of >= datetime.fromisoformat(as_of)
 
 
-def retrain(airflow: Airflow, live: Live, as_of: str) -> Run:
+def retrain(airflow: Airflow, live: Live, as_of: str) -> DemoRun:
     """One run from trigger to live; if something is live already, clients ask it from before the release until after."""
     print(f"\n  retrain as of {as_of[:10]}")
     with Clients(live) as asking:
@@ -133,7 +133,7 @@ def retrain(airflow: Airflow, live: Live, as_of: str) -> Run:
         print(
             f"    clients: {tally.sent:,} requests meanwhile, {len(tally.failures)} failed, p99 {tally.percentile_ms(0.99):.0f} ms"
         )
-    return Run(as_of, ended, verdict, image, tally)
+    return DemoRun(as_of, ended, verdict, image, tally)
 
 
 class Clients:
@@ -156,10 +156,10 @@ class Clients:
         self._open.close()
 
 
-def clients(live: Live) -> Traffic:
+def clients(live: Live) -> LoadGenerator:
     golden = live.golden_rows(MODEL)
     rows = [list(row) for row in golden.rows]
-    return Traffic(live.url(MODEL), list(golden.columns), rows, REQUESTS_PER_SECOND)
+    return LoadGenerator(live.url(MODEL), list(golden.columns), rows, REQUESTS_PER_SECOND)
 
 
 def verdict_of(airflow: Airflow, live: Live, ended: Ended) -> Verdict:
@@ -169,7 +169,7 @@ def verdict_of(airflow: Airflow, live: Live, ended: Ended) -> Verdict:
     return live.document(path, Verdict)
 
 
-def print_summary(live: Live, runs: list[Run], seconds: float) -> None:
+def print_summary(live: Live, runs: list[DemoRun], seconds: float) -> None:
     for line in table(runs):
         print(line)
     golden = live.golden_rows(MODEL)
@@ -183,7 +183,7 @@ def print_summary(live: Live, runs: list[Run], seconds: float) -> None:
     print("\nnext: make demo-failures, make status, make stop")
 
 
-def table(runs: list[Run]) -> list[str]:
+def table(runs: list[DemoRun]) -> list[str]:
     if not runs:
         return ["\nboth versions were released before; nothing to do"]
     lines = ["", f"  {'seconds':<12}" + "".join(f"{run.as_of[:10]:>24}" for run in runs)]

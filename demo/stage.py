@@ -9,7 +9,7 @@ from contextlib import contextmanager
 QUIET_S = 60
 
 
-class Stage:
+class ConsoleLine:
     """The open line of one stage. `detail` may be set while it runs and stays when it ends."""
 
     def __init__(self, title: str, indent: int = 0):
@@ -30,9 +30,9 @@ class Stage:
 
 
 @contextmanager
-def stage(title: str, detail: str = "", indent: int = 0, look: Callable[[], str] | None = None) -> Iterator[Stage]:
+def stage(title: str, detail: str = "", indent: int = 0, look: Callable[[], str] | None = None) -> Iterator[ConsoleLine]:
     """Prints the line when the stage ends; `look` gives its detail while it runs."""
-    line = Stage(title, indent)
+    line = ConsoleLine(title, indent)
     line.detail = detail
     done = threading.Event()
     watcher = threading.Thread(target=_watch, args=(line, done, look), daemon=True)
@@ -46,19 +46,19 @@ def stage(title: str, detail: str = "", indent: int = 0, look: Callable[[], str]
     show(line)
 
 
-def _watch(line: Stage, done: threading.Event, look: Callable[[], str] | None) -> None:
+def _watch(line: ConsoleLine, done: threading.Event, look: Callable[[], str] | None) -> None:
     while not done.wait(1):
         if look:
             line.detail = look() or line.detail
         show_running(line)
 
 
-def show(line: Stage) -> None:
+def show(line: ConsoleLine) -> None:
     sys.stdout.write(("\r\033[K" if sys.stdout.isatty() else "") + line.line() + "\n")
     sys.stdout.flush()
 
 
-def show_running(line: Stage) -> None:
+def show_running(line: ConsoleLine) -> None:
     """On a terminal the line is redrawn each second; in a file it is written again each minute."""
     if sys.stdout.isatty():
         sys.stdout.write("\r\033[K" + line.line())

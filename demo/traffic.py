@@ -26,7 +26,7 @@ class Tally:
         return 1000 * ordered[int(share * (len(ordered) - 1))] if ordered else float("nan")
 
 
-class Traffic:
+class LoadGenerator:
     """`with Traffic(url, rows, per_second=100) as tally:` half of the clients keep their connection, half never."""
 
     def __init__(self, url: str, columns: list[str], rows: list[list], per_second: float, clients: int = 4):

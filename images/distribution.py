@@ -32,7 +32,7 @@ LATER = {408, 425, 429, 500, 502, 503, 504}
 ANY_MANIFEST = ", ".join((*MANIFESTS, *INDEXES))
 
 
-class Place(NamedTuple):
+class RepositoryAddress(NamedTuple):
     """`path` is the repository's name below the registry at `url`."""
 
     url: str
@@ -43,18 +43,18 @@ class Place(NamedTuple):
         return self.url.partition("://")[2]
 
     @property
-    def told(self) -> str:
+    def display(self) -> str:
         """As Docker writes it; http:// is kept where nothing else says so."""
         short = f"{self.host}/{self.path}"
-        return short if place_of(short).url == self.url else f"{self.url}/{self.path}"
+        return short if address_of(short).url == self.url else f"{self.url}/{self.path}"
 
 
-def place_of(name: str) -> Place:
+def address_of(name: str) -> RepositoryAddress:
     """Of «registry.example.com/models/late», https; http:// before it, or a host that is this one, means http."""
     scheme, _, rest = name.rpartition("://")
     host, _, path = rest.partition("/")
     here = host.partition(":")[0] in ("localhost", "127.0.0.1")
-    return Place(f"{scheme or ('http' if here else 'https')}://{host}", path.rstrip("/"))
+    return RepositoryAddress(f"{scheme or ('http' if here else 'https')}://{host}", path.rstrip("/"))
 
 
 @cache
@@ -68,11 +68,13 @@ def _verify(url: str) -> ssl.SSLContext | bool:
 
 
 class Registry:
-    def __init__(self, place: Place, login: Who | None = None) -> None:
-        self.place = place
+    def __init__(self, address: RepositoryAddress, login: Who | None = None) -> None:
+        self.address = address
         self._login = login
         self._authorization, self._authorized_at = "", 0.0
-        self._http = httpx.Client(base_url=f"{place.url}/v2/", timeout=TIMEOUT_S, follow_redirects=True, verify=_verify(place.url))
+        self._http = httpx.Client(
+            base_url=f"{address.url}/v2/", timeout=TIMEOUT_S, follow_redirects=True, verify=_verify(address.url)
+        )
 
     def put(self, media_type: str, content: bytes) -> Descriptor:
         found = descriptor(media_type, content)
@@ -86,8 +88,8 @@ class Registry:
         """By a mount where both lie in one registry and it allows that, which moves no byte."""
         digest = descriptor["digest"]
         if not self._has(digest):
-            beside = isinstance(source, Registry) and source.place.url == self.place.url
-            self._upload(digest, lambda: source.blob(digest), source.place.path if beside else "")
+            beside = isinstance(source, Registry) and source.address.url == self.address.url
+            self._upload(digest, lambda: source.blob(digest), source.address.path if beside else "")
 
     def blob(self, digest: str) -> bytes:
         return self._checked(digest, self._get(f"blobs/{check_digest(digest)}").content)
@@ -114,22 +116,22 @@ class Registry:
 
     def delete(self, digest: str) -> None:
         """The space comes back when the registry collects its garbage."""
-        if region_of(self.place.host):
-            return delete_image(self.place.host, self.place.path, check_digest(digest))
+        if region_of(self.address.host):
+            return delete_image(self.address.host, self.address.path, check_digest(digest))
         if self._ask("DELETE", f"manifests/{check_digest(digest)}", allowed=(404, 405)).status_code == 405:
             raise RegistryRefused(
-                f"the registry of {self.place.told} does not allow deletion: allow it there (in Docker's own, "
+                f"the registry of {self.address.display} does not allow deletion: allow it there (in Docker's own, "
                 f"REGISTRY_STORAGE_DELETE_ENABLED=true), or leave cleaning to the registry's own rules"
             )
 
     def reference(self, digest: str) -> str:
-        return f"{self.place.told}@{digest}"
+        return f"{self.address.display}@{digest}"
 
     def confirm(self, manifest: dict[str, Any]) -> None:
         """Asks for every blob: a registry that took an upload may still have lost it."""
         lost = [each["digest"] for each in (manifest["config"], *manifest["layers"]) if not self._has(each["digest"])]
         if lost:
-            raise RegistryTrouble(f"{self.place.told} does not have {', '.join(lost)}, which it took: see its storage")
+            raise RegistryTrouble(f"{self.address.display} does not have {', '.join(lost)}, which it took: see its storage")
 
     def _tags(self) -> Iterator[str]:
         there = "tags/list?n=100"
@@ -154,13 +156,15 @@ class Registry:
             begun = self._ask("POST", "blobs/uploads/", params=mount)
             if begun.status_code == 201:
                 return
-            where = httpx.URL(f"{self.place.url}/").join(begun.headers["location"]).copy_merge_params({"digest": digest})
+            where = httpx.URL(f"{self.address.url}/").join(begun.headers["location"]).copy_merge_params({"digest": digest})
             sent = self._ask("PUT", where, (404,), content=content(), **{"Content-Type": "application/octet-stream"})
             if sent.status_code != 404:
                 return self._confirmed(digest, sent)
             if self._has(digest):
                 return
-        raise RegistryTrouble(f"{self.place.told} forgot the upload of {digest} {TRIES} times: see its storage, clear this task")
+        raise RegistryTrouble(
+            f"{self.address.display} forgot the upload of {digest} {TRIES} times: see its storage, clear this task"
+        )
 
     def _put_manifest(self, name: str, media_type: str, content: bytes) -> None:
         self._confirmed(sha256(content), self._ask("PUT", f"manifests/{name}", content=content, **{"Content-Type": media_type}))
@@ -168,17 +172,19 @@ class Registry:
     def _confirmed(self, digest: str, answer: httpx.Response) -> None:
         said = answer.headers.get("docker-content-digest", digest)
         if said != digest:
-            raise RegistryTrouble(f"{self.place.told} took {digest} and calls it {said}: something between alters what is sent")
+            raise RegistryTrouble(
+                f"{self.address.display} took {digest} and calls it {said}: something between alters what is sent"
+            )
 
     def _get(self, path: str, **headers: str) -> httpx.Response:
         answer = self._ask("GET", path, allowed=(404,), **headers)
         if answer.status_code == 404:
-            raise ImageDamaged(f"{self.place.told} has no {path}; clear the package task of its run, which writes it again")
+            raise ImageDamaged(f"{self.address.display} has no {path}; clear the package task of its run, which writes it again")
         return answer
 
     def _checked(self, digest: str, content: bytes) -> bytes:
         if sha256(content) != digest:
-            raise ImageDamaged(f"{self.place.told} answers {digest} with {sha256(content)}: its storage was altered")
+            raise ImageDamaged(f"{self.address.display} answers {digest} with {sha256(content)}: its storage was altered")
         return content
 
     def _ask(self, method: str, path: str | httpx.URL, allowed: tuple[int, ...] = (), **given: Any) -> httpx.Response:
@@ -194,14 +200,16 @@ class Registry:
                     return answer
                 trouble = f"answers {method} {answer.request.url.path} with {answer.status_code}{_reason(answer)}"
                 if answer.status_code not in LATER:
-                    raise RegistryRefused(f"{self.place.told} {trouble}{self._advice(answer)}")
+                    raise RegistryRefused(f"{self.address.display} {trouble}{self._advice(answer)}")
             if left:
                 time.sleep(PAUSE_S * 2 ** (TRIES - 1 - left))
-        raise RegistryTrouble(f"the registry of {self.place.told} {trouble}, {TRIES} times; see that it runs, then clear this task")
+        raise RegistryTrouble(
+            f"the registry of {self.address.display} {trouble}, {TRIES} times; see that it runs, then clear this task"
+        )
 
     def _authorized(self, method: str, path: str | httpx.URL, content: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
         """Once without, then as the registry's challenge wants it; a token that ran out is fetched anew."""
-        url = path if isinstance(path, httpx.URL) else f"{self.place.path}/{path}"
+        url = path if isinstance(path, httpx.URL) else f"{self.address.path}/{path}"
         if time.monotonic() - self._authorized_at > FRESH_S:
             self._authorization = ""
 
@@ -214,7 +222,7 @@ class Registry:
             try:
                 self._authorization = answer_challenge(answer.headers.get("www-authenticate", ""), self._login, self._http)
             except NobodyKnown as error:
-                raise RegistryRefused(f"{self.place.told} {error}") from None
+                raise RegistryRefused(f"{self.address.display} {error}") from None
             self._authorized_at = time.monotonic()
             answer = send()
         return answer
@@ -223,9 +231,9 @@ class Registry:
         if answer.status_code in (401, 403):
             who = f"the user {self._login.user}" if self._login else "nobody: no login is configured"
             return f"; it was asked as {who}. Correct the Airflow connection that images.connection names, or the user's rights"
-        region = region_of(self.place.host)
+        region = region_of(self.address.host)
         if answer.status_code == 404 and region:
-            return f"; make it: aws ecr create-repository --region {region} --repository-name {self.place.path}"
+            return f"; make it: aws ecr create-repository --region {region} --repository-name {self.address.path}"
         return ""
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from images.distribution import Registry, place_of
+from images.distribution import Registry, address_of
 from images.layout import Layout
 from images.login import Who, login_on_host
 from images.oci import ImageDamaged, Repository, check_digest
@@ -17,10 +17,10 @@ def repository_of(name: str, model: str, login: Who | None = None) -> Repository
 
 def find(reference: str) -> tuple[Repository, str]:
     """Repository and digest of an image's reference, asked as who is logged in on this host. Raises ImageDamaged for a tag."""
-    place, at, digest = reference.rpartition("@")
-    if not at or "/" not in place:
+    address, at, digest = reference.rpartition("@")
+    if not at or "/" not in address:
         raise ImageDamaged(f"{reference!r} is no image reference; oci:FOLDER@sha256:… or HOST/NAME@sha256:… is wanted")
-    return _open(place, login_on_host(host_of(place))), check_digest(digest)
+    return _open(address, login_on_host(host_of(address))), check_digest(digest)
 
 
 def host_of(name: str) -> str:
@@ -28,7 +28,7 @@ def host_of(name: str) -> str:
     return name.rpartition("://")[2].partition("/")[0]
 
 
-def _open(place: str, login: Who | None) -> Repository:
-    if place.startswith(FOLDER):
-        return Layout(Path(place.removeprefix(FOLDER)))
-    return Registry(place_of(place), login)
+def _open(address: str, login: Who | None) -> Repository:
+    if address.startswith(FOLDER):
+        return Layout(Path(address.removeprefix(FOLDER)))
+    return Registry(address_of(address), login)

@@ -137,8 +137,8 @@ def _command(
     parser = subparsers.add_parser(name, help=what, description=what)
     if model != "":
         parser.add_argument("model", nargs=model, metavar="MODEL")
-    usual = os.environ.get("RETRAINING_PLATFORM", "local")
-    parser.add_argument("--platform", default=usual, metavar="FILE", help="a file, or a name in dags/platforms/")
+    old_version = os.environ.get("RETRAINING_PLATFORM", "local")
+    parser.add_argument("--platform", default=old_version, metavar="FILE", help="a file, or a name in dags/platforms/")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
     return parser

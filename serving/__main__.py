@@ -9,7 +9,7 @@ from pathlib import Path
 from serving.errors import CannotServe
 from serving.listener import serve
 from serving.model import Model
-from serving.request_buffer import Kept
+from serving.request_buffer import RequestBuffer
 from serving.server import App, Identity
 
 
@@ -18,7 +18,7 @@ def main() -> None:
     identity = Identity(os.environ.get("MODEL_NAME", "model"), os.environ.get("MODEL_VERSION", "0"), os.environ.get("IMAGE_DIGEST"))
     try:
         model = Model.load(asked.model)  # the port opens after this: who can connect is answered
-        kept = Kept.asked_for(os.environ, model.columns.names)
+        kept = RequestBuffer.asked_for(os.environ, model.columns.names)
         asyncio.run(serve(App(model, identity, kept), asked.host, asked.port))
     except CannotServe as error:
         sys.exit(str(error))

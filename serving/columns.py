@@ -23,7 +23,7 @@ Row = Sequence[Any]
 Pick = Callable[[Row], Row]
 
 
-class Layout(NamedTuple):
+class TensorLayout(NamedTuple):
     """Where a request's rows hold the model's columns."""
 
     width: int
@@ -78,10 +78,10 @@ class Columns:
         if wrong:
             raise RequestRefused(f"The columns do not fit ({wrong}); expected {self._expected()}.")
 
-    def _find_layout(self, names: tuple[str, ...]) -> Layout:
+    def _find_layout(self, names: tuple[str, ...]) -> TensorLayout:
         self.check(names)
         places = {name: place for place, name in enumerate(names)}
-        return Layout(len(names), *(_pick([places[name] for name in group]) for group in (self.numeric, self.categorical)))
+        return TensorLayout(len(names), *(_pick([places[name] for name in group]) for group in (self.numeric, self.categorical)))
 
     def _check_widths(self, width: int, rows: Sequence[Row]) -> None:
         if set(map(len, rows)) != {width}:

@@ -12,7 +12,7 @@ from serving.model import Answer, Exchange, Model
 FORMS = "dataframe_split, dataframe_records or inputs"
 
 
-class Split(msgspec.Struct, forbid_unknown_fields=True):
+class SplitFrame(msgspec.Struct, forbid_unknown_fields=True):
     """A frame as pandas writes it with orient="split"; its index says nothing to a model."""
 
     columns: tuple[str, ...]
@@ -23,7 +23,7 @@ class Split(msgspec.Struct, forbid_unknown_fields=True):
 class Invocation(msgspec.Struct, forbid_unknown_fields=True):
     """Exactly one is given."""
 
-    dataframe_split: Split | None = None
+    dataframe_split: SplitFrame | None = None
     dataframe_records: list[dict[str, Any]] | None = None
     inputs: dict[str, list[Any]] | list[dict[str, Any]] | None = None
 

@@ -21,7 +21,7 @@ _EDGES = np.array(_STEPS, dtype=np.float64)
 Counts = dict[str, int]
 
 
-class Spread:
+class PredictionCounter:
     """`squares` is the sum of each request's rows squared: rows of one request may hang together, requests do not."""
 
     def __init__(self, description: Description):

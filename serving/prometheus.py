@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections import Counter
 from itertools import accumulate
 
-from serving.prediction_histogram import Spread
+from serving.prediction_histogram import PredictionCounter
 
 # Seconds. Steps of a quarter or less up to 1 s, so that a limit such as 50 ms can be judged by interpolation.
 BUCKETS = (
@@ -17,7 +17,7 @@ BUCKETS = (
 class Metrics:
     """Every request is counted; only predictions are timed, or health checks would make the model look quick."""
 
-    def __init__(self, model: str, version: str, spread: Spread):
+    def __init__(self, model: str, version: str, spread: PredictionCounter):
         self._labels = f'model="{_escaped(model)}",version="{_escaped(version)}"'
         self._spread = spread
         self._requests: Counter[tuple[str, int]] = Counter()

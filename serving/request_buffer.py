@@ -18,7 +18,7 @@ TOTAL = 4 * 1024 * 1024  # of all of them: the oldest go first
 _encode = msgspec.json.Encoder().encode
 
 
-class Kept:
+class RequestBuffer:
     """Each as JSON without its masked values: those are kept nowhere."""
 
     def __init__(self, most: int, masked: frozenset[str]):

@@ -12,9 +12,9 @@ import msgspec
 from serving import body, mlflow_protocol, v2_protocol
 from serving.errors import CODES, RequestRefused
 from serving.model import Exchange, Model
-from serving.prediction_histogram import Spread
+from serving.prediction_histogram import PredictionCounter
 from serving.prometheus import Metrics
-from serving.request_buffer import LARGEST, Kept
+from serving.request_buffer import LARGEST, RequestBuffer
 
 JSON = ("content-type", "application/json")
 TEXT = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
@@ -40,12 +40,12 @@ class Identity(NamedTuple):
 class App:
     """One model's server. `in_flight` requests have begun and are not answered yet."""
 
-    def __init__(self, model: Model, identity: Identity, kept: Kept | None):
+    def __init__(self, model: Model, identity: Identity, kept: RequestBuffer | None):
         self.draining = False
         self.in_flight = 0
         self.identity = identity
         self._kept = kept
-        self._spread = Spread(model.description)
+        self._spread = PredictionCounter(model.description)
         self._metrics = Metrics(identity.model, identity.version, self._spread)
         self._headers = identity.headers()
         name, version = identity.model, identity.version

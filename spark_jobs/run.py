@@ -22,7 +22,7 @@ from contract.spark import merged
 from contract.store.base import Store
 from contract.store.factory import store_at
 from spark_jobs.runtime.claims import holder, other_holder
-from spark_jobs.runtime.log_forwarding import Progress
+from spark_jobs.runtime.log_forwarding import LogForwarder
 from spark_jobs.runtime.parent_watch import is_watched, watch_parents
 
 FAILED, BAD_DATA = 1, 3
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     if done:
         print(f"{request.job}: {done}; nothing to do", flush=True)
         return 0
-    with nullcontext() if is_watched() else Progress(store, prefix_of(request), sys.stdout):
+    with nullcontext() if is_watched() else LogForwarder(store, prefix_of(request), sys.stdout):
         return run(request, store)
 
 

@@ -4,7 +4,7 @@ from typing import TypeVar
 
 Found = TypeVar("Found")
 
-LOOK_S = 2  # how often it is asked whether waiting is in vain
+POLL_S = 2  # how often it is asked whether waiting is in vain
 
 
 def until(
@@ -14,11 +14,11 @@ def until(
 
     What `in_vain` says, if anything, ends the waiting: it is the reason why there can be no such answer any more.
     """
-    end, look = time.monotonic() + seconds, time.monotonic() + LOOK_S
+    end, look = time.monotonic() + seconds, time.monotonic() + POLL_S
     while time.monotonic() < end:
         over = ""
         if time.monotonic() > look:
-            over, look = in_vain(), time.monotonic() + LOOK_S
+            over, look = in_vain(), time.monotonic() + POLL_S
         if found := holds():
             return found
         if over:

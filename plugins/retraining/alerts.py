@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSensorTimeout
 
 from contract.base_model import Strict
 from contract.comparison import Verdict
-from contract.documents import Replay
+from contract.documents import ReplayResult
 from contract.errors import RetrainingError
 from contract.platform import Platform
 from contract.spec import ModelSpec
@@ -21,7 +21,7 @@ from plugins.retraining.errors import RolledBack, Stopped
 log = logging.getLogger(__name__)
 
 ADVICE = {
-    "open": "Correct what is named, then clear this task.",
+    "freeze_run": "Correct what is named, then clear this task.",
     "validate": "Mend the data, then clear this task; or change the source's checks in the spec or its suite.",
     "train": "Read the task's log; clear this task when the cause is gone.",
     "compare": "Read the task's log; clear this task when the cause is gone.",
@@ -75,10 +75,10 @@ def asked(model: str, why: str, patience: timedelta, link: str) -> Message:
 
 
 def overridden(model: str, verdict: Verdict, link: str) -> Message:
-    answer = verdict.answer
+    approval = verdict.approval
     return Message(
         f"{model}: approved against its verdict",
-        f"{answer.by} overrode «{verdict.decision}»: {answer.reason}\nThe verdict was: {verdict.reason}\n"
+        f"{approval.by} overrode «{verdict.decision}»: {approval.reason}\nThe verdict was: {verdict.reason}\n"
         f"Its image is checked and released now.\n{link}",
     )
 
@@ -96,14 +96,14 @@ def promoted(model: str, version: int, reason: str, link: str) -> Message:
     return Message(f"{model}: version {version} is live", f"{reason}\nEndpoint: {link}")
 
 
-def replayed(model: str, version: int, by: str, replay: Replay, link: str) -> Message:
+def replayed(model: str, version: int, by: str, replay: ReplayResult, link: str) -> Message:
     """To those who approved: what they could not know when they did."""
     told = f"{by} approved it; {_replay_told(replay)}"
     unwanted = "If that is not what was expected: trigger `retraining_rollback`, which ends the release."
     return Message(f"{model}: version {version} answered recent requests", f"{told}\n{unwanted}\n{link}")
 
 
-def _replay_told(replay: Replay) -> str:
+def _replay_told(replay: ReplayResult) -> str:
     if replay.problem:
         return f"nothing could be replayed: {replay.problem}."
     told = [f"of {replay.requests:,} requests ({replay.rows:,} rows) that the live version answers it refuses {replay.refused:,}"]
@@ -116,7 +116,7 @@ def _replay_told(replay: Replay) -> str:
     return f"{', '.join(told)}."
 
 
-def news(model: str, text: str, when: datetime, link: str) -> Message:
+def notification(model: str, text: str, when: datetime, link: str) -> Message:
     """Of the controller, where no task waited for it."""
     return Message(f"{model}: {text.partition(':')[0]}", f"{text}\nAt {when:%Y-%m-%d %H:%M:%S} UTC.\n{link}")
 

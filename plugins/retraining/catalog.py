@@ -25,7 +25,7 @@ LONGEST_PROBATION = timedelta(hours=1)  # where the spec says nothing
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelFiles:
     """A spec with the files it names, and with its probation filled in."""
 
     spec: ModelSpec
@@ -33,7 +33,7 @@ class Model:
     suites: dict[str, dict[str, Any]]
 
 
-def load_entry(path: Path) -> tuple[Model, Platform]:
+def load_entry(path: Path) -> tuple[ModelFiles, Platform]:
     """A model and its platform; raises InvalidFile with the problems of both."""
     found, problems = [], []
     for load in (load_model, platform_for):
@@ -48,14 +48,14 @@ def load_entry(path: Path) -> tuple[Model, Platform]:
     return found[0], found[1]
 
 
-def load_model(path: Path) -> Model:
+def load_model(path: Path) -> ModelFiles:
     spec = parse_spec(_text(path), path)
     problems = _schedule_problems(spec)
     sql = _sql(path, spec, problems)
     suites = {source: _suite(path, source, name, problems) for source, name in spec.expectations.items()}
     if problems:
         raise InvalidFile(str(path), problems)
-    return Model(spec=_with_probation(spec), sql=sql, suites=suites)
+    return ModelFiles(spec=_with_probation(spec), sql=sql, suites=suites)
 
 
 def platform_for(path: Path) -> Platform:

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from contract import documents
-from contract.comparison import Answer, Comparison, Verdict
+from contract.comparison import Approval, Comparison, Verdict
 from contract.documents import RunDocument
-from contract.keys import Turn, turn_of
+from contract.keys import Attempt, attempt_of
 from contract.store.base import Store
 from plugins.retraining.errors import Stopped
 
 
 @dataclass(frozen=True)
-class Work:
+class TaskContext:
     """What one step of one run has to do.
 
     `inputs` is step: path of its document; `clear_number` is the run's of now, not of its opening.
@@ -25,13 +25,13 @@ class Work:
     clear_number: int
 
     @cached_property
-    def turn(self) -> Turn:
+    def attempt(self) -> Attempt:
         """Fixed for this try, whatever it leaves in the run's folder."""
-        return turn_of(self.store, self.run.folder, self.step, list(self.inputs.values()), self.clear_number)
+        return attempt_of(self.store, self.run.folder, self.step, list(self.inputs.values()), self.clear_number)
 
     @property
     def key(self) -> str:
-        return self.turn.key
+        return self.attempt.key
 
     @property
     def path(self) -> str:
@@ -47,10 +47,10 @@ class Work:
         return documents.read(self.store, self.inputs[step], kind)
 
 
-def comparison_of(work: Work, version: int) -> Comparison:
+def comparison_of(work: TaskContext, version: int) -> Comparison:
     """Of this version with what the run found live; else Stopped: somebody cleared a step without what follows it."""
     comparison, champion = work.read("compare", Comparison), work.run.champion
-    compared, opened = comparison.contests[0].version, champion.version if champion else None
+    compared, opened = comparison.comparisons[0].version, champion.version if champion else None
     if (comparison.version, compared) != (version, opened):
         raise Stopped(
             f"this run is about version {version} against {_against(opened)}, but its comparison is of version "
@@ -66,13 +66,13 @@ def _against(version: int | None) -> str:
 def ends_here(run: RunDocument, verdict: Verdict) -> str:
     """Why this run is not to release its challenger, as one sentence; empty: it goes on."""
     if not verdict.goes_on:
-        answered = f"; {told(verdict.answer)}" if verdict.answer else ""
+        answered = f"; {approval_sentence(verdict.approval)}" if verdict.approval else ""
         return f"{verdict.decision}: {verdict.reason}{answered}"
     return unreleasable(run, verdict)
 
 
-def told(answer: Answer) -> str:
-    return f"{answer.by} said {'yes' if answer.approved else 'no'}{f': {answer.reason}' if answer.reason else ''}"
+def approval_sentence(approval: Approval) -> str:
+    return f"{approval.by} said {'yes' if approval.approved else 'no'}{f': {approval.reason}' if approval.reason else ''}"
 
 
 def unreleasable(run: RunDocument, verdict: Verdict) -> str:

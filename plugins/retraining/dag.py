@@ -28,7 +28,7 @@ from contract.spark import Spark, merged
 from contract.spec import ModelSpec
 from plugins.retraining import alerts, ui_docs
 from plugins.retraining.alerts import Audience
-from plugins.retraining.catalog import Model, load_entry
+from plugins.retraining.catalog import ModelFiles, load_entry
 from plugins.retraining.engines import engine_for as engine_of
 from plugins.retraining.engines.base import Engine
 from plugins.retraining.errors import EngineTrouble
@@ -97,7 +97,7 @@ def broken_dag(dag_id: str, path: Path, problems: list[str]) -> DAG:
     return dag
 
 
-def build_dag(model: Model, platform: Platform, engine_for: Callable[[Spark], Engine]) -> DAG:
+def build_dag(model: ModelFiles, platform: Platform, engine_for: Callable[[Spark], Engine]) -> DAG:
     spec = model.spec
     audience = alerts.audience_of(spec, platform)
     with DAG(
@@ -158,7 +158,7 @@ def deadlines(spec: ModelSpec, audience: Audience) -> list[DeadlineAlert]:
     ]
 
 
-def steps(model: Model, platform: Platform, audience: Audience, engine_for: Callable[[Spark], Engine]) -> dict[str, Any]:
+def steps(model: ModelFiles, platform: Platform, audience: Audience, engine_for: Callable[[Spark], Engine]) -> dict[str, Any]:
     """In their order, but for `end_cluster`, which follows `compare` beside what else does."""
     shared = {"platform": platform, "audience": audience}
     longest = model.spec.deadline + (merged(platform.spark, model.spec.spark).time_limit or model.spec.deadline)
@@ -169,7 +169,7 @@ def steps(model: Model, platform: Platform, audience: Audience, engine_for: Call
     wait = {**shared, **waits, "timeout": longest_wait(model.spec)}
     own = {"cluster": partial(ClusterStep, **spark), "end_cluster": partial(EndClusterStep, engine_for=engine_for, **shared)}
     tasks = {
-        "open": partial(base.OpenStep, model=model, **shared),
+        "freeze_run": partial(base.FreezeRunStep, model=model, **shared),
         **(own if platform.spark.has_cluster_per_run else {}),
         "validate": partial(base.ValidateStep, **spark),
         "train": partial(base.TrainStep, **spark),

@@ -14,7 +14,7 @@ from contract.comparison import Verdict
 from contract.documents import ANCHOR, Check, Image, Release, RunDocument, Training, ValidationReport
 from contract.platform import Images
 from contract.serving import replay_env
-from plugins.retraining.context import Work, comparison_of, ends_here
+from plugins.retraining.context import TaskContext, comparison_of, ends_here
 from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
 from plugins.retraining.mlflow_registry import be_impatient
 from release.ledger.entries import Outcome, Request
@@ -22,10 +22,10 @@ from release.ledger.ledger import Ledger
 
 SERVING = Path(__file__).resolve().parents[2] / "serving"
 SERVED = ("model.onnx", "model.json")
-LOOK_S = 0.3
+POLL_S = 0.3
 
 
-def package_version(work: Work, log: Logger) -> str:
+def package_version(work: TaskContext, log: Logger) -> str:
     """Path of the Image document; the same version gives the same digest, so a retry changes nothing.
 
     Raises Stopped without a verdict to go on: Airflow's skipping is for people to see, and can be overruled.
@@ -117,7 +117,7 @@ def download_served(url: str, mlflow_run: str) -> dict[str, bytes]:
         return {name: (got / name).read_bytes() for name in SERVED}
 
 
-def ask(work: Work, kind: Literal["check", "release"], patience_s: float = 0) -> Outcome | None:
+def ask(work: TaskContext, kind: Literal["check", "release"], patience_s: float = 0) -> Outcome | None:
     """The controller's outcome, None if it has none within `patience_s`; the request is made once, however often this is called."""
     ledger, run, image = Ledger(work.store), work.run, work.read("package", Image)
     ledger.request(
@@ -135,11 +135,11 @@ def ask(work: Work, kind: Literal["check", "release"], patience_s: float = 0) ->
     )
     until = time.monotonic() + patience_s
     while (outcome := ledger.outcome(run.model, work.key)) is None and time.monotonic() < until:
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     return outcome
 
 
-def accept_check(work: Work, outcome: Outcome) -> Check:
+def accept_check(work: TaskContext, outcome: Outcome) -> Check:
     """Raises Stopped with the controller's sentence."""
     if outcome.check:
         documents.write(work.store, work.path, outcome.check)
@@ -148,7 +148,7 @@ def accept_check(work: Work, outcome: Outcome) -> Check:
     return outcome.check
 
 
-def accept_release(work: Work, outcome: Outcome) -> Release:
+def accept_release(work: TaskContext, outcome: Outcome) -> Release:
     """Raises RolledBack or Stopped with the controller's sentence."""
     if outcome.release:
         documents.write(work.store, work.path, outcome.release)

@@ -14,7 +14,7 @@ from contract.documents import ANCHOR, Champion, Image, RunDocument
 from contract.keys import digest_of, run_folder
 from contract.platform import Platform
 from contract.store.base import Store
-from plugins.retraining.catalog import Model, airflow_home
+from plugins.retraining.catalog import ModelFiles, airflow_home
 from plugins.retraining.errors import InvalidParam
 from release.ledger.ledger import Ledger
 
@@ -40,7 +40,7 @@ class Trigger:
     url: str
 
 
-def open_run(model: Model, platform: Platform, trigger: Trigger, params: dict[str, Any], store: Store) -> str:
+def freeze_run(model: ModelFiles, platform: Platform, trigger: Trigger, params: dict[str, Any], store: Store) -> str:
     """Path of the run document; the one that is there already wins."""
     _refuse_unknown(trigger.conf, list(params))
     champion = Ledger(store).champion(model.spec.name)
@@ -60,7 +60,7 @@ def open_run(model: Model, platform: Platform, trigger: Trigger, params: dict[st
         suites=model.suites,
         platform=_with_data(platform, params["data"]),
         champion=champion and champion_of(champion),
-        looks_a_year=model.spec.schedule and runs_a_year(model.spec.schedule),
+        evaluations_per_year=model.spec.schedule and runs_a_year(model.spec.schedule),
         code_hash=code_hash(BUNDLE, model),
         url=trigger.url,
     )
@@ -93,7 +93,7 @@ def parse_as_of(text: str) -> datetime:
     return moment
 
 
-def code_hash(bundle: Path, model: Model) -> str:
+def code_hash(bundle: Path, model: ModelFiles) -> str:
     """What the run is computed with: the rooms' Python, and the model's own SQL and suites. Needs no git."""
     files = sorted(file for room in ROOMS for file in (bundle / room).rglob("*.py"))
     code = {str(file.relative_to(bundle)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}

@@ -31,10 +31,10 @@ def record_verdict(url: str, model: str, training: Training, verdict: Verdict, p
 
 def tags_of(verdict: Verdict) -> dict[str, str]:
     found = {"verdict": verdict.decision, "verdict.reason": verdict.reason}
-    if verdict.answer:
-        answer = verdict.answer
-        found |= {"answer": "yes" if answer.approved else "no", "answer.by": answer.by, "answer.reason": answer.reason}
-        found["answer.at"] = answer.at.astimezone(UTC).isoformat(timespec="seconds")
+    if verdict.approval:
+        approval = verdict.approval
+        found |= {"approval": "yes" if approval.approved else "no", "approval.by": approval.by, "approval.reason": approval.reason}
+        found["approval.at"] = approval.at.astimezone(UTC).isoformat(timespec="seconds")
     return found
 
 

@@ -13,8 +13,8 @@ class Page(NamedTuple):
 
 
 STEPS = {
-    "open": Page(
-        "Open run",
+    "freeze_run": Page(
+        "Freeze run",
         "Freezes the run: spec, SQL, suites, platform, `as_of` and the live version. Every later step reads only this document.",
     ),
     "cluster": Page(

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 
-class Errands:
+class BackgroundCalls:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._under_way: dict[tuple[Any, ...], Future[Any]] = {}
@@ -28,7 +28,7 @@ class Settled:
 
     BELIEVED = timedelta(minutes=5)
 
-    def __init__(self, errands: Errands) -> None:
+    def __init__(self, errands: BackgroundCalls) -> None:
         self._errands = errands
         self._since: dict[tuple[str, ...], tuple[Any, datetime]] = {}
 

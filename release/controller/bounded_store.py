@@ -10,7 +10,7 @@ from contract.store.base import Store
 LIMIT_S = 3.0
 
 
-class BriskStore:
+class BoundedStore:
     """Each call has `limit_s`; while one hangs beyond that, the next ones fail at once. What hangs may still come to be."""
 
     def __init__(self, store: Store, limit_s: float = LIMIT_S) -> None:

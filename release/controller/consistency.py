@@ -39,11 +39,11 @@ def differences(parts: Parts, servers: int) -> list[str]:
     return [*found, *_asked("the servers", lambda: [f"{m}: {d} runs, and no ledger names it" for m, d in _leftovers(parts)])]
 
 
-def _repair(controller: Controller, look: Callable[[], list[str]]) -> list[str]:
+def _repair(controller: Controller, find_problems: Callable[[], list[str]]) -> list[str]:
     until = time.monotonic() + REPAIR_WITHIN_S
     while True:
-        controller.turn()
-        found = look()
+        controller.reconcile()
+        found = find_problems()
         if not found or time.monotonic() > until:
             return found
         time.sleep(PAUSE_S)
@@ -69,9 +69,9 @@ def _of_model(parts: Parts, ledger: Ledger, model: str, servers: int) -> list[st
     ]
 
 
-def _asked(whom: str, look: Callable[[], list[str]]) -> list[str]:
+def _asked(whom: str, find_problems: Callable[[], list[str]]) -> list[str]:
     try:
-        return look()
+        return find_problems()
     except (RetrainingError, OSError) as error:
         return [f"{whom} could not be asked: {error}"]
 

@@ -13,7 +13,7 @@ from release.ledger.entries import Entry, State
 log = logging.getLogger(__name__)
 
 
-class Kept(Versioned):
+class LocalRecord(Versioned):
     """`ahead` is what was done backwards since `entry`, and is not recorded yet."""
 
     entry: Entry
@@ -24,7 +24,7 @@ class Kept(Versioned):
         return self.ahead or self.entry.state
 
 
-class Journal:
+class LocalState:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
@@ -33,10 +33,10 @@ class Journal:
     def models(self) -> list[str]:
         return list(self._kept)
 
-    def get(self, model: str) -> Kept | None:
+    def get(self, model: str) -> LocalRecord | None:
         return self._kept.get(model)
 
-    def put(self, model: str, kept: Kept) -> None:
+    def put(self, model: str, kept: LocalRecord) -> None:
         """In memory always; a full disk keeps an older entry, from which the controller would decide the same again."""
         if kept == self._kept.get(model):
             return
@@ -50,9 +50,9 @@ class Journal:
             log.warning("%s: the last entry is kept in memory only: %s could not be written (%s)", model, path, error.strerror)
 
 
-def _read(path: Path) -> Kept | None:
+def _read(path: Path) -> LocalRecord | None:
     try:
-        return parse(Kept, path.read_bytes())
+        return parse(LocalRecord, path.read_bytes())
     except ValidationError:
         log.warning("%s cannot be read and is left aside; the ledger has the same entry", path)
         return None

@@ -17,9 +17,9 @@ from typing import TextIO
 from contract.errors import RetrainingError, StoreError
 from contract.platform import Platform, ServingHost, load_platform
 from contract.store.factory import store_at
-from release.controller.bounded_store import BriskStore
-from release.controller.local_state import Journal, Kept
-from release.controller.reconciler import Parts, World
+from release.controller.bounded_store import BoundedStore
+from release.controller.local_state import LocalRecord, LocalState
+from release.controller.reconciler import Parts, Reconciler
 from release.decisions.observation import is_unknown
 from release.decisions.state_machine import is_releasing, project, step
 from release.ledger.entries import Draft, Entry, Request, State
@@ -36,35 +36,35 @@ class AlreadyRunning(RetrainingError):
 
 
 class Controller:
-    def __init__(self, ledger: Ledger, world: World, serving: ServingHost, clock: Callable[[], datetime]) -> None:
+    def __init__(self, ledger: Ledger, world: Reconciler, serving: ServingHost, clock: Callable[[], datetime]) -> None:
         home = Path(serving.home)
         self._ledger = ledger
         self._world = world
-        self._journal = Journal(home / "entries")
+        self._journal = LocalState(home / "entries")
         self._commands = home / "commands"
         self._serving = serving
         self._clock = clock
         self._heard: dict[str, datetime] = {}
         self._said: dict[str, str] = {}
 
-    def turn(self) -> bool:
+    def reconcile(self) -> bool:
         """Whether anything moved on, so that more may follow at once. One model's failure is logged and is not the others'."""
         moved = False
         for model in self._models():
             try:
-                moved |= self._turn(model)
+                moved |= self._reconcile(model)
             except Exception as error:  # whatever it is, the other models are served
                 self._say(model, f"this turn failed: {error or type(error).__name__}", error)
         return moved
 
-    def _turn(self, model: str) -> bool:
+    def _reconcile(self, model: str) -> bool:
         kept, problem = self._last(model)
         if kept is None:
             self._say(model, "; ".join(problem))
             return False
         state, now = kept.state, self._clock()
         servers = self._serving.servers
-        seen = self._world.match(model, project(state, servers), servers, now)
+        seen = self._world.reconcile(model, project(state, servers), servers, now)
         if model not in self._heard or not is_unknown(state, seen):
             self._heard[model] = now
         self._say(model, "; ".join((*problem, *seen.broken.values(), *seen.trouble)))
@@ -87,7 +87,7 @@ class Controller:
             known = []
         return sorted({*known, *self._journal.models()})
 
-    def _last(self, model: str) -> tuple[Kept | None, tuple[str, ...]]:
+    def _last(self, model: str) -> tuple[LocalRecord | None, tuple[str, ...]]:
         """What this host goes by, and what is wrong with the ledger."""
         kept = self._journal.get(model)
         try:
@@ -98,7 +98,7 @@ class Controller:
         except (StoreError, LedgerBroken) as error:
             return kept, (str(error),)
         if last:
-            self._journal.put(model, Kept(entry=last))
+            self._journal.put(model, LocalRecord(entry=last))
         return self._journal.get(model), ()
 
     def _record(self, model: str, last: Entry, ahead: State) -> Entry | None:
@@ -109,13 +109,13 @@ class Controller:
             who="controller",
             why="the store could not be written at the time",
             what=what,
-            news=f"{model}: {what}",
+            notification=f"{model}: {what}",
             state=ahead.model_copy(update={"queue": (*ahead.queue, *late)}),
             outcomes=tuple(outcome for outcome in ahead.outcomes if last.state.outcome(outcome.request) is None),
         )
         return self._ledger.append(model, last, draft)
 
-    def _append(self, model: str, kept: Kept, draft: Draft, *, writable: bool) -> None:
+    def _append(self, model: str, kept: LocalRecord, draft: Draft, *, writable: bool) -> None:
         """The entry comes before its effect, but for going back, which waits for nothing."""
         try:
             entry = self._ledger.append(model, kept.entry, draft) if writable and not kept.ahead else None
@@ -123,9 +123,9 @@ class Controller:
             self._say(model, str(error))
             writable, entry = False, None
         if entry:
-            self._journal.put(model, Kept(entry=entry))
+            self._journal.put(model, LocalRecord(entry=entry))
         elif draft.backward and not (writable and not kept.ahead):
-            self._journal.put(model, Kept(entry=kept.entry, ahead=draft.state))
+            self._journal.put(model, LocalRecord(entry=kept.entry, ahead=draft.state))
         else:
             return
         log.info("%s: %s (%s)%s", model, draft.what, draft.why, "" if entry else ", not recorded yet")
@@ -148,7 +148,7 @@ class Controller:
         kept = self._journal.get(model)
         if kept and not (kept.state.waits(request.id) or kept.state.outcome(request.id)):
             queued = kept.state.model_copy(update={"queue": (*kept.state.queue, request)})
-            self._journal.put(model, Kept(entry=kept.entry, ahead=queued))
+            self._journal.put(model, LocalRecord(entry=kept.entry, ahead=queued))
 
     def _say(self, model: str, problem: str, error: Exception | None = None) -> None:
         """Once, not every second; and once more when it is over."""
@@ -157,7 +157,7 @@ class Controller:
             self._said[model] = problem
 
 
-def _refuse_lost_entries(model: str, last: Entry | None, kept: Kept | None) -> None:
+def _refuse_lost_entries(model: str, last: Entry | None, kept: LocalRecord | None) -> None:
     if kept and (last is None or last.n < kept.entry.n or (last.n == kept.entry.n and last.id != kept.entry.id)):
         there = f"entry {last.n}" if last else "none"
         raise LedgerBroken(f"the ledger of {model} ends at {there}, but entry {kept.entry.n} was there: restore it from a backup")
@@ -166,7 +166,7 @@ def _refuse_lost_entries(model: str, last: Entry | None, kept: Kept | None) -> N
 def controller_for(platform: Platform) -> Controller:
     parts = parts_of(platform)
     executor = ThreadPoolExecutor(max_workers=32, thread_name_prefix="errand")
-    return Controller(Ledger(BriskStore(parts.store)), World(parts, executor), platform.serving, steady_clock())
+    return Controller(Ledger(BoundedStore(parts.store)), Reconciler(parts, executor), platform.serving, steady_clock())
 
 
 def steady_clock() -> Callable[[], datetime]:
@@ -232,7 +232,7 @@ def main(arguments: list[str]) -> int:
     moved = time.monotonic()  # a start counts, too: what a killed controller left half done needs some turns
     while True:
         started = time.monotonic()
-        moved = started if controller.turn() else moved
+        moved = started if controller.reconcile() else moved
         pause_s = SOON_S if started - moved < BUSY_S else TURN_S
         time.sleep(max(0.0, pause_s - (time.monotonic() - started)))
 

@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from contract.documents import Check, GoldenRows, Image, Replay, read
+from contract.documents import Check, GoldenRows, Image, ReplayResult, read
 from contract.errors import BadData, RetrainingError
 from contract.store.base import Store
 from images.oci import ImageDamaged
-from release.controller.background import Errands, Settled
-from release.controller.sliding_window import Recent
+from release.controller.background import BackgroundCalls, Settled
+from release.controller.sliding_window import SlidingWindow
 from release.decisions.observation import Observation
 from release.decisions.state_machine import Projection
 from release.ledger.entries import Active, PredictionHistogram, Traffic
-from release.probes.golden_rows import Answers, Probe, decide
-from release.targets.base import Alias, Proof, Router, Server, Tags, Target
+from release.probes.golden_rows import Probe, ProbeResult, decide
+from release.targets.base import Alias, ImageTags, Proof, Router, Server, Target
 
 log = logging.getLogger(__name__)
 STOP_AFTER = timedelta(seconds=2)  # without weight: what the router still had under way is answered by then
@@ -30,25 +30,25 @@ class Parts:
     target: Target
     router: Router
     alias: Alias
-    tags: Tags
+    tags: ImageTags
     proof: Proof
     probe: Probe
     store: Store
 
 
-class World:
+class Reconciler:
     def __init__(self, parts: Parts, executor: Executor) -> None:
         self._parts = parts
         self._target, self._router, self._probe = parts.target, parts.router, parts.probe
-        self._errands = Errands(executor)
+        self._errands = BackgroundCalls(executor)
         self._settled = Settled(self._errands)
-        self._recent = Recent()
-        self._spreads: dict[str, dict[str, PredictionHistogram]] = {}
+        self._recent = SlidingWindow()
+        self._predictions: dict[str, dict[str, PredictionHistogram]] = {}
         self._running: list[Server] = []
         self._ready: set[Server] = set()
         self._idle_since: dict[tuple[str, str], datetime] = {}
 
-    def match(self, model: str, wanted: Projection, servers: int, now: datetime) -> Observation:
+    def reconcile(self, model: str, wanted: Projection, servers: int, now: datetime) -> Observation:
         trouble: list[str] = []
         broken = self._start(wanted, trouble, now)
         running = self._look(model, trouble)
@@ -68,7 +68,7 @@ class World:
             weights=weights,
             traffic=traffic,
             servers=servers,
-            spreads=self._spread(model, wanted, running, trouble),
+            predictions=self._predictions_of(model, wanted, running, trouble),
             answer=self._answer(wanted.asked, wanted, running, trouble) if wanted.asked else None,
             named=self._name(model, wanted.named, trouble, now) if wanted.named else True,
             recent=self._lately(model, wanted, traffic, now),
@@ -112,20 +112,20 @@ class World:
             elif now - self._idle_since.setdefault((model, digest), now) >= STOP_AFTER:
                 self._target.stop(model, digest)
 
-    def _spread(
+    def _predictions_of(
         self, model: str, wanted: Projection, running: list[Server], trouble: list[str]
     ) -> dict[str, PredictionHistogram] | None:
         """What was told last in this release: the servers are asked beside the loop."""
-        key = ("spreads", model)
+        key = ("predictions", model)
         if not wanted.judged:
             self._errands.forget(key)
-            self._spreads.pop(model, None)
+            self._predictions.pop(model, None)
             return None
         with noting(trouble):
-            told = self._errands.result(key, lambda: self._probe.spreads(model, running))
+            told = self._errands.result(key, lambda: self._probe.predictions(model, running))
             if told is not None:
-                self._spreads[model] = told
-        return self._spreads.get(model)
+                self._predictions[model] = told
+        return self._predictions.get(model)
 
     def _answer(self, active: Active, wanted: Projection, running: list[Server], trouble: list[str]) -> Check | None:
         """Asked once per entry, beside the loop; the memory is taken after the work."""
@@ -139,7 +139,7 @@ class World:
             return told and decide(server.digest, told[0], self._target.memory_mb(server), limits, told[1])
         return None
 
-    def _ask(self, server: Server, active: Active, live: list[Server]) -> tuple[Answers, Replay | None]:
+    def _ask(self, server: Server, active: Active, live: list[Server]) -> tuple[ProbeResult, ReplayResult | None]:
         """The golden rows; and what was asked of the live version lately, of one that has met no traffic."""
         golden = read(self._parts.store, active.request.golden or "", GoldenRows)
         answers = self._probe.ask(server, golden)

@@ -6,23 +6,23 @@ from datetime import datetime, timedelta
 from release.decisions.canary_analysis import since
 from release.ledger.entries import Traffic
 
-Looks = deque[tuple[datetime, Traffic]]
+Samples = deque[tuple[datetime, Traffic]]
 
 
-class Recent:
+class SlidingWindow:
     """In memory: after a restart of the controller a window begins anew."""
 
     def __init__(self) -> None:
-        self._looks: dict[str, tuple[str, Looks]] = {}
+        self._samples: dict[str, tuple[str, Samples]] = {}
 
     def traffic(self, model: str, digest: str, told: Traffic, window: timedelta, now: datetime) -> Traffic | None:
         """Since the last look that is as old as the window, or the first one there is; None where a counter began anew."""
-        of, looks = self._looks.get(model, ("", Looks()))
+        of, samples = self._samples.get(model, ("", Samples()))
         if of != digest:
-            looks = Looks()
-        looks.append((now, told))
-        while len(looks) > 1 and looks[1][0] <= now - window:
-            looks.popleft()
-        found = since(told, looks[0][1])
-        self._looks[model] = digest, looks if found else Looks()
+            samples = Samples()
+        samples.append((now, told))
+        while len(samples) > 1 and samples[1][0] <= now - window:
+            samples.popleft()
+        found = since(told, samples[0][1])
+        self._samples[model] = digest, samples if found else Samples()
         return found

@@ -1,4 +1,4 @@
-"""The phases in which a version meets traffic: shifting → watching (→ asking) → … → naming, or returning. Pure.
+"""The phases in which a version meets traffic: shifting → analyzing (→ probing) → … → promoting, or rolling_back. Pure.
 
 Each takes the state, its active request, what this turn saw, and the time; and gives the next entry, or None to wait.
 """
@@ -12,12 +12,12 @@ from release.decisions.canary_analysis import Judgement, judge, report, since
 from release.decisions.observation import Observation, is_unknown
 from release.decisions.prediction_drift import Drift
 from release.decisions.transitions import CONTROLLER, end, move, release_outcome
-from release.ledger.entries import Active, Draft, Outcome, PredictionHistogram, State, Traffic, Watch, version_name
+from release.ledger.entries import Active, AnalysisWindow, Draft, Outcome, PredictionHistogram, State, Traffic, version_name
 
 SHIFT_WITHIN = timedelta(seconds=60)
-ASK_WITHIN = timedelta(minutes=5)
-NAME_WITHIN = timedelta(seconds=30)
-TELL_WITHIN = timedelta(seconds=30)
+PROBE_WITHIN = timedelta(minutes=5)
+PROMOTE_WITHIN = timedelta(seconds=30)
+MAX_SILENCE = timedelta(seconds=30)
 RESTARTS_ALLOWED = 3
 
 
@@ -28,52 +28,54 @@ def start_shifting(state: State, active: Active, now: datetime) -> Draft:
 def shifting(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
     arrived = seen.weights == state.weights
     if active.request.kind == "rollback":
-        return move(state, active, now, "the router has gone back", phase="naming") if arrived else None
-    if arrived and seen.traffic is not None and seen.spreads is not None:
-        watch = _watch(state, active, seen, now)
-        return move(state, active, now, f"{active.percent} % confirmed by the router, judging", phase="watching", watch=watch)
+        return move(state, active, now, "the router has gone back", phase="promoting") if arrived else None
+    if arrived and seen.traffic is not None and seen.predictions is not None:
+        analysis = _begin_analysis(state, active, seen, now)
+        return move(
+            state, active, now, f"{active.percent} % confirmed by the router, judging", phase="analyzing", analysis=analysis
+        )
     if now - active.since > SHIFT_WITHIN:
         late = f"the router did not confirm {active.percent} % within {SHIFT_WITHIN.seconds} s"
-        return start_returning(state, active, late + seen.troubles, now)
+        return start_rolling_back(state, active, late + seen.troubles, now)
     return None
 
 
-def watching(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
+def analyzing(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
     if is_unknown(state, seen):
         return _unknown(state, active, seen, now)
-    new, old = _since_watch(state, active, seen.traffic)
-    if new is None or old is None or now < active.watch.since:  # a controller that began anew after the clock was set back
-        return _watch_anew(state, active, seen, now)
+    new, old = _traffic_in_window(state, active, seen.traffic)
+    if new is None or old is None or now < active.analysis.since:  # a controller that began anew after the clock was set back
+        return _restart_analysis(state, active, seen, now)
 
     limits = _limits(active)
-    held = now - active.watch.since
+    held = now - active.analysis.since
     moved = _drift(state, active, seen)
     done = report(new, active.percent, held.total_seconds(), moved)
     judgement = judge(new, old, limits, step_over=held >= limits.hold, drift=moved)
     if judgement.good and limits.max_drift and state.live and moved is None:
         judgement = Judgement(None, "where its answers lie is not known")
     if judgement.good is False:
-        return start_returning(state, active, judgement.reason, now, done)
-    if active.phase == "asking":
+        return start_rolling_back(state, active, judgement.reason, now, done)
+    if active.phase == "probing":
         return _after_answer(state, active, seen, done, now)
     if judgement.good:
         return _advance(state, active, done, now)
     if held >= (limits.longest_hold if state.live else limits.hold):  # a first release is judged for one hold
-        return move(state, active, now, f"{judgement.reason}: asking the golden rows instead", phase="asking")
+        return move(state, active, now, f"{judgement.reason}: asking the golden rows instead", phase="probing")
     return None
 
 
-def asking(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
+def probing(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
     """The traffic is judged on, meanwhile."""
-    if now - active.since > ASK_WITHIN:
-        overdue = f"the golden rows were not answered within {ASK_WITHIN.seconds} s{seen.troubles}"
-        return start_returning(state, active, overdue, now)
-    return watching(state, active, seen, now)
+    if now - active.since > PROBE_WITHIN:
+        overdue = f"the golden rows were not answered within {PROBE_WITHIN.seconds} s{seen.troubles}"
+        return start_rolling_back(state, active, overdue, now)
+    return analyzing(state, active, seen, now)
 
 
-def naming(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
+def promoting(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
     """The alias is written for others and never read for a decision: a registry that is down does not undo a good release."""
-    if not seen.named and now - active.since <= NAME_WITHIN:
+    if not seen.named and now - active.since <= PROMOTE_WITHIN:
         return None
     note = "" if seen.named else f"; the alias could not be moved yet and will follow{seen.troubles}"
     if active.request.kind == "rollback":
@@ -109,16 +111,16 @@ def _gone_back(state: State, active: Active, note: str, now: datetime) -> Draft:
     by = "in its probation" if request.who == CONTROLLER else f"by {request.who}"
     taken_back = f"{version_name(left)} of {request.model} was taken back {by}: {request.why}"
     back = f"{taken_back}. All traffic is on {version_name(active.image)}"
-    return draft.model_copy(update={"news": probation.news_of(request.model, changes, back)})
+    return draft.model_copy(update={"notification": probation.notification_of(request.model, changes, back)})
 
 
-def start_returning(state: State, active: Active, reason: str, now: datetime, last: StepReport | None = None) -> Draft:
+def start_rolling_back(state: State, active: Active, reason: str, now: datetime, last: StepReport | None = None) -> Draft:
     steps = (*active.steps, last) if last else active.steps
     what = f"everything back to {version_name(state.live)}" if state.live else "nothing serves: there is no version to go back to"
-    return move(state, active, now, what, reason, phase="returning", steps=steps, reason=reason)
+    return move(state, active, now, what, reason, phase="rolling_back", steps=steps, reason=reason)
 
 
-def returning(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
+def rolling_back(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
     """A rollback asked for meanwhile is answered by this one, unless it was meant to go further back."""
     if seen.weights != state.weights:
         return None
@@ -130,7 +132,7 @@ def returning(state: State, active: Active, seen: Observation, now: datetime) ->
     outcome = release_outcome(state, active, "rolled_back", active.reason)
     changes = probation.taken_back(state, active.image, active.reason, now)
     draft = end(state, outcome, *asked, active=None, checked=None, backward=True, **changes)
-    return draft.model_copy(update={"news": probation.news_of(active.request.model, changes)})
+    return draft.model_copy(update={"notification": probation.notification_of(active.request.model, changes)})
 
 
 def _percents(state: State, active: Active) -> tuple[int, ...]:
@@ -151,7 +153,7 @@ def _advance(state: State, active: Active, done: StepReport, now: datetime) -> D
     ended = active.model_copy(update={"steps": (*active.steps, done)})
     if ahead:
         return _shift(state, ended, ahead[0], now)
-    return move(state, ended, now, f"{version_name(active.image)} takes all traffic: naming it champion", phase="naming")
+    return move(state, ended, now, f"{version_name(active.image)} takes all traffic: naming it champion", phase="promoting")
 
 
 def _after_answer(state: State, active: Active, seen: Observation, done: StepReport, now: datetime) -> Draft | None:
@@ -160,56 +162,55 @@ def _after_answer(state: State, active: Active, seen: Observation, done: StepRep
         return None
     if not seen.answer.passed:
         reason = f"too little traffic to judge, and the golden rows failed: {seen.answer.reason}"
-        return start_returning(state, active, reason, now, thin)
+        return start_rolling_back(state, active, reason, now, thin)
     return _advance(state, active, thin, now)
 
 
 def _unknown(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
-    if seen.silent_for < TELL_WITHIN:
+    if seen.silent_for < MAX_SILENCE:
         return None
-    silent = f"the router told nothing of this release for {TELL_WITHIN.seconds} s{seen.troubles}"
-    return start_returning(state, active, silent, now)
+    silent = f"the router told nothing of this release for {MAX_SILENCE.seconds} s{seen.troubles}"
+    return start_rolling_back(state, active, silent, now)
 
 
-def _watch(state: State, active: Active, seen: Observation, now: datetime) -> Watch:
+def _begin_analysis(state: State, active: Active, seen: Observation, now: datetime) -> AnalysisWindow:
     """The old version is counted from the release's first step on, or at 100 % there would be nothing to compare with."""
-    first, told = active.watch, seen.spreads or {}
-    baseline = {active.image.digest: seen.traffic.get(active.image.digest, Traffic())}
-    spreads = {active.image.digest: told.get(active.image.digest, PredictionHistogram())}
+    first, told = active.analysis, seen.predictions or {}
+    traffic = {active.image.digest: seen.traffic.get(active.image.digest, Traffic())}
+    predictions = {active.image.digest: told.get(active.image.digest, PredictionHistogram())}
     if state.live:
         old = state.live.digest
-        baseline[old] = (first.baseline if first else seen.traffic).get(old, Traffic())
-        spreads[old] = (first.spreads if first else told).get(old, PredictionHistogram())
-    return Watch(since=now, baseline=baseline, spreads=spreads)
+        traffic[old] = (first.traffic if first else seen.traffic).get(old, Traffic())
+        predictions[old] = (first.predictions if first else told).get(old, PredictionHistogram())
+    return AnalysisWindow(since=now, traffic=traffic, predictions=predictions)
 
 
-def _watch_anew(state: State, active: Active, seen: Observation, now: datetime) -> Draft:
-    restarts = active.watch.restarts + 1
+def _restart_analysis(state: State, active: Active, seen: Observation, now: datetime) -> Draft:
+    restarts = active.analysis.restarts + 1
     if restarts > RESTARTS_ALLOWED:
-        return start_returning(state, active, f"the router's counters began anew {restarts} times in one step", now)
-    fresh = _watch(state, active.model_copy(update={"watch": None}), seen, now)
-    watch = fresh.model_copy(update={"restarts": restarts})
+        return start_rolling_back(state, active, f"the router's counters began anew {restarts} times in one step", now)
+    fresh = _begin_analysis(state, active.model_copy(update={"analysis": None}), seen, now)
+    analysis = fresh.model_copy(update={"restarts": restarts})
     what = f"the router's counters began anew: judging {active.percent} % from the start"
-    return move(state, active, now, what, phase="watching", watch=watch)
+    return move(state, active, now, what, phase="analyzing", analysis=analysis)
 
 
 def _drift(state: State, active: Active, seen: Observation) -> Drift | None:
     """Of the new version's answers in this step from the old one's since the release began."""
-    if state.live is None or seen.spreads is None:
+    if state.live is None or seen.predictions is None:
         return None
     new, old = (
         prediction_drift.since(
-            seen.spreads.get(image.digest, PredictionHistogram()), active.watch.spreads.get(image.digest, PredictionHistogram())
+            seen.predictions.get(image.digest, PredictionHistogram()),
+            active.analysis.predictions.get(image.digest, PredictionHistogram()),
         )
         for image in (active.image, state.live)
     )
     return prediction_drift.drift(new, old) if new and old else None
 
 
-def _since_watch(state: State, active: Active, traffic: dict[str, Traffic]) -> tuple[Traffic | None, Traffic | None]:
+def _traffic_in_window(state: State, active: Active, traffic: dict[str, Traffic]) -> tuple[Traffic | None, Traffic | None]:
     """The new and the old version's requests in this step; None where a counter began anew."""
-    baseline = active.watch.baseline
-    new, *old = (
-        since(traffic.get(image.digest, Traffic()), baseline[image.digest]) for image in (active.image, state.live) if image
-    )
+    start = active.analysis.traffic
+    new, *old = (since(traffic.get(image.digest, Traffic()), start[image.digest]) for image in (active.image, state.live) if image)
     return new, old[0] if old else Traffic()

@@ -71,12 +71,12 @@ def limits_of(new: Traffic, old: Traffic, limits: Serving) -> list[Limit]:
         Limit(*_slower(new, limits.max_p95), SLOW_SHARE, _latency_sentence(new, limits)),
     ]
     if old.requests:
-        usual = old.client_errors / old.requests
+        old_rate = old.client_errors / old.requests
         sentence = (
             f"{new.client_errors} of {n} requests were refused as the client's error (4xx), "
             f"against {old.client_errors} of {old.requests} by the old version"
         )
-        found.append(Limit(new.client_errors, n, min(1.0, usual + limits.max_error_rate), sentence, absolute=False))
+        found.append(Limit(new.client_errors, n, min(1.0, old_rate + limits.max_error_rate), sentence, absolute=False))
     return found
 
 
@@ -97,11 +97,11 @@ def tail(count: int, of: int, rate: float) -> float:
     return total
 
 
-def since(now: Traffic, baseline: Traffic) -> Traffic | None:
-    """What came after the baseline; None if the counters began anew in between."""
-    before = dict(baseline.latency)
+def since(now: Traffic, start: Traffic) -> Traffic | None:
+    """What came after `start`; None if the counters began anew in between."""
+    before = dict(start.latency)
     latency = tuple((bound, count - before.get(bound, 0)) for bound, count in now.latency)
-    counts = {name: getattr(now, name) - getattr(baseline, name) for name in ("requests", "errors", "client_errors")}
+    counts = {name: getattr(now, name) - getattr(start, name) for name in ("requests", "errors", "client_errors")}
     if min(*counts.values(), *(count for _, count in latency)) < 0 or (before and not latency):
         return None
     return Traffic(**counts, latency=latency)

@@ -13,7 +13,7 @@ class Observation:
     weights: dict[str, int] | None  # in force at the router; None: unknown
     traffic: dict[str, Traffic] | None  # None: unknown
     servers: int  # wanted of a digest that takes traffic
-    spreads: dict[str, PredictionHistogram] | None = None  # digest: where its answers lie; None: not asked or not told
+    predictions: dict[str, PredictionHistogram] | None = None  # digest: where its answers lie; None: not asked or not told
     answer: Check | None = None  # to the golden rows, once they were asked
     named: bool = False  # the alias was read back
     recent: Traffic | None = None  # of the live version, within the last hold of its probation

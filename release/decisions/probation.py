@@ -19,17 +19,17 @@ WEEK = timedelta(days=7)
 def begun(state: State, active: Active, traffic: dict[str, Traffic], now: datetime) -> Probation | None:
     """Of a release that ends well. A first one has none: there is nothing to go back to."""
     serving = active.request.serving
-    if state.live is None or active.watch is None or not serving.probation:
+    if state.live is None or active.analysis is None or not serving.probation:
         return None
-    before = active.watch.baseline
+    before = active.analysis.traffic
     old = traffic.get(state.live.digest, Traffic())
     return Probation(
         release=active.request.id,
         since=now,
         until=now + serving.probation,
         serving=serving,
-        baseline=before[active.image.digest],
-        usual=since(old, before.get(state.live.digest, Traffic())) or Traffic(),
+        traffic=before[active.image.digest],
+        old_version=since(old, before.get(state.live.digest, Traffic())) or Traffic(),
     )
 
 
@@ -61,7 +61,7 @@ def taken_back(state: State, image: Image, why: str, now: datetime) -> dict[str,
     return changes
 
 
-def news_of(model: str, changes: dict[str, Any], told: str = "") -> str:
+def notification_of(model: str, changes: dict[str, Any], told: str = "") -> str:
     """For people: what nobody's task tells them of a rollback."""
     frozen = changes.get("frozen")
     found = [told, f"releases of {model} are frozen: {frozen}; find the cause, then unfreeze it" if frozen else ""]
@@ -75,9 +75,9 @@ def outgrown(state: State, image: Image) -> tuple[Quarantined, ...]:
 
 def _evidence(state: State, trial: Probation, seen: Observation) -> str:
     now = seen.traffic.get(state.live.digest, Traffic())
-    spans = {"since its release": since(now, trial.baseline), "lately": seen.recent}
+    spans = {"since its release": since(now, trial.traffic), "lately": seen.recent}
     for when, traffic in spans.items():
-        judgement = judge(traffic, trial.usual, trial.serving, step_over=False) if traffic else None
+        judgement = judge(traffic, trial.old_version, trial.serving, step_over=False) if traffic else None
         if judgement and judgement.good is False:
             return f"{judgement.reason}, {when}"
     return ""

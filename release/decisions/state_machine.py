@@ -29,14 +29,14 @@ class Projection(NamedTuple):
 
 def project(state: State, servers: int) -> Projection:
     active = state.active
-    asked = active if active and active.phase == "asking" else None
-    named = active.image if active and active.phase == "naming" else state.live
+    asked = active if active and active.phase == "probing" else None
+    named = active.image if active and active.phase == "promoting" else state.live
     tags = {"production": named, "previous": state.previous}
     return Projection(
         servers=_servers(state, servers),
         weights=state.weights,
         unproven=active.image if active and active.request.kind in ("check", "release") else None,
-        judged=is_releasing(state) and active.percent > 0 and active.phase != "returning",
+        judged=is_releasing(state) and active.percent > 0 and active.phase != "rolling_back",
         asked=asked,
         named=named,
         tags={tag: image for tag, image in tags.items() if image},
@@ -105,8 +105,8 @@ def _roll_back(state: State, request: Request, now: datetime) -> Draft | None:
     if active.request.kind == "check":
         waiting = state.model_copy(update={"active": None, "queue": (*state.queue, active.request)})
         return by_controller(f"check of {version_name(active.image)} waits for a rollback", request.why, waiting, backward=True)
-    if active.request.kind == "release" and active.phase != "returning":
-        return canary.start_returning(state, active, f"{request.who} asked for a rollback: {request.why}", now)
+    if active.request.kind == "release" and active.phase != "rolling_back":
+        return canary.start_rolling_back(state, active, f"{request.who} asked for a rollback: {request.why}", now)
     return None
 
 
@@ -156,7 +156,7 @@ def _refusal(state: State, request: Request) -> str:
         return f"{version_name(live)} is pinned: {state.pinned}; unpin {request.model} and clear the release"
     if request.expected_live != (live.digest if live else None):
         there = f"{version_name(live)} is" if live else "nothing is"
-        return f"{there} live, not the version that this one was compared with; compare again by clearing open"
+        return f"{there} live, not the version that this one was compared with; compare again by clearing freeze_run"
     if live and image.as_of <= live.as_of:
         return f"its data ends at {image.as_of:%Y-%m-%d %H:%M}, not later than that of the live {version_name(live)}"
     if state.checked is None or state.checked.digest != image.digest:
@@ -170,7 +170,7 @@ def _starting(state: State, active: Active, seen: Observation, now: datetime) ->
         return fail(state, active, seen.broken[digest])
     if seen.ready.get(digest, 0) >= (seen.servers if kind == "release" else 1):
         if kind == "check":
-            return move(state, active, now, f"asking {version_name(active.image)} the golden rows", phase="asking")
+            return move(state, active, now, f"asking {version_name(active.image)} the golden rows", phase="probing")
         return canary.start_shifting(state, active, now)
     if now - active.since > START_WITHIN:
         return fail(
@@ -181,20 +181,20 @@ def _starting(state: State, active: Active, seen: Observation, now: datetime) ->
     return None
 
 
-def _asking(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
+def _probing(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
     if active.request.kind == "release":
-        return canary.asking(state, active, seen, now)
+        return canary.probing(state, active, seen, now)
     if seen.answer:
         return end_check(state, active, seen.answer)
-    overdue = f"the golden rows were not answered within {canary.ASK_WITHIN.seconds} s{seen.troubles}"
-    return fail(state, active, overdue) if now - active.since > canary.ASK_WITHIN else None
+    overdue = f"the golden rows were not answered within {canary.PROBE_WITHIN.seconds} s{seen.troubles}"
+    return fail(state, active, overdue) if now - active.since > canary.PROBE_WITHIN else None
 
 
 _PHASES: dict[str, Callable[[State, Active, Observation, datetime], Draft | None]] = {
     "starting": _starting,
     "shifting": canary.shifting,
-    "watching": canary.watching,
-    "asking": _asking,
-    "naming": canary.naming,
-    "returning": canary.returning,
+    "analyzing": canary.analyzing,
+    "probing": _probing,
+    "promoting": canary.promoting,
+    "rolling_back": canary.rolling_back,
 }

@@ -20,7 +20,7 @@ def activate(state: State, request: Request, image: Image, now: datetime) -> Dra
 def move(state: State, active: Active, now: datetime, what: str, why: str = "", **changes: Any) -> Draft:
     """The active request with its phase or other fields changed."""
     moved = active.model_copy(update={"since": now, **changes})
-    backward = moved.phase == "returning" or moved.request.kind == "rollback"
+    backward = moved.phase == "rolling_back" or moved.request.kind == "rollback"
     return by_controller(what, why or active.request.why, state.model_copy(update={"active": moved}), backward=backward)
 
 
@@ -50,7 +50,7 @@ def fail(state: State, active: Active, reason: str) -> Draft:
         return end(state, release_outcome(state, active, "rolled_back", reason), active=None, checked=None)
     draft = end(state, release_outcome(state, active, "refused", reason), active=None, checked=None, backward=True)
     return draft.model_copy(
-        update={"news": f"{version_name(state.live)} of {active.request.model} was to be taken back, in vain: {reason}"}
+        update={"notification": f"{version_name(state.live)} of {active.request.model} was to be taken back, in vain: {reason}"}
     )
 
 

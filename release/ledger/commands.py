@@ -10,7 +10,7 @@ from contract.store.base import Store
 from release.ledger.entries import Outcome, Request
 from release.ledger.ledger import Ledger
 
-LOOK_S = 0.5
+POLL_S = 0.5
 Command = Literal["rollback", "pin", "unpin", "freeze", "unfreeze", "unquarantine"]
 WHAT: dict[Command, str] = {
     "rollback": "everything back to the previous version, or to an earlier one",
@@ -66,5 +66,5 @@ def answer(store: Store, request: Request, patience_s: float) -> Outcome:
                 f"the {request.kind} of {request.model} is asked for, but the controller has not answered {patient}: "
                 "see that it runs on the serving host; it takes the request up when it does"
             )
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     return outcome

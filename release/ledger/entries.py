@@ -11,7 +11,7 @@ from contract.serving import Serving
 
 Kind = Literal["check", "release", "rollback", "freeze", "unfreeze", "pin", "unpin", "unquarantine"]
 KINDS: tuple[str, ...] = get_args(Kind)
-Phase = Literal["starting", "shifting", "watching", "asking", "naming", "returning"]
+Phase = Literal["starting", "shifting", "analyzing", "probing", "promoting", "rolling_back"]
 
 OUTCOMES_KEPT = 20  # in each entry; older ones are found in the entries that appended them
 
@@ -103,12 +103,12 @@ class Traffic(Strict):
     latency: tuple[tuple[float, int], ...] = ()
 
 
-class Watch(Strict):
+class AnalysisWindow(Strict):
     """Since when a step is judged, and the router's counters by digest at that time."""
 
     since: datetime
-    baseline: dict[str, Traffic]
-    spreads: dict[str, PredictionHistogram] = Field({}, description="where the answers lay by then")
+    traffic: dict[str, Traffic]
+    predictions: dict[str, PredictionHistogram] = Field({}, description="where the answers lay by then")
     restarts: int = Field(0, description="how often the router's counters began anew in this step")
 
 
@@ -120,7 +120,7 @@ class Active(Strict):
     phase: Phase
     since: datetime
     percent: int = 0
-    watch: Watch | None = None
+    analysis: AnalysisWindow | None = None
     steps: tuple[StepReport, ...] = ()
     reason: str = Field("", description="why everything returns to the old version")
 
@@ -135,8 +135,8 @@ class Probation(Strict):
     since: datetime
     until: datetime
     serving: Serving
-    baseline: Traffic
-    usual: Traffic
+    traffic: Traffic
+    old_version: Traffic
 
 
 class Quarantined(Strict):
@@ -165,7 +165,7 @@ class State(Strict):
     def weights(self) -> dict[str, int]:
         """Percent of the traffic by digest; empty means that the model answers 503."""
         old = {self.live.digest: 100} if self.live else {}
-        if self.active is None or self.active.percent == 0 or self.active.phase == "returning":
+        if self.active is None or self.active.percent == 0 or self.active.phase == "rolling_back":
             return old
         new = {self.active.image.digest: self.active.percent}
         rest = 100 - self.active.percent
@@ -196,7 +196,7 @@ class Draft(Versioned):
     state: State
     outcomes: tuple[Outcome, ...] = ()
     backward: bool = False
-    news: str = ""
+    notification: str = ""
 
 
 class Entry(Draft):

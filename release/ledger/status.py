@@ -10,7 +10,7 @@ from release.ledger.entries import Entry, State, version_name
 from release.ledger.ledger import Ledger
 
 OUTCOMES_SHOWN = 3
-CHANGING = ("shifting", "returning")  # until the router was read back, what it did at that moment is not known
+CHANGING = ("shifting", "rolling_back")  # until the router was read back, what it did at that moment is not known
 
 
 def status_of(ledger: Ledger, model: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from contract.documents import Check, GoldenRows, Replay
+from contract.documents import Check, GoldenRows, ReplayResult
 from contract.serving import Serving
 from release.ledger.entries import PredictionHistogram
 from release.probes.prediction_counts import ServerAnswers
@@ -25,7 +25,7 @@ TIMEOUT_S = 10.0
 READY_S = 1.0
 
 
-class Answers(NamedTuple):
+class ProbeResult(NamedTuple):
     """`parity` is the largest relative difference from what was expected, `worst` names its row; `problem` ends all else."""
 
     parity: float = math.inf
@@ -39,17 +39,17 @@ class Probe(Protocol):
 
     def is_ready(self, server: Server) -> bool: ...
 
-    def ask(self, server: Server, golden: GoldenRows) -> Answers: ...
+    def ask(self, server: Server, golden: GoldenRows) -> ProbeResult: ...
 
-    def replay(self, server: Server, live: Sequence[Server], columns: Sequence[str]) -> Replay: ...
+    def replay(self, server: Server, live: Sequence[Server], columns: Sequence[str]) -> ReplayResult: ...
 
-    def spreads(self, model: str, servers: Sequence[Server]) -> dict[str, PredictionHistogram]:
+    def predictions(self, model: str, servers: Sequence[Server]) -> dict[str, PredictionHistogram]:
         """Where each digest's answers lie; counts that only grow."""
 
 
 class HttpProbe:
     def __init__(self) -> None:
-        self.spreads = ServerAnswers().spreads
+        self.predictions = ServerAnswers().predictions
         self.replay = replay
         never_kept = httpx.Limits(max_keepalive_connections=0)  # a kept one would not tell whether a new one is taken
         self._ready = httpx.Client(timeout=READY_S, limits=never_kept, trust_env=False)
@@ -60,20 +60,22 @@ class HttpProbe:
         except httpx.HTTPError:
             return False
 
-    def ask(self, server: Server, golden: GoldenRows) -> Answers:
+    def ask(self, server: Server, golden: GoldenRows) -> ProbeResult:
         if not golden.rows:
-            return Answers(problem="there are no golden rows to ask; run compare again")
+            return ProbeResult(problem="there are no golden rows to ask; run compare again")
         with httpx.Client(base_url=server.url, headers=REHEARSAL, timeout=TIMEOUT_S, trust_env=False) as client:
             try:
                 parity, worst = _parity(client, server, golden)
-                return Answers(parity, worst, _p95_ms(client, golden))
+                return ProbeResult(parity, worst, _p95_ms(client, golden))
             except _BadAnswer as error:
-                return Answers(problem=str(error))
+                return ProbeResult(problem=str(error))
             except httpx.HTTPError as error:
-                return Answers(problem=f"no answer to the golden rows ({type(error).__name__}); read the log of {server.name}")
+                return ProbeResult(problem=f"no answer to the golden rows ({type(error).__name__}); read the log of {server.name}")
 
 
-def decide(digest: str, answers: Answers, memory_mb: float | None, limits: Serving, replay: Replay | None = None) -> Check:
+def decide(
+    digest: str, answers: ProbeResult, memory_mb: float | None, limits: Serving, replay: ReplayResult | None = None
+) -> Check:
     """Unknown is not good: a figure that is missing or no number fails. A replay is reported, and decides nothing."""
     problems = list(_problems(answers, memory_mb, limits)) if not answers.problem else [answers.problem]
     good = f"golden rows within {answers.parity:.1e} of Spark's answers, p95 {answers.p95_ms:.1f} ms, {memory_mb or 0:.0f} MB"
@@ -92,11 +94,11 @@ class _BadAnswer(Exception):
     """The server answered, but not as it should."""
 
 
-class _Predictions(BaseModel):
+class _MlflowAnswer(BaseModel):
     predictions: list[dict[str, Any]]
 
 
-def _problems(answers: Answers, memory_mb: float | None, limits: Serving) -> list[str]:
+def _problems(answers: ProbeResult, memory_mb: float | None, limits: Serving) -> list[str]:
     limit_ms = limits.max_p95.total_seconds() * 1000
     found = []
     if not answers.parity <= TOLERANCE:
@@ -156,7 +158,7 @@ def _invoke(client: httpx.Client, digest: str, columns: tuple[str, ...], rows: l
 
 def _predictions(answer: httpx.Response) -> list[dict[str, Any]]:
     try:
-        return _Predictions.model_validate_json(answer.content).predictions
+        return _MlflowAnswer.model_validate_json(answer.content).predictions
     except ValidationError:
         raise _BadAnswer(f"the answer holds no list of predictions: {answer.text[:200]}") from None
 

@@ -20,7 +20,7 @@ DIGESTS_KEPT = 8  # of a model: a release has two
 NONE = PredictionHistogram()
 
 
-class Count(NamedTuple):
+class GrowingCount(NamedTuple):
     """`passed` was counted before the server began anew, `last` since."""
 
     passed: PredictionHistogram
@@ -32,9 +32,9 @@ class ServerAnswers:
 
     def __init__(self) -> None:
         self._client = httpx.Client(timeout=TIMEOUT_S, trust_env=False)
-        self._grown = Grown()
+        self._grown = GrowingCounts()
 
-    def spreads(self, model: str, servers: Sequence[Server]) -> dict[str, PredictionHistogram]:
+    def predictions(self, model: str, servers: Sequence[Server]) -> dict[str, PredictionHistogram]:
         """By digest; a server that does not tell keeps what it told last."""
         told = {server: self._told(server) for server in servers if server.model == model}
         return self._grown.by_digest(model, {server: spread for server, spread in told.items() if spread})
@@ -45,27 +45,27 @@ class ServerAnswers:
         except httpx.HTTPError:
             return None
         serves = answer.headers.get("X-Image-Digest", server.digest)  # another one, on a port that has changed hands
-        return spread_of(answer.text) if serves == server.digest else None
+        return histogram_of(answer.text) if serves == server.digest else None
 
 
-class Grown:
+class GrowingCounts:
     """The counts of each digest's servers, also of those that are gone."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, dict[str, dict[str, Count]]] = defaultdict(dict)
+        self._counts: dict[str, dict[str, dict[str, GrowingCount]]] = defaultdict(dict)
 
     def by_digest(self, model: str, told: Mapping[Server, PredictionHistogram]) -> dict[str, PredictionHistogram]:
         counts = self._counts[model]
         for server, now in told.items():
             counts[server.digest] = of_digest = counts.pop(server.digest, {})
-            passed, last = of_digest.get(server.name, Count(NONE, NONE))
-            of_digest[server.name] = Count(add(passed, last) if since(now, last) is None else passed, now)
+            passed, last = of_digest.get(server.name, GrowingCount(NONE, NONE))
+            of_digest[server.name] = GrowingCount(add(passed, last) if since(now, last) is None else passed, now)
         for digest in list(counts)[:-DIGESTS_KEPT]:
             del counts[digest]
         return {digest: reduce(add, (add(*count) for count in found.values())) for digest, found in counts.items()}
 
 
-def spread_of(metrics: str) -> PredictionHistogram:
+def histogram_of(metrics: str) -> PredictionHistogram:
     """From the text of a server's /metrics; one of a base before this has none of it."""
     rows, squares = {}, 0
     lines = (line for line in metrics.splitlines() if line.startswith("serving_answers_"))

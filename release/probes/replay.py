@@ -1,7 +1,7 @@
 """The live version's last requests, asked of it and of a new version before that one meets traffic.
 
-replay(new: Server, live: Sequence[Server], golden_columns: Sequence[str]) -> contract.documents.Replay; it never raises, and takes
-FOR_S at most. Both are asked anew: what was kept is without its masked values, so answers from then could not be compared.
+`replay` never raises, and takes FOR_S at most. Both versions are asked anew: what was kept is without its masked values, so answers
+from then could not be compared.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from contract.documents import Replay
+from contract.documents import ReplayResult
 from release.targets.base import Server
 
 FOR_S = 20.0
@@ -24,7 +24,7 @@ SAME = 1e-6
 REHEARSAL = {"X-Rehearsal": "1"}  # a server neither keeps nor counts what is asked so
 
 
-class Question(BaseModel):
+class ReplayRequest(BaseModel):
     """A kept request; a masked value is null."""
 
     columns: list[str]
@@ -47,27 +47,27 @@ class Prediction(BaseModel):
         return {"prediction": self.prediction} if isinstance(self.prediction, float) else {}
 
 
-class Said(NamedTuple):
+class ServerAnswer(NamedTuple):
     predictions: list[Prediction]
     ms: float
 
 
-class Both(NamedTuple):
+class ReplayedPair(NamedTuple):
     """What the two said to one request, with the difference of each row; `new` is None where it did not answer alike."""
 
-    live: Said
-    new: Said | None
+    live: ServerAnswer
+    new: ServerAnswer | None
     apart: list[float]
 
 
-def replay(new: Server, live: Sequence[Server], golden_columns: Sequence[str]) -> Replay:
+def replay(new: Server, live: Sequence[Server], golden_columns: Sequence[str]) -> ReplayResult:
     """`golden_columns` are those that the new version is asked with."""
     until = time.monotonic() + FOR_S
     with httpx.Client(headers=REHEARSAL, trust_env=False) as client:
         try:
             questions = _questions(client, live, until)
         except _Untold as problem:
-            return Replay(requests=0, rows=0, refused=0, problem=str(problem))
+            return ReplayResult(requests=0, rows=0, refused=0, problem=str(problem))
         found = _ask_both(client, new, questions, until)
     summary = _summary(found)
     if summary.rows:
@@ -79,15 +79,15 @@ class _Untold(Exception):
     """Nobody told a request to ask."""
 
 
-class _Kept(BaseModel):
-    requests: list[Question]
+class _BufferedRequests(BaseModel):
+    requests: list[ReplayRequest]
 
 
 class _Predictions(BaseModel):
     predictions: list[Prediction]
 
 
-def _questions(client: httpx.Client, live: Sequence[Server], until: float) -> list[tuple[Server, Question]]:
+def _questions(client: httpx.Client, live: Sequence[Server], until: float) -> list[tuple[Server, ReplayRequest]]:
     """With the server that kept each; the newest of every server first, for time may not reach to the oldest."""
     problem, found = "no server of the live version runs", []
     for server in live:
@@ -103,7 +103,7 @@ def _questions(client: httpx.Client, live: Sequence[Server], until: float) -> li
     return questions
 
 
-def _kept(client: httpx.Client, server: Server, until: float) -> list[Question]:
+def _kept(client: httpx.Client, server: Server, until: float) -> list[ReplayRequest]:
     try:
         status, content = _exchange(client, "GET", f"{server.url}/replay", None, until)
     except httpx.HTTPError as error:
@@ -111,12 +111,12 @@ def _kept(client: httpx.Client, server: Server, until: float) -> list[Question]:
     if status == 404:
         raise _Untold("the live version keeps no requests: it was packaged without serving.replay")
     try:
-        return _Kept.model_validate_json(content).requests
+        return _BufferedRequests.model_validate_json(content).requests
     except ValidationError:
         raise _Untold(f"{server.name} answered {status} with no list of requests; read its log") from None
 
 
-def _ask_both(client: httpx.Client, new: Server, questions: list[tuple[Server, Question]], until: float) -> list[Both]:
+def _ask_both(client: httpx.Client, new: Server, questions: list[tuple[Server, ReplayRequest]], until: float) -> list[ReplayedPair]:
     """Only what the live version answers. By turns one and the other is first, so that neither finds everything warm."""
     found = []
     for number, (live, question) in enumerate(questions):
@@ -127,16 +127,16 @@ def _ask_both(client: httpx.Client, new: Server, questions: list[tuple[Server, Q
             break
         if answered := said[live]:
             apart = _apart(answered, said[new])
-            found.append(Both(answered, said[new] if apart else None, apart))
+            found.append(ReplayedPair(answered, said[new] if apart else None, apart))
     return found
 
 
-def _ask(client: httpx.Client, server: Server, body: bytes, until: float) -> Said | None:
+def _ask(client: httpx.Client, server: Server, body: bytes, until: float) -> ServerAnswer | None:
     begun = time.monotonic()
     try:
         status, content = _exchange(client, "POST", f"{server.url}/invocations", body, until)
         taken = 1000 * (time.monotonic() - begun)
-        return Said(_Predictions.model_validate_json(content).predictions, taken) if status == 200 else None
+        return ServerAnswer(_Predictions.model_validate_json(content).predictions, taken) if status == 200 else None
     except (httpx.HTTPError, ValidationError):
         return None
 
@@ -153,7 +153,7 @@ def _exchange(client: httpx.Client, method: str, url: str, body: bytes | None, u
         return answer.status_code, bytes(content)
 
 
-def _apart(live: Said, new: Said | None) -> list[float]:
+def _apart(live: ServerAnswer, new: ServerAnswer | None) -> list[float]:
     """Row by row the largest difference; empty where the new version does not answer, or not in the same way."""
     if new is None or len(new.predictions) != len(live.predictions):
         return []
@@ -163,10 +163,10 @@ def _apart(live: Said, new: Said | None) -> list[float]:
     return [max(abs(one.get(name, 0.0) - other.get(name, 0.0)) for name in one.keys() | other.keys()) for one, other in pairs]
 
 
-def _summary(found: list[Both]) -> Replay:
+def _summary(found: list[ReplayedPair]) -> ReplayResult:
     apart = [each for both in found for each in both.apart]
     compared = [(both.new.ms, both.live.ms) for both in found if both.new]
-    return Replay(
+    return ReplayResult(
         requests=len(found),
         rows=len(apart),
         refused=len(found) - len(compared),
@@ -183,7 +183,7 @@ def _p95(taken: list[float]) -> float | None:
     return sorted(taken)[math.ceil(0.95 * len(taken)) - 1] if taken else None
 
 
-def _problem(questions: list[tuple[Server, Question]], found: list[Both], golden_columns: Sequence[str]) -> str:
+def _problem(questions: list[tuple[Server, ReplayRequest]], found: list[ReplayedPair], golden_columns: Sequence[str]) -> str:
     """Why no row could be compared. The servers' own words may hold values of the requests, and are not repeated."""
     if not found:
         return f"the live version answered none of its {len(questions)} last requests when asked again without masked values"

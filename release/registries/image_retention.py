@@ -32,7 +32,7 @@ class Found(NamedTuple):
     why: str
 
 
-class Plan(NamedTuple):
+class RemovalPlan(NamedTuple):
     """As of one entry of the model's ledger. Images go before what is attached to them."""
 
     model: str
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     staying: tuple[Found, ...]
 
 
-def plan(repository: Repository, model: str, ledger: Ledger, keep: int) -> Plan:
+def plan(repository: Repository, model: str, ledger: Ledger, keep: int) -> RemovalPlan:
     """Deletes nothing. Raises LedgerBroken or NotCleaned where it cannot be told what is needed."""
     names = repository.names()  # before the ledger: what is packaged meanwhile is not looked at
     entries = ledger.entries(model)
@@ -53,7 +53,7 @@ def plan(repository: Repository, model: str, ledger: Ledger, keep: int) -> Plan:
     return decide(model, last.n, names, needed(last.state, chain([last], entries)), keep)
 
 
-def clean(repository: Repository, model: str, ledger: Ledger, keep: int) -> Plan:
+def clean(repository: Repository, model: str, ledger: Ledger, keep: int) -> RemovalPlan:
     """What went, and what stayed. Stops as soon as anything new is written to the ledger: it may need what was to go."""
     found = plan(repository, model, ledger, keep)
     for count, each in enumerate(found.going):
@@ -72,7 +72,7 @@ def needed(state: State, entries: Iterable[Entry]) -> dict[str, str]:
     return found
 
 
-def decide(model: str, entry: int, names: Mapping[str, str], needed: Mapping[str, str], keep: int) -> Plan:
+def decide(model: str, entry: int, names: Mapping[str, str], needed: Mapping[str, str], keep: int) -> RemovalPlan:
     """Pure. `needed` is digest: why, also of manifests that have no name any more."""
     found = {digest: tuple(name for name in names if names[name] == digest) for digest in sorted(set(names.values()))}
     newest = sorted((number for name in names if (number := _version(name)) is not None), reverse=True)[:keep]
@@ -80,10 +80,12 @@ def decide(model: str, entry: int, names: Mapping[str, str], needed: Mapping[str
     stays = {digest: why for digest, why in stays.items() if why}
     stays |= _attached(found, stays.keys() | needed.keys())
     goes = {digest: _gone(mine) for digest, mine in found.items() if digest not in stays}
-    return Plan(model, entry, *(_in_order(Found(digest, found[digest], each[digest]) for digest in each) for each in (goes, stays)))
+    return RemovalPlan(
+        model, entry, *(_in_order(Found(digest, found[digest], each[digest]) for digest in each) for each in (goes, stays))
+    )
 
 
-def plan_lines(plan: Plan) -> list[str]:
+def plan_lines(plan: RemovalPlan) -> list[str]:
     """For people: what would go, and why the rest stays."""
     count = f"{len(plan.going)} of {len(plan.going) + len(plan.staying)}" if plan.going else "none"
     return [

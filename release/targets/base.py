@@ -59,7 +59,7 @@ class Alias(Protocol):
     def get(self, model: str) -> int | None: ...
 
 
-class Tags(Protocol):
+class ImageTags(Protocol):
     """Names in a model's repository of images that follow what is live."""
 
     def set(self, tag: str, image: Image) -> bool:

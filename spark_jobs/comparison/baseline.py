@@ -19,7 +19,7 @@ def with_baseline(rows: DataFrame, train: DataFrame, spec: ModelSpec, centre: fl
     label = F.col(spec.examples.label)
     if spec.task == "regression":
         rows, predicted = _number(rows, train, spec)
-        return rows.withColumn("opponent", answer(spec.task, label, None, None, predicted, centre))
+        return rows.withColumn("reference", answer(spec.task, label, None, None, predicted, centre))
     labels = labels_of(train, spec)
     counts = dict(train.groupBy(label).count().collect())
     shares = [counts[each] / sum(counts.values()) for each in labels]
@@ -27,7 +27,7 @@ def with_baseline(rows: DataFrame, train: DataFrame, spec: ModelSpec, centre: fl
         always = _always(spec, counts)
         shares = shares if always is None else [1 - always, always]
     prior, commonest = F.array(*map(F.lit, shares)), F.lit(float(shares.index(max(shares))))
-    return rows.withColumn("opponent", answer(spec.task, label, labels, prior, commonest, centre))
+    return rows.withColumn("reference", answer(spec.task, label, labels, prior, commonest, centre))
 
 
 def _always(spec: ModelSpec, counts: dict[float, int]) -> float | None:

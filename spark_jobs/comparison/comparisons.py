@@ -7,7 +7,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
-from contract.comparison import Contest
+from contract.comparison import ReferenceComparison
 from spark_jobs.comparison.baseline import with_baseline
 from spark_jobs.comparison.curves import curves_of
 from spark_jobs.comparison.holdout import Scored
@@ -22,42 +22,42 @@ from spark_jobs.statistics.metrics import measures_of
 from spark_jobs.tracking.model_versions import Version, VersionUnreadable
 
 
-def against_baseline(scored: Scored, train: DataFrame) -> Contest:
+def against_baseline(scored: Scored, train: DataFrame) -> ReferenceComparison:
     pairs = with_baseline(scored.rows, train, scored.run.spec, scored.facts.centre)
-    return measured(scored, pairs, {"opponent": "baseline", "version": None})
+    return measured(scored, pairs, {"reference": "baseline", "version": None})
 
 
 def against_version(
-    scored: Scored, role: Literal["champion", "anchor"], number: int, opponent: Version | VersionUnreadable
-) -> Contest:
+    scored: Scored, role: Literal["champion", "anchor"], number: int, reference: Version | VersionUnreadable
+) -> ReferenceComparison:
     """An honest comparison or none: what stands in its way is told to the person who may decide without it."""
-    about = {"opponent": role, "version": number}
+    about = {"reference": role, "version": number}
     try:
-        if isinstance(opponent, VersionUnreadable):
-            raise opponent
-        check_comparable(scored.run.spec, opponent, role)
-        until = seen_until(scored.run.spec, opponent, scored.run.as_of)
-        pairs = with_version(scored, opponent, role, until)
-        return measured(scored, pairs, {**about, "unseen_after": until}, opponent)
+        if isinstance(reference, VersionUnreadable):
+            raise reference
+        check_comparable(scored.run.spec, reference, role)
+        until = seen_until(scored.run.spec, reference, scored.run.as_of)
+        pairs = with_version(scored, reference, role, until)
+        return measured(scored, pairs, {**about, "unseen_after": until}, reference)
     except (Incomparable, VersionUnreadable) as obstacle:
-        return Contest(**about, rows=0, incomparable=str(obstacle))
+        return ReferenceComparison(**about, rows=0, incomparable=str(obstacle))
     except (PySparkException, Py4JJavaError) as error:
-        return Contest(**about, rows=0, incomparable=f"the {role} cannot answer these rows: {bad_data(error)}")
+        return ReferenceComparison(**about, rows=0, incomparable=f"the {role} cannot answer these rows: {bad_data(error)}")
 
 
-def measured(scored: Scored, pairs: DataFrame, about: Mapping[str, Any], *opponents: Version) -> Contest:
+def measured(scored: Scored, pairs: DataFrame, about: Mapping[str, Any], *reference_versions: Version) -> ReferenceComparison:
     run = scored.run
-    spec, groupings, classes = run.spec, list(groupings_of(run.spec, run.as_of)), classes_of(scored, *opponents)
+    spec, groupings, classes = run.spec, list(groupings_of(run.spec, run.as_of)), classes_of(scored, *reference_versions)
     answers = flat(pairs, *groupings, *(spec.gate.slices.columns if spec.gate.slices else ())).persist()
     statistics = reduce_by_blocks(answers, groupings, measures_of(spec.gate.measured(spec.task), spec.task, spec.gate, classes))
     rows, metrics = int(next(iter(statistics.values())).rows.sum()), results_of(statistics, run)
     slices = slice_results(answers, groupings, run, classes)
-    found = Contest(**about, rows=rows, metrics=metrics, slices=slices, curves=curves_of(answers, spec.task))
+    found = ReferenceComparison(**about, rows=rows, metrics=metrics, slices=slices, curves=curves_of(answers, spec.task))
     answers.unpersist()
     return found
 
 
-def classes_of(scored: Scored, *opponents: Version) -> Labels | None:
+def classes_of(scored: Scored, *reference_versions: Version) -> Labels | None:
     """Every label that a model knows or a row has, in one order."""
-    known = {label for version in (scored.challenger, *opponents) for label in version.labels or ()}
+    known = {label for version in (scored.challenger, *reference_versions) for label in version.labels or ()}
     return sorted({*known, *scored.facts.labels}) or None

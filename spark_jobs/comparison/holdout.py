@@ -17,7 +17,7 @@ from spark_jobs.tracking.model_versions import Version
 ENOUGH = 100_000  # rows to prove the export on, and to choose golden rows from
 
 
-class Facts(NamedTuple):
+class HoldoutFacts(NamedTuple):
     """`centre` is near the labels' mean (0 for classes): sums of squares around it lose no digits. `labels`: of several classes."""
 
     rows: int
@@ -56,10 +56,10 @@ class Scored:
     snapshot: Snapshot
     challenger: Version
     rows: DataFrame
-    facts: Facts
+    facts: HoldoutFacts
 
 
-def scored_by(challenger: Version, answers: DataFrame, facts: Facts, run: RunDocument, snapshot: Snapshot) -> Scored:
+def scored_by(challenger: Version, answers: DataFrame, facts: HoldoutFacts, run: RunDocument, snapshot: Snapshot) -> Scored:
     """`answers` as `score` leaves them."""
     blocks = [block.alias(name) for name, block in groupings_of(run.spec, run.as_of).items()]
     kept = [name for name in answers.columns if name not in ("prediction", "probability")]
@@ -67,7 +67,7 @@ def scored_by(challenger: Version, answers: DataFrame, facts: Facts, run: RunDoc
     return Scored(run, snapshot, challenger, rows, facts)
 
 
-def look_at(holdout: DataFrame, spec: ModelSpec) -> Facts:
+def holdout_facts(holdout: DataFrame, spec: ModelSpec) -> HoldoutFacts:
     """Raises BadData for a holdout that cannot judge any model: no rows, one class."""
     label = spec.examples.label
     middle = F.avg(label) if spec.task == "regression" else F.lit(0.0)
@@ -80,4 +80,4 @@ def look_at(holdout: DataFrame, spec: ModelSpec) -> Facts:
             f"all {rows:,} holdout rows of {spec.name} have the class {lowest!r} in {label}: "
             "widen split.holdout or correct the label"
         )
-    return Facts(rows, centre, tuple(sorted(classes)))
+    return HoldoutFacts(rows, centre, tuple(sorted(classes)))

@@ -17,7 +17,7 @@ from contract.documents import RunDocument, Snapshot
 from contract.errors import BadData
 from spark_jobs.comparison.holdout import answer_of
 from spark_jobs.comparison.reference_models import Incomparable, check_comparable, check_pairs
-from spark_jobs.data.dataset import Split, build_examples, parts_of
+from spark_jobs.data.dataset import DatasetSplit, build_examples, parts_of
 from spark_jobs.data.labels import labels_of, with_label_index
 from spark_jobs.runtime.error_translation import bad_data
 from spark_jobs.statistics.block_statistics import flat, reduce_by_blocks
@@ -75,7 +75,7 @@ def _pairs(run: RunDocument, snapshot: Snapshot, challenger: Version, champion: 
         for rows, version in ((ours, challenger), (theirs, champion))
     )
     other = other.select(
-        F.col(examples.id).alias("their_id"), F.col(examples.label).alias("their_label"), F.col("answer").alias("opponent")
+        F.col(examples.id).alias("their_id"), F.col(examples.label).alias("their_label"), F.col("answer").alias("reference")
     )
     answers = answers.withColumn(BY_TIME, fold_block(run.spec, until)).withColumnRenamed("answer", "challenger")
     pairs = answers.join(other, on=F.col(examples.id) == F.col("their_id")).persist()
@@ -83,7 +83,7 @@ def _pairs(run: RunDocument, snapshot: Snapshot, challenger: Version, champion: 
     return pairs
 
 
-def _answers(fold: Split, version: Version, seed: int, centre: float) -> DataFrame:
+def _answers(fold: DatasetSplit, version: Version, seed: int, centre: float) -> DataFrame:
     """The fold's rows with id, time, label and the answer of a model made as the version was, of what precedes them."""
     spec, examples, labels = version.spec, version.spec.examples, labels_of(fold.train, version.spec)
     features = fit_features(fold.train, spec)

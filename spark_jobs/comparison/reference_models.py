@@ -21,38 +21,40 @@ class Incomparable(RetrainingError):
     """No honest comparison is possible; a person may still decide."""
 
 
-def with_version(scored: Scored, opponent: Version, role: str, until: datetime | None) -> DataFrame:
+def with_version(scored: Scored, reference: Version, role: str, until: datetime | None) -> DataFrame:
     """`scored.rows` after `until`, with the opponent's answers; raises Incomparable."""
-    spec, examples = scored.run.spec, opponent.spec.examples
+    spec, examples = scored.run.spec, reference.spec.examples
     ours = scored.rows if until is None else scored.rows.where(F.col(spec.examples.time) > F.lit(until))
-    if _reads_the_same(scored.challenger, opponent):
+    if _reads_the_same(scored.challenger, reference):
         if until is not None and ours.isEmpty():
             raise Incomparable(f"the {role} has learned from all rows of the holdout")
-        return opponent.pipeline.transform(ours).select(*ours.columns, answer_of(opponent, scored.facts.centre).alias("opponent"))
-    rows = _rows_of(ours.sparkSession, opponent, role, scored.snapshot)
+        return reference.pipeline.transform(ours).select(
+            *ours.columns, answer_of(reference, scored.facts.centre).alias("reference")
+        )
+    rows = _rows_of(ours.sparkSession, reference, role, scored.snapshot)
     held_out = parts_of(spec, scored.run.as_of)[1]
     expected = rows.where(held_out if until is None else held_out & (F.col(examples.time) > F.lit(until))).count()
     wanted = ours.select(F.col(spec.examples.id).alias(examples.id))
-    theirs = opponent.pipeline.transform(rows.join(wanted, on=examples.id, how="left_semi")).select(
+    theirs = reference.pipeline.transform(rows.join(wanted, on=examples.id, how="left_semi")).select(
         F.col(examples.id).alias("their_id"),
         F.col(examples.label).alias("their_label"),
-        answer_of(opponent, scored.facts.centre).alias("opponent"),
+        answer_of(reference, scored.facts.centre).alias("reference"),
     )
     pairs = ours.join(theirs, on=F.col(spec.examples.id) == F.col("their_id"), how="inner").persist()
     check_pairs(pairs, (scored.facts.rows if until is None else ours.count(), expected), spec.examples.label, role)
     return pairs
 
 
-def _reads_the_same(challenger: Version, opponent: Version) -> bool:
+def _reads_the_same(challenger: Version, reference: Version) -> bool:
     """Then both answer a row in one pass, and there is nothing to join: the same SQL, and no column that the challenger has not."""
-    ours, theirs = challenger.spec.examples, opponent.spec.examples
+    ours, theirs = challenger.spec.examples, reference.spec.examples
     kinds = ((ours.numeric, theirs.numeric), (ours.categorical, theirs.categorical))
-    return challenger.sql == opponent.sql and all(set(known) >= set(asked) for known, asked in kinds)
+    return challenger.sql == reference.sql and all(set(known) >= set(asked) for known, asked in kinds)
 
 
-def _rows_of(spark: SparkSession, opponent: Version, role: str, snapshot: Snapshot) -> DataFrame:
+def _rows_of(spark: SparkSession, reference: Version, role: str, snapshot: Snapshot) -> DataFrame:
     try:
-        return build_examples(spark, snapshot, opponent.spec, opponent.sql)
+        return build_examples(spark, snapshot, reference.spec, reference.sql)
     except (BadData, AnalysisException) as error:
         reason = str(error).splitlines()[0]
         raise Incomparable(f"the {role}'s own feature SQL does not fit this snapshot: {reason}") from error
@@ -79,9 +81,9 @@ def check_pairs(pairs: DataFrame, holdout: tuple[int, int], label: str, role: st
         raise Incomparable(f"{relabelled:,} of {common:,} holdout rows have another label under {sql}")
 
 
-def check_comparable(spec: ModelSpec, opponent: Version, role: str) -> None:
+def check_comparable(spec: ModelSpec, reference: Version, role: str) -> None:
     """Raises Incomparable where the two answer different questions, or the opponent has learned from any holdout row by its id."""
-    theirs = opponent.spec
+    theirs = reference.spec
     for name, old, new in [
         ("task", theirs.task, spec.task),
         ("label", theirs.examples.label, spec.examples.label),
@@ -119,9 +121,9 @@ def _check_source(name: str, theirs: Source, ours: Source, role: str) -> None:
         )
 
 
-def seen_until(spec: ModelSpec, opponent: Version, as_of: datetime) -> datetime | None:
+def seen_until(spec: ModelSpec, reference: Version, as_of: datetime) -> datetime | None:
     """Up to where the opponent's training, and the gap after it, reaches into the holdout; None if it does not."""
     if spec.examples.time is None:
         return None
-    until = (opponent.train_until or opponent.as_of) + spec.split.gap
+    until = (reference.train_until or reference.as_of) + spec.split.gap
     return until if until >= spec.labels_until(as_of) - spec.split.holdout else None

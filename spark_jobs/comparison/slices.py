@@ -32,7 +32,7 @@ def slice_results(rows: DataFrame, groupings: Sequence[str], run: RunDocument, c
     found = []
     for column in gate.slices.columns if gate.slices else ():
         slicing = slicing_of(rows, column, gate.slices.min_rows)
-        placed = rows.withColumn("slice", place_of(column, slicing))
+        placed = rows.withColumn("slice", slice_index(column, slicing))
         for place, statistics in sorted(reduce_by_slices(placed, "slice", groupings, measures, BINS).items()):
             value, pooled = ("", slicing.pooled) if place == OTHERS else (slicing.values[place], 0)
             found.append(slice_result(statistics, run, column=column, value=value, pooled=pooled))
@@ -45,7 +45,7 @@ def slicing_of(pairs: DataFrame, column: str, min_rows: int) -> Slicing:
     return Slicing(tuple(row[column] for row in frequent), counted.count() - len(frequent))
 
 
-def place_of(column: str, slicing: Slicing) -> Column:
+def slice_index(column: str, slicing: Slicing) -> Column:
     """The value's place in the slicing; a null is a value like others."""
     found = F.lit(OTHERS)
     for place, value in enumerate(slicing.values):

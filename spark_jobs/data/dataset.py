@@ -18,7 +18,7 @@ TIMES = (T.TimestampType,)
 BUCKETS = 1_000_000
 
 
-class Split(NamedTuple):
+class DatasetSplit(NamedTuple):
     train: DataFrame
     holdout: DataFrame
 
@@ -59,8 +59,8 @@ def column_problems(schema: T.StructType, spec: ModelSpec) -> list[str]:
     return found
 
 
-def split(examples: DataFrame, spec: ModelSpec, as_of: datetime) -> Split:
-    return Split(*(examples.where(part) for part in parts_of(spec, as_of)))
+def split(examples: DataFrame, spec: ModelSpec, as_of: datetime) -> DatasetSplit:
+    return DatasetSplit(*(examples.where(part) for part in parts_of(spec, as_of)))
 
 
 def parts_of(spec: ModelSpec, as_of: datetime) -> tuple[Column, Column]:
@@ -84,12 +84,14 @@ def parts_by_hash(id: str, salt: str, share: float) -> tuple[Column, Column]:
     return ~kept_back, kept_back
 
 
-def split_by_time(examples: DataFrame, time: str, until: datetime, holdout: timedelta, gap: timedelta = timedelta(0)) -> Split:
-    return Split(*(examples.where(part) for part in parts_by_time(time, until, holdout, gap)))
+def split_by_time(
+    examples: DataFrame, time: str, until: datetime, holdout: timedelta, gap: timedelta = timedelta(0)
+) -> DatasetSplit:
+    return DatasetSplit(*(examples.where(part) for part in parts_by_time(time, until, holdout, gap)))
 
 
-def split_by_hash(examples: DataFrame, id: str, salt: str, share: float) -> Split:
-    return Split(*(examples.where(part) for part in parts_by_hash(id, salt, share)))
+def split_by_hash(examples: DataFrame, id: str, salt: str, share: float) -> DatasetSplit:
+    return DatasetSplit(*(examples.where(part) for part in parts_by_hash(id, salt, share)))
 
 
 def _query(spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql: str | None) -> DataFrame:

@@ -6,7 +6,7 @@ from pyspark.sql import functions as F
 
 from contract.errors import BadData
 from contract.source import Source
-from spark_jobs.data.readers import missing_connector, place_of, refused
+from spark_jobs.data.readers import missing_connector, refused, source_path
 
 
 def pinned(spark: SparkSession, root: str, source: Source) -> Source:
@@ -18,7 +18,7 @@ def pinned(spark: SparkSession, root: str, source: Source) -> Source:
         history = history.where(F.col("timestamp") <= F.lit(source.timestamp))
     version = history.agg(F.max("version")).first()[0]
     if version is None:
-        place, time = place_of(root, source), f"{source.timestamp:%Y-%m-%d %H:%M:%S %Z}"
+        place, time = source_path(root, source), f"{source.timestamp:%Y-%m-%d %H:%M:%S %Z}"
         raise BadData(f"{place} has no version as old as timestamp {time}, or it is cleaned away; name a later one")
     return source.model_copy(update={"version": version, "timestamp": None})
 
@@ -27,7 +27,7 @@ def _history(spark: SparkSession, root: str, source: Source) -> DataFrame:
     tables = spark._jvm.io.delta.tables.DeltaTable
     if isinstance(tables, JavaPackage):
         raise BadData(missing_connector(spark, source))
-    place = place_of(root, source)
+    place = source_path(root, source)
     try:
         table = tables.forName(spark._jsparkSession, source.table) if source.table else tables.forPath(spark._jsparkSession, place)
         return DataFrame(table.history(), spark)

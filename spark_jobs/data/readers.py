@@ -38,7 +38,7 @@ REASONS = {  # in Spark's message: what people are told instead
 }
 
 
-def place_of(root: str, source: Source) -> str:
+def source_path(root: str, source: Source) -> str:
     """Where the source is, as people are told; a path is also what Spark opens."""
     if source.path:
         return source.path if "://" in source.path else f"{root.rstrip('/')}/{source.path}"
@@ -52,7 +52,7 @@ def open_source(spark: SparkSession, root: str, source: Source, as_of: datetime)
     if vain:
         raise BadData(f"options {', '.join(vain)} have no effect: declare the column as a string, and convert it in the SQL")
     reader = spark.read.options(**STRICT.get(source.format, {}), **source.options, **secret_options(spark, source))
-    place = place_of(root, source)
+    place = source_path(root, source)
     try:
         return _open(spark, reader, place, source, as_of)
     except Exception as error:

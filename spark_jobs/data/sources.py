@@ -11,7 +11,7 @@ from pyspark.sql import types as T
 from contract.errors import BadData
 from contract.source import FILES, UNTYPED, Source
 from spark_jobs.data.delta import pinned
-from spark_jobs.data.readers import open_source, place_of
+from spark_jobs.data.readers import open_source, source_path
 from spark_jobs.data.schema import check_columns, selected, typed, zoned
 
 DAY = timedelta(days=1)
@@ -40,7 +40,7 @@ def read_sources(spark: SparkSession, root: str, sources: Mapping[str, Source], 
 
 def read_source(spark: SparkSession, root: str, source: Source, as_of: datetime) -> DataFrame:
     """Rows of [as_of − window, as_of) with the spec's columns and types; without a window all before `as_of`."""
-    place = place_of(root, source)
+    place = source_path(root, source)
     rows = selected(open_source(spark, root, source, as_of), place, source)
     check_columns(rows, place, source)
     rows = in_folders(rows, source, as_of)

@@ -11,7 +11,7 @@ from spark_jobs.export.graph import Graph
 from spark_jobs.export.linear import linear_regression, logistic_regression
 from spark_jobs.export.reading import Stage, UnsupportedStage, read_pipeline
 from spark_jobs.export.scores import Scores, answer
-from spark_jobs.export.stages import FEATURES, Columns, Slots
+from spark_jobs.export.stages import FEATURES, ColumnSlots, Slots
 from spark_jobs.export.trees import boosted_classifier, boosted_regressor, mean_regressor, vote_classifier
 
 FORMAT = 1
@@ -34,7 +34,7 @@ def write_model(pipeline: Path, spec: ModelSpec, labels: Labels | None, folder: 
     """Writes model.onnx and model.json; equal input gives equal bytes. Raises UnsupportedStage before it writes anything."""
     *features, algorithm = read_pipeline(pipeline)
     graph = Graph()
-    columns = Columns(graph, spec.examples.numeric, spec.examples.categorical)
+    columns = ColumnSlots(graph, spec.examples.numeric, spec.examples.categorical)
     for stage in features:
         _one_of(stage, FEATURES)(stage, columns)
 
@@ -61,7 +61,7 @@ def _one_of(stage: Stage, known: dict[str, Convert]) -> Convert:
     return known[stage.kind]
 
 
-def _vector(algorithm: Stage, columns: Columns) -> Slots:
+def _vector(algorithm: Stage, columns: ColumnSlots) -> Slots:
     slots = columns.of(algorithm, algorithm.params["featuresCol"])
     trained_on = algorithm.extra.get("numFeatures", len(slots))
     if not slots or trained_on != len(slots):

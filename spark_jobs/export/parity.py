@@ -11,7 +11,7 @@ from pyspark.sql.functions import xxhash64
 from contract.comparison import Parity
 from contract.errors import BadData
 from contract.spec import ModelSpec
-from spark_jobs.export.runtime import Answers, Model
+from spark_jobs.export.runtime import OnnxModel, Predictions
 
 ROWS = 10_000
 BATCH = 2_000
@@ -27,7 +27,7 @@ def prove(scored: DataFrame, spec: ModelSpec, onnx: Path) -> Parity:
 
     Raises ParityBroken where a number is off by more than the tolerance, or a label though Spark's best classes are further apart.
     """
-    model = Model(onnx)
+    model = OnnxModel(onnx)
     rows = _chosen(scored, spec.examples.id, model)
     if rows.empty:
         raise ParityBroken(f"model {spec.name}: there is no holdout row to prove parity on; widen split.holdout")
@@ -57,7 +57,7 @@ def relative_differences(expected: np.ndarray, actual: np.ndarray) -> np.ndarray
     return np.where(np.isnan(differences), np.inf, differences).max(axis=1)
 
 
-def _chosen(scored: DataFrame, id_column: str, model: Model) -> pd.DataFrame:
+def _chosen(scored: DataFrame, id_column: str, model: OnnxModel) -> pd.DataFrame:
     columns = list(dict.fromkeys([id_column, *model.numeric, *model.categorical, "prediction"]))
     if model.labels is not None:
         scored = scored.withColumn("probability", vector_to_array("probability"))
@@ -65,18 +65,20 @@ def _chosen(scored: DataFrame, id_column: str, model: Model) -> pd.DataFrame:
     return scored.select(*columns).orderBy(xxhash64(id_column), id_column).limit(ROWS).toPandas()
 
 
-def _spark_answers(rows: pd.DataFrame) -> Answers:
+def _spark_answers(rows: pd.DataFrame) -> Predictions:
     probability = np.stack(rows["probability"].to_list()) if "probability" in rows else None
-    return Answers(rows["prediction"].to_numpy(), probability)
+    return Predictions(rows["prediction"].to_numpy(), probability)
 
 
-def _served_answers(model: Model, rows: pd.DataFrame) -> Answers:
+def _served_answers(model: OnnxModel, rows: pd.DataFrame) -> Predictions:
     parts = [model.score(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
     probabilities = [part.probability for part in parts if part.probability is not None]
-    return Answers(np.concatenate([part.prediction for part in parts]), np.concatenate(probabilities) if probabilities else None)
+    return Predictions(
+        np.concatenate([part.prediction for part in parts]), np.concatenate(probabilities) if probabilities else None
+    )
 
 
-def _numbers(answers: Answers) -> np.ndarray:
+def _numbers(answers: Predictions) -> np.ndarray:
     """double[N, classes], or double[N, 1] for regression"""
     return answers.prediction[:, np.newaxis] if answers.probability is None else answers.probability
 
@@ -87,6 +89,6 @@ def _lead(probability: np.ndarray) -> np.ndarray:
     return ranked[:, -1] - ranked[:, -2]
 
 
-def _said(answers: Answers, row: int) -> str:
+def _said(answers: Predictions, row: int) -> str:
     numbers = " ".join(repr(float(number)) for number in _numbers(answers)[row])
     return numbers if answers.probability is None else f"{numbers} (label {int(answers.prediction[row])})"

@@ -12,14 +12,14 @@ import pandas as pd
 from spark_jobs.export.graph import NULL
 
 
-class Answers(NamedTuple):
+class Predictions(NamedTuple):
     """`prediction`: label index int64[N], or the number double[N]; `probability`: double[N, classes], None for regression."""
 
     prediction: np.ndarray
     probability: np.ndarray | None
 
 
-class Model:
+class OnnxModel:
     """A folder with model.onnx and model.json."""
 
     def __init__(self, folder: Path):
@@ -32,11 +32,11 @@ class Model:
         self._session = onnxruntime.InferenceSession(folder / "model.onnx", _one_thread(), providers=["CPUExecutionProvider"])
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def score(self, columns: Mapping[str, Any]) -> Answers:
+    def score(self, columns: Mapping[str, Any]) -> Predictions:
         """`columns` (a pandas frame, or arrays by name) may hold None for null."""
         feed = feed_of(columns, self.numeric, self.categorical)
         answers = dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
-        return Answers(answers["prediction"], answers.get("probability"))
+        return Predictions(answers["prediction"], answers.get("probability"))
 
 
 def feed_of(columns: Mapping[str, Any], numeric: Sequence[str], categorical: Sequence[str]) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from spark_jobs.export.reading import Stage, UnsupportedStage, vector
 Slots = tuple[Slot, ...]
 
 
-class Columns:
+class ColumnSlots:
     """Spark's columns so far, by name; `known` holds the only levels of columns whose others are refused."""
 
     def __init__(self, graph: Graph, numeric: tuple[str, ...], categorical: tuple[str, ...]):
@@ -35,7 +35,7 @@ class Columns:
         return slots[0]
 
 
-def impute(stage: Stage, columns: Columns) -> None:
+def impute(stage: Stage, columns: ColumnSlots) -> None:
     if str(stage.params["missingValue"]) != "NaN":
         raise UnsupportedStage(stage, f"missingValue={stage.params['missingValue']}", "missingValue NaN")
     for name, output, surrogate in zip(stage.inputs, stage.outputs, stage.row(), strict=True):
@@ -45,7 +45,7 @@ def impute(stage: Stage, columns: Columns) -> None:
         columns.slots[output] = (slot._replace(fill=surrogate),)
 
 
-def index_strings(stage: Stage, columns: Columns) -> None:
+def index_strings(stage: Stage, columns: ColumnSlots) -> None:
     keep = stage.require("handleInvalid", "keep", "error") == "keep"
     (labels_of,) = stage.row()
     for name, output, labels in zip(stage.inputs, stage.outputs, labels_of, strict=True):
@@ -76,7 +76,7 @@ def _lookup(graph: Graph, source: tuple[str, int], labels: list[str], other: flo
     )
 
 
-def encode_one_hot(stage: Stage, columns: Columns) -> None:
+def encode_one_hot(stage: Stage, columns: ColumnSlots) -> None:
     keep = stage.require("handleInvalid", "keep", "error") == "keep"
     (sizes,) = stage.row()
     for name, output, size in zip(stage.inputs, stage.outputs, sizes, strict=True):
@@ -88,7 +88,7 @@ def encode_one_hot(stage: Stage, columns: Columns) -> None:
         columns.slots[output] = tuple(slot._replace(level=level) for level in range(width))
 
 
-def assemble(stage: Stage, columns: Columns) -> None:
+def assemble(stage: Stage, columns: ColumnSlots) -> None:
     slots = tuple(slot for name in stage.inputs for slot in columns.of(stage, name))
     if stage.require("handleInvalid", "error", "keep") == "error":
         maybe_nan = [slot for slot in slots if slot.fill is None and slot.levels is None]
@@ -97,7 +97,7 @@ def assemble(stage: Stage, columns: Columns) -> None:
     columns.slots[stage.outputs[0]] = slots
 
 
-def scale(stage: Stage, columns: Columns) -> None:
+def scale(stage: Stage, columns: ColumnSlots) -> None:
     """(x − mean) · (1 / std), in this order; a constant column is scaled by 0, as Spark does."""
     std, mean = map(vector, stage.row())
     slots = columns.of(stage, stage.inputs[0])
@@ -114,7 +114,7 @@ def _tensor_slots(tensor: str, width: int) -> Slots:
     return tuple(Slot(tensor, column) for column in range(width))
 
 
-FEATURES: dict[str, Callable[[Stage, Columns], None]] = {
+FEATURES: dict[str, Callable[[Stage, ColumnSlots], None]] = {
     "ImputerModel": impute,
     "StringIndexerModel": index_strings,
     "OneHotEncoderModel": encode_one_hot,

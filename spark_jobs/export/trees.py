@@ -19,7 +19,7 @@ Node = dict[str, Any]  # Spark's NodeData
 Tree = dict[int, Node]
 
 
-class Question(NamedTuple):
+class NodeTest(NamedTuple):
     """What a branch asks of its source; NaN answers no unless `nan` is set. `flipped`: yes leads to Spark's right side."""
 
     mode: int
@@ -46,7 +46,7 @@ class Forest:
         self._roots.append(len(self._branches))
         if _is_leaf(tree[0]):  # the operator knows no tree without a branch
             leaf = self._leaf(tree[0], value_of, target)
-            self._branches.append(_branch(0, Question(LEQ)) | dict.fromkeys(("truenodeids", "falsenodeids"), leaf))
+            self._branches.append(_branch(0, NodeTest(LEQ)) | dict.fromkeys(("truenodeids", "falsenodeids"), leaf))
         else:
             self._grow(tree, 0, value_of, target)
 
@@ -72,25 +72,25 @@ class Forest:
         self._targets.append(target)
         return len(self._leaves) - 1
 
-    def _question(self, slot: Slot, split: dict[str, Any]) -> Question:
+    def _question(self, slot: Slot, split: dict[str, Any]) -> NodeTest:
         values, count = split["leftCategoriesOrThreshold"], split["numCategories"]
         if slot.level is not None:
             return self._indicator_question(slot.level, values, count)
         if count == -1:
-            return Question(LEQ, value=values[0], nan=slot.fill is not None and slot.fill <= values[0])
+            return NodeTest(LEQ, value=values[0], nan=slot.fill is not None and slot.fill <= values[0])
         if slot.levels is None:
             raise UnsupportedStage(self._stage, f"a categorical split on {slot.tensor}", "categorical splits on indexed strings")
         others = tuple(float(level) for level in range(count) if level not in values)
         if len(values) <= count // 2:  # Spark asks for the shorter side, so a value of neither side goes the other way
-            return Question(MEMBER, members=tuple(values))
-        return Question(MEMBER, members=others, flipped=True)
+            return NodeTest(MEMBER, members=tuple(values))
+        return NodeTest(MEMBER, members=others, flipped=True)
 
-    def _indicator_question(self, level: int, values: list[float], count: int) -> Question:
+    def _indicator_question(self, level: int, values: list[float], count: int) -> NodeTest:
         """Spark knows one-hot columns as two categories; after other stages, as numbers with a threshold between 0 and 1."""
         left = values if count == 2 else [0.0] if count == -1 and 0 <= values[0] < 1 else None
         if left not in ([0.0], [1.0]):
             raise UnsupportedStage(self._stage, f"a split at {values} of a one-hot column", "splits between 0 and 1")
-        return Question(EQ if left == [1.0] else NEQ, value=float(level))
+        return NodeTest(EQ if left == [1.0] else NEQ, value=float(level))
 
     def add_to(self, graph: Graph, aggregate: int) -> str:
         """double[N, trees' targets]"""
@@ -118,7 +118,7 @@ def _is_leaf(node: Node) -> bool:
     return node["leftChild"] < 0
 
 
-def _branch(source: int, question: Question) -> dict[str, int | float]:
+def _branch(source: int, question: NodeTest) -> dict[str, int | float]:
     return {
         "featureids": source,
         "modes": question.mode,

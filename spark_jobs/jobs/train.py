@@ -19,12 +19,12 @@ from contract.store.base import Store
 from spark_jobs.data.dataset import build_examples, split
 from spark_jobs.data.labels import Labels, labels_of, with_label_index
 from spark_jobs.export import write_model
-from spark_jobs.runtime.stage_timer import Clock
+from spark_jobs.runtime.stage_timer import StageTimer
 from spark_jobs.statistics.point_metrics import scores
 from spark_jobs.tracking import artifacts, mlflow_runs
 from spark_jobs.tracking.diagnostics import tables_of
 from spark_jobs.training.estimators import describe, fit, with_bins
-from spark_jobs.training.features import FEATURES, Features, fit_features
+from spark_jobs.training.features import FEATURES, FittedFeatures, fit_features
 from spark_jobs.training.grid_search import Candidate, search
 from spark_jobs.training.walk_forward import fold_intervals
 
@@ -39,7 +39,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Training:
 
 
 def train(spark: SparkSession, request: JobRequest, store: Store) -> Training:
-    frozen, spec, clock = request.run, request.run.spec, Clock("train")
+    frozen, spec, clock = request.run, request.run.spec, StageTimer("train")
     snapshot = documents.read(store, request.inputs["validate"], ValidationReport).snapshot
     rows, holdout = split(build_examples(spark, snapshot, spec, frozen.sql), spec, frozen.as_of)
     rows = rows.persist()
@@ -68,14 +68,14 @@ def train(spark: SparkSession, request: JobRequest, store: Store) -> Training:
     return training
 
 
-class Learned(NamedTuple):
+class TrainedModel(NamedTuple):
     pipeline: PipelineModel
     params: dict[str, Any]
     candidates: tuple[Candidate, ...]
     folds: dict[MetricName, Interval]
 
 
-def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, clock: Clock) -> Learned:
+def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, clock: StageTimer) -> TrainedModel:
     """The feature stages are fitted once and shared by all candidates: they look at no label."""
     name = spec.algorithm.name
     features = fit_features(train, spec)
@@ -88,10 +88,10 @@ def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, c
     clock.lap("fit", f"fitted {name} to all rows")
     folds = fold_intervals(rows, spec, labels, params, seed)
     rows.unpersist()
-    return Learned(PipelineModel([*features.pipeline.stages, model]), params, candidates, folds)
+    return TrainedModel(PipelineModel([*features.pipeline.stages, model]), params, candidates, folds)
 
 
-def prepared(train: DataFrame, spec: ModelSpec, labels: Labels | None, features: Features) -> DataFrame:
+def prepared(train: DataFrame, spec: ModelSpec, labels: Labels | None, features: FittedFeatures) -> DataFrame:
     """What the algorithm and the search's split need, cached; the wider rows it came from are let go."""
     examples = spec.examples
     kept = [examples.id, *([examples.time] if examples.time else []), examples.label, FEATURES]

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pyspark import SparkContext
 
 from contract.errors import BadData, RetrainingError, StoreError
-from spark_jobs.runtime.executor_failures import cause_of_death
+from spark_jobs.runtime.executor_failures import failure_in
 
 # SQLSTATE classes 22 (values that do not fit) and 42 (names and types that do not fit), files that are not what they should be,
 # and what `handleInvalid: error` forbids.
@@ -27,7 +27,7 @@ def explain(error: Exception) -> RetrainingError:
     text = str(error)
     if "No space left on device" in text:
         return StoreError("the disk of the store or of Spark's scratch folder is full: free space, then clear this task")
-    if death := cause_of_death(text):
+    if death := failure_in(text):
         return death
     if GONE.search(text):
         return RetrainingError(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from contract.errors import BadData, OutOfMemory, RetrainingError
 
 
-class Death(NamedTuple):
+class ExecutorFailure(NamedTuple):
     """A pattern of Spark's words, and what it means; {0} is the pattern's first group."""
 
     pattern: str
@@ -14,41 +14,41 @@ class Death(NamedTuple):
     kind: type[RetrainingError] = RetrainingError
 
 
-DEATHS = (
-    Death(
+FAILURES = (
+    ExecutorFailure(
         r"Container killed by YARN for exceeding (?:physical )?memory limits\.\s*([\d.]+ [KMGT]i?B of [\d.]+ [KMGT]i?B)",
         "YARN killed an executor, which took more memory than it may ({0}): raise spark.executor.memoryOverhead or memory",
         OutOfMemory,
     ),
-    Death(
+    ExecutorFailure(
         r"Lost task[^\n]*java\.lang\.OutOfMemoryError: ([^\n]{1,60})|[Ee]xit (?:status|code): (?:52|-104)\b",
         "an executor ran out of memory: raise spark.executor.memory, or lower spark.executor.cores, whose tasks share it",
         OutOfMemory,
     ),
-    Death(
+    ExecutorFailure(
         r"java\.lang\.OutOfMemoryError: ([^\n]{1,60})",
         "the driver ran out of memory ({0}): raise spark.driver.memory",
         OutOfMemory,
     ),
-    Death(
+    ExecutorFailure(
         r"Python worker exited unexpectedly|MemoryError",
         "a Python process of an executor died, mostly for want of memory: raise spark.executor.memoryOverhead",
         OutOfMemory,
     ),
-    Death(
+    ExecutorFailure(
         r"Total size of serialized results of \d+ tasks \(([^)]+)\) is bigger than",
         "the driver was sent {0}, more than spark.driver.maxResultSize: raise it in spark.conf, and spark.driver.memory",
         OutOfMemory,
     ),
-    Death(
+    ExecutorFailure(
         r"ExecutorLostFailure \(executor \S+ exited[^)]*\) Reason: ([^\n]{1,200})",
         "executors were lost over and over ({0}): clear this task when the cluster is well again",
     ),
-    Death(
+    ExecutorFailure(
         r"SparkContext was shut down|SparkContext has been shutdown|stopped SparkContext|Spark context stopped",
         "the cluster ended the application while it worked: clear this task when it is well again",
     ),
-    Death(
+    ExecutorFailure(
         r"PythonException[\s\S]*?\n(\w+(?:Error|Exception|Exit)?: [^\n]{1,300})\n",
         "Python code failed on a row of the data: {0}",
         BadData,
@@ -56,9 +56,9 @@ DEATHS = (
 )
 
 
-def cause_of_death(text: str) -> RetrainingError | None:
+def failure_in(text: str) -> RetrainingError | None:
     """Of an error's whole text, stack traces included; None if nobody died in it."""
-    for death in DEATHS:
+    for death in FAILURES:
         if match := re.search(death.pattern, text):
             return death.kind(death.meaning.replace("{0}", next(filter(None, match.groups()), "")))
     return None

@@ -10,7 +10,7 @@ EVERY_S = 3.0
 MOST_PARTS, MOST_CHARACTERS = 9999, 100_000
 
 
-class Progress:
+class LogForwarder:
     """Stands in the place of sys.stdout. Each part is a file of its own, `<prefix>.progress-0001.txt` and so on."""
 
     def __init__(self, store: Store, prefix: str, beyond: TextIO) -> None:
@@ -30,7 +30,7 @@ class Progress:
     def flush(self) -> None:
         self._beyond.flush()
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "LogForwarder":
         sys.stdout = self
         threading.Thread(target=self._keep_storing, name="progress", daemon=True).start()
         return self

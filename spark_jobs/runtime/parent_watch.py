@@ -11,7 +11,7 @@ VARIABLE = "RETRAINING_PARENT"
 ORPHANED = 70
 
 
-class Process(NamedTuple):
+class ParentProcess(NamedTuple):
     """A process id comes back for another process; with its start time (clock ticks since boot) it does not."""
 
     pid: int
@@ -31,11 +31,11 @@ def is_watched() -> bool:
     return bool(os.environ.get(VARIABLE))
 
 
-def parse_parents(text: str) -> list[Process]:
-    return [Process(*map(int, part.split(":"))) for part in text.split(",") if part]
+def parse_parents(text: str) -> list[ParentProcess]:
+    return [ParentProcess(*map(int, part.split(":"))) for part in text.split(",") if part]
 
 
-def leave_if_orphaned(parents: list[Process]) -> None:
+def leave_if_orphaned(parents: list[ParentProcess]) -> None:
     for parent in parents:
         if not is_alive(parent):
             with contextlib.suppress(OSError):  # whoever read this may be gone, too
@@ -43,7 +43,7 @@ def leave_if_orphaned(parents: list[Process]) -> None:
             os._exit(ORPHANED)  # nothing may delay the end, no shutdown hook and no other thread
 
 
-def is_alive(process: Process) -> bool:
+def is_alive(process: ParentProcess) -> bool:
     """A killed process whose parent has not fetched its exit yet (Z, X) is gone."""
     try:
         stat = Path(f"/proc/{process.pid}/stat").read_text()
@@ -53,7 +53,7 @@ def is_alive(process: Process) -> bool:
     return state not in "ZX" and int(fields[18]) == process.started
 
 
-def _watch(parents: list[Process], every_s: float) -> None:
+def _watch(parents: list[ParentProcess], every_s: float) -> None:
     while True:
         time.sleep(every_s)
         leave_if_orphaned(parents)

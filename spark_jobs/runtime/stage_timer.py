@@ -3,7 +3,7 @@
 import time
 
 
-class Clock:
+class StageTimer:
     """`lap` ends a stage: it prints one line for people and keeps the seconds since the stage before."""
 
     def __init__(self, job: str):

@@ -43,7 +43,7 @@ def metric_result(name: MetricName, statistics: Mapping[str, Statistics], side_l
     return MetricResult(
         metric=name,
         challenger=_judged(statistics, ours, side_level, why),
-        against=_judged(statistics, theirs, side_level, why),
+        reference=_judged(statistics, theirs, side_level, why),
         improvement=_judged(statistics, _improvements(ours, theirs, name), level, why),
     )
 

@@ -32,13 +32,13 @@ def jackknife(statistics: np.ndarray, value: Callable[[np.ndarray], float]) -> J
     return Jackknife(whole, np.array([value(total - block) for block in statistics]), abs(whole))
 
 
-def improvement(challenger: Jackknife, opponent: Jackknife, lower_is_better: bool) -> Jackknife:
+def improvement(challenger: Jackknife, reference: Jackknife, lower_is_better: bool) -> Jackknife:
     """Positive where the challenger is better. Both must come from the same rows in the same blocks."""
     sign = -1.0 if lower_is_better else 1.0
     return Jackknife(
-        sign * (challenger.value - opponent.value),
-        sign * (challenger.without - opponent.without),
-        max(challenger.scale, opponent.scale),
+        sign * (challenger.value - reference.value),
+        sign * (challenger.without - reference.without),
+        max(challenger.scale, reference.scale),
     )
 
 

@@ -17,7 +17,7 @@ from spark_jobs.statistics.predictions import answer
 
 def scores(scored: DataFrame, spec: ModelSpec, labels: Labels | None, names: Sequence[MetricName]) -> dict[MetricName, float]:
     """Those of the metrics that are defined on these rows; the label is a number, as with_label_index leaves it."""
-    places = places_of(labels)
+    places = label_indices(labels)
     centre = 0.0 if labels else scored.agg(F.mean(spec.examples.label)).first()[0] or 0.0
     rows = scored.select(F.lit(0).alias("block"), indexed_answer(spec, labels, centre).alias("challenger"))
     statistics = reduce_by_blocks(flat(rows, "block"), ["block"], measures_of(names, spec.task, spec.gate, places))["block"]
@@ -28,8 +28,8 @@ def scores(scored: DataFrame, spec: ModelSpec, labels: Labels | None, names: Seq
 def indexed_answer(spec: ModelSpec, labels: Labels | None, centre: float) -> Column:
     """The answer on rows whose label is its place among the labels, as with_label_index leaves it."""
     probability = None if labels is None else vector_to_array("probability")
-    return answer(spec.task, F.col(spec.examples.label), places_of(labels), probability, F.col("prediction"), centre)
+    return answer(spec.task, F.col(spec.examples.label), label_indices(labels), probability, F.col("prediction"), centre)
 
 
-def places_of(labels: Labels | None) -> list[int] | None:
+def label_indices(labels: Labels | None) -> list[int] | None:
     return None if labels is None else [*range(len(labels))]

@@ -28,10 +28,10 @@ def log_comparison(mlflow_run: str, comparison: Comparison) -> None:
 def numbers_of(comparison: Comparison) -> dict[str, float]:
     """Every number that is defined, under a name for MLflow."""
     found = {}
-    for contest in comparison.contests:
-        beside = ".anchor" if contest.opponent == "anchor" else ""
-        for result in contest.metrics:
-            for side in ("challenger", "against", "improvement"):
+    for compared in comparison.comparisons:
+        beside = ".anchor" if compared.reference == "anchor" else ""
+        for result in compared.metrics:
+            for side in ("challenger", "reference", "improvement"):
                 interval: Interval = getattr(result, side)
                 name = f"compare{beside}.{result.metric}.{side}"
                 found |= {name: interval.value, f"{name}.low": interval.low, f"{name}.high": interval.high}

@@ -10,25 +10,24 @@ from pyspark.sql import functions as F
 
 from contract.algorithms import PARAMS
 from contract.errors import BadData
-from contract.spec import Features as FeaturesSpec
-from contract.spec import ModelSpec
+from contract.spec import Features, ModelSpec
 
 FEATURES = "features"
 _ASSEMBLED = "features_assembled"
 
 
-class Features(NamedTuple):
+class FittedFeatures(NamedTuple):
     """`levels`: the most levels that one categorical column shows the algorithm; 0 where none stays categorical."""
 
     pipeline: PipelineModel
     levels: int
 
 
-def fit_features(train: DataFrame, spec: ModelSpec) -> Features:
+def fit_features(train: DataFrame, spec: ModelSpec) -> FittedFeatures:
     """Raises BadData for a column the stages could not learn from, before Spark fails on it without naming it."""
     check_columns(train, spec)
     pipeline = Pipeline(stages=build_stages(spec)).fit(train)
-    return Features(pipeline, _levels(pipeline) if spec.features.encode == "index" else 0)
+    return FittedFeatures(pipeline, _levels(pipeline) if spec.features.encode == "index" else 0)
 
 
 def build_stages(spec: ModelSpec) -> list[Estimator | Transformer]:
@@ -62,12 +61,12 @@ def check_columns(train: DataFrame, spec: ModelSpec) -> None:
     examples, features = spec.examples, spec.features
     if features.scale and features.encode == "index" and examples.categorical and "maxBins" in PARAMS[spec.algorithm.name]:
         raise BadData("features: scale with encode: index hides from a tree which columns are categorical; remove scale")
-    looks = [
+    counts = [
         *(F.count(name).alias(f"filled {name}") for name in (*examples.numeric, *examples.categorical)),
         *(F.approx_count_distinct(name, 0.02).alias(f"levels {name}") for name in examples.categorical),
         *(F.count_if(F.col(name) == "").alias(f"empty {name}") for name in examples.categorical),
     ]
-    seen = train.agg(F.count("*").alias("rows"), *looks).first().asDict()
+    seen = train.agg(F.count("*").alias("rows"), *counts).first().asDict()
     found = [
         *_empty_columns(seen, spec),
         *(each for name in examples.categorical for each in _level_problems(name, seen, features)),
@@ -81,7 +80,7 @@ def _empty_columns(seen: dict[str, int], spec: ModelSpec) -> list[str]:
     return [f"{name} is null in all {seen['rows']:,} rows" for name in names if seen[f"filled {name}"] == 0]
 
 
-def _level_problems(name: str, seen: dict[str, int], features: FeaturesSpec) -> list[str]:
+def _level_problems(name: str, seen: dict[str, int], features: Features) -> list[str]:
     rows, filled, levels, empty = seen["rows"], seen[f"filled {name}"], seen[f"levels {name}"], seen[f"empty {name}"]
     found = []
     if features.handleInvalid == "error" and 0 < filled < rows:

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from contract.errors import BadData
 from contract.metrics import LOWER_IS_BETTER
 from contract.spec import ModelSpec
-from spark_jobs.data.dataset import Split, split_by_hash, split_by_time
+from spark_jobs.data.dataset import DatasetSplit, split_by_hash, split_by_time
 from spark_jobs.data.labels import Labels
 from spark_jobs.statistics.point_metrics import scores
 from spark_jobs.training.boosting import LENGTH, first_trees, is_boosted
@@ -33,7 +33,7 @@ class Candidate(NamedTuple):
     spans: tuple[float, ...]
 
 
-class Plan(NamedTuple):
+class FitPlan(NamedTuple):
     """One fit. With `lengths` it is boosted to the longest, and each length is a candidate."""
 
     params: dict[str, Any]
@@ -45,7 +45,7 @@ def search(rows: DataFrame, spec: ModelSpec, labels: Labels | None, levels: int,
     spans = validation_spans(rows, spec)
     plans = plans_of(spec, levels)
 
-    def run(plan: Plan) -> list[Candidate]:
+    def run(plan: FitPlan) -> list[Candidate]:
         return candidates_of(plan, spans, spec, labels, seed)
 
     with ThreadPool(min(len(plans), rows.sparkSession.sparkContext.defaultParallelism)) as pool:
@@ -58,7 +58,7 @@ def search(rows: DataFrame, spec: ModelSpec, labels: Labels | None, levels: int,
     return tuple(best_first)
 
 
-def validation_spans(rows: DataFrame, spec: ModelSpec) -> list[Split]:
+def validation_spans(rows: DataFrame, spec: ModelSpec) -> list[DatasetSplit]:
     """The walk-forward folds, or one part of the rows. Raises BadData where one has nothing to fit or to validate."""
     spans = walk_forward(rows, spec, end_of(rows, spec)) if spec.split.folds else [validation_split(rows, spec)]
     for span in spans:
@@ -66,24 +66,26 @@ def validation_spans(rows: DataFrame, spec: ModelSpec) -> list[Split]:
     return spans
 
 
-def plans_of(spec: ModelSpec, levels: int) -> list[Plan]:
+def plans_of(spec: ModelSpec, levels: int) -> list[FitPlan]:
     """The grid's combinations; those that differ only in the length of boosting share one fit."""
     name, fixed = spec.algorithm.name, spec.algorithm.params
     grid = dict(spec.algorithm.search.grid)
     lengths = tuple(sorted(set(grid.pop(LENGTH)))) if LENGTH in grid and is_boosted(name) else ()
     longest = {LENGTH: lengths[-1]} if lengths else {}
     combined = [{**fixed, **dict(zip(grid, values, strict=True)), **longest} for values in product(*grid.values())]
-    return [Plan(with_bins(name, params, levels), lengths) for params in combined]
+    return [FitPlan(with_bins(name, params, levels), lengths) for params in combined]
 
 
-def candidates_of(plan: Plan, spans: Sequence[Split], spec: ModelSpec, labels: Labels | None, seed: int) -> list[Candidate]:
+def candidates_of(
+    plan: FitPlan, spans: Sequence[DatasetSplit], spec: ModelSpec, labels: Labels | None, seed: int
+) -> list[Candidate]:
     found = [_mean(tries) for tries in zip(*(list(tries_of(plan, span, spec, labels, seed)) for span in spans), strict=True)]
     for each in found:
         print(f"train: {describe(each.params)}: {spec.gate.metric} {each.score:.5f} ({each.seconds:.1f} s)", flush=True)
     return found
 
 
-def tries_of(plan: Plan, span: Split, spec: ModelSpec, labels: Labels | None, seed: int) -> Iterator[Candidate]:
+def tries_of(plan: FitPlan, span: DatasetSplit, spec: ModelSpec, labels: Labels | None, seed: int) -> Iterator[Candidate]:
     """On one span. Its seconds are the fit's and its own scoring's; only the first of a shared fit has the fit's."""
     started, metric = time.monotonic(), spec.gate.metric
     model = fit(spec.algorithm.name, plan.params, span.train, spec.examples.label, seed)
@@ -100,7 +102,7 @@ def _mean(tries: Sequence[Candidate]) -> Candidate:
     return Candidate(tries[0].params, fmean(spans), sum(each.seconds for each in tries), spans)
 
 
-def validation_split(rows: DataFrame, spec: ModelSpec) -> Split:
+def validation_split(rows: DataFrame, spec: ModelSpec) -> DatasetSplit:
     """The newest share of the rows by time, after the spec's gap; without time, a share by another hash than the holdout's."""
     share = spec.algorithm.search.validation_share
     if spec.examples.time is None:
@@ -111,14 +113,14 @@ def validation_split(rows: DataFrame, spec: ModelSpec) -> Split:
     return split_by_time(rows, spec.examples.time, until, until - first, spec.split.gap)
 
 
-def _fitted(plan: Plan, model: Model) -> Iterator[tuple[dict[str, Any], Model]]:
+def _fitted(plan: FitPlan, model: Model) -> Iterator[tuple[dict[str, Any], Model]]:
     if not plan.lengths:
         yield plan.params, model
     for length in plan.lengths:
         yield {**plan.params, LENGTH: length}, first_trees(model, length)
 
 
-def _refuse_empty(halves: Split, spec: ModelSpec) -> None:
+def _refuse_empty(halves: DatasetSplit, spec: ModelSpec) -> None:
     for name, half in zip(("to fit", "to validate"), halves, strict=True):
         if half.isEmpty():
             raise BadData(

@@ -14,19 +14,19 @@ from pyspark.sql import functions as F
 from contract.comparison import Interval
 from contract.metrics import MetricName
 from contract.spec import ModelSpec
-from spark_jobs.data.dataset import Split, split_by_time
+from spark_jobs.data.dataset import DatasetSplit, split_by_time
 from spark_jobs.data.labels import Labels
 from spark_jobs.statistics.block_statistics import flat, reduce_by_blocks
 from spark_jobs.statistics.blocks import BY_TIME, time_block
 from spark_jobs.statistics.intervals import side_of
 from spark_jobs.statistics.metrics import measures_of
-from spark_jobs.statistics.point_metrics import indexed_answer, places_of
+from spark_jobs.statistics.point_metrics import indexed_answer, label_indices
 from spark_jobs.training.estimators import fit
 
 TICK = timedelta(microseconds=1)  # Spark's finest time
 
 
-def walk_forward(rows: DataFrame, spec: ModelSpec, until: datetime) -> list[Split]:
+def walk_forward(rows: DataFrame, spec: ModelSpec, until: datetime) -> list[DatasetSplit]:
     """The newest first. Each is as long as the holdout, and what it is validated on begins the spec's gap after what it learns."""
     holdout = spec.split.holdout
     ends = [until - fold * holdout for fold in range(spec.split.folds)]
@@ -55,10 +55,10 @@ def fold_intervals(
     centre = 0.0 if labels else rows.agg(F.mean(spec.examples.label)).first()[0]
     answer = indexed_answer(spec, labels, centre).alias("challenger")
     scored = (_scored(fold, spec, params, seed).select(block, answer) for fold in walk_forward(rows, spec, until))
-    measures = measures_of(names, spec.task, spec.gate, places_of(labels))
+    measures = measures_of(names, spec.task, spec.gate, label_indices(labels))
     statistics = reduce_by_blocks(flat(reduce(DataFrame.unionByName, scored), BY_TIME).persist(), [BY_TIME], measures)
     return {name: side_of(statistics, "challenger", name, spec.gate.side) for name in names}
 
 
-def _scored(fold: Split, spec: ModelSpec, params: Mapping[str, Any], seed: int) -> DataFrame:
+def _scored(fold: DatasetSplit, spec: ModelSpec, params: Mapping[str, Any], seed: int) -> DataFrame:
     return fit(spec.algorithm.name, dict(params), fold.train, spec.examples.label, seed).transform(fold.holdout)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contract.keys import digest_of, run_folder, turn_of
+from contract.keys import attempt_of, digest_of, run_folder
 from contract.store.local import LocalStore
 
 FOLDER = "runs/late/first"
@@ -14,7 +14,7 @@ def store(tmp_path):
 
 
 def key(store, folder=FOLDER, step="train", inputs=("validate-1.json",), clear_number=0):
-    return turn_of(store, folder, step, list(inputs), clear_number).key
+    return attempt_of(store, folder, step, list(inputs), clear_number).key
 
 
 def test_every_try_after_a_crash_gets_the_same_key(store):

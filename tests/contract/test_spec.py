@@ -33,7 +33,7 @@ EXPECTED = {
         "examples: the column name prediction is taken by the jobs themselves; call it otherwise in the SQL",
     ],
     "slices_twice": ["gate.slices.columns: listed twice: depot"],
-    "budget_without_schedule": ["gate.yearly_false_promotions: needs a schedule, which says how many looks a year share it"],
+    "budget_without_schedule": ["gate.yearly_false_promotions: needs a schedule, which says how many evaluations a year share it"],
     "season_of_classes": ["gate.season: needs task regression and examples.time"],
     "label_delay_without_time": ["split.label_delay: needs a holdout by time"],
     "label_delay_as_long_as_the_window": [

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from images.base import ENV, Base, NoBase, key_of, stored_base, tag_of, write_context
-from images.distribution import Registry, place_of
+from images.distribution import Registry, address_of
 from images.layout import Layout
 from images.oci import CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, LAYER, canonical
 
@@ -73,4 +73,4 @@ def test_the_context_holds_what_the_layers_would_and_nothing_that_lay_there(tmp_
     ],
 )
 def test_the_name_to_push_under_is_one_that_docker_takes(name: str, tag: str) -> None:
-    assert tag_of(Registry(place_of(name)), "abc") == tag
+    assert tag_of(Registry(address_of(name)), "abc") == tag

@@ -15,7 +15,7 @@ from contract.platform import load_platform
 from contract.store.factory import store_at
 from demo.airflow_api import ENDED, Airflow
 from demo.place import MLFLOW_URL
-from demo.traffic import Traffic
+from demo.traffic import LoadGenerator
 from images.base import embedded_base
 from images.package import Contents, package
 from images.references import find, repository_of
@@ -82,10 +82,10 @@ class Product:
         self.airflow.await_dag(MODEL)
         self.airflow.unpause(MODEL)
 
-    def traffic(self) -> Traffic:
+    def traffic(self) -> LoadGenerator:
         rows = [[120.0, 3.0, "AA"], [480.0, 28.0, "UA"], [250.0, None, "ZZ"]]
         url = f"{self.platform.serving.url}/{MODEL}/invocations"
-        return Traffic(url, ["distance", "wind", "carrier"], rows, REQUESTS_PER_SECOND, CLIENTS)
+        return LoadGenerator(url, ["distance", "wind", "carrier"], rows, REQUESTS_PER_SECOND, CLIENTS)
 
     # runs of the DAG
 

@@ -66,7 +66,12 @@ def assert_live(live: Product, new: Image, old: Image) -> None:
 def assert_answer_told(live: Product, new: Image) -> None:
     """Who answered what and why: in the version's tags and on the verdict's page."""
     tags = live.version_tags(new.version)
-    assert (tags["verdict"], tags["answer"], tags["answer.by"], tags["answer.reason"]) == ("promote", "yes", "admin", "looks right")
+    assert (tags["verdict"], tags["approval"], tags["approval.by"], tags["approval.reason"]) == (
+        "promote",
+        "yes",
+        "admin",
+        "looks right",
+    )
     page = live.artifact(new.labels["retraining.mlflow_run"], "verdict.html")
     assert "<b>admin</b> said yes" in page
     assert tags["verdict.reason"] in page

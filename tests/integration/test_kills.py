@@ -12,7 +12,7 @@ from tests.waiting import until
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900, func_only=True)]
 
 ORPHAN_S = 8  # a job looks each second for its task, and leaves; the rest is for a busy machine
-SHORT = ("open", "decide", "package", "check", "release")  # tasks without a job
+SHORT = ("freeze_run", "decide", "package", "check", "release")  # tasks without a job
 OUTAGE_S = 5  # Traefik is started again at once
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from logging import Logger
 
 from contract import documents
-from contract.comparison import Comparison, Contest, Interval, MetricResult, Parity
+from contract.comparison import Comparison, Interval, MetricResult, Parity, ReferenceComparison
 from contract.documents import Failure, JobRequest, Snapshot, Training, ValidationReport
 from contract.store.factory import store_at
 from plugins.retraining.engines.base import Application, Engine, Job
@@ -87,15 +87,15 @@ def comparison(request: JobRequest, behaviour: str) -> Comparison:
     champion = request.run.champion
     alone = Interval(value=0.3, low=0.2, high=0.4, blocks=14)
     improvement = Interval(value=value, low=low, high=high, blocks=14)
-    contest = Contest(
-        opponent="champion" if champion else "baseline",
+    compared = ReferenceComparison(
+        reference="champion" if champion else "baseline",
         version=champion.version if champion else None,
         rows=1,
-        metrics=(MetricResult(metric="log_loss", challenger=alone, against=alone, improvement=improvement),),
+        metrics=(MetricResult(metric="log_loss", challenger=alone, reference=alone, improvement=improvement),),
     )
     return Comparison(
         version=VERSION,
-        contests=(contest,),
+        comparisons=(compared,),
         anchor=champion and champion.anchor,
         parity=Parity(rows=1, largest=0, labels_differ=0),
         golden=f"{request.run.folder}/golden.json",

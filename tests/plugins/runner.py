@@ -18,10 +18,10 @@ IDLE_S = 0.1
 
 
 class Run:
-    def __init__(self, dag: DAG, run_id: str, turn: Callable[[], None]) -> None:
+    def __init__(self, dag: DAG, run_id: str, reconcile: Callable[[], None]) -> None:
         self.dag = dag
         self.run_id = run_id
-        self.turn = turn
+        self.reconcile = reconcile
 
     def go(self) -> "Run":
         """Until the run has ended, or waits for a person."""
@@ -31,7 +31,7 @@ class Run:
             run.dag = serialized(self.dag.dag_id, session)
             while run.state not in State.finished_dr_states and not self._asks(run, session):
                 assert time.monotonic() < give_up, self.states()
-                self.turn()
+                self.reconcile()
                 self._tasks(run, session)
                 session.expire_all()
         return self
@@ -136,7 +136,7 @@ def _asked(ti: Any, session: Any) -> Any:
 
 def start(
     dag: DAG,
-    turn: Callable[[], None],
+    reconcile: Callable[[], None],
     *,
     kind: str = "manual",
     due: datetime,
@@ -157,7 +157,7 @@ def start(
             session=session,
         )
         run.set_state(DagRunState.RUNNING)
-    return Run(dag, run_id, turn)
+    return Run(dag, run_id, reconcile)
 
 
 def serialized(dag_id: str, session: Any) -> Any:

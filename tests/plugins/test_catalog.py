@@ -104,7 +104,7 @@ def test_a_model_has_its_eight_steps_in_one_line_and_its_limits(dags):
     late = dags["late"]
 
     assert [(task.task_id, task.task_display_name) for task in late.topological_sort()] == [
-        ("open", "Open run"),
+        ("freeze_run", "Freeze run"),
         ("validate", "Validate data"),
         ("train", "Train challenger"),
         ("compare", "Compare on holdout"),
@@ -290,5 +290,5 @@ def test_a_look_that_airflow_loses_is_not_the_end_of_the_work(dags, bundle):
     cluster = platform.model_copy(update={"spark": Spark(engine="yarn", python="python", hadoop_conf="/etc/hadoop")})
     far = build_dag(load_model(bundle / "dags" / "models" / "late.yaml"), cluster, FakeEngine)
 
-    assert (tries["open"], tries["train"], tries["decide"], tries["check"], tries["release"]) == (2, 2, 2, 10, 10)
+    assert (tries["freeze_run"], tries["train"], tries["decide"], tries["check"], tries["release"]) == (2, 2, 2, 10, 10)
     assert [far.get_task(step).retries for step in ("validate", "train", "compare")] == [10, 10, 10]

@@ -31,14 +31,14 @@ DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
 @pytest.fixture
 def controller(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeController]:
     """Version 1 of `late` is live, and requests are answered as they come."""
-    monkeypatch.setattr(commands, "LOOK_S", 0.05)
+    monkeypatch.setattr(commands, "POLL_S", 0.05)
     shutil.rmtree(STORE, ignore_errors=True)
     controller, over = FakeController(store_at(str(STORE))), threading.Event()
     for kind in ("check", "release"):
         asked = Request(id=kind, kind=kind, model="late", image=IMAGE, golden="g", serving=Serving(), who="airflow", why="a run")
         controller.ledger.request(asked)
-        controller.turn()
-    thread = threading.Thread(target=lambda: [controller.turn() for _ in iter(lambda: over.wait(0.05), True)])
+        controller.reconcile()
+    thread = threading.Thread(target=lambda: [controller.reconcile() for _ in iter(lambda: over.wait(0.05), True)])
     thread.start()
     yield controller
     over.set()

@@ -22,7 +22,7 @@ from plugins.retraining.catalog import platform_for
 from plugins.retraining.maintenance import consistency
 from plugins.retraining.maintenance.consistency import differences, lasting
 from plugins.retraining.maintenance.dags import reconcile_dag
-from plugins.retraining.maintenance.notifications import MANY, tell_news
+from plugins.retraining.maintenance.notifications import MANY, send_notifications
 from release.ledger.entries import Active, Draft, Request, State
 from release.ledger.ledger import Ledger
 from tests.plugins import services
@@ -93,9 +93,9 @@ def store() -> Store:
     return LocalStore(str(STORE))
 
 
-def record(store: Store, news: str = "", model: str = "late", **state: object) -> int:
+def record(store: Store, notification: str = "", model: str = "late", **state: object) -> int:
     ledger = Ledger(store)
-    draft = Draft(who="test", why="test", what="test", state=State(**state), news=news)
+    draft = Draft(who="test", why="test", what="test", state=State(**state), notification=notification)
     return ledger.append(model, ledger.last(model), draft).n
 
 
@@ -105,7 +105,7 @@ def found(world: World, store: Store) -> list[str]:
 
 def release_of(image: Image, kind: str = "release") -> Active:
     request = Request(id="r", kind=kind, model="late", image=image, golden="g", serving=Serving(), who="airflow", why="a run")
-    return Active(request=request, image=image, phase="naming", since=NOW, percent=100)
+    return Active(request=request, image=image, phase="promoting", since=NOW, percent=100)
 
 
 def test_a_world_that_is_as_the_ledger_says_has_no_difference(world, store):
@@ -261,7 +261,7 @@ def test_news_reaches_the_models_people_once(go, world, store, inbox):
     seven = world.image(7)
     world.show(seven)
     record(store, live=seven)
-    record(store, live=seven, news="version 8 of late was taken back in its probation: 9 of 100 requests failed")
+    record(store, live=seven, notification="version 8 of late was taken back in its probation: 9 of 100 requests failed")
     record(store, live=seven)
 
     assert [go().state for _ in range(2)] == ["success"] * 2
@@ -272,12 +272,12 @@ def test_news_reaches_the_models_people_once(go, world, store, inbox):
         ]
     ]
     assert [mail.to for mail in inbox.mail] == ["parcels@example.com"]
-    assert store.names("told/late") == ["2.json"]
+    assert store.names("notifications/late") == ["2.json"]
 
 
 def test_news_of_a_model_whose_file_is_gone_or_broken_reaches_the_platforms_slack(go, store, inbox):
     for model in ("gone", "wrong"):
-        record(store, model=model, news=f"releases of {model} are frozen: 3 rollbacks within 7 days")
+        record(store, model=model, notification=f"releases of {model} are frozen: 3 rollbacks within 7 days")
 
     go()
 
@@ -291,42 +291,42 @@ def test_news_of_a_model_whose_file_is_gone_or_broken_reaches_the_platforms_slac
 
 def told(store: Store, now: datetime | None = None) -> list[str]:
     sent: list[str] = []
-    tell_news(store, Ledger(store), "late", now or datetime.now(UTC), lambda entry: sent.append(entry.news))
+    send_notifications(store, Ledger(store), "late", now or datetime.now(UTC), lambda entry: sent.append(entry.notification))
     return sent
 
 
 def test_news_are_told_in_their_order_and_what_comes_later_by_itself(store):
     shutil.rmtree(STORE, ignore_errors=True)
-    record(store, news="one")
-    record(store, news="two")
+    record(store, notification="one")
+    record(store, notification="two")
 
     assert told(store) == ["one", "two"]
     record(store)
-    record(store, news="three")
+    record(store, notification="three")
     assert told(store) == ["three"]
     assert told(store) == []
 
 
 def test_what_is_a_day_old_is_no_news(store):
     shutil.rmtree(STORE, ignore_errors=True)
-    record(store, news="one")
+    record(store, notification="one")
 
     assert told(store, datetime.now(UTC) + timedelta(hours=25)) == []
 
 
 def test_a_killed_task_tells_again_what_it_had_not_noted_and_nothing_else(store):
     shutil.rmtree(STORE, ignore_errors=True)
-    for news in ("one", "two", "three"):
-        record(store, news=news)
+    for notification in ("one", "two", "three"):
+        record(store, notification=notification)
     sent = []
 
     def send(entry) -> None:
-        sent.append(entry.news)
-        if entry.news == "two":
+        sent.append(entry.notification)
+        if entry.notification == "two":
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        tell_news(store, Ledger(store), "late", datetime.now(UTC), send)
+        send_notifications(store, Ledger(store), "late", datetime.now(UTC), send)
     assert (sent, told(store)) == (["one", "two"], ["two", "three"])
 
 
@@ -337,4 +337,4 @@ def test_many_entries_without_news_are_gone_through_once(store):
 
     told(store)
 
-    assert store.names("told/late") == [f"{MANY + 1}.json"]
+    assert store.names("notifications/late") == [f"{MANY + 1}.json"]

@@ -11,10 +11,10 @@ from contract.comparison import Verdict
 from contract.documents import RunDocument, read
 from contract.store.factory import store_at
 from plugins.retraining import mlflow_registry
-from plugins.retraining.context import Work
+from plugins.retraining.context import TaskContext
 from plugins.retraining.dag import dag_for
 from plugins.retraining.decision.approval import answered, patience
-from plugins.retraining.decision.evaluation_budget import Look
+from plugins.retraining.decision.evaluation_budget import Evaluation
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.operators import base
 from release.ledger.ledger import Ledger
@@ -44,7 +44,7 @@ def play(airflow: None, bundle: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPa
             dag = dag_for(path, lambda spark: engine)
         finally:
             path.write_text(text)
-        return start(dag, FakeController(store_at(str(STORE))).turn, due=due, **run).go()
+        return start(dag, FakeController(store_at(str(STORE))).reconcile, due=due, **run).go()
 
     return begin
 
@@ -69,9 +69,14 @@ def test_a_promotion_waits_for_a_person_where_the_spec_wants_it(play, inbox):
     run.answer("decide", "Release version 7", "looks right")
 
     assert (run.state, live()) == ("success", VERSION)
-    answer = run.xcom("decide", "document")["answer"]
+    answer = run.xcom("decide", "document")["approval"]
     assert (answer["approved"], answer["by"], answer["reason"]) == (True, "ada", "looks right")
-    assert (TAGS["verdict"], TAGS["answer"], TAGS["answer.by"], TAGS["answer.reason"]) == ("promote", "yes", "ada", "looks right")
+    assert (TAGS["verdict"], TAGS["approval"], TAGS["approval.by"], TAGS["approval.reason"]) == (
+        "promote",
+        "yes",
+        "ada",
+        "looks right",
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +137,7 @@ def test_the_same_pair_as_of_the_same_time_gets_the_stored_verdict(play):
 
 def test_a_yearly_budget_pays_for_a_look_a_day_and_no_more(play, monkeypatch):
     """365 looks a year share two false promotions; the 366th within a year is not looked at."""
-    folder = STORE / "looks" / "late"
+    folder = STORE / "evaluations" / "late"
     folder.mkdir(parents=True)
     for day in range(364):
         (folder / f"{DUE - timedelta(days=day, hours=1):%Y%m%dT%H%M%S}-{day}-0.json").write_text("{}")
@@ -142,7 +147,9 @@ def test_a_yearly_budget_pays_for_a_look_a_day_and_no_more(play, monkeypatch):
     beyond = play(FakeEngine(), "yearly_false_promotions: 2", due=DUE + timedelta(seconds=1))
 
     assert last.xcom("decide", "reason").startswith("keep: log_loss worsens")
-    assert beyond.xcom("decide", "reason").startswith("keep: No look is left: all 365 that gate.yearly_false_promotions pays for")
+    assert beyond.xcom("decide", "reason").startswith(
+        "keep: No evaluation is left: all 365 that gate.yearly_false_promotions pays for"
+    )
     assert live() is None
 
     beyond.clear("decide").go().answer("decide", "Release version 7", "the old one is broken")  # a person may
@@ -153,7 +160,7 @@ def test_a_run_that_releases_nothing_spends_no_look_and_asks_nobody(play):
     play(FakeEngine(), "approval: required", due=DUE + timedelta(days=30), kind="backfill")
     run = play(FakeEngine(compare="unclear"), "on_inconclusive: ask", conf={"release": False})
 
-    assert (run.state, (STORE / "looks").exists()) == ("success", False)
+    assert (run.state, (STORE / "evaluations").exists()) == ("success", False)
 
 
 def test_the_verdict_is_a_page_in_mlflow(play):
@@ -187,7 +194,7 @@ def test_an_answer_stands_when_mlflow_fails_after_it(play, monkeypatch):
     run = play(FakeEngine(), "approval: required").answer("decide", "Release version 7", "looks right")
 
     assert (run.state, run.tries()["decide"], live()) == ("success", 2, VERSION)
-    assert run.xcom("decide", "document")["answer"]["by"] == "ada"
+    assert run.xcom("decide", "document")["approval"]["by"] == "ada"
 
 
 def test_a_comparison_of_another_version_decides_nothing(play, inbox):
@@ -210,11 +217,13 @@ def test_a_comparison_of_another_version_decides_nothing(play, inbox):
 )
 def test_a_question_ends_with_the_deadline_but_a_later_look_has_its_whole_time(play, after_m, again, minutes):
     run = play(FakeEngine(), "approval: required")
-    opened = read(store_at(str(STORE)), run.xcom("open"), RunDocument)
-    work = Work("decide", opened, store_at(str(STORE)), {}, 0)
-    look = Look(key="another" if again else work.key, verdict=Verdict(decision="keep", reason="worse"), number=1, allowed=None)
+    opened = read(store_at(str(STORE)), run.xcom("freeze_run"), RunDocument)
+    work = TaskContext("decide", opened, store_at(str(STORE)), {}, 0)
+    evaluation = Evaluation(
+        key="another" if again else work.key, verdict=Verdict(decision="keep", reason="worse"), number=1, allowed=None
+    )
 
-    assert patience(work, look, opened.started + timedelta(minutes=after_m)) == timedelta(minutes=minutes)
+    assert patience(work, evaluation, opened.started + timedelta(minutes=after_m)) == timedelta(minutes=minutes)
 
 
 def test_a_yes_after_the_time_is_a_no():
@@ -228,4 +237,4 @@ def test_a_yes_after_the_time_is_a_no():
     found = [answered(verdict, 7, {**given, "responded_at": until + timedelta(minutes=late)}, until) for late in (0, 10)]
 
     assert [each.goes_on for each in found] == [True, False]
-    assert found[1].answer.reason == "the yes came after 2026-02-01 02:25 UTC, too late"
+    assert found[1].approval.reason == "the yes came after 2026-02-01 02:25 UTC, too late"

@@ -20,10 +20,10 @@ from images.login import Login
 from images.references import find
 from images.signature import Unsigned, verify
 from plugins.retraining.catalog import load_entry
-from plugins.retraining.context import Work
+from plugins.retraining.context import TaskContext
 from plugins.retraining.delivery import login_of, package_version
 from plugins.retraining.errors import Stopped
-from plugins.retraining.freeze_run import Trigger, open_run
+from plugins.retraining.freeze_run import Trigger, freeze_run
 from tests.plugins import services
 from tests.plugins.fakes import training
 
@@ -45,18 +45,18 @@ def test_nothing_is_packaged_that_the_verdict_does_not_let_go_on(bundle, tmp_pat
     verdict = documents.write(store, f"{run.folder}/decide-1.json", Verdict(decision=decision, reason="by 0.1"))
 
     with pytest.raises(Stopped, match=reason):
-        package_version(Work("package", run, store, {"decide": verdict}, 0), logging.getLogger())
+        package_version(TaskContext("package", run, store, {"decide": verdict}, 0), logging.getLogger())
 
 
 def opened(bundle: Path, store: LocalStore, kind: str = "manual", release: bool = True) -> RunDocument:
     trigger = Trigger("r", kind, clear_number=0, started=DUE, due=DUE, conf={}, url="")
     entry = load_entry(bundle / "dags" / "models" / "late.yaml")
-    path = open_run(*entry, trigger, {"as_of": None, "data": None, "release": release}, store)
+    path = freeze_run(*entry, trigger, {"as_of": None, "data": None, "release": release}, store)
     return documents.read(store, path, RunDocument)
 
 
 @pytest.fixture
-def packaging(bundle, tmp_path) -> Iterator[Work]:
+def packaging(bundle, tmp_path) -> Iterator[TaskContext]:
     """All that the package step reads, of a run whose platform wants images signed."""
     (tmp_path / "artifacts" / "onnx").mkdir(parents=True)
     for name in ("model.onnx", "model.json"):
@@ -73,7 +73,7 @@ def packaging(bundle, tmp_path) -> Iterator[Work]:
             "decide": Verdict(decision="promote", reason="by 0.1"),
         }
         paths = {step: documents.write(store, f"{run.folder}/{step}-1.json", document) for step, document in left.items()}
-        yield Work("package", run, store, paths, 0)
+        yield TaskContext("package", run, store, paths, 0)
 
 
 def test_an_image_is_signed_by_the_key_that_the_connection_keeps(packaging, monkeypatch):

@@ -23,11 +23,11 @@ from contract.spark import Driver, Executor, Spark
 from contract.store.factory import store_at
 from demo.platforms.hadoop import java_home
 from demo.ports import is_taken
-from plugins.retraining.catalog import Model, load_model, platform_for
-from plugins.retraining.context import Work
+from plugins.retraining.catalog import ModelFiles, load_model, platform_for
+from plugins.retraining.context import TaskContext
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import Engine
-from plugins.retraining.spark.job_runner import look, stop
+from plugins.retraining.spark.job_runner import poke, stop
 from tests.hadoop_cluster import Cluster
 from tests.hadoop_cluster import running as running_hadoop
 from tests.plugins import aws as stand_in
@@ -138,7 +138,7 @@ def platform_of(bundle, tmp_path) -> Callable[..., Platform]:
 
 
 @pytest.fixture
-def trip_delay(tmp_path) -> Model:
+def trip_delay(tmp_path) -> ModelFiles:
     file = tmp_path / "trip_delay.yaml"
     text = (ROOT / "tests" / "integration" / "trip_delay.yaml").read_text()
     file.write_text(text.replace("start: 2013-03-01", "start: 2013-03-01\ndeadline: 20m"))
@@ -151,10 +151,10 @@ def interpreter() -> str:
 
 
 @pytest.fixture
-def work(platform_of, trip_delay) -> Callable[..., Callable[[], Work]]:
+def work(platform_of, trip_delay) -> Callable[..., Callable[[], TaskContext]]:
     """The first job of a run."""
 
-    def make(name: str, **given: object) -> Callable[[], Work]:
+    def make(name: str, **given: object) -> Callable[[], TaskContext]:
         platform = platform_of(**given)
         store = store_at(f"s3://{BUCKET}/{name}")
         run = RunDocument(
@@ -172,17 +172,17 @@ def work(platform_of, trip_delay) -> Callable[..., Callable[[], Work]]:
             champion=None,
             code_hash="c",
         )
-        return lambda: Work("validate", run, store, {}, 0)
+        return lambda: TaskContext("validate", run, store, {}, 0)
 
     return make
 
 
-def engine_of(work: Work) -> Engine:
+def engine_of(work: TaskContext) -> Engine:
     return engine_for(work.run.platform.spark).of_run(work.run)
 
 
-def see(work: Work) -> str | None:
-    return look(work, engine_of(work), LOG).path
+def see(work: TaskContext) -> str | None:
+    return poke(work, engine_of(work), LOG).path
 
 
 def applications(cluster: Cluster, key: str) -> list[str]:

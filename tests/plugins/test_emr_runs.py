@@ -14,7 +14,7 @@ from contract.emr import Emr, JobFlow
 from contract.platform import Platform
 from contract.spark import Spark
 from contract.store.factory import store_at
-from plugins.retraining.catalog import Model, load_entry
+from plugins.retraining.catalog import ModelFiles, load_entry
 from plugins.retraining.dag import build_dag
 from plugins.retraining.engines import engine_for
 from plugins.retraining.operators import base
@@ -26,7 +26,7 @@ from tests.release.fake_controller import FakeController
 pytestmark = pytest.mark.integration  # a stand-in of AWS with processes of its own: minutes
 
 DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
-ORDER = ("open", "cluster", "validate", "train", "compare", "decide", "package", "check", "release")
+ORDER = ("freeze_run", "cluster", "validate", "train", "compare", "decide", "package", "check", "release")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def dag_of(airflow: None, bundle: Path, aws: Aws, tmp_path, monkeypatch) -> Call
     return make
 
 
-def synced(model: Model, platform: Platform, folder: Path) -> tuple[DAG, str]:
+def synced(model: ModelFiles, platform: Platform, folder: Path) -> tuple[DAG, str]:
     """A DAG that Airflow's database knows, and the store of its own that its platform has now."""
     store, name = f"s3://{BUCKET}/{uuid.uuid4().hex}", f"{model.spec.name}_{uuid.uuid4().hex[:6]}"
     model = replace(model, spec=model.spec.model_copy(update={"name": name}))
@@ -66,7 +66,7 @@ def synced(model: Model, platform: Platform, folder: Path) -> tuple[DAG, str]:
 
 
 def play(dag: DAG, store: str, due: datetime = DUE) -> Run:
-    return start(dag, FakeController(store_at(store)).turn, due=due).go()
+    return start(dag, FakeController(store_at(store)).reconcile, due=due).go()
 
 
 def test_the_cluster_is_made_before_the_jobs_and_ended_after_them(dag_of, aws):

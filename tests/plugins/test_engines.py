@@ -17,12 +17,12 @@ from contract.documents import Failure, ValidationReport
 from contract.errors import BadData, StoreError
 from contract.spark import Spark
 from contract.store.local import LocalStore
-from plugins.retraining.context import Work
+from plugins.retraining.context import TaskContext
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import Engine, Job
 from plugins.retraining.engines.local import LocalEngine
 from plugins.retraining.errors import EngineTrouble, GivenUp
-from plugins.retraining.spark.job_runner import look, stop
+from plugins.retraining.spark.job_runner import poke, stop
 from tests.plugins.fakes import FakeEngine
 from tests.plugins.late import late_run
 
@@ -65,10 +65,10 @@ def make_engine(request, spark, monkeypatch) -> MakeEngine:
 
 
 @pytest.fixture
-def work(bundle, tmp_path, spark) -> Callable[..., Work]:
+def work(bundle, tmp_path, spark) -> Callable[..., TaskContext]:
     store = LocalStore(str(tmp_path / "store"))
     run = late_run(bundle, store, spark, "r")
-    return lambda clear_number=0: Work("validate", run, store, {}, clear_number)
+    return lambda clear_number=0: TaskContext("validate", run, store, {}, clear_number)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def log() -> logging.Logger:
 def test_a_job_that_ends_well_leaves_its_document(make_engine, work, log):
     task = work()
 
-    path = look(task, make_engine("well"), log).path
+    path = poke(task, make_engine("well"), log).path
 
     assert path == task.path
     assert task.find(ValidationReport).snapshot.rows == {"parcels": 5}
@@ -87,9 +87,9 @@ def test_a_job_that_ends_well_leaves_its_document(make_engine, work, log):
 
 def test_a_finished_job_is_taken_up_and_not_done_again(make_engine, work, log):
     engine = FakeEngine()
-    path = look(work(), make_engine("well"), log).path
+    path = poke(work(), make_engine("well"), log).path
 
-    assert look(work(), engine, log).path == path
+    assert poke(work(), engine, log).path == path
     assert engine.ran == []
 
 
@@ -105,22 +105,22 @@ def test_a_job_that_fails_is_recorded_told_in_its_own_words_and_gets_a_new_key(m
     first = work()
 
     with pytest.raises(kind, match=re.escape(sentence)):
-        look(first, make_engine(behaviour), log)
+        poke(first, make_engine(behaviour), log)
 
     assert sentence in documents.read(first.store, first.beside("failed"), Failure).reason
     assert work().key != first.key
-    assert look(work(), make_engine("well"), log).path == work().path
+    assert poke(work(), make_engine("well"), log).path == work().path
 
 
 def test_the_third_death_of_a_job_is_its_last_and_a_clearing_begins_to_count_anew(work, log):
     for _ in range(2):
         with pytest.raises(EngineTrouble, match="the disk is full"):
-            look(work(), FakeEngine(validate="fails"), log)
+            poke(work(), FakeEngine(validate="fails"), log)
     with pytest.raises(GivenUp, match=r"the disk is full.* \(it failed 3 times: clear the task when the cause is gone\)"):
-        look(work(), FakeEngine(validate="fails"), log)
+        poke(work(), FakeEngine(validate="fails"), log)
 
     with pytest.raises(EngineTrouble, match="the disk is full"):
-        look(work(clear_number=1), FakeEngine(validate="fails"), log)
+        poke(work(clear_number=1), FakeEngine(validate="fails"), log)
 
 
 def test_a_failure_that_the_job_left_before_its_task_was_killed_is_not_waited_for_again(work, log):
@@ -128,7 +128,7 @@ def test_a_failure_that_the_job_left_before_its_task_was_killed_is_not_waited_fo
     documents.write(task.store, task.beside("error"), Failure(step="validate", reason="no rows in the window", cause="data"))
 
     with pytest.raises(BadData, match="no rows in the window"):
-        look(task, engine, log)
+        poke(task, engine, log)
     assert engine.ran == []
 
 
@@ -142,18 +142,18 @@ def test_a_store_that_fails_while_the_result_is_looked_at_does_not_make_the_job_
 
     monkeypatch.setattr(task.store, "read", lambda path: None if path.endswith(".error.json") else read(path))
     with pytest.raises(StoreError, match="does not answer"):
-        look(task, engine, log)
+        poke(task, engine, log)
     monkeypatch.undo()
 
-    assert look(work(), engine, log).path == task.path
+    assert poke(work(), engine, log).path == task.path
     assert engine.ran == ["validate"]
 
 
 def test_clearing_gives_new_work(work, log):
     engine = FakeEngine()
 
-    look(work(clear_number=0), engine, log)
-    look(work(clear_number=1), engine, log)
+    poke(work(clear_number=0), engine, log)
+    poke(work(clear_number=1), engine, log)
 
     assert engine.ran == ["validate", "validate"]
 
@@ -168,7 +168,7 @@ def test_stopping_without_a_job_is_harmless_and_gives_its_key_up(make_engine, wo
 
 def test_the_task_log_has_the_jobs_lines_and_the_named_file_has_all(spark, work, log, caplog):
     with caplog.at_level(logging.INFO, log.name):
-        look(work(), engine_for(spark), log)
+        poke(work(), engine_for(spark), log)
 
     first, *rest = [record.message for record in caplog.records if record.name == log.name]
     file = Path(first.removeprefix("validate: Spark's whole output is in "))
@@ -183,13 +183,13 @@ def test_nothing_of_airflows_reaches_the_job(spark, work, log, caplog, monkeypat
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
 
     with caplog.at_level(logging.INFO, log.name):
-        look(work(), engine_for(spark), log)
+        poke(work(), engine_for(spark), log)
 
     assert "nothing of Airflow" in [record.message for record in caplog.records]
 
 
 def test_the_command_has_the_connections_master_and_the_platforms_conf(spark, work, log):
-    look(work(), engine_for(spark), log)
+    poke(work(), engine_for(spark), log)
 
     submitted = Path(spark.python).with_name("submitted").read_text()
     assert submitted.startswith("--master local[1] --conf spark.ui.enabled=false --conf spark.yarn.tags=")
@@ -201,14 +201,14 @@ def test_a_connection_that_is_missing_is_told_and_not_taken_for_yarn(spark, work
     absent = LocalEngine(spark.model_copy(update={"connection": "spark_absent"}))
 
     with pytest.raises(EngineTrouble, match="connection spark_absent is missing or its master is yarn, but engine local"):
-        look(work(), absent, log)
+        poke(work(), absent, log)
 
 
 def test_an_environment_without_spark_is_told(spark, work, log, tmp_path):
     nowhere = LocalEngine(spark.model_copy(update={"python": str(tmp_path / "none" / "bin" / "python")}))
 
     with pytest.raises(EngineTrouble, match=r"there is no pyspark in the environment of .*/none/bin/python: set spark.python"):
-        look(work(), nowhere, log)
+        poke(work(), nowhere, log)
 
 
 def is_there(pid: int) -> bool:
@@ -228,7 +228,7 @@ def job_pid(file: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def job_of(task: Work) -> Job:
+def job_of(task: TaskContext) -> Job:
     request = documents.JobRequest(job="validate", key=task.key, run=task.run)
     return Job(request, documents.write(task.store, task.beside("request"), request), 0, {})
 
@@ -277,7 +277,7 @@ def test_a_job_dies_with_its_killed_task_and_is_done_anew_by_the_next_try(spark,
 
     worker.send_signal(signal.SIGKILL)
     worker.wait()
-    path = look(work(), engine_for(spark), log).path
+    path = poke(work(), engine_for(spark), log).path
 
     assert not is_there(pid)
     assert path == task.path
@@ -289,6 +289,6 @@ def test_a_real_spark_job_without_its_data_fails_in_its_own_words(work, log, cap
     engine = engine_for(Spark(connection="spark_test", python=str(python), conf={"spark.ui.enabled": False}))
 
     with caplog.at_level(logging.INFO, log.name), pytest.raises((BadData, EngineTrouble), match="parcels"):
-        look(work(), engine, log)
+        poke(work(), engine, log)
 
     assert not any("WARN" in record.message for record in caplog.records if record.name == log.name)

@@ -9,7 +9,7 @@ from contract.documents import RunDocument, read
 from contract.store.local import LocalStore
 from plugins.retraining.catalog import load_entry
 from plugins.retraining.errors import InvalidParam
-from plugins.retraining.freeze_run import BUNDLE, ROOMS, Trigger, code_hash, open_run, parse_as_of
+from plugins.retraining.freeze_run import BUNDLE, ROOMS, Trigger, code_hash, freeze_run, parse_as_of
 
 DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
 NONE_GIVEN = {"as_of": None, "data": None, "release": True}
@@ -27,7 +27,7 @@ def store(tmp_path):
 
 def opened(entry, store, params=NONE_GIVEN, **trigger) -> RunDocument:
     told = {"run_id": "r", "run_type": "scheduled", "clear_number": 0, "started": DUE, "due": DUE, "conf": {}, "url": "http://r"}
-    return read(store, open_run(*entry, Trigger(**{**told, **trigger}), params, store), RunDocument)
+    return read(store, freeze_run(*entry, Trigger(**{**told, **trigger}), params, store), RunDocument)
 
 
 def test_a_run_without_params_is_as_of_its_due_time_and_has_spec_sql_and_suites(entry, store):

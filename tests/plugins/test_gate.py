@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from contract.comparison import Comparison, Contest, Interval, MetricResult, Parity, SliceResult
+from contract.comparison import Comparison, Interval, MetricResult, Parity, ReferenceComparison, SliceResult
 from contract.gate import Gate
 from plugins.retraining.decision.gate import decide
 
@@ -20,16 +20,16 @@ def around(value: float, low: float, high: float) -> Interval:
 def compared(improvement: Interval, auc: Interval | None = None, **changes: object) -> Comparison:
     """log_loss improves so; the challenger's own AUC is so."""
     ours, theirs = around(0.3, 0.29, 0.31), around(0.31, 0.3, 0.32)
-    metrics = [MetricResult(metric="log_loss", challenger=ours, against=theirs, improvement=improvement)]
+    metrics = [MetricResult(metric="log_loss", challenger=ours, reference=theirs, improvement=improvement)]
     if auc:
-        metrics.append(MetricResult(metric="auc", challenger=auc, against=auc, improvement=NOWHERE))
-    about = {"opponent": "champion", "version": 3, "rows": 51234, "metrics": tuple(metrics)}
-    return comparison(Contest(**{**about, **changes}))
+        metrics.append(MetricResult(metric="auc", challenger=auc, reference=auc, improvement=NOWHERE))
+    about = {"reference": "champion", "version": 3, "rows": 51234, "metrics": tuple(metrics)}
+    return comparison(ReferenceComparison(**{**about, **changes}))
 
 
-def comparison(*contests: Contest, anchor: int | None = 3) -> Comparison:
+def comparison(*comparisons: ReferenceComparison, anchor: int | None = 3) -> Comparison:
     parity = Parity(rows=10000, largest=1e-15, labels_differ=0)
-    return Comparison(version=4, contests=contests, anchor=anchor, parity=parity, golden="golden.json", seconds=9.0)
+    return Comparison(version=4, comparisons=comparisons, anchor=anchor, parity=parity, golden="golden.json", seconds=9.0)
 
 
 def gate(**changes: object) -> Gate:
@@ -67,7 +67,7 @@ def test_the_whole_interval_must_clear_the_bar(rule: dict, low: float, high: flo
 )
 @pytest.mark.parametrize("rule", [{"rule": "better", "margin": 0.5}, {"rule": "not_worse", "margin": 0.5}])
 def test_a_first_model_must_beat_the_baseline_whatever_the_rule(rule: dict, low: float, high: float, decision: str) -> None:
-    first = compared(around((low + high) / 2, low, high), opponent="baseline", version=None)
+    first = compared(around((low + high) / 2, low, high), reference="baseline", version=None)
 
     assert decide(first, gate(**rule)).decision == decision
 
@@ -85,10 +85,10 @@ def test_a_first_model_must_beat_the_baseline_whatever_the_rule(rule: dict, low:
         Interval(value=None, low=0.1, high=0.2, blocks=14),
     ],
 )
-@pytest.mark.parametrize("opponent", ["champion", "baseline"])
+@pytest.mark.parametrize("reference", ["champion", "baseline"])
 @pytest.mark.parametrize("rule", [{}, NOT_WORSE])
-def test_what_is_no_number_is_never_promoted(improvement: Interval, opponent: str, rule: dict) -> None:
-    assert decide(compared(improvement, opponent=opponent), gate(**rule)).decision == "inconclusive"
+def test_what_is_no_number_is_never_promoted(improvement: Interval, reference: str, rule: dict) -> None:
+    assert decide(compared(improvement, reference=reference), gate(**rule)).decision == "inconclusive"
 
 
 def test_a_comparison_without_the_gate_s_metric_is_inconclusive() -> None:
@@ -158,7 +158,7 @@ def test_a_guard_holds_breaks_or_is_unknown(guards: list, auc: Interval | None, 
             "it may worsen by less than 0.1.",
         ),
         (
-            compared(around(1.0, -20.0, 22.0), opponent="baseline", version=None),
+            compared(around(1.0, -20.0, 22.0), reference="baseline", version=None),
             gate(),
             "log_loss improves: +1 (95 % interval -20 to +22) against the trivial baseline on 51,234 rows in 14 blocks, "
             "which cannot tell; a first model must be better than that.",
@@ -185,9 +185,9 @@ def test_the_reason_names_the_metric_its_numbers_and_what_was_asked(found: Compa
     assert decide(found, policy).reason == reason
 
 
-def contest(opponent: str, version: int, improvement: Interval, **changes: object) -> Contest:
-    result = MetricResult(metric="log_loss", challenger=around(0.3, 0.29, 0.31), against=NOWHERE, improvement=improvement)
-    return Contest(**{"opponent": opponent, "version": version, "rows": 1000, "metrics": (result,), **changes})
+def against(reference: str, version: int, improvement: Interval, **changes: object) -> ReferenceComparison:
+    result = MetricResult(metric="log_loss", challenger=around(0.3, 0.29, 0.31), reference=NOWHERE, improvement=improvement)
+    return ReferenceComparison(**{"reference": reference, "version": version, "rows": 1000, "metrics": (result,), **changes})
 
 
 WELL, LOST = around(0.0, -0.0019, 0.002), around(-0.004, -0.006, -0.0021)
@@ -196,13 +196,16 @@ WELL, LOST = around(0.0, -0.0019, 0.002), around(-0.004, -0.006, -0.0021)
 @pytest.mark.parametrize(
     ("found", "decision"),
     [
-        (comparison(contest("champion", 3, WELL), anchor=3), "promote"),  # the champion is the anchor
-        (comparison(contest("champion", 3, WELL), contest("anchor", 1, WELL), anchor=1), "promote"),
-        (comparison(contest("champion", 3, WELL), contest("anchor", 1, LOST), anchor=1), "keep"),  # small losses added up
-        (comparison(contest("champion", 3, WELL), contest("anchor", 1, NOWHERE), anchor=1), "inconclusive"),
-        (comparison(contest("champion", 3, WELL), contest("anchor", 1, WELL, incomparable="it is gone"), anchor=1), "inconclusive"),
-        (comparison(contest("champion", 3, LOST), contest("anchor", 1, WELL), anchor=1), "keep"),
-        (comparison(contest("champion", 3, WELL), anchor=None), "inconclusive"),
+        (comparison(against("champion", 3, WELL), anchor=3), "promote"),  # the champion is the anchor
+        (comparison(against("champion", 3, WELL), against("anchor", 1, WELL), anchor=1), "promote"),
+        (comparison(against("champion", 3, WELL), against("anchor", 1, LOST), anchor=1), "keep"),  # small losses added up
+        (comparison(against("champion", 3, WELL), against("anchor", 1, NOWHERE), anchor=1), "inconclusive"),
+        (
+            comparison(against("champion", 3, WELL), against("anchor", 1, WELL, incomparable="it is gone"), anchor=1),
+            "inconclusive",
+        ),
+        (comparison(against("champion", 3, LOST), against("anchor", 1, WELL), anchor=1), "keep"),
+        (comparison(against("champion", 3, WELL), anchor=None), "inconclusive"),
     ],
 )
 def test_not_worse_is_asked_of_champion_and_anchor(found: Comparison, decision: str) -> None:
@@ -210,7 +213,7 @@ def test_not_worse_is_asked_of_champion_and_anchor(found: Comparison, decision: 
 
 
 def test_better_needs_no_anchor() -> None:
-    assert decide(comparison(contest("champion", 3, BETTER), anchor=None), gate()).decision == "promote"
+    assert decide(comparison(against("champion", 3, BETTER), anchor=None), gate()).decision == "promote"
 
 
 def part(p_worse: float | None, improvement: Interval = UNCLEAR, **about: object) -> SliceResult:
@@ -219,7 +222,7 @@ def part(p_worse: float | None, improvement: Interval = UNCLEAR, **about: object
 
 
 def sliced(*parts: SliceResult) -> Comparison:
-    return comparison(contest("champion", 3, BETTER, slices=parts))
+    return comparison(against("champion", 3, BETTER, slices=parts))
 
 
 @pytest.mark.parametrize(
@@ -273,7 +276,9 @@ def test_a_veto_names_the_worst_slice() -> None:
 
 
 def test_a_first_model_is_not_sliced_against_the_baseline() -> None:
-    first = comparison(Contest(opponent="baseline", version=None, rows=1000, metrics=contest("champion", 3, BETTER).metrics))
+    first = comparison(
+        ReferenceComparison(reference="baseline", version=None, rows=1000, metrics=against("champion", 3, BETTER).metrics)
+    )
 
     assert decide(first, gate(slices={"columns": ["carrier"], "margin": 0.01})).decision == "promote"
 

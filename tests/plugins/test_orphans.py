@@ -6,7 +6,7 @@ from contract import documents
 from contract.store.local import LocalStore
 from plugins.retraining.engines.base import Application, store_tag
 from plugins.retraining.spark.job_runner import Ticket
-from plugins.retraining.spark.orphans import stop_leftovers
+from plugins.retraining.spark.orphans import stop_orphans
 from tests.plugins.fakes import FakeEngine
 
 KEY, OTHERS = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
@@ -54,7 +54,7 @@ def test_a_job_is_stopped_when_its_task_will_not_ask_for_it_again(store, state, 
     asked = []
     cluster = Cluster(store.root)
 
-    stop_leftovers(store, cluster, lambda *task: asked.append(task) or state)
+    stop_orphans(store, cluster, lambda *task: asked.append(task) or state)
 
     assert asked == [("late", "manual__1", "train")]
     assert cluster.stopped == stopped
@@ -64,7 +64,7 @@ def test_a_job_whose_key_was_given_up_is_stopped_while_the_next_try_waits(store)
     store.create(f"runs/late/r/train-{KEY}.failed.json", b"{}")
     cluster = Cluster(store.root)
 
-    (left,) = stop_leftovers(store, cluster, lambda *_: "up_for_retry")
+    (left,) = stop_orphans(store, cluster, lambda *_: "up_for_retry")
 
     assert left.why == "late train of manual__1 has given it up"
     assert cluster.stopped == ["application_1"]

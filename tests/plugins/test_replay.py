@@ -5,21 +5,21 @@ from datetime import UTC, datetime
 import pytest
 
 from contract import documents
-from contract.comparison import Answer, Verdict
-from contract.documents import Check, Image, Replay, RunDocument
+from contract.comparison import Approval, Verdict
+from contract.documents import Check, Image, ReplayResult, RunDocument
 from contract.store.local import LocalStore
 from plugins.retraining import alerts
 from plugins.retraining.catalog import load_entry
-from plugins.retraining.context import Work
+from plugins.retraining.context import TaskContext
 from plugins.retraining.errors import Stopped
-from plugins.retraining.freeze_run import Trigger, open_run
+from plugins.retraining.freeze_run import Trigger, freeze_run
 from plugins.retraining.operators.base import CheckStep
 from release.ledger.entries import Outcome
 
 DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
 IMAGE = Image(model="late", version=7, as_of=DUE, digest="d", reference="r", size=1, labels={})
-YES = Answer(approved=True, by="ada", at=DUE, reason="")
-REPLAY = Replay(requests=180, rows=1412, refused=2, moved=0.031, mean=0.0123, largest=0.2, p95_ms=3.14, p95_ms_live=2.9)
+YES = Approval(approved=True, by="ada", at=DUE, reason="")
+REPLAY = ReplayResult(requests=180, rows=1412, refused=2, moved=0.031, mean=0.0123, largest=0.2, p95_ms=3.14, p95_ms_live=2.9)
 LINK = "http://airflow/run"
 
 
@@ -28,19 +28,19 @@ def accept(bundle, tmp_path, inbox):
     """Gives the check this outcome, in a run whose verdict was answered so; twice, as a retry would."""
     entry, store = load_entry(bundle / "dags" / "models" / "late.yaml"), LocalStore(str(tmp_path))
     trigger = Trigger("r", "manual", clear_number=0, started=DUE, due=DUE, conf={}, url=LINK)
-    opened = open_run(*entry, trigger, {"as_of": None, "data": None, "release": True}, store)
+    opened = freeze_run(*entry, trigger, {"as_of": None, "data": None, "release": True}, store)
     run = documents.read(store, opened, RunDocument)
     step = CheckStep(task_id="check", platform=run.platform, audience=alerts.audience_of(run.spec, run.platform))
 
-    def accepted(answer: Answer | None, replay: Replay | None, passed: bool = True) -> list[str]:
+    def accepted(approval: Approval | None, replay: ReplayResult | None, passed: bool = True) -> list[str]:
         check = Check(digest="d", passed=passed, reason="within the limits", replay=replay)
-        verdict = Verdict(decision="promote", reason="better", answer=answer)
+        verdict = Verdict(decision="promote", reason="better", approval=approval)
         inputs = {
             "decide": documents.write(store, f"{run.folder}/decide-1.json", verdict),
             "package": documents.write(store, f"{run.folder}/package-1.json", IMAGE),
         }
         for _ in range(2):
-            work = Work("check", run, store, inputs, 0)
+            work = TaskContext("check", run, store, inputs, 0)
             step.accept(work, Outcome(request=work.key, kind="check", done=passed, reason="too slow", check=check))
         return inbox.slack
 
@@ -59,14 +59,14 @@ def test_who_approved_hears_the_figures_once(accept, inbox):
 
 
 def test_that_nothing_could_be_replayed_is_told_as_well(accept):
-    told = accept(YES, Replay(requests=0, rows=0, refused=0, problem="the live version has kept no request yet"))
+    told = accept(YES, ReplayResult(requests=0, rows=0, refused=0, problem="the live version has kept no request yet"))
 
     assert told[0].splitlines()[1] == "ada approved it; nothing could be replayed: the live version has kept no request yet."
 
 
-@pytest.mark.parametrize(("answer", "replay"), [(None, REPLAY), (YES, None), (None, None)])
-def test_nobody_is_told_where_nobody_approved_or_nothing_was_asked(accept, answer, replay):
-    assert accept(answer, replay) == []
+@pytest.mark.parametrize(("approval", "replay"), [(None, REPLAY), (YES, None), (None, None)])
+def test_nobody_is_told_where_nobody_approved_or_nothing_was_asked(accept, approval, replay):
+    assert accept(approval, replay) == []
 
 
 def test_a_check_that_failed_tells_its_own_sentence_only(accept, inbox):

@@ -13,7 +13,7 @@ from contract.store.factory import store_at
 from plugins.retraining.catalog import load_model
 from plugins.retraining.dag import dag_for, longest_wait
 from plugins.retraining.operators import base
-from release.decisions.canary import ASK_WITHIN, NAME_WITHIN, SHIFT_WITHIN
+from release.decisions.canary import PROBE_WITHIN, PROMOTE_WITHIN, SHIFT_WITHIN
 from release.decisions.state_machine import START_WITHIN
 from release.ledger.commands import ask
 from release.ledger.ledger import Ledger
@@ -26,7 +26,7 @@ STORE = HOME / "store"
 FIRST = datetime(2013, 6, 1, 6, tzinfo=UTC)
 SECOND = datetime(2013, 6, 15, 6, tzinfo=UTC)
 THIRD = datetime(2013, 6, 16, 6, tzinfo=UTC)
-ALL_DONE = dict.fromkeys(("open", "validate", "train", "compare", "decide", "package", "check", "release"), "success")
+ALL_DONE = dict.fromkeys(("freeze_run", "validate", "train", "compare", "decide", "package", "check", "release"), "success")
 BEFORE_THE_REST = dict.fromkeys(("package", "check", "release"), "skipped")
 
 
@@ -41,7 +41,7 @@ def play(airflow: None, bundle: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPa
     def begin(engine: FakeEngine | None = None, kind: str = "manual", conf: dict | None = None, **outcomes: str) -> Run:
         chosen = engine or FakeEngine()
         controller = FakeController(store_at(str(STORE)), **outcomes)
-        return start(dag_for(path, lambda spark: chosen), controller.turn, kind=kind, due=SECOND, conf=conf).go()
+        return start(dag_for(path, lambda spark: chosen), controller.reconcile, kind=kind, due=SECOND, conf=conf).go()
 
     return begin
 
@@ -63,7 +63,7 @@ def test_a_better_model_goes_live_and_people_hear_of_it(play, inbox):
 def test_a_check_that_ends_soon_is_waited_for_without_giving_the_slot_back(play, monkeypatch, patience_s, rescheduled):
     monkeypatch.setattr(base.CheckStep, "patience_s", patience_s)
     controller, over = FakeController(store_at(str(STORE))), threading.Event()
-    beside = threading.Thread(target=lambda: [controller.turn() for _ in iter(lambda: over.wait(0.5), True)])
+    beside = threading.Thread(target=lambda: [controller.reconcile() for _ in iter(lambda: over.wait(0.5), True)])
     beside.start()
 
     run = play()
@@ -142,15 +142,15 @@ def test_airflow_waits_for_a_release_for_as_long_as_the_controller_may_take(bund
     serving = spec.serving.model_copy(update={"canary": (1, 5, 10, 25, 50, 100), "hold": timedelta(seconds=20)})
     busy = spec.model_copy(update={"serving": serving})
 
-    slowest_step = SHIFT_WITHIN + serving.longest_hold + ASK_WITHIN
+    slowest_step = SHIFT_WITHIN + serving.longest_hold + PROBE_WITHIN
 
-    assert longest_wait(busy) >= START_WITHIN + 6 * slowest_step + serving.longest_hold + NAME_WITHIN
+    assert longest_wait(busy) >= START_WITHIN + 6 * slowest_step + serving.longest_hold + PROMOTE_WITHIN
     assert longest_wait(busy.model_copy(update={"deadline": timedelta(days=1)})) == timedelta(days=1)
 
 
 def test_clearing_the_check_of_a_rolled_back_release_tries_it_anew_once_it_is_out_of_quarantine(play):
     run, store = play(release="at 50 %: 7 of 100 requests failed"), store_at(str(STORE))
-    run.turn.__self__.release = "well"
+    run.reconcile.__self__.release = "well"
 
     assert run.clear("check").go().states()["check"] == "failed"
     ask(store, "unquarantine", "late", "ada", "the network was slow", VERSION)
@@ -162,7 +162,7 @@ def test_clearing_the_check_of_a_rolled_back_release_tries_it_anew_once_it_is_ou
 def test_a_backfill_ends_at_its_verdict_and_tells_nobody(play, inbox):
     run = play(kind="backfill")
 
-    opened = read(store_at(str(STORE)), run.xcom("open"), RunDocument)
+    opened = read(store_at(str(STORE)), run.xcom("freeze_run"), RunDocument)
     assert (run.state, run.states()) == ("success", ALL_DONE | BEFORE_THE_REST)
     assert (opened.backfill, opened.as_of) == (True, SECOND)
     assert run.xcom("decide", "reason").startswith("a backfill never releases; its verdict would be: log_loss improves")
@@ -172,7 +172,7 @@ def test_a_backfill_ends_at_its_verdict_and_tells_nobody(play, inbox):
 def test_params_set_the_time_the_data_and_whether_to_release(play):
     run = play(conf={"as_of": "2013-05-01T02:00:00+02:00", "data": "elsewhere", "release": False})
 
-    opened = read(store_at(str(STORE)), run.xcom("open"), RunDocument)
+    opened = read(store_at(str(STORE)), run.xcom("freeze_run"), RunDocument)
     assert opened.as_of == datetime(2013, 5, 1, tzinfo=UTC)
     assert opened.platform.data == str(HOME.resolve() / "elsewhere")
     assert run.states() == ALL_DONE | BEFORE_THE_REST
@@ -181,7 +181,7 @@ def test_params_set_the_time_the_data_and_whether_to_release(play):
 def test_a_misspelled_param_is_refused_before_anything_is_done(play, inbox):
     run = play(conf={"asof": "2013-05-01T00:00:00Z"})
 
-    assert (run.states()["open"], run.tries()["open"]) == ("failed", 1)
+    assert (run.states()["freeze_run"], run.tries()["freeze_run"]) == ("failed", 1)
     assert inbox.slack[0].startswith("*late: stopped at open*\nasof: there is no such param (did you mean 'as_of'?)\n")
 
 
@@ -190,41 +190,41 @@ def test_the_next_run_is_compared_with_what_is_live_and_an_older_one_is_not_rele
     engine = FakeEngine()
     path = BUNDLE / "dags" / "models" / "late.yaml"
     play(engine)
-    turn = FakeController(store).turn
+    reconcile = FakeController(store).reconcile
     live = Ledger(store).champion("late")
 
-    older = start(dag_for(path, lambda spark: engine), turn, due=FIRST).go()
-    newer = start(dag_for(path, lambda spark: engine), turn, due=THIRD).go()
+    older = start(dag_for(path, lambda spark: engine), reconcile, due=FIRST).go()
+    newer = start(dag_for(path, lambda spark: engine), reconcile, due=THIRD).go()
 
     assert older.states() == ALL_DONE | BEFORE_THE_REST
     assert older.xcom("decide", "reason") == (
         "not released: as of 2013-06-01 06:00 is not later than the live version 7, as of 2013-06-15 06:00"
     )
-    assert newer.xcom("open", "document")["champion"]["digest"] == live.digest
+    assert newer.xcom("freeze_run", "document")["champion"]["digest"] == live.digest
     assert newer.xcom("release", "document")["previous"] == live.digest
 
 
 def test_clearing_a_step_does_it_and_what_follows_anew_from_what_was_frozen(play):
     engine = FakeEngine()
     run = play(engine, release="not today")
-    opened = run.xcom("open")
+    opened = run.xcom("freeze_run")
 
     run.clear("compare").go()
 
     assert engine.ran == ["validate", "train", "compare", "compare"]
-    assert run.xcom("open") == opened
+    assert run.xcom("freeze_run") == opened
 
 
 def test_a_run_that_is_deleted_and_made_again_under_its_id_does_all_of_its_work(play):
     engine = FakeEngine()
     first = play(engine)
-    first_opened = first.xcom("open")
+    first_opened = first.xcom("freeze_run")
 
     first.delete()
-    again = start(first.dag, first.turn, due=THIRD, run_id=first.run_id).go()
+    again = start(first.dag, first.reconcile, due=THIRD, run_id=first.run_id).go()
 
     assert engine.ran == ["validate", "train", "compare"] * 2
-    assert again.xcom("open") != first_opened
+    assert again.xcom("freeze_run") != first_opened
     assert again.states() == ALL_DONE
 
 
@@ -242,7 +242,7 @@ def test_a_try_after_one_that_was_killed_does_not_tell_people_again(play, inbox,
 @pytest.mark.parametrize(("step", "compare"), [("decide", "worse"), ("release", "well")])
 def test_a_try_that_was_killed_before_it_told_people_leaves_that_to_the_next(play, inbox, step, compare):
     run = play(FakeEngine(compare=compare))
-    next(STORE.rglob(f"{step}-*.told.json")).unlink()
+    next(STORE.rglob(f"{step}-*.notified.json")).unlink()
 
     run.kill(step).go()
 

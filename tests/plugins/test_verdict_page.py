@@ -3,9 +3,19 @@
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
-from contract.comparison import Answer, Comparison, Contest, Curves, Interval, MetricResult, Parity, RecipeChange, SliceResult
+from contract.comparison import (
+    Approval,
+    Comparison,
+    Curves,
+    Interval,
+    MetricResult,
+    Parity,
+    RecipeChange,
+    ReferenceComparison,
+    SliceResult,
+)
 from contract.documents import RunDocument
-from plugins.retraining.decision.evaluation_budget import Look
+from plugins.retraining.decision.evaluation_budget import Evaluation
 from plugins.retraining.decision.gate import decide
 from plugins.retraining.decision.verdict_page import verdict_page
 
@@ -40,7 +50,7 @@ def around(value: float, half: float) -> Interval:
 
 
 def result(metric: str, improvement: Interval) -> MetricResult:
-    return MetricResult(metric=metric, challenger=around(0.75, 0.01), against=around(0.74, 0.01), improvement=improvement)
+    return MetricResult(metric=metric, challenger=around(0.75, 0.01), reference=around(0.74, 0.01), improvement=improvement)
 
 
 def part(value: str | None, improvement: Interval, pooled: int = 0) -> SliceResult:
@@ -50,15 +60,15 @@ def part(value: str | None, improvement: Interval, pooled: int = 0) -> SliceResu
 CURVES = Curves(
     calibration=((0.1, 0.12, 900), (0.9, 0.85, 100)), calibration_error=0.023, ranking=((0.0, 0.5, 0.9), (1.0, 1.0, 0.25))
 )
-CHAMPION = Contest(
-    opponent="champion",
+CHAMPION = ReferenceComparison(
+    reference="champion",
     version=3,
     rows=51234,
     metrics=(result("log_loss", around(0.004, 0.003)), result("auc", NOWHERE)),
     slices=(part("<AA>", around(0.0, 0.01)), part(None, NOWHERE), part("", around(0.001, 0.02), pooled=7)),
-    curves={"challenger": CURVES, "opponent": CURVES},
+    curves={"challenger": CURVES, "reference": CURVES},
 )
-ANCHOR = Contest(opponent="anchor", version=1, rows=0, incomparable="MLflow has no version 1 of late any more")
+ANCHOR = ReferenceComparison(reference="anchor", version=1, rows=0, incomparable="MLflow has no version 1 of late any more")
 
 
 class Words(HTMLParser):
@@ -92,18 +102,18 @@ class Words(HTMLParser):
         return " ".join(self.words)
 
 
-def page(*contests: Contest, answer: Answer | None = None, **found: object) -> Words:
+def page(*comparisons: ReferenceComparison, approval: Approval | None = None, **found: object) -> Words:
     parity = Parity(rows=10000, largest=3e-15, labels_differ=0)
-    comparison = Comparison(version=4, contests=contests, anchor=1, parity=parity, golden="golden.json", seconds=9.0, **found)
-    verdict = decide(comparison, RUN.spec.gate).model_copy(update={"answer": answer})
-    return Words(verdict_page(RUN, 4, comparison, Look(key="k", verdict=verdict, number=12, allowed=365), verdict))
+    comparison = Comparison(version=4, comparisons=comparisons, anchor=1, parity=parity, golden="golden.json", seconds=9.0, **found)
+    verdict = decide(comparison, RUN.spec.gate).model_copy(update={"approval": approval})
+    return Words(verdict_page(RUN, 4, comparison, Evaluation(key="k", verdict=verdict, number=12, allowed=365), verdict))
 
 
 def test_the_page_shows_the_verdict_its_numbers_and_pictures() -> None:
     found = page(CHAMPION, ANCHOR)
 
     assert "late version 4 inconclusive" in found.text
-    assert "look 12 of 365 of the year until then, each wrong by chance at most 2.5 % of the time" in found.text
+    assert "evaluation 12 of 365 of the year until then, each wrong by chance at most 2.5 % of the time" in found.text
     assert "An honest comparison is impossible: MLflow has no version 1 of late any more." in found.text
     assert "Against champion version 3 51,234 rows that neither has learned from" in found.text
     assert "log_loss 0.75 0.74 +0.004 (95 %: +0.001 to +0.007)" in found.text
@@ -118,9 +128,9 @@ def test_the_page_shows_the_verdict_its_numbers_and_pictures() -> None:
 
 
 def test_what_a_person_said_is_on_the_page() -> None:
-    answer = Answer(approved=True, by="ada", at=datetime(2026, 2, 1, 8, tzinfo=UTC), reason="<b>the old one is a year old</b>")
+    approval = Approval(approved=True, by="ada", at=datetime(2026, 2, 1, 8, tzinfo=UTC), reason="<b>the old one is a year old</b>")
 
-    found = page(CHAMPION, ANCHOR, answer=answer)
+    found = page(CHAMPION, ANCHOR, approval=approval)
 
     assert "inconclusive, approved" in found.text
     assert "ada said yes on 2026-02-01 08:00 UTC: <b>the old one is a year old</b>" in found.text
@@ -153,13 +163,13 @@ def test_why_a_changed_recipe_was_not_compared_is_told() -> None:
 def test_residuals_are_drawn_for_numbers() -> None:
     curves = Curves(residuals=((-1.0, 0.0, 10), (0.0, 1.0, 30)))
 
-    found = page(CHAMPION.model_copy(update={"curves": {"challenger": curves, "opponent": curves}, "slices": ()}), ANCHOR)
+    found = page(CHAMPION.model_copy(update={"curves": {"challenger": curves, "reference": curves}, "slices": ()}), ANCHOR)
 
     assert found.tags.count("figure") == 1
 
 
 def test_a_comparison_without_any_number_is_still_a_page() -> None:
-    found = page(Contest(opponent="champion", version=3, rows=0, incomparable="the champion's task is binary"))
+    found = page(ReferenceComparison(reference="champion", version=3, rows=0, incomparable="the champion's task is binary"))
 
     assert "No honest comparison: the champion's task is binary." in found.text
     assert found.tags.count("svg") == 0

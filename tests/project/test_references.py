@@ -207,7 +207,7 @@ def test_what_a_text_names(find, text, named):
         (names.runs, ["release", "release.routing.host", "tests.emr_stand_in"], ["contract", "demo.gone", "release.*"]),
         (
             names.resolves,
-            ["release.routing.host", "contract.documents.Replay", "images.rootfs"],
+            ["release.routing.host", "contract.documents.ReplayResult", "images.rootfs"],
             ["release.gone", "contract.documents.Gone"],
         ),
         (

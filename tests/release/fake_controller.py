@@ -26,7 +26,7 @@ class FakeController:
         self.check = check
         self.release = release
 
-    def turn(self) -> None:
+    def reconcile(self) -> None:
         for model in self.ledger.models():
             last = self.ledger.last(model)
             if last and last.state.queue:

@@ -10,16 +10,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from contract.documents import GoldenRows, Image, Replay
+from contract.documents import GoldenRows, Image, ReplayResult
 from contract.errors import BadData, StoreError
 from contract.platform import ServingHost
 from contract.serving import Serving
 from images.oci import ImageDamaged
 from release.controller.loop import Controller
-from release.controller.reconciler import Parts, World
+from release.controller.reconciler import Parts, Reconciler
 from release.ledger.entries import Outcome, PredictionHistogram, Request, State, Traffic
 from release.ledger.ledger import Ledger
-from release.probes.golden_rows import Answers
+from release.probes.golden_rows import ProbeResult
 from release.routing.traefik import RouteRefused
 from release.targets.base import Server
 
@@ -232,7 +232,7 @@ class FakeProof:
 
 class FakeProbe:
     def __init__(self) -> None:
-        self.answers: dict[str, Answers] = {}
+        self.answers: dict[str, ProbeResult] = {}
         self.unready: set[str] = set()
         self.asked: list[str] = []
         self.replayed: list[tuple[str, tuple[str, ...]]] = []
@@ -242,15 +242,15 @@ class FakeProbe:
     def is_ready(self, server: Server) -> bool:
         return server.digest not in self.unready
 
-    def ask(self, server: Server, golden: GoldenRows) -> Answers:
+    def ask(self, server: Server, golden: GoldenRows) -> ProbeResult:
         self.asked.append(server.digest)
-        return self.answers.get(server.digest, Answers(parity=0.0, p95_ms=5.0))
+        return self.answers.get(server.digest, ProbeResult(parity=0.0, p95_ms=5.0))
 
-    def replay(self, server: Server, live: Sequence[Server], columns: Sequence[str]) -> Replay:
+    def replay(self, server: Server, live: Sequence[Server], columns: Sequence[str]) -> ReplayResult:
         self.replayed.append((server.digest, tuple(sorted({each.digest for each in live}))))
-        return Replay(requests=1, rows=1, refused=0, moved=0.0, mean=0.0, largest=0.0, p95_ms=5.0, p95_ms_live=5.0)
+        return ReplayResult(requests=1, rows=1, refused=0, moved=0.0, mean=0.0, largest=0.0, p95_ms=5.0, p95_ms_live=5.0)
 
-    def spreads(self, model: str, servers: Sequence[Server]) -> dict[str, PredictionHistogram]:
+    def predictions(self, model: str, servers: Sequence[Server]) -> dict[str, PredictionHistogram]:
         """A thousand answers more at each look, in the bins of `lies`."""
         self.looks += 1000
         return {server.digest: self._spread(server.digest) for server in servers if server.model == model}
@@ -297,14 +297,14 @@ class FakeWorld:
     def restart(self) -> None:
         self.parts = Parts(self.target, self.router, self.alias, self.tags, self.proof, self.probe, self.store)
         serving = ServingHost(home=str(self.home), python="python", servers=self.servers, max_parallel=self.max_parallel)
-        self.controller = Controller(Ledger(self.store), World(self.parts, Inline()), serving, self.clock)
+        self.controller = Controller(Ledger(self.store), Reconciler(self.parts, Inline()), serving, self.clock)
 
-    def turn(self) -> None:
+    def reconcile(self) -> None:
         """One second: traffic, then the controller, or its restart."""
         for model in list(self.router.weights):
             self.router.serve(model, self.requests_per_s)
         try:
-            self.controller.turn()
+            self.controller.reconcile()
         except Crash:
             self.restart()
         self.clock.pass_(1)
@@ -319,7 +319,7 @@ class FakeWorld:
         """Asks, and turns until the request has ended."""
         self.ask(request)
         for _ in range(turns):
-            self.turn()
+            self.reconcile()
             each()
             if found := self.ledger.outcome(request.model, request.id):
                 return found
@@ -327,14 +327,14 @@ class FakeWorld:
 
     def settle(self, turns: int = 5) -> None:
         for _ in range(turns):
-            self.turn()
+            self.reconcile()
 
     def reach(self, phase: str) -> None:
         for _ in range(50):
             active = self.state().active
             if active and active.phase == phase:
                 return
-            self.turn()
+            self.reconcile()
         raise AssertionError(f"the controller never came to {phase}: {active}")
 
     def state(self, model: str = "late") -> State:

@@ -7,7 +7,7 @@ import pytest
 
 from contract.errors import StoreError
 from contract.store.local import LocalStore
-from release.controller.bounded_store import BriskStore
+from release.controller.bounded_store import BoundedStore
 from tests.waiting import until
 
 
@@ -24,7 +24,7 @@ class Hanging(LocalStore):
         return super().create(path, content)
 
 
-def read(store: BriskStore) -> bytes | None:
+def read(store: BoundedStore) -> bytes | None:
     try:
         return store.read("late")
     except StoreError:
@@ -32,7 +32,7 @@ def read(store: BriskStore) -> bytes | None:
 
 
 def test_what_answers_is_passed_on(tmp_path: Path):
-    store = BriskStore(LocalStore(str(tmp_path)))
+    store = BoundedStore(LocalStore(str(tmp_path)))
     assert store.create("a/b", b"1")
     assert not store.create("a/b", b"2")
     assert (store.read("a/b"), store.read("a/c"), store.names("a")) == (b"1", None, ["b"])
@@ -40,7 +40,7 @@ def test_what_answers_is_passed_on(tmp_path: Path):
 
 def test_what_hangs_fails_in_time_the_next_calls_at_once_and_then_all_is_well_again(tmp_path: Path):
     slow = Hanging(str(tmp_path))
-    store = BriskStore(slow, limit_s=0.2)
+    store = BoundedStore(slow, limit_s=0.2)
     slow.heard.clear()
     begun = time.monotonic()
     with pytest.raises(StoreError, match=r"has not answered for 0\.2 s or more"):

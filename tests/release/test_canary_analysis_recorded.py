@@ -17,11 +17,11 @@ def verdicts(name: str) -> list[bool | str | None]:
     """One a look; counters that fell give a new baseline."""
     looks = json.loads((Path(__file__).parent / "recorded" / f"{name}.json").read_text())
     series = [[Traffic.model_validate(each) if each else Traffic() for each in look] for look in looks]
-    baseline, found, begun = series[0], [], 0
+    traffic, found, begun = series[0], [], 0
     for place, look in enumerate(series[1:], start=1):
-        new, old = (since(now, before) for now, before in zip(look, baseline, strict=True))
+        new, old = (since(now, before) for now, before in zip(look, traffic, strict=True))
         if new is None or old is None:
-            baseline, begun = look, place
+            traffic, begun = look, place
             found.append("anew")
         else:
             found.append(judge(new, old, LIMITS, step_over=place - begun >= HOLD).good)

@@ -32,14 +32,14 @@ def world(tmp_path: Path) -> FakeWorld:
 def say(world: FakeWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., tuple[int, str]]:
     """Exit code and output of a command line; the controller turns meanwhile."""
     monkeypatch.setattr(program, "store_of", lambda platform: world.store)
-    monkeypatch.setattr(commands, "LOOK_S", 0.01)
+    monkeypatch.setattr(commands, "POLL_S", 0.01)
 
     def run(*arguments: str) -> tuple[int, str]:
         codes: list[int] = []
         thread = threading.Thread(target=lambda: codes.append(program.main(list(arguments))))
         thread.start()
         while thread.is_alive():
-            world.turn()
+            world.reconcile()
         thread.join()
         told = capsys.readouterr()
         return codes[0], (told.out + told.err).strip()
@@ -71,7 +71,7 @@ def test_a_rollback_goes_to_any_version_that_was_live(world, say):
 def test_a_rollback_to_a_version_ends_a_release_first(world, say):
     world.outcome(a_request("check", 4))
     world.ask(a_request("release", 4, expected_live=THREE, hold="100s"))
-    world.reach("watching")
+    world.reach("analyzing")
 
     code, _ = say("rollback", "late", "--to-version", "1", "--why", "nothing since then is right")
 
@@ -190,5 +190,5 @@ def test_without_a_controller_the_request_stays_and_that_is_said(world):
 
     with pytest.raises(NoAnswer, match="the controller has not answered within 0 s: see that it runs on the serving host"):
         commands.answer(world.store, request, 0)
-    world.turn()
+    world.reconcile()
     assert commands.answer(world.store, request, 0).done

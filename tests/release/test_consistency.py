@@ -80,8 +80,8 @@ def test_a_torn_ledger_is_said_with_its_file(world):
 def test_a_release_under_way_is_not_disturbed(world):
     world.outcome(a_request("check", 3))
     world.ask(a_request("release", 3, expected_live=TWO))
-    world.reach("watching")
-    assert differences(world.parts, 2) == ["late: a release of version 3 (000000000000) is under way (watching): look again later"]
+    world.reach("analyzing")
+    assert differences(world.parts, 2) == ["late: a release of version 3 (000000000000) is under way (analyzing): look again later"]
 
 
 @pytest.fixture

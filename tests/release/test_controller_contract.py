@@ -17,26 +17,26 @@ ONE, TWO = digest_of(1), digest_of(2)
 def real(tmp_path: Path) -> Case:
     world = FakeWorld(tmp_path)
     world.router.behaves[TWO] = Behaviour(error_share=0.5)
-    return world.ledger, world.turn
+    return world.ledger, world.reconcile
 
 
 def real_with_damage(tmp_path: Path) -> Case:
     world = FakeWorld(tmp_path)
     world.target.damaged.add(ONE)
-    return world.ledger, world.turn
+    return world.ledger, world.reconcile
 
 
 def fake(tmp_path: Path, **outcomes: str) -> Case:
     controller = FakeController(MemoryStore(), **outcomes)
-    return controller.ledger, controller.turn
+    return controller.ledger, controller.reconcile
 
 
 def ended(case: Case, request: Request) -> Outcome:
-    ledger, turn = case
+    ledger, reconcile = case
     ledger.request(request)
     assert ledger.outcome(request.model, request.id) is None
     for _ in range(100):
-        turn()
+        reconcile()
         if found := ledger.outcome(request.model, request.id):
             return found
     raise AssertionError(f"{request.id} has not ended")
@@ -44,7 +44,7 @@ def ended(case: Case, request: Request) -> Outcome:
 
 @pytest.mark.parametrize("controller", [real, fake])
 def test_a_check_and_a_release_end_well_and_leave_a_champion(controller, tmp_path):
-    case = ledger, turn = controller(tmp_path)
+    case = ledger, reconcile = controller(tmp_path)
     check = ended(case, a_request("check", 1))
     assert (check.done, check.check.passed, check.check.digest, check.release) == (True, True, ONE, None)
     assert ledger.champion("late") is None
@@ -53,7 +53,7 @@ def test_a_check_and_a_release_end_well_and_leave_a_champion(controller, tmp_pat
     assert ledger.champion("late").version == 1
     before = ledger.last("late").n
     ledger.request(a_request("release", 1))
-    turn()
+    reconcile()
     assert ledger.last("late").n == before  # asked again, nothing is done again
 
 

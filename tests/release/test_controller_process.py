@@ -46,9 +46,9 @@ def test_status_says_what_is_live_and_what_is_broken(home):
     assert run(home, "release status").stdout == "no model has been checked or released yet\n"
     controller = FakeController(LocalStore(str(home / "store")))
     controller.ledger.request(a_request("check", 1))
-    controller.turn()
+    controller.reconcile()
     controller.ledger.request(a_request("release", 1))
-    controller.turn()
+    controller.reconcile()
     (home / "store/ledger/torn/00000").mkdir(parents=True)
     (home / "store/ledger/torn/00000/00000001.json").write_text("{")
 

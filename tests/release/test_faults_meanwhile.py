@@ -60,7 +60,7 @@ def test_of_two_releases_of_a_model_at_once_one_goes_live_and_the_other_is_refus
         process.stdin.write("go\n")
         process.stdin.flush()
     while any(process.poll() is None for process in askers.values()):
-        world.turn()
+        world.reconcile()
         assert names_what_is_live(world)
 
     told = {version: process.stdout.read().partition(" ") for version, process in askers.items()}
@@ -72,7 +72,7 @@ def test_of_two_releases_of_a_model_at_once_one_goes_live_and_the_other_is_refus
 
 
 @pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S])
-@pytest.mark.parametrize("phase", ["starting", "shifting", "watching", "naming"])
+@pytest.mark.parametrize("phase", ["starting", "shifting", "analyzing", "promoting"])
 def test_a_clock_that_jumps_in_the_middle_of_a_release_makes_no_half_release(world, phase, jump_s):
     world.outcome(a_request("check", 2))
     world.ask(a_request("release", 2, expected_live=ONE))
@@ -81,7 +81,7 @@ def test_a_clock_that_jumps_in_the_middle_of_a_release_makes_no_half_release(wor
 
     turns = 0
     while (outcome := world.ledger.outcome("late", "release-2")) is None:
-        world.turn()
+        world.reconcile()
         turns += 1
         assert names_what_is_live(world)
         assert turns < HOUR_S + 200

@@ -132,7 +132,7 @@ def test_a_release_waits_where_it_is_and_a_rollback_by_hand_goes_back(world, fau
     world.put_live(1)
     world.outcome(a_request("check", 2))
     world.ask(a_request("release", 2, expected_live=ONE))
-    world.reach("watching")
+    world.reach("analyzing")
 
     fault.begin()
     world.settle(20)
@@ -152,7 +152,7 @@ def test_a_release_goes_on_after_a_fault_that_passes(world, fault):
     world.put_live(1)
     world.outcome(a_request("check", 2))
     world.ask(a_request("release", 2, expected_live=ONE))
-    world.reach("watching")
+    world.reach("analyzing")
 
     fault.begin()
     world.restart()

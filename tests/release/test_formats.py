@@ -10,7 +10,7 @@ from contract.base_model import Versioned
 from contract.documents import Check, Failure, GoldenRows, Image, Release, Training, ValidationReport
 from contract.errors import TooNew
 from contract.store.local import LocalStore
-from release.controller.local_state import Journal, Kept
+from release.controller.local_state import LocalRecord, LocalState
 from release.ledger.entries import Entry, UnknownRequest
 from release.ledger.ledger import Ledger, LedgerBroken
 from tests.release.fakes import FakeWorld, a_request, digest_of
@@ -123,12 +123,12 @@ def test_an_entry_of_a_future_format_stops_releases_and_says_what_to_upgrade(wor
 def test_a_controller_that_is_older_than_its_own_copy_does_not_start(tmp_path: Path, world: FakeWorld) -> None:
     world.put_live(1)
     folder = tmp_path / "copies"
-    Journal(folder).put("late", Kept(entry=world.ledger.last("late")))
+    LocalState(folder).put("late", LocalRecord(entry=world.ledger.last("late")))
     path = folder / "late.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
 
     with pytest.raises(TooNew, match="upgrade the serving host"):
-        Journal(folder)
+        LocalState(folder)
 
 
 def test_an_entry_that_came_after_another_one_breaks_the_ledger(world: FakeWorld) -> None:

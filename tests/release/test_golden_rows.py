@@ -11,7 +11,7 @@ import pytest
 
 from contract.documents import GoldenRows
 from contract.serving import Serving
-from release.probes.golden_rows import Answers, HttpProbe, decide
+from release.probes.golden_rows import HttpProbe, ProbeResult, decide
 from release.targets.base import Server
 
 GOLDEN = GoldenRows(
@@ -125,14 +125,14 @@ def test_without_golden_rows_nothing_is_shown():
 @pytest.mark.parametrize(
     ("answers", "memory_mb", "passed", "reason"),
     [
-        (Answers(1e-12, "", 9.5), 120, True, "golden rows within 1.0e-12 of Spark's answers, p95 9.5 ms, 120 MB"),
-        (Answers(1e-9, "", 50.0), 300, True, "golden rows within 1.0e-09 of Spark's answers, p95 50.0 ms, 300 MB"),
-        (Answers(2e-9, "golden row 4", 9.5), 120, False, "golden row 4: 2.0e-09 apart, 1e-09 is allowed"),
-        (Answers(float("nan"), "golden row 4", 9.5), 120, False, "golden row 4: nan apart, 1e-09 is allowed"),
-        (Answers(0, "", 50.1), 120, False, "p95 of single rows is 50.1 ms, max_p95 is 50 ms"),
-        (Answers(0, "", 9.5), 301, False, "it takes 301 MB of memory, max_memory_mb is 300"),
-        (Answers(0, "", 9.5), None, False, "its memory cannot be told"),
-        (Answers(problem="no answer"), 120, False, "no answer"),
+        (ProbeResult(1e-12, "", 9.5), 120, True, "golden rows within 1.0e-12 of Spark's answers, p95 9.5 ms, 120 MB"),
+        (ProbeResult(1e-9, "", 50.0), 300, True, "golden rows within 1.0e-09 of Spark's answers, p95 50.0 ms, 300 MB"),
+        (ProbeResult(2e-9, "golden row 4", 9.5), 120, False, "golden row 4: 2.0e-09 apart, 1e-09 is allowed"),
+        (ProbeResult(float("nan"), "golden row 4", 9.5), 120, False, "golden row 4: nan apart, 1e-09 is allowed"),
+        (ProbeResult(0, "", 50.1), 120, False, "p95 of single rows is 50.1 ms, max_p95 is 50 ms"),
+        (ProbeResult(0, "", 9.5), 301, False, "it takes 301 MB of memory, max_memory_mb is 300"),
+        (ProbeResult(0, "", 9.5), None, False, "its memory cannot be told"),
+        (ProbeResult(problem="no answer"), 120, False, "no answer"),
     ],
 )
 def test_unknown_is_not_good(answers, memory_mb, passed, reason):

@@ -11,7 +11,7 @@ import pytest
 
 from images import distribution
 from images.base import embedded_base
-from images.distribution import Registry, RegistryRefused, RegistryTrouble, place_of
+from images.distribution import Registry, RegistryRefused, RegistryTrouble, address_of
 from images.layer import sha256
 from images.layout import Layout
 from images.login import Login, login_on_host
@@ -154,8 +154,8 @@ def test_a_packaged_model_comes_out_as_it_went_in_and_the_same_input_is_the_same
     ],
 )
 def test_a_name_says_which_registry_and_how_it_is_spoken_to(name: str, url: str, told: str) -> None:
-    assert (place_of(name).url, place_of(name).told) == (url, told)
-    assert place_of(place_of(name).told) == place_of(name)
+    assert (address_of(name).url, address_of(name).told) == (url, told)
+    assert address_of(address_of(name).told) == address_of(name)
 
 
 @pytest.mark.integration
@@ -370,7 +370,7 @@ def test_no_token_no_image(front: Front) -> None:
 def test_a_password_is_not_sent_where_it_could_be_read() -> None:
     from images.login import NobodyKnown, answer_challenge
 
-    with Registry(place_of("registry.example.com/late"))._http as http, pytest.raises(NobodyKnown, match="read on the way"):
+    with Registry(address_of("registry.example.com/late"))._http as http, pytest.raises(NobodyKnown, match="read on the way"):
         answer_challenge('Bearer realm="http://other.example.com/token"', LOGIN, http)
 
 
@@ -405,7 +405,7 @@ def test_a_password_that_runs_out_is_asked_for_anew(front: Front, monkeypatch: p
         return None
 
     front.before = guard
-    stored(Registry(place_of(f"{front.host}/anew/late"), login))
+    stored(Registry(address_of(f"{front.host}/anew/late"), login))
 
     assert login.given >= 3
 

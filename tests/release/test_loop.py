@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from release.controller.local_state import Journal
-from release.probes.golden_rows import Answers
+from release.controller.local_state import LocalState
+from release.probes.golden_rows import ProbeResult
 from tests.release.fakes import Behaviour, FakeWorld, Faults, a_request, digest_of
 
 ONE, TWO, THREE = digest_of(1), digest_of(2), digest_of(3)
@@ -115,7 +115,7 @@ def test_thin_traffic_with_wrong_golden_rows_is_taken_back(world):
     world.put_live(1)
     world.requests_per_s = 0
     world.outcome(a_request("check", 2))
-    world.probe.answers[TWO] = Answers(parity=0.1, worst="golden row 1", p95_ms=5)
+    world.probe.answers[TWO] = ProbeResult(parity=0.1, worst="golden row 1", p95_ms=5)
     outcome = world.outcome(a_request("release", 2, expected_live=ONE))
     assert outcome.release.outcome == "rolled_back"
     assert "golden rows failed: golden row 1: 1.0e-01 apart" in outcome.reason
@@ -204,7 +204,7 @@ def test_silence_of_the_router_is_not_good_news(world):
     world.put_live(1)
     world.outcome(a_request("check", 2))
     world.ask(a_request("release", 2, expected_live=ONE))
-    world.reach("watching")
+    world.reach("analyzing")
     world.router.silent = True
     world.settle(35)
     assert world.router.weights["late"] == {ONE: 100}
@@ -252,7 +252,7 @@ def test_a_release_that_breaks_its_limit_while_the_store_fails_goes_back(world, 
     world.put_live(1)
     world.outcome(a_request("check", 2))
     world.ask(a_request("release", 2, expected_live=ONE, hold="10s"))
-    world.reach("watching")
+    world.reach("analyzing")
     setattr(world.store, failing, True)
     world.router.behaves[TWO] = Behaviour(error_share=0.5)
     world.settle(3)
@@ -274,7 +274,7 @@ def test_nothing_goes_forward_while_the_store_fails(world):
     world.put_live(1)
     world.outcome(a_request("check", 2))
     world.ask(a_request("release", 2, expected_live=ONE))
-    world.reach("watching")
+    world.reach("analyzing")
     world.store.full = True
     world.settle(20)
     assert world.router.weights["late"] == {TWO: 5, ONE: 95}
@@ -336,10 +336,10 @@ def test_a_broken_model_harms_no_other(world, caplog):
 def test_the_journal_survives_a_torn_copy(world):
     world.put_live(1)
     (world.home / "entries/late.json").write_text("{")
-    assert Journal(world.home / "entries").get("late") is None
+    assert LocalState(world.home / "entries").get("late") is None
     world.restart()
     world.settle(1)
-    assert Journal(world.home / "entries").get("late").entry.state.live.version == 1
+    assert LocalState(world.home / "entries").get("late").entry.state.live.version == 1
 
 
 def asked_of(world: FakeWorld) -> None:
@@ -413,7 +413,7 @@ def test_a_version_that_drifts_too_far_is_taken_back_where_the_spec_sets_a_limit
 
 def test_a_drift_that_is_not_known_is_not_good(world, monkeypatch):
     world.put_live(1)
-    monkeypatch.setattr(world.probe, "spreads", lambda model, servers: {})
+    monkeypatch.setattr(world.probe, "predictions", lambda model, servers: {})
     world.outcome(a_request("check", 2))
     outcome = world.outcome(a_request("release", 2, expected_live=ONE, canary=[50, 100], max_drift=0.2, max_hold="8s"))
     assert [step.thin_traffic for step in outcome.release.steps] == [True, True]  # the golden rows spoke for it

@@ -7,7 +7,7 @@ import pytest
 
 from release.decisions.prediction_drift import Drift, add, drift, since
 from release.ledger.entries import PredictionHistogram
-from release.probes.prediction_counts import Grown, spread_of
+from release.probes.prediction_counts import GrowingCounts, histogram_of
 from release.targets.base import Server
 
 NONE = PredictionHistogram()
@@ -23,7 +23,7 @@ def server(name: str, digest: str = "new") -> Server:
 
 
 def grown(*told: dict[Server, PredictionHistogram]) -> dict[str, PredictionHistogram]:
-    counts = Grown()
+    counts = GrowingCounts()
     return [counts.by_digest("late", each) for each in told][-1]
 
 
@@ -37,8 +37,8 @@ serving_answers_total{model="late",version="7",bin="a \\"quoted\\" label"} 3
 serving_answers_squares_total{model="late",version="7"} 33
 serving_requests_total{model="late",version="7",endpoint="infer",code="200"} 4
 """
-    assert spread_of(page) == PredictionHistogram(rows={"0.25": 12, 'a "quoted" label': 3}, squares=33)
-    assert spread_of("serving_requests_total 4\n") == NONE
+    assert histogram_of(page) == PredictionHistogram(rows={"0.25": 12, 'a "quoted" label': 3}, squares=33)
+    assert histogram_of("serving_requests_total 4\n") == NONE
 
 
 def test_the_servers_of_a_digest_are_summed():
@@ -58,13 +58,13 @@ def test_a_server_that_tells_nothing_keeps_what_it_told():
 
 
 def test_models_are_counted_apart():
-    counts = Grown()
+    counts = GrowingCounts()
     counts.by_digest("late", {server("0"): single(a=9)})
     assert counts.by_digest("early", {server("0"): single(a=1)}) == {"new": single(a=1)}
 
 
 def test_digests_of_long_ago_are_forgotten():
-    counts = Grown()
+    counts = GrowingCounts()
     for number in range(20):
         counts.by_digest("late", {server("0", str(number)): single(a=number)})
     assert list(counts.by_digest("late", {})) == [str(number) for number in range(12, 20)]

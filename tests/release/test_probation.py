@@ -21,8 +21,8 @@ def world(tmp_path: Path) -> FakeWorld:
     return world
 
 
-def news(world: FakeWorld) -> list[str]:
-    return [entry.news for entry in reversed(list(world.ledger.entries("late"))) if entry.news]
+def notification(world: FakeWorld) -> list[str]:
+    return [entry.notification for entry in reversed(list(world.ledger.entries("late"))) if entry.notification]
 
 
 def test_a_good_version_ends_its_probation_and_the_old_one_stops(world):
@@ -31,7 +31,7 @@ def test_a_good_version_ends_its_probation_and_the_old_one_stops(world):
     assert running(world) == {ONE: 2, TWO: 2}
     world.settle(310)
     assert whats(world)[-1] == "the probation of version 2 (000000000000) is over: version 1 (000000000000) stops"
-    assert (running(world), world.router.weights["late"], news(world)) == ({TWO: 2}, {TWO: 100}, [])
+    assert (running(world), world.router.weights["late"], notification(world)) == ({TWO: 2}, {TWO: 100}, [])
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_one_that_misbehaves_later_is_taken_back_in_seconds_and_people_hear_of_i
     state = world.state()
     assert (world.router.weights["late"], world.alias.versions, state.live.version) == ({ONE: 100}, {"late": 1}, 1)
     assert world.tags.names["late", "production"] == 1
-    [told] = news(world)
+    [told] = notification(world)
     assert told.startswith("version 2 (000000000000) of late was taken back in its probation: ")
     assert why in told
     assert told.endswith(". All traffic is on version 1 (000000000000)")
@@ -77,7 +77,7 @@ def test_it_is_taken_back_while_the_store_fails_and_told_afterwards(world, faili
     setattr(world.store, failing, False)
     world.settle(3)
     assert (world.state().live.version, [each.image.version for each in world.state().quarantined]) == (1, [2])
-    assert [each.startswith("late: recorded afterwards: ") for each in news(world)] == [True]
+    assert [each.startswith("late: recorded afterwards: ") for each in notification(world)] == [True]
 
 
 def test_the_next_release_waits_for_its_end_and_a_check_does_not(world):
@@ -95,7 +95,7 @@ def test_what_waited_for_a_version_that_was_taken_back_is_refused(world):
     world.router.behaves[TWO] = BAD
     outcome = world.outcome(a_request("release", 3, expected_live=TWO))
     assert outcome.reason == (
-        "version 1 (000000000000) is live, not the version that this one was compared with; compare again by clearing open"
+        "version 1 (000000000000) is live, not the version that this one was compared with; compare again by clearing freeze_run"
     )
 
 
@@ -127,7 +127,7 @@ def test_a_person_goes_back_at_once_and_the_models_people_hear_who(world):
     world.ask(a_request("rollback"))
     world.settle(4)
     assert world.router.weights["late"] == {ONE: 100}
-    assert news(world) == [
+    assert notification(world) == [
         "version 2 (000000000000) of late was taken back by ann: a test asks. All traffic is on version 1 (000000000000)"
     ]
 
@@ -138,7 +138,7 @@ def test_an_old_version_that_does_not_start_leaves_what_is_live_and_is_said(worl
     world.router.behaves[TWO] = BAD
     world.settle(10)
     assert world.router.weights["late"] == {TWO: 100}
-    assert news(world)[0].startswith("version 2 (000000000000) of late was to be taken back, in vain: blob of sha256:")
+    assert notification(world)[0].startswith("version 2 (000000000000) of late was to be taken back, in vain: blob of sha256:")
 
 
 def test_a_model_that_thrashes_is_frozen(world):
@@ -148,7 +148,7 @@ def test_a_model_that_thrashes_is_frozen(world):
         world.outcome(a_request("check", version))
         assert world.outcome(a_request("release", version, expected_live=ONE)).release.outcome == "rolled_back"
     assert world.state().frozen.startswith("3 rollbacks within 7 days, the last: ")
-    assert news(world)[-1].startswith("releases of late are frozen: 3 rollbacks within 7 days, the last: ")
+    assert notification(world)[-1].startswith("releases of late are frozen: 3 rollbacks within 7 days, the last: ")
     assert [each.image.version for each in world.state().quarantined] == [2, 3, 4]
     world.clock.now += timedelta(days=8)
     world.outcome(a_request("unfreeze"))
@@ -179,7 +179,7 @@ def test_of_two_models_one_waits_where_one_release_at_a_time_is_allowed(tmp_path
         world.ask(a_request("release", version, model=model))
     releasing = []
     for _ in range(20):
-        world.turn()
+        world.reconcile()
         releasing.append([model for model in versions if world.state(model).active])
     assert max(map(len, releasing)) == 1
     assert {model: world.state(model).live.version for model in versions} == versions

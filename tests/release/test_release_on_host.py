@@ -16,7 +16,7 @@ from contract.documents import GoldenRows, Image
 from contract.serving import Serving
 from contract.store.factory import store_at
 from release.controller.loop import Controller
-from release.controller.reconciler import Parts, World
+from release.controller.reconciler import Parts, Reconciler
 from release.ledger.entries import Outcome, Request
 from release.ledger.ledger import Ledger
 from release.probes.golden_rows import HttpProbe
@@ -78,11 +78,11 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 def turning(controller: Controller) -> Iterator[None]:
     over = threading.Event()
 
-    def turn() -> None:
+    def reconcile() -> None:
         while not over.wait(0.2):
-            controller.turn()
+            controller.reconcile()
 
-    thread = threading.Thread(target=turn)
+    thread = threading.Thread(target=reconcile)
     thread.start()
     yield
     over.set()
@@ -90,7 +90,7 @@ def turning(controller: Controller) -> Iterator[None]:
 
 
 @contextmanager
-def asking(url: str) -> Iterator[list[tuple[int, str]]]:
+def probing(url: str) -> Iterator[list[tuple[int, str]]]:
     """A client that sends one request after another; gives (status, version) of each."""
     over = threading.Event()
     got: list[tuple[int, str]] = []
@@ -127,7 +127,7 @@ def ended(ledger: Ledger, kind: str, image: Image, live: Image | None = None, li
 def controller_of(stage: Stage, ledger: Ledger, alias: FakeAlias) -> Controller:
     host = stage.host
     parts = Parts(stage.target, TraefikRouter(host.serving), alias, RegistryTags(), FakeProof(), HttpProbe(), ledger.store)
-    return Controller(ledger, World(parts, ThreadPoolExecutor()), host.serving, lambda: datetime.now(UTC))
+    return Controller(ledger, Reconciler(parts, ThreadPoolExecutor()), host.serving, lambda: datetime.now(UTC))
 
 
 def later(image: Image, days: int) -> Image:
@@ -147,14 +147,14 @@ def test_releases_under_requests_lose_none_and_a_failing_version_goes_back(stage
         assert ended(ledger, "check", good).reason.startswith("golden rows within 0.0e+00 of Spark's answers")
         assert ended(ledger, "release", good).release.outcome == "released"
 
-        with asking(f"{host.serving.url}/late") as got:
+        with probing(f"{host.serving.url}/late") as got:
             assert ended(ledger, "check", better).done
             assert ended(ledger, "release", better, live=good).release.outcome == "released"
         assert {status for status, _ in got} == {200}
         assert {version for _, version in got} == {"1", "2"}
         assert got[-1] == (200, "2")
 
-        with asking(f"{host.serving.url}/late") as got:
+        with probing(f"{host.serving.url}/late") as got:
             assert ended(ledger, "check", failing).done
             outcome = ended(ledger, "release", failing, live=better)
         assert outcome.release.outcome == "rolled_back"
@@ -178,7 +178,7 @@ def test_a_version_that_turns_sour_after_its_release_is_taken_back_by_itself(sta
     with turning(controller_of(stage, ledger, FakeAlias())):
         for kind in ("check", "release"):
             assert ended(ledger, kind, good).done
-        with asking(f"{host.serving.url}/late") as got:
+        with probing(f"{host.serving.url}/late") as got:
             assert ended(ledger, "check", sour).done
             assert ended(ledger, "release", sour, live=good, limits=limits).release.outcome == "released"
             until(lambda: ledger.champion("late") == good, "it is taken back", seconds=60)
@@ -188,6 +188,6 @@ def test_a_version_that_turns_sour_after_its_release_is_taken_back_by_itself(sta
     assert len(failed) >= 5
     assert {version for status, version in got[back:]} == {"1"}
     newest = ledger.last("late")
-    assert newest.news.startswith("version 2 ")
-    assert "in its probation" in newest.news
+    assert newest.notification.startswith("version 2 ")
+    assert "in its probation" in newest.notification
     assert [each.image.version for each in newest.state.quarantined] == [2]

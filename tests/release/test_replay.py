@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.documents import Replay
+from contract.documents import ReplayResult
 from contract.serving import Serving, replay_env
 from images.base import embedded_base
 from images.package import Contents, package
@@ -160,7 +160,7 @@ def test_equal_versions_answer_alike(served):
 
     assert found.p95_ms > 0
     assert found.p95_ms_live > 0
-    assert found.model_copy(update={"p95_ms": None, "p95_ms_live": None}) == Replay(
+    assert found.model_copy(update={"p95_ms": None, "p95_ms_live": None}) == ReplayResult(
         requests=2, rows=3, refused=0, moved=0.0, mean=0.0, largest=0.0
     )
 
@@ -230,7 +230,7 @@ def test_other_columns_are_refused_and_said(served):
     found = replay(new, [live], ["distance", "pace"])
 
     told = "the new version answers none of 1 requests as the live one does: it also asks for pace; it no longer knows speed"
-    assert found == Replay(requests=1, rows=0, refused=1, problem=told)
+    assert found == ReplayResult(requests=1, rows=0, refused=1, problem=told)
 
 
 def test_a_new_version_of_another_task_answers_otherwise(served):
@@ -259,7 +259,7 @@ def takes_the_columns_of_the_regression(files: dict[str, bytes]) -> None:
 def test_where_nothing_was_kept_that_is_said(served, environment, problem):
     live = served("regression", **environment)
 
-    assert replay(live, [live], ["distance", "speed"]) == Replay(requests=0, rows=0, refused=0, problem=problem)
+    assert replay(live, [live], ["distance", "speed"]) == ReplayResult(requests=0, rows=0, refused=0, problem=problem)
 
 
 def test_without_an_answering_live_server_that_is_said():
@@ -274,7 +274,7 @@ def test_a_masked_value_that_the_live_version_needs_leaves_nothing_to_compare(se
     ask(live, [1, "red"], columns=["size", "colour"])
 
     problem = "the live version answered none of its 1 last requests when asked again without masked values"
-    assert replay(new, [live], ["size", "colour"]) == Replay(requests=0, rows=0, refused=0, problem=problem)
+    assert replay(new, [live], ["size", "colour"]) == ReplayResult(requests=0, rows=0, refused=0, problem=problem)
 
 
 @contextmanager
@@ -345,10 +345,10 @@ def test_answers_are_summed_over_a_digests_servers_and_grow_over_a_restart(serve
     stranger = second.model_copy(update={"digest": NEW, "name": "late-8"})  # an address that has changed hands
     gone = first.model_copy(update={"url": "http://127.0.0.1:1", "name": "late-7"})
 
-    before = answers.spreads("late", [first, second, stranger, gone])
+    before = answers.predictions("late", [first, second, stranger, gone])
     restarted = served("binary").model_copy(update={"name": first.name})
     ask(restarted, [22, 0, "UA"])
-    after = answers.spreads("late", [restarted, second])
+    after = answers.predictions("late", [restarted, second])
 
     assert before == {OLD: PredictionHistogram(rows={"0.25": 1, "0.75": 2}, squares=5)}
     assert after == {OLD: PredictionHistogram(rows={"0.25": 2, "0.75": 2}, squares=6)}

@@ -18,7 +18,7 @@ from contract.documents import GoldenRows, Image
 from contract.platform import Platform
 from contract.serving import Serving
 from contract.store.factory import store_at
-from demo.traffic import Tally, Traffic
+from demo.traffic import LoadGenerator, Tally
 from release.controller.consistency import differences
 from release.controller.loop import parts_of
 from release.ledger.entries import Outcome, Request
@@ -85,9 +85,9 @@ class WholeHost:
     def image(self, version: int, **behaviour: float) -> Image:
         return later(self.makes.image(version, **behaviour), version)
 
-    def traffic(self, per_second: float = 100, clients: int = 4) -> Traffic:
+    def traffic(self, per_second: float = 100, clients: int = 4) -> LoadGenerator:
         """Of rows that a misbehaving version fails on; the golden row is none of them."""
-        return Traffic(f"{self.platform.serving.url}/{MODEL}/invocations", ["x"], [[2.0]], per_second, clients)
+        return LoadGenerator(f"{self.platform.serving.url}/{MODEL}/invocations", ["x"], [[2.0]], per_second, clients)
 
     def ask(self, kind: str, image: Image, **limits: float) -> Request:
         live = self.ledger.champion(MODEL)
@@ -111,7 +111,7 @@ class WholeHost:
         def reached() -> bool:
             ended, active = self.ledger.outcome(MODEL, request.id), self.ledger.last(MODEL).state.active
             assert ended is None, f"{request.id} has ended before {percent} %: {ended.reason}"
-            return active is not None and active.percent == percent and active.phase in ("watching", "asking")
+            return active is not None and active.percent == percent and active.phase in ("analyzing", "probing")
 
         until(reached, f"{request.id} is judged at {percent} %")
 
@@ -169,14 +169,14 @@ def watched(whole: WholeHost) -> Iterator[list[str]]:
     """What was in force at the router without being named by the ledger, as looked at all the while."""
     over, strange, looks = threading.Event(), [], []
 
-    def watch() -> None:
+    def analysis() -> None:
         while not over.wait(0.05):
             weights = whole.parts.router.seen(MODEL) or {}
             looks.append(weights)
             if not whole.names(set(weights)):
                 strange.append(f"{weights} while the ledger says {whole.ledger.last(MODEL).what}")
 
-    thread = threading.Thread(target=watch)
+    thread = threading.Thread(target=analysis)
     thread.start()
     try:
         yield strange

@@ -50,8 +50,8 @@ def binary() -> tuple[list[NodeProto], dict[str, Any]]:
     nodes = [
         node("MatMul", ["numbers", "weights"], ["sum"]),
         node("Sum", ["sum", "effect", "intercept"], ["margin"]),
-        node("Neg", ["margin"], ["against"]),
-        node("Concat", ["against", "margin"], ["both"], axis=1),
+        node("Neg", ["margin"], ["reference"]),
+        node("Concat", ["reference", "margin"], ["both"], axis=1),
         node("Sigmoid", ["both"], ["probability"]),
         node("ArgMax", ["probability"], ["prediction"], axis=1, keepdims=0),
     ]

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from serving import request_buffer as module
-from serving.request_buffer import Kept
+from serving.request_buffer import RequestBuffer
 from tests.serving.test_mlflow_protocol import COLUMNS, records, split
 from tests.serving.test_starting import run
 from tests.serving.test_v2_protocol import PATH, asked, tensor
@@ -104,7 +104,7 @@ def test_all_together_take_four_megabytes_at_most(start):
 def test_of_a_burst_one_in_five_milliseconds_is_kept(monkeypatch):
     clock = iter([10.0, 10.001, 10.0049, 10.006, 10.007, 10.012])
     monkeypatch.setattr(module, "monotonic", lambda: next(clock))
-    few = Kept(9, frozenset())
+    few = RequestBuffer(9, frozenset())
 
     for number in range(6):
         few.keep(("a",), [[number]])

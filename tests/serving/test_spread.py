@@ -5,7 +5,7 @@ import re
 import pytest
 
 from serving.model import Answer, Description
-from serving.prediction_histogram import Spread
+from serving.prediction_histogram import PredictionCounter
 from tests.serving.test_mlflow_protocol import split
 from tests.serving.test_v2_protocol import PATH, asked, tensor
 
@@ -15,7 +15,7 @@ def description(task, *labels):
 
 
 def counted(task, answers, labels=()):
-    spread = Spread(description(task, *labels))
+    spread = PredictionCounter(description(task, *labels))
     spread.count(answers)
     return spread.rows()
 
@@ -55,7 +55,7 @@ def test_labels_beyond_a_hundred_are_one_bin():
 
 
 def test_many_and_few_answers_are_counted_alike():
-    spread = Spread(description("regression"))
+    spread = PredictionCounter(description("regression"))
     for rows in (1, 4095, 10_000, 3):
         spread.count(Answer([2.5] * rows, None))
 
@@ -65,9 +65,9 @@ def test_many_and_few_answers_are_counted_alike():
 
 
 def test_no_answers_fill_no_bin():
-    assert [Spread(description(*asked)).rows() for asked in (("binary", 0, 1), ("multiclass", "a", "b"), ("regression",))] == [
-        {}
-    ] * 3
+    assert [
+        PredictionCounter(description(*asked)).rows() for asked in (("binary", 0, 1), ("multiclass", "a", "b"), ("regression",))
+    ] == [{}] * 3
 
 
 def bins(server):

@@ -12,7 +12,7 @@ from contract.gate import Gate
 from contract.metrics import METRICS, Task
 from contract.spec import Algorithm, Examples, ModelSpec, Source, Split
 from spark_jobs.export import Labels, write_model
-from spark_jobs.export.runtime import Model
+from spark_jobs.export.runtime import OnnxModel
 
 NUMERIC = ("distance", "wind", "always_3")
 CATEGORICAL = ("carrier", "origin")
@@ -64,7 +64,7 @@ def _rows(count: int, carriers: list[str], seed: int, spread: float = 1.0) -> li
     return rows
 
 
-def export(pipeline: PipelineModel, spec: ModelSpec, labels: Labels | None, folder: Path) -> Model:
+def export(pipeline: PipelineModel, spec: ModelSpec, labels: Labels | None, folder: Path) -> OnnxModel:
     pipeline.write().overwrite().save(str(folder / "spark"))
     write_model(folder / "spark", spec, labels, folder / "onnx")
-    return Model(folder / "onnx")
+    return OnnxModel(folder / "onnx")

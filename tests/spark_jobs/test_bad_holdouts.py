@@ -7,12 +7,12 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from contract.comparison import Comparison, Contest, Parity, Verdict
+from contract.comparison import Comparison, Parity, ReferenceComparison, Verdict
 from contract.documents import Snapshot
 from contract.spec import ModelSpec
 from plugins.retraining.decision.gate import decide
 from spark_jobs.comparison.comparisons import measured
-from spark_jobs.comparison.holdout import Facts, Scored
+from spark_jobs.comparison.holdout import HoldoutFacts, Scored
 from spark_jobs.statistics.blocks import groupings_of
 from spark_jobs.statistics.predictions import answer
 from spark_jobs.tracking.model_versions import Version
@@ -42,11 +42,11 @@ def holdout(spark: SparkSession) -> DataFrame:
     return rows.persist()
 
 
-def compared(holdout: DataFrame, ours: str, theirs: str, **gate: object) -> Contest:
+def compare(holdout: DataFrame, ours: str, theirs: str, **gate: object) -> ReferenceComparison:
     """`ours`, `theirs`: each model's probability of being late, as SQL."""
     spec = ModelSpec.model_validate({**SPEC, "gate": {**SPEC["gate"], **gate}})
     challenger = Version(PipelineModel([]), spec, None, [0, 1], {}, AS_OF, AS_OF, Path("onnx"), "r")
-    sides = {"challenger": F.expr(f"double({ours})"), "opponent": F.expr(f"double({theirs})")}
+    sides = {"challenger": F.expr(f"double({ours})"), "reference": F.expr(f"double({theirs})")}
     blocks = [block.alias(name) for name, block in groupings_of(spec, AS_OF).items()]
     answers = [
         answer("binary", F.col("late"), [0, 1], F.array(1 - score, score), F.round(score), 0.0).alias(side)
@@ -54,14 +54,14 @@ def compared(holdout: DataFrame, ours: str, theirs: str, **gate: object) -> Cont
     ]
     pairs = holdout.select("*", *blocks, *answers).persist()
     snapshot = Snapshot(uri="/s", fingerprint="f", rows={}, as_of=AS_OF)
-    scored = Scored(run_of(spec), snapshot, challenger, pairs, Facts(ROWS, 0.0))
-    return measured(scored, pairs, {"opponent": "champion", "version": 3})
+    scored = Scored(run_of(spec), snapshot, challenger, pairs, HoldoutFacts(ROWS, 0.0))
+    return measured(scored, pairs, {"reference": "champion", "version": 3})
 
 
-def verdict(contest: Contest, **gate: object) -> Verdict:
+def verdict(compared: ReferenceComparison, **gate: object) -> Verdict:
     spec = ModelSpec.model_validate({**SPEC, "gate": {**SPEC["gate"], **gate}})
     parity = Parity(rows=1, largest=0.0, labels_differ=0)
-    return decide(Comparison(version=4, contests=(contest,), anchor=3, parity=parity, golden="g", seconds=1.0), spec.gate)
+    return decide(Comparison(version=4, comparisons=(compared,), anchor=3, parity=parity, golden="g", seconds=1.0), spec.gate)
 
 
 BETTER, WORSE = GOOD, "0.3 + 0.4 * rand(3)"
@@ -69,7 +69,7 @@ BETTER, WORSE = GOOD, "0.3 + 0.4 * rand(3)"
 
 def test_a_better_challenger_is_promoted_here(holdout: DataFrame) -> None:
     """Else nothing below would show anything."""
-    assert verdict(compared(holdout, BETTER, WORSE)).decision == "promote"
+    assert verdict(compare(holdout, BETTER, WORSE)).decision == "promote"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_better_challenger_is_promoted_here(holdout: DataFrame) -> None:
 def test_a_strange_answer_is_never_promoted(
     holdout: DataFrame, ours: str, theirs: str, gate: dict, decision: str, told: str
 ) -> None:
-    found = verdict(compared(holdout, ours, theirs, **gate), **gate)
+    found = verdict(compare(holdout, ours, theirs, **gate), **gate)
 
     assert (found.decision, told in found.reason) == (decision, True), found.reason
 
@@ -99,17 +99,17 @@ def test_a_strange_answer_is_never_promoted(
 @pytest.mark.parametrize("metric", ["log_loss", "auc", "brier", "accuracy", "average_precision"])
 def test_rows_of_one_class_show_nothing(holdout: DataFrame, metric: str) -> None:
     """What is left of a holdout of which the champion has seen a part may have one class only."""
-    contest = compared(holdout.where("late = 0"), BETTER, WORSE, metric=metric)
+    compared = compare(holdout.where("late = 0"), BETTER, WORSE, metric=metric)
 
-    assert contest.metrics[0].improvement.why == "a class has 0 rows and at least 50 are needed"
-    assert verdict(contest, metric=metric).decision == "inconclusive"
+    assert compared.metrics[0].improvement.why == "a class has 0 rows and at least 50 are needed"
+    assert verdict(compared, metric=metric).decision == "inconclusive"
 
 
 def test_a_slice_column_of_many_values_is_pooled(spark: SparkSession, holdout: DataFrame) -> None:
     many = holdout.withColumn("customer", F.expr("if(id < 1000, 'large', customer)"))  # and 6,000 of one row each
     slices = {"columns": ["customer"], "margin": 0.01}
 
-    found = compared(many, BETTER, WORSE, slices=slices)
+    found = compare(many, BETTER, WORSE, slices=slices)
 
     assert [(each.value, each.pooled, each.rows) for each in found.slices] == [("", 6000, 6000), ("large", 0, 1000)]
     assert verdict(found, slices=slices).decision == "promote"
@@ -119,7 +119,7 @@ def test_a_hundred_thousand_values_are_two_slices(spark: SparkSession, holdout: 
     rows = holdout.drop("id").crossJoin(spark.range(15)).withColumn("id", F.expr("customer || '-' || id"))
     many = rows.withColumn("customer", F.expr("if(rand(9) < 0.05, null, id)"))
 
-    found = compared(many, BETTER, WORSE, slices={"columns": ["customer"], "margin": 0.01})
+    found = compare(many, BETTER, WORSE, slices={"columns": ["customer"], "margin": 0.01})
 
     assert [each.value for each in found.slices] == ["", None]
     assert found.slices[0].pooled > 95_000

@@ -38,7 +38,7 @@ SPEC = {
 def binary_pairs(rows: DataFrame) -> DataFrame:
     """`ours` and `theirs` are probabilities of class 1."""
     return rows.select(
-        "block", *(binary_answer(name).alias(side) for name, side in [("ours", "challenger"), ("theirs", "opponent")])
+        "block", *(binary_answer(name).alias(side) for name, side in [("ours", "challenger"), ("theirs", "reference")])
     )
 
 
@@ -61,7 +61,7 @@ def reduce(pairs: DataFrame, task: str, names: tuple[str, ...] = (), classes: li
 
 def both(rows: DataFrame, ours: F.Column) -> DataFrame:
     """The same answer on both sides."""
-    return rows.select("block", ours.alias("challenger"), ours.alias("opponent"))
+    return rows.select("block", ours.alias("challenger"), ours.alias("reference"))
 
 
 def assert_is(
@@ -94,8 +94,8 @@ def test_sums_of_two_rows_typed_by_hand(spark: SparkSession) -> None:
     assert value_of(statistics, "brier") == pytest.approx((0.2**2 + 0.4**2) / 2)
     assert value_of(statistics, "accuracy") == 0.5  # both are above the threshold of 0.3
     assert value_of(statistics, "auc") == 1.0
-    assert value_of(statistics, "accuracy", "opponent") == 0.5
-    assert value_of(statistics, "auc", "opponent") == 0.0
+    assert value_of(statistics, "accuracy", "reference") == 0.5
+    assert value_of(statistics, "auc", "reference") == 0.0
 
 
 CLASS_REFERENCES = {
@@ -112,10 +112,10 @@ CLASS_REFERENCES = {
 }
 
 
-@pytest.mark.parametrize("side", ["challenger", "opponent"])
+@pytest.mark.parametrize("side", ["challenger", "reference"])
 def test_each_class_metric_is_scikit_learn_s_whole_and_without_each_block(spark: SparkSession, side: str) -> None:
     rows = random_rows(1)
-    score = {"challenger": "ours", "opponent": "theirs"}[side]
+    score = {"challenger": "ours", "reference": "theirs"}[side]
 
     statistics = reduce(binary_pairs(spark.createDataFrame(rows, BINARY)), "binary")
 
@@ -174,7 +174,7 @@ def test_each_metric_of_several_classes_is_scikit_learn_s_also_with_a_class_that
     labels = ["a", "b", "c", "rare"]
     rows = pd.DataFrame({"block": rng.integers(0, 8, 800), "label": rng.choice(labels, 800, p=[0.5, 0.3, 0.17, 0.03])})
     rows["place"] = np.where(rng.random(800) < 0.6, rows.label.map(labels.index).clip(0, 2), rng.integers(0, 3, 800)).astype(float)
-    rows["called"] = rows.place.map(lambda place: labels[int(place)])
+    rows["called"] = rows.address.map(lambda place: labels[int(place)])
     frame = spark.createDataFrame(rows[["block", "label", "place"]], "block long, label string, place double")
     certain = F.array(*(F.when(F.col("place") == place, 0.7).otherwise(0.1) for place in range(4)))
     ours = answer("multiclass", F.col("label"), labels, certain, F.col("place"), 0.0)
@@ -224,7 +224,7 @@ def test_a_certain_and_wrong_probability_costs_much_but_not_everything(spark: Sp
     statistics = reduce(binary_pairs(rows), "binary", ("log_loss",))
 
     assert value_of(statistics, "log_loss") == pytest.approx(34.5387763949)
-    assert value_of(statistics, "log_loss", "opponent") == pytest.approx(1e-15, rel=0.2)
+    assert value_of(statistics, "log_loss", "reference") == pytest.approx(1e-15, rel=0.2)
 
 
 @pytest.mark.parametrize("missing", [float("nan"), None])
@@ -234,7 +234,7 @@ def test_a_missing_answer_never_looks_like_a_good_one(spark: SparkSession, missi
     statistics = reduce(binary_pairs(rows), "binary")
 
     assert all(math.isnan(value_of(statistics, name)) for name in ("log_loss", "brier", "auc"))
-    assert value_of(statistics, "auc", "opponent") == 1.0
+    assert value_of(statistics, "auc", "reference") == 1.0
 
 
 def test_scores_of_which_none_is_a_number_have_no_area(spark: SparkSession) -> None:
@@ -286,7 +286,7 @@ def test_many_rows_have_a_fine_value_and_coarse_blocks(spark: SparkSession, monk
     statistics = reduce(binary_pairs(spark.createDataFrame(rows, BINARY)), "binary", ("auc", "average_precision"))
 
     for name, expected in (("auc", reference.roc_auc_score), ("average_precision", reference.average_precision_score)):
-        for side, scores in (("challenger", labels["ours"]), ("opponent", labels["theirs"])):
+        for side, scores in (("challenger", labels["ours"]), ("reference", labels["theirs"])):
             found = statistics.of[side, name]
             assert abs(found.value - expected(rows.label, scores)) < 2e-5
             for place, block in enumerate(sorted(rows.block.unique())):
@@ -310,7 +310,7 @@ def test_the_gate_s_metric_comes_first_and_every_metric_has_its_intervals(spark:
         assert result.improvement.low < result.improvement.value < result.improvement.high
         assert result.improvement.blocks == 12
         sign = -1 if result.metric in ("log_loss", "brier") else 1
-        assert result.improvement.value == pytest.approx(sign * (result.challenger.value - result.against.value))
+        assert result.improvement.value == pytest.approx(sign * (result.challenger.value - result.reference.value))
 
 
 def test_fewer_than_fifty_rows_of_a_class_show_nothing(spark: SparkSession) -> None:

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from pyspark.sql import SparkSession
 
 from contract import documents
-from contract.comparison import Comparison, Contest
+from contract.comparison import Comparison, ReferenceComparison
 from contract.documents import Champion, GoldenRows, JobRequest, Snapshot, Training, ValidationReport
 from contract.spec import ModelSpec
 from contract.store.local import LocalStore
@@ -93,16 +93,16 @@ def test_a_first_model_is_compared_with_the_baseline_and_leaves_golden_rows_and_
 ) -> None:
     found = lines.compare(NEWER, None, "first")
 
-    contest = found.contests[0]
-    assert (contest.opponent, contest.version, contest.incomparable) == ("baseline", None, "")
-    assert contest.rows == 9 * 24
-    assert [result.metric for result in contest.metrics[:3]] == ["log_loss", "auc", "brier"]  # the gate's and its guards' first
-    log_loss = contest.metrics[0].improvement
+    compared = found.comparisons[0]
+    assert (compared.reference, compared.version, compared.incomparable) == ("baseline", None, "")
+    assert compared.rows == 9 * 24
+    assert [result.metric for result in compared.metrics[:3]] == ["log_loss", "auc", "brier"]  # the gate's and its guards' first
+    log_loss = compared.metrics[0].improvement
     assert 0 < log_loss.low < log_loss.value < log_loss.high
     assert log_loss.blocks == 9
-    assert contest.metrics[1].challenger.low > 0.6
-    assert contest.metrics[1].against.value == 0.5
-    assert found.parity.rows == contest.rows
+    assert compared.metrics[1].challenger.low > 0.6
+    assert compared.metrics[1].reference.value == 0.5
+    assert found.parity.rows == compared.rows
     assert found.golden == "runs/late/1/golden-first.json"
     golden = documents.read(lines.store, found.golden, GoldenRows)
     assert golden.columns == ("delay", "gate")
@@ -117,19 +117,19 @@ def test_a_first_model_is_compared_with_the_baseline_and_leaves_golden_rows_and_
 
 
 def test_challenger_and_champion_answer_the_same_rows(lines: Lines) -> None:
-    found = lines.compare(NEWER, champion_of(lines.older, OLDER), "second").contests[0]
+    found = lines.compare(NEWER, champion_of(lines.older, OLDER), "second").comparisons[0]
 
-    assert (found.opponent, found.version, found.incomparable) == ("champion", lines.older.version, "")
+    assert (found.reference, found.version, found.incomparable) == ("champion", lines.older.version, "")
     for result in found.metrics:
         sign = -1 if result.metric in ("log_loss", "brier") else 1
-        assert result.improvement.value == pytest.approx(sign * (result.challenger.value - result.against.value))
+        assert result.improvement.value == pytest.approx(sign * (result.challenger.value - result.reference.value))
     log_loss = found.metrics[0].improvement
     assert log_loss.low < log_loss.value < log_loss.high
     assert abs(log_loss.value) < 0.1  # two fits of one recipe
 
 
 def test_a_version_compared_with_itself_has_no_interval(lines: Lines) -> None:
-    found = lines.compare(OLDER, champion_of(lines.older, OLDER), "itself").contests[0]
+    found = lines.compare(OLDER, champion_of(lines.older, OLDER), "itself").comparisons[0]
 
     assert {(result.improvement.value, result.improvement.low) for result in found.metrics} == {(0.0, None)}
     assert found.metrics[0].improvement.why == "it does not vary between blocks"
@@ -138,8 +138,8 @@ def test_a_version_compared_with_itself_has_no_interval(lines: Lines) -> None:
 def test_a_champion_that_has_seen_the_whole_holdout_gives_no_numbers_but_golden_rows_and_parity(lines: Lines) -> None:
     found = lines.compare(OLDER, champion_of(lines.newer, NEWER), "seen")
 
-    assert found.contests[0].metrics == ()
-    assert found.contests[0].incomparable == "the champion has learned from all rows of the holdout"
+    assert found.comparisons[0].metrics == ()
+    assert found.comparisons[0].incomparable == "the champion has learned from all rows of the holdout"
     assert found.parity.rows == 9 * 24
     assert len(documents.read(lines.store, found.golden, GoldenRows).rows) == 50
 
@@ -147,7 +147,7 @@ def test_a_champion_that_has_seen_the_whole_holdout_gives_no_numbers_but_golden_
 def test_a_champion_that_has_seen_a_part_of_the_holdout_is_compared_on_the_rest(lines: Lines) -> None:
     """The newer version has learned from rows until the 15th, 23:00; its own holdout begins then."""
     later = lines.train(datetime(2026, 1, 18, tzinfo=UTC))  # learned until the 8th
-    found = lines.compare(OLDER, champion_of(later, datetime(2026, 1, 14, tzinfo=UTC)), "part").contests[0]
+    found = lines.compare(OLDER, champion_of(later, datetime(2026, 1, 14, tzinfo=UTC)), "part").comparisons[0]
 
     assert found.unseen_after == datetime(2026, 1, 8, 23, tzinfo=UTC)
     assert found.rows == 6 * 24  # the 9th to the 14th
@@ -164,9 +164,9 @@ def test_a_champion_that_has_seen_a_part_of_the_holdout_is_compared_on_the_rest(
 )
 def test_a_comparison_without_too_many_labels_shows_nothing(unlabelled: float, compared: int, told: str) -> None:
     report = ValidationReport(snapshot=SNAPSHOT, checks=(), unlabelled=unlabelled, seconds=1)
-    contest = Contest(opponent="champion", version=1, rows=compared)
+    compared = ReferenceComparison(reference="champion", version=1, rows=compared)
 
-    (found,) = compare.allowed([contest], report, 1000, SPEC)
+    (found,) = compare.allowed([compared], report, 1000, SPEC)
 
     assert found.incomparable.startswith(told)
     assert bool(found.incomparable) == bool(told)
@@ -180,15 +180,15 @@ def test_an_anchor_is_a_second_opponent_where_freshness_alone_is_promoted(lines:
     found = lines.compare(NEWER, champion, "anchored", spec)
 
     assert found.anchor == 99
-    assert [(each.opponent, each.version, each.rows) for each in found.contests] == [("champion", 1, 216), ("anchor", 99, 0)]
-    assert found.contests[1].incomparable == "MLflow has no version 99 of late any more"
+    assert [(each.reference, each.version, each.rows) for each in found.comparisons] == [("champion", 1, 216), ("anchor", 99, 0)]
+    assert found.comparisons[1].incomparable == "MLflow has no version 99 of late any more"
 
 
 def test_slices_are_judged_by_value_and_small_ones_together(lines: Lines) -> None:
     gate = {**SPEC.gate.model_dump(), "slices": {"columns": ["gate"], "margin": 0.01, "min_rows": 50}}
     spec = ModelSpec.model_validate({**SPEC.model_dump(), "gate": gate})
 
-    slices = lines.compare(NEWER, champion_of(lines.older, OLDER), "sliced", spec).contests[0].slices
+    slices = lines.compare(NEWER, champion_of(lines.older, OLDER), "sliced", spec).comparisons[0].slices
 
     assert sorted((each.value, each.rows) for each in slices if not each.pooled) == [("a", 65), ("b", 66), ("c", 65)]
     assert [(each.pooled, each.rows) for each in slices if each.pooled] == [(1, 20)]  # the rows without a gate

@@ -13,7 +13,7 @@ from spark_jobs.statistics.block_statistics import flat
 def binary(spark: SparkSession, *rows: tuple[float, int]) -> DataFrame:
     side = F.struct("score", "positive")
     return spark.createDataFrame(list(rows), "score double, positive int").select(
-        side.alias("challenger"), F.struct((1 - F.col("score")).alias("score"), "positive").alias("opponent")
+        side.alias("challenger"), F.struct((1 - F.col("score")).alias("score"), "positive").alias("reference")
     )
 
 
@@ -40,14 +40,14 @@ def test_one_class_has_no_curves(spark: SparkSession) -> None:
 
 def numbers(spark: SparkSession, *errors: tuple[float, float]) -> DataFrame:
     return spark.createDataFrame(list(errors), "ours double, theirs double").select(
-        F.struct(F.col("ours").alias("error")).alias("challenger"), F.struct(F.col("theirs").alias("error")).alias("opponent")
+        F.struct(F.col("ours").alias("error")).alias("challenger"), F.struct(F.col("theirs").alias("error")).alias("reference")
     )
 
 
 def test_residuals_of_both_sides_are_counted_in_the_same_bins(spark: SparkSession) -> None:
     found = curves_of(flat(numbers(spark, (-4.0, 1.0), (0.1, 0.1), (3.9, math.nan), (0.1, 2.0))), "regression")
 
-    ours, theirs = found["challenger"].residuals, found["opponent"].residuals
+    ours, theirs = found["challenger"].residuals, found["reference"].residuals
     assert [(low, high) for low, high, _ in ours] == [(low, high) for low, high, _ in theirs]
     assert (ours[0], ours[-1][1], len(ours)) == ((-4.0, -3.8, 1), 4.0, 40)
     assert [rows for _, _, rows in ours if rows] == [1, 2, 1]

@@ -82,11 +82,11 @@ def retrain(spark: SparkSession, run: RunDocument) -> tuple[int, Comparison]:
 def test_the_untouched_gate_promotes_at_both_dates_of_the_demo(spark: SparkSession, mlflow_url: str, home: Path):
     first = frozen(home, mlflow_url, AS_OF[0], None)
     version, comparison = retrain(spark, first)
-    assert comparison.contests[0].opponent == "baseline"
+    assert comparison.comparisons[0].reference == "baseline"
     assert decide(comparison, first.spec.gate).decision == "promote"
 
     champion = Champion(version=version, digest="sha256:any", as_of=first.as_of, anchor=version)
     second = frozen(home, mlflow_url, AS_OF[1], champion)
     _, comparison = retrain(spark, second)
-    assert (comparison.contests[0].opponent, comparison.contests[0].incomparable) == ("champion", "")
+    assert (comparison.comparisons[0].reference, comparison.comparisons[0].incomparable) == ("champion", "")
     assert decide(comparison, second.spec.gate).decision == "promote"

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from contract.errors import BadData, OutOfMemory, RetrainingError
-from spark_jobs.runtime.executor_failures import cause_of_death
+from spark_jobs.runtime.executor_failures import failure_in
 
 LOST = "ExecutorLostFailure (executor 2 exited caused by one of the running tasks) Reason: "
 ABORTED = "Job aborted due to stage failure: Task 1 in stage 3.0 failed 4 times, most recent failure: Lost task 1.3 in stage 3.0 "
@@ -59,7 +59,7 @@ ABORTED = "Job aborted due to stage failure: Task 1 in stage 3.0 failed 4 times,
     ],
 )
 def test_a_death_is_told_with_what_to_do(text, kind, told):
-    found = cause_of_death(text)
+    found = failure_in(text)
 
     assert type(found) is kind
     assert re.match(re.escape(told), str(found))
@@ -67,4 +67,4 @@ def test_a_death_is_told_with_what_to_do(text, kind, told):
 
 @pytest.mark.parametrize("text", ["", "[DIVIDE_BY_ZERO] Division by zero. SQLSTATE: 22012", "OSError: connection reset by peer"])
 def test_what_is_no_death_is_left_to_others(text):
-    assert cause_of_death(text) is None
+    assert failure_in(text) is None

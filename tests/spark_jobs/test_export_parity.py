@@ -100,7 +100,7 @@ def test_nobody_is_told_of_the_model(onnx: Path, tmp_path_factory: pytest.TempPa
     """ONNX Runtime keeps what it tells, and to whom, below the home folder, unless it is told not to."""
     home = tmp_path_factory.mktemp("home")
     environment = {"HOME": str(home), "PATH": "/usr/bin", "PYTHONPATH": os.getcwd()}
-    load = f"from pathlib import Path; from spark_jobs.export.runtime import Model; Model(Path({str(onnx)!r}))"
+    load = f"from pathlib import Path; from spark_jobs.export.runtime import OnnxModel; OnnxModel(Path({str(onnx)!r}))"
 
     subprocess.run([sys.executable, "-c", load], env=environment, check=True)
 

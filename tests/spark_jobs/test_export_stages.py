@@ -24,7 +24,7 @@ from spark_jobs.export import write_model
 from spark_jobs.export.graph import NULL, Graph
 from spark_jobs.export.reading import UnsupportedStage, read_pipeline
 from spark_jobs.export.runtime import feed_of
-from spark_jobs.export.stages import FEATURES, Columns
+from spark_jobs.export.stages import FEATURES, ColumnSlots
 from tests.spark_jobs.export_cases import CARRIERS, CATEGORICAL, NUMERIC, ORIGINS, rows_to_score, rows_to_train, spec_of
 
 IMPUTED, INDEXED = ["distance_i", "wind_i", "always_3_i"], ["carrier_x", "origin_x"]
@@ -94,7 +94,7 @@ def unseen(spark: SparkSession) -> DataFrame:
     return rows_to_score(spark)
 
 
-def vectors(columns: Columns, frame: DataFrame) -> np.ndarray:
+def vectors(columns: ColumnSlots, frame: DataFrame) -> np.ndarray:
     """The exported `features` of every row, refused rows as NaN."""
     graph = columns.graph
     width = len(columns.slots["features"])
@@ -105,9 +105,9 @@ def vectors(columns: Columns, frame: DataFrame) -> np.ndarray:
     return session.run(None, {one.name: feed[one.name] for one in session.get_inputs()})[0]
 
 
-def exported(pipeline: PipelineModel, folder: Path) -> Columns:
+def exported(pipeline: PipelineModel, folder: Path) -> ColumnSlots:
     pipeline.write().overwrite().save(str(folder))
-    columns = Columns(Graph(), NUMERIC, CATEGORICAL)
+    columns = ColumnSlots(Graph(), NUMERIC, CATEGORICAL)
     for stage in read_pipeline(folder):
         FEATURES[stage.kind](stage, columns)
     return columns

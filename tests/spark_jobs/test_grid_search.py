@@ -9,7 +9,7 @@ from contract.errors import BadData
 from contract.spec import ModelSpec
 from spark_jobs.training.boosting import first_trees
 from spark_jobs.training.estimators import fit
-from spark_jobs.training.grid_search import Plan, plans_of, search, validation_split
+from spark_jobs.training.grid_search import FitPlan, plans_of, search, validation_split
 from spark_jobs.training.walk_forward import TICK, fold_intervals, walk_forward
 
 
@@ -46,8 +46,8 @@ def rows(spark: SparkSession) -> DataFrame:
 
 def test_combinations_that_differ_in_the_length_of_boosting_share_one_fit() -> None:
     assert plans_of(spec_with(GRID), levels=0) == [
-        Plan({"maxDepth": 2, "stepSize": 0.1, "maxIter": 3, "maxBins": 32}, lengths=(1, 3)),
-        Plan({"maxDepth": 2, "stepSize": 0.5, "maxIter": 3, "maxBins": 32}, lengths=(1, 3)),
+        FitPlan({"maxDepth": 2, "stepSize": 0.1, "maxIter": 3, "maxBins": 32}, lengths=(1, 3)),
+        FitPlan({"maxDepth": 2, "stepSize": 0.5, "maxIter": 3, "maxBins": 32}, lengths=(1, 3)),
     ]
 
 

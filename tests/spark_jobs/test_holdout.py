@@ -14,7 +14,7 @@ from contract.errors import BadData
 from contract.spec import ModelSpec
 from spark_jobs.comparison import holdout
 from spark_jobs.comparison.golden_rows import choose_golden_rows
-from spark_jobs.comparison.holdout import few_of, look_at
+from spark_jobs.comparison.holdout import few_of, holdout_facts
 from spark_jobs.statistics.blocks import BY_BOTH, BY_CLUSTER, BY_ROW, BY_TIME, groupings_of
 
 SPEC = {
@@ -41,19 +41,19 @@ def labelled(spark: SparkSession, *rows: tuple[str, float]) -> DataFrame:
 
 def test_a_holdout_of_one_class_is_bad_data_and_the_class_is_named(spark: SparkSession) -> None:
     with pytest.raises(BadData, match=r"all 2 holdout rows of late have the class 1.0 in late: widen split.holdout"):
-        look_at(labelled(spark, ("a", 1.0), ("b", 1.0)), spec_with(**BINARY))
+        holdout_facts(labelled(spark, ("a", 1.0), ("b", 1.0)), spec_with(**BINARY))
 
 
 def test_an_empty_holdout_is_bad_data(spark: SparkSession) -> None:
     with pytest.raises(BadData, match="the holdout of late has no rows"):
-        look_at(spark.createDataFrame([], "id string, late double"), spec_with())
+        holdout_facts(spark.createDataFrame([], "id string, late double"), spec_with())
 
 
 def test_a_fit_holdout_is_counted_and_its_labels_centred(spark: SparkSession) -> None:
     rows = labelled(spark, ("a", 1.0), ("b", 0.0), ("c", 2.0))
 
-    assert look_at(rows, spec_with()) == (3, 1.0, ())
-    assert look_at(rows, spec_with(**BINARY)) == (3, 0.0, ())
+    assert holdout_facts(rows, spec_with()) == (3, 1.0, ())
+    assert holdout_facts(rows, spec_with(**BINARY)) == (3, 0.0, ())
 
 
 def test_of_many_rows_those_of_the_lowest_hashes_are_few(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:

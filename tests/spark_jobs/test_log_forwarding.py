@@ -5,14 +5,14 @@ import time
 
 from contract.store.local import LocalStore
 from spark_jobs.runtime import log_forwarding
-from spark_jobs.runtime.log_forwarding import Progress
+from spark_jobs.runtime.log_forwarding import LogForwarder
 
 
 def test_lines_are_stored_while_the_job_works_and_at_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr(log_forwarding, "EVERY_S", 0.1)
     store, beyond = LocalStore(str(tmp_path)), io.StringIO()
 
-    with Progress(store, "runs/late/r/train-k1", beyond) as told:
+    with LogForwarder(store, "runs/late/r/train-k1", beyond) as told:
         print("train: 3 rows")
         time.sleep(1)
         first = store.read("runs/late/r/train-k1.progress-0001.txt")
@@ -32,7 +32,7 @@ def test_a_store_that_fails_does_not_stop_the_job(tmp_path):
         def create(self, path: str, content: bytes) -> bool:
             raise OSError("full")
 
-    with Progress(Full(str(tmp_path)), "train-k1", beyond):
+    with LogForwarder(Full(str(tmp_path)), "train-k1", beyond):
         print("train: 3 rows")
 
     assert beyond.getvalue() == "train: 3 rows\nprogress could not be stored: full\n"

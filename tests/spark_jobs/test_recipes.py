@@ -70,7 +70,7 @@ def test_both_recipes_are_fitted_to_what_precedes_each_fold_and_judged_on_it(fli
 
     assert (found.changed, found.rows, found.why) == (("columns",), 4 * 48, "")
     assert found.result.challenger.value == pytest.approx(rmse_by_hand(flights, ["x", "y"]))
-    assert found.result.against.value == pytest.approx(rmse_by_hand(flights, ["x"]))
+    assert found.result.reference.value == pytest.approx(rmse_by_hand(flights, ["x"]))
     assert found.result.improvement.low > 0
     assert found.result.improvement.blocks == 9  # days that they touch
 

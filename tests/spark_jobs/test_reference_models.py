@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 
 from contract.spec import ModelSpec
 from spark_jobs.comparison.baseline import with_baseline
-from spark_jobs.comparison.holdout import Facts, scored_by
+from spark_jobs.comparison.holdout import HoldoutFacts, scored_by
 from spark_jobs.comparison.reference_models import Incomparable, check_comparable, seen_until, with_version
 from spark_jobs.tracking.model_versions import Version
 from tests.spark_jobs.runs import AS_OF, run_of
@@ -50,7 +50,7 @@ def joined(flights: DataFrame, snapshot_of: Callable, champion: Version, until: 
     """The last eight flights are the holdout."""
     challenger, snapshot = version(), snapshot_of(flights=flights)
     answers = challenger.pipeline.transform(flights.where("id > 'f1'"))
-    scored = scored_by(challenger, answers, Facts(8, 0.0), run_of(spec_with()), snapshot)
+    scored = scored_by(challenger, answers, HoldoutFacts(8, 0.0), run_of(spec_with()), snapshot)
     return with_version(scored, champion, "champion", until).orderBy("id").collect()
 
 
@@ -59,7 +59,7 @@ def test_both_answer_the_same_rows(flights: DataFrame, snapshot_of: Callable) ->
 
     assert [row.id for row in rows] == ["f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9"]
     assert [row.challenger.error for row in rows] == [-2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0, -9.0]
-    assert [row.opponent.error for row in rows] == [16.0, 24.0, 32.0, 40.0, 48.0, 56.0, 64.0, 72.0]
+    assert [row.reference.error for row in rows] == [16.0, 24.0, 32.0, 40.0, 48.0, 56.0, 64.0, 72.0]
 
 
 def test_the_champion_s_features_come_from_its_own_sql(flights: DataFrame, snapshot_of: Callable) -> None:
@@ -67,7 +67,7 @@ def test_the_champion_s_features_come_from_its_own_sql(flights: DataFrame, snaps
 
     rows = joined(flights, snapshot_of, version("halved", sql="SELECT *, delay / 2 AS halved FROM flights", spec=spec))
 
-    assert [row.opponent.error for row in rows] == [-11.0, -16.5, -22.0, -27.5, -33.0, -38.5, -44.0, -49.5]
+    assert [row.reference.error for row in rows] == [-11.0, -16.5, -22.0, -27.5, -33.0, -38.5, -44.0, -49.5]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_the_regression_baseline_is_the_constant_that_its_metric_likes_best(
     train = spark.createDataFrame([(each,) for each in (1.0, 2.0, 3.0, 4.0, 100.0)], "late double")
     holdout = spark.createDataFrame([(10.0,)], "late double")
 
-    answer = with_baseline(holdout, train, spec_with(gate=gate), 5.0).first().opponent
+    answer = with_baseline(holdout, train, spec_with(gate=gate), 5.0).first().reference
 
     assert tuple(answer) == (predicted - 10.0, 10.0, 5.0)
 
@@ -236,7 +236,7 @@ def test_the_baseline_of_a_season_is_the_label_of_the_same_hour_one_season_earli
 
     found = with_baseline(holdout, train, spec, 0.0).orderBy("at").collect()
 
-    assert [row.opponent.error for row in found] == [2.0, 5.0, 5.0, 7.0]  # where nothing is known: the median
+    assert [row.reference.error for row in found] == [2.0, 5.0, 5.0, 7.0]  # where nothing is known: the median
 
 
 def test_the_baseline_of_two_classes_answers_their_training_shares(spark: SparkSession) -> None:
@@ -264,7 +264,7 @@ def test_where_yes_or_no_counts_the_baseline_says_always_one_of_them(spark: Spar
     train = spark.createDataFrame([(1.0,), (0.0,), (0.0,), (0.0,)], "late double")
     spec = spec_with(task="binary", algorithm={"name": "gbt_classifier"}, gate=gate)
 
-    assert with_baseline(train.limit(1), train, spec, 0.0).first().opponent.score == always
+    assert with_baseline(train.limit(1), train, spec, 0.0).first().reference.score == always
 
 
 def test_the_baseline_of_many_classes_gives_nothing_to_one_it_never_saw(spark: SparkSession) -> None:

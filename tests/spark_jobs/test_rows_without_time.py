@@ -88,8 +88,8 @@ def test_rows_without_time_are_validated_trained_on_and_compared_and_again_again
     assert training.train_until is None
     assert training.train_rows + training.holdout_rows == ROWS
     assert 65 <= training.holdout_rows <= 135  # 25 % of 400 within four standard deviations
-    first = comparison.contests[0]
-    assert (first.opponent, first.rows, first.incomparable) == ("baseline", training.holdout_rows, "")
+    first = comparison.comparisons[0]
+    assert (first.reference, first.rows, first.incomparable) == ("baseline", training.holdout_rows, "")
     log_loss = first.metrics[0].improvement
     assert 0 < log_loss.low < log_loss.value
     assert comparison.parity.rows == training.holdout_rows
@@ -101,8 +101,8 @@ def test_rows_without_time_are_validated_trained_on_and_compared_and_again_again
 
     assert again.snapshot.fingerprint == report.snapshot.fingerprint
     assert (newer.version, newer.train_rows) == (training.version + 1, training.train_rows)
-    beside = second.contests[0]
-    assert (beside.opponent, beside.version, beside.incomparable) == ("champion", training.version, "")
+    beside = second.comparisons[0]
+    assert (beside.reference, beside.version, beside.incomparable) == ("champion", training.version, "")
     assert beside.metrics[0].improvement.value == pytest.approx(0, abs=1e-9)  # the same rows, the same recipe
     holdouts = [
         {row.tailnum for row in split(build_examples(line.spark, each, run.spec, None), run.spec, run.as_of).holdout.collect()}

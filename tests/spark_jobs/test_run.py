@@ -19,7 +19,7 @@ from contract.store.local import LocalStore
 from spark_jobs import run
 from spark_jobs.runtime.claims import holder
 from spark_jobs.runtime.error_translation import explain
-from spark_jobs.runtime.parent_watch import ORPHANED, VARIABLE, Process, is_alive, parse_parents
+from spark_jobs.runtime.parent_watch import ORPHANED, VARIABLE, ParentProcess, is_alive, parse_parents
 
 ROOT = Path(__file__).parents[2]
 SPEC = Path(__file__).parent / "specs" / "aircraft_engine.yaml"
@@ -124,12 +124,12 @@ def test_a_job_works_on_while_its_task_lives(parent: subprocess.Popen) -> None:
 def test_another_process_with_the_same_id_is_not_the_parent() -> None:
     started = int(Path(f"/proc/{os.getpid()}/stat").read_text().rpartition(")")[2].split()[19])
 
-    assert is_alive(Process(os.getpid(), started))
-    assert not is_alive(Process(os.getpid(), started + 1))
+    assert is_alive(ParentProcess(os.getpid(), started))
+    assert not is_alive(ParentProcess(os.getpid(), started + 1))
 
 
 def test_parents_are_read_as_pid_and_start_time() -> None:
-    assert parse_parents("12:345,67:890") == [Process(12, 345), Process(67, 890)]
+    assert parse_parents("12:345,67:890") == [ParentProcess(12, 345), ParentProcess(67, 890)]
     assert parse_parents("") == []
 
 

@@ -4,10 +4,10 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from contract.comparison import Answer, Comparison, Contest, Interval, Verdict
+from contract.comparison import Approval, Comparison, Interval, ReferenceComparison, Verdict
 from contract.documents import RunDocument, Training
-from plugins.retraining.context import Work, unreleasable
-from plugins.retraining.decision.evaluation_budget import Look
+from plugins.retraining.context import TaskContext, unreleasable
+from plugins.retraining.decision.evaluation_budget import Evaluation
 from plugins.retraining.decision.gate import judge_guard, named
 from plugins.retraining.decision.verdict_page import number_told, slice_name
 from plugins.retraining.errors import Stopped
@@ -18,28 +18,28 @@ SHORTEST, SLACK = timedelta(minutes=1), timedelta(minutes=1)
 MARKS = re.compile(r"([\\`\[\]!|<>])")  # of Markdown, in words that come from data
 
 
-class Question(NamedTuple):
+class ApprovalRequest(NamedTuple):
     subject: str
     body: str
 
 
-def question(work: Work, look: Look) -> Question | None:
+def question(work: TaskContext, evaluation: Evaluation) -> ApprovalRequest | None:
     """None where the verdict stands by itself."""
-    if not is_asked(work, look):
+    if not is_asked(work, evaluation):
         return None
     run, training = work.run, work.read("train", Training)
-    subject = f"{run.model} version {training.version}: {look.verdict.decision}. Release it?"
-    return Question(subject, _body(run, training, work.read("compare", Comparison), look.verdict))
+    subject = f"{run.model} version {training.version}: {evaluation.verdict.decision}. Release it?"
+    return ApprovalRequest(subject, _body(run, training, work.read("compare", Comparison), evaluation.verdict))
 
 
-def is_asked(work: Work, look: Look) -> bool:
+def is_asked(work: TaskContext, evaluation: Evaluation) -> bool:
     """Where the spec wants it; and whoever clears `decide` after a verdict of no promotion is asked whether to override it."""
-    gate, decision = work.run.spec.gate, look.verdict.decision
-    if unreleasable(work.run, look.verdict):
+    gate, decision = work.run.spec.gate, evaluation.verdict.decision
+    if unreleasable(work.run, evaluation.verdict):
         return False
     if decision == "promote":
         return gate.approval == "required"
-    return look.key != work.key or (decision == "inconclusive" and gate.on_inconclusive == "ask")
+    return evaluation.key != work.key or (decision == "inconclusive" and gate.on_inconclusive == "ask")
 
 
 def yes_to(version: int) -> str:
@@ -47,11 +47,11 @@ def yes_to(version: int) -> str:
     return f"Release version {version}"
 
 
-def patience(work: Work, look: Look, since: datetime) -> timedelta:
+def patience(work: TaskContext, evaluation: Evaluation, since: datetime) -> timedelta:
     """Never beyond the deadline, but a minute at least; who comes back to a verdict later has the whole time."""
     run = work.run
     within = run.spec.gate.answer_within
-    if look.key != work.key or run.started is None:
+    if evaluation.key != work.key or run.started is None:
         return within
     return max(min(within, run.spec.deadline - (since - run.started)), SHORTEST)
 
@@ -71,7 +71,7 @@ def answered(verdict: Verdict, version: int, given: dict[str, Any], until: datet
         yes, reason = False, "an override needs a reason; clear `decide` to be asked again"
     user = given["responded_by_user"]
     by = (user["name"] or user["id"]) if user else NOBODY
-    return verdict.model_copy(update={"answer": Answer(approved=yes, by=by, at=_moment(given["responded_at"]), reason=reason)})
+    return verdict.model_copy(update={"approval": Approval(approved=yes, by=by, at=_moment(given["responded_at"]), reason=reason)})
 
 
 def _moment(given: datetime | str) -> datetime:
@@ -82,9 +82,9 @@ def _moment(given: datetime | str) -> datetime:
 def _body(run: RunDocument, training: Training, comparison: Comparison, verdict: Verdict) -> str:
     """Markdown: the verdict, what it rests on, and where to look."""
     lines = [f"**{verdict.decision}**: {_plain(verdict.reason)}", ""]
-    for contest in comparison.contests:
-        lines += _table(contest)
-    if not comparison.contests[0].incomparable:
+    for compared in comparison.comparisons:
+        lines += _table(compared)
+    if not comparison.comparisons[0].incomparable:
         lines += [f"- {_plain(judge_guard(guard, comparison).sentence)}" for guard in run.spec.gate.guards]
     lines += [f"- [MLflow run of version {training.version}]({training.mlflow_url})"]
     if run.champion:
@@ -93,15 +93,15 @@ def _body(run: RunDocument, training: Training, comparison: Comparison, verdict:
     return "\n".join([*lines, f"- [this run]({run.url})" if run.url else ""]).rstrip()
 
 
-def _table(contest: Contest) -> list[str]:
-    if contest.incomparable:
+def _table(compared: ReferenceComparison) -> list[str]:
+    if compared.incomparable:
         return []
-    head = f"| | challenger | {contest.opponent} | improvement |"
-    rows = [f"Against {named(contest)}, {contest.rows:,} rows:", "", head, "|---|---|---|---|"]
-    for result in contest.metrics:
-        sides = " | ".join(number_told(side.value) for side in (result.challenger, result.against))
+    head = f"| | challenger | {compared.reference} | improvement |"
+    rows = [f"Against {named(compared)}, {compared.rows:,} rows:", "", head, "|---|---|---|---|"]
+    for result in compared.metrics:
+        sides = " | ".join(number_told(side.value) for side in (result.challenger, result.reference))
         rows.append(f"| {result.metric} | {sides} | {_gained(result.improvement)} |")
-    rows += [f"| {_plain(slice_name(each))} | | | {_gained(each.improvement)} |" for each in contest.slices]
+    rows += [f"| {_plain(slice_name(each))} | | | {_gained(each.improvement)} |" for each in compared.slices]
     return [*rows, ""]
 
 

@@ -8,7 +8,7 @@ from itertools import takewhile
 from math import floor, isfinite, log10
 from typing import Literal, NamedTuple
 
-from contract.comparison import Comparison, Contest, Interval, MetricResult, SliceResult, Verdict
+from contract.comparison import Comparison, Interval, MetricResult, ReferenceComparison, SliceResult, Verdict
 from contract.gate import Gate, Guard, Slices
 from contract.metrics import MetricName
 
@@ -38,28 +38,28 @@ def decide(comparison: Comparison, gate: Gate) -> Verdict:
 
 def findings_of(comparison: Comparison, gate: Gate) -> Iterator[Finding]:
     """Guards and slices are judged on the rows of the first contest."""
-    first = comparison.contests[0]
-    for contest in comparison.contests:
-        yield judge_contest(contest, gate)
-    if gate.rule == "not_worse" and first.opponent == "champion" and comparison.anchor is None:
+    first = comparison.comparisons[0]
+    for compared in comparison.comparisons:
+        yield judge_comparison(compared, gate)
+    if gate.rule == "not_worse" and first.reference == "champion" and comparison.anchor is None:
         yield Finding("inconclusive", f"The anchor of {named(first)} is unknown, and small losses may have added up since it.")
     if not first.incomparable:
         yield from (judge_guard(guard, comparison) for guard in gate.guards)
-        if gate.slices and first.opponent != "baseline":
+        if gate.slices and first.reference != "baseline":
             yield judge_slices(first, gate.slices, gate)
 
 
-def judge_contest(contest: Contest, gate: Gate) -> Finding:
-    if contest.incomparable:
-        return Finding("inconclusive", f"An honest comparison is impossible: {contest.incomparable}.")
-    result = _result_of(gate.metric, contest)
+def judge_comparison(compared: ReferenceComparison, gate: Gate) -> Finding:
+    if compared.incomparable:
+        return Finding("inconclusive", f"An honest comparison is impossible: {compared.incomparable}.")
+    result = _result_of(gate.metric, compared)
     if result is None or not _defined(result.improvement):
         why = _why(result and result.improvement)
-        return Finding("inconclusive", f"The improvement of {gate.metric} against {named(contest)} is unknown: {why}.")
-    bar, gained = bar_of(contest, gate), result.improvement
-    rows = f"{contest.rows:,} rows in {gained.blocks} blocks"
-    later = f" after {contest.unseen_after:%Y-%m-%d %H:%M}, until when that one has learned" if contest.unseen_after else ""
-    seen = f"{gate.metric} {_change(gained)} against {named(contest)} on {rows}{later}"
+        return Finding("inconclusive", f"The improvement of {gate.metric} against {named(compared)} is unknown: {why}.")
+    bar, gained = bar_of(compared, gate), result.improvement
+    rows = f"{compared.rows:,} rows in {gained.blocks} blocks"
+    later = f" after {compared.unseen_after:%Y-%m-%d %H:%M}, until when that one has learned" if compared.unseen_after else ""
+    seen = f"{gate.metric} {_change(gained)} against {named(compared)} on {rows}{later}"
     if gained.low > bar.height:
         return Finding("promote", f"{seen}; {bar.told}.")
     if gained.high <= bar.height:
@@ -67,42 +67,42 @@ def judge_contest(contest: Contest, gate: Gate) -> Finding:
     return Finding("inconclusive", f"{seen}, which cannot tell; {bar.told}.")
 
 
-def bar_of(contest: Contest, gate: Gate) -> Bar:
+def bar_of(compared: ReferenceComparison, gate: Gate) -> Bar:
     """A first model must be better than the trivial baseline, whatever the rule."""
-    if contest.opponent == "baseline":
+    if compared.reference == "baseline":
         return Bar(0.0, "a first model must be better than that")
     if gate.rule == "better":
         return Bar(gate.margin, f"more than {gate.margin:g} was asked")
     return Bar(-gate.margin, f"it may worsen by less than {gate.margin:g}")
 
 
-def judge_slices(contest: Contest, slices: Slices, gate: Gate) -> Finding:
-    if not contest.slices:
+def judge_slices(compared: ReferenceComparison, slices: Slices, gate: Gate) -> Finding:
+    if not compared.slices:
         return Finding("inconclusive", "The slices were not measured.")
-    return _judge_all_shown(contest, slices) if slices.require == "shown_not_worse" else _judge_harm(contest, slices, gate)
+    return _judge_all_shown(compared, slices) if slices.require == "shown_not_worse" else _judge_harm(compared, slices, gate)
 
 
-def _judge_harm(contest: Contest, slices: Slices, gate: Gate) -> Finding:
+def _judge_harm(compared: ReferenceComparison, slices: Slices, gate: Gate) -> Finding:
     """A veto on shown harm, at the gate's own confidence over all slices together (Holm 1979)."""
-    looked_at = sorted((each for each in contest.slices if each.p_worse is not None), key=lambda each: each.p_worse)
+    looked_at = sorted((each for each in compared.slices if each.p_worse is not None), key=lambda each: each.p_worse)
     left = range(len(looked_at), 0, -1)
     harmed = [*takewhile(lambda pair: pair[0].p_worse <= gate.side / pair[1], zip(looked_at, left, strict=True))]
-    told = f"of {len(contest.slices)} slices by {' and '.join(slices.columns)}"
+    told = f"of {len(compared.slices)} slices by {' and '.join(slices.columns)}"
     if harmed:
         worst = _slice(harmed[0][0])
         return Finding("keep", f"{len(harmed)} {told} are shown to be worse by more than {slices.margin:g}, such as {worst}.")
     if not looked_at:
-        return Finding("inconclusive", f"None {told} could be judged, such as {_slice(contest.slices[0])}.")
-    unknown = len(contest.slices) - len(looked_at)
+        return Finding("inconclusive", f"None {told} could be judged, such as {_slice(compared.slices[0])}.")
+    unknown = len(compared.slices) - len(looked_at)
     beside = f" ({unknown} are too small to tell)" if unknown else ""
     return Finding("promote", f"None {told} is shown to be worse by more than {slices.margin:g}{beside}.")
 
 
-def _judge_all_shown(contest: Contest, slices: Slices) -> Finding:
+def _judge_all_shown(compared: ReferenceComparison, slices: Slices) -> Finding:
     """Wants every slice to pass, which needs no correction for their number."""
-    failing = [each for each in contest.slices if not (_defined(each.improvement) and each.improvement.low > -slices.margin)]
+    failing = [each for each in compared.slices if not (_defined(each.improvement) and each.improvement.low > -slices.margin)]
     harmed = [each for each in failing if _defined(each.improvement) and each.improvement.high <= -slices.margin]
-    told = f"of {len(contest.slices)} slices by {' and '.join(slices.columns)}"
+    told = f"of {len(compared.slices)} slices by {' and '.join(slices.columns)}"
     if harmed:
         return Finding("keep", f"{len(harmed)} {told} are worse by more than {slices.margin:g}, such as {_slice(harmed[0])}.")
     if failing:
@@ -120,7 +120,7 @@ def _slice(found: SliceResult) -> str:
 def _guarded(guard: Guard, comparison: Comparison) -> Interval | None:
     if guard.over == "folds":
         return comparison.folds.get(guard.metric)
-    result = _result_of(guard.metric, comparison.contests[0])
+    result = _result_of(guard.metric, comparison.comparisons[0])
     return result and result.challenger
 
 
@@ -140,8 +140,8 @@ def judge_guard(guard: Guard, comparison: Comparison) -> Finding:
     return Finding("inconclusive", f"The {told} is unknown: {seen}.")
 
 
-def _result_of(metric: MetricName, contest: Contest) -> MetricResult | None:
-    return next((result for result in contest.metrics if result.metric == metric), None)
+def _result_of(metric: MetricName, compared: ReferenceComparison) -> MetricResult | None:
+    return next((result for result in compared.metrics if result.metric == metric), None)
 
 
 def _defined(interval: Interval) -> bool:
@@ -152,9 +152,9 @@ def _why(interval: Interval | None) -> str:
     return (interval.why or "it is not a number") if interval else "it was not measured"
 
 
-def named(contest: Contest) -> str:
+def named(compared: ReferenceComparison) -> str:
     """The opponent, as people read it."""
-    return "the trivial baseline" if contest.opponent == "baseline" else f"{contest.opponent} version {contest.version}"
+    return "the trivial baseline" if compared.reference == "baseline" else f"{compared.reference} version {compared.version}"
 
 
 def _change(gained: Interval) -> str:

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from contract.comparison import Comparison, Contest, Curves, Interval, SliceResult, Verdict
+from contract.comparison import Comparison, Curves, Interval, ReferenceComparison, SliceResult, Verdict
 from contract.documents import RunDocument
 from contract.gate import Gate
-from plugins.retraining.decision.evaluation_budget import Look
+from plugins.retraining.decision.evaluation_budget import Evaluation
 from plugins.retraining.decision.gate import bar_of, judge_guard, named
 from plugins.retraining.decision.svg_charts import Line, chart, strip
 
 TEMPLATES = Path(__file__).parent / "templates"
-SIDES = ("challenger", "opponent")
+SIDES = ("challenger", "reference")
 
 
 class Row(NamedTuple):
@@ -23,28 +23,28 @@ class Row(NamedTuple):
 
     name: str
     challenger: str
-    against: str
+    reference: str
     rows: str
     strip: Markup
     told: str
 
 
-def verdict_page(run: RunDocument, version: int, comparison: Comparison, look: Look, verdict: Verdict) -> str:
-    gate, first = run.spec.gate, comparison.contests[0]
+def verdict_page(run: RunDocument, version: int, comparison: Comparison, evaluation: Evaluation, verdict: Verdict) -> str:
+    gate, first = run.spec.gate, comparison.comparisons[0]
     guards = [] if first.incomparable else [judge_guard(guard, comparison).sentence for guard in gate.guards]
-    answered = f", {'approved' if verdict.goes_on else 'not approved'}" if verdict.answer else ""
+    answered = f", {'approved' if verdict.goes_on else 'not approved'}" if verdict.approval else ""
     return _template().render(
         run=run,
         version=version,
         comparison=comparison,
-        look=look,
+        evaluation=evaluation,
         verdict=verdict,
         outcome=f"{verdict.decision}{answered}",
         guards=guards,
         folds=[{"name": metric, "told": _told(found, sign="")} for metric, found in comparison.folds.items()],
         recipe=comparison.recipe,
         recipe_row=_metric_row(comparison.recipe.result, None) if comparison.recipe and comparison.recipe.result else None,
-        parts=[_part(contest, gate) for contest in comparison.contests],
+        parts=[_part(compared, gate) for compared in comparison.comparisons],
         shape=_shape(first),
     )
 
@@ -55,23 +55,23 @@ def _template() -> Template:
     return Environment(loader=place, autoescape=True, undefined=StrictUndefined, trim_blocks=True).get_template("verdict.html")
 
 
-def _part(contest: Contest, gate: Gate) -> dict[str, Any]:
-    bar = None if contest.incomparable else bar_of(contest, gate).height
+def _part(compared: ReferenceComparison, gate: Gate) -> dict[str, Any]:
+    bar = None if compared.incomparable else bar_of(compared, gate).height
     return {
-        "contest": contest,
-        "title": named(contest),
+        "compared": compared,
+        "title": named(compared),
         "metric": gate.metric,
-        "rows": [_metric_row(result, bar if place == 0 else None) for place, result in enumerate(contest.metrics)],
+        "rows": [_metric_row(result, bar if place == 0 else None) for place, result in enumerate(compared.metrics)],
         "columns": " and ".join(gate.slices.columns) if gate.slices else "",
-        "slices": _slice_rows(contest.slices, gate),
+        "slices": _slice_rows(compared.slices, gate),
         "slices_told": _slices_told(gate),
-        "charts": _charts(contest.curves),
+        "charts": _charts(compared.curves),
     }
 
 
 def _metric_row(result: Any, bar: float | None) -> Row:
     found = result.improvement
-    sides = (number_told(side.value) for side in (result.challenger, result.against))
+    sides = (number_told(side.value) for side in (result.challenger, result.reference))
     return Row(result.metric, *sides, "", *_picture(found, bar, _reach([found], bar)))
 
 
@@ -136,8 +136,8 @@ def _charts(curves: dict[str, Curves]) -> list[Markup]:
     return found
 
 
-def _shape(contest: Contest) -> str:
-    found = contest.metrics[0].improvement if contest.metrics else None
+def _shape(compared: ReferenceComparison) -> str:
+    found = compared.metrics[0].improvement if compared.metrics else None
     if found is None or found.skewness is None:
         return "their shape is unknown here."
     lag = f"neighbouring blocks are correlated {found.lag1:+.2f}, and " if found.lag1 is not None else ""

@@ -28,7 +28,7 @@ ON_NODES = {"PYSPARK_PYTHON": PYTHON, "PYSPARK_DRIVER_PYTHON": PYTHON, "PYTHONUN
 NOT_SHIPPED = {"pyspark", "py4j", "tests"}  # Spark's own come with Spark, which the cluster has
 
 
-class Shipped(NamedTuple):
+class StagedArtifacts(NamedTuple):
     """Addresses that a cluster reads."""
 
     code: str
@@ -36,8 +36,8 @@ class Shipped(NamedTuple):
     jars: str
 
 
-def ship(store: Store, python: str, log: Logger) -> Shipped:
-    return Shipped(ship_code(store), ship_environment(store, python, log), ship_jars(store, spark_home(python), log))
+def ship(store: Store, python: str, log: Logger) -> StagedArtifacts:
+    return StagedArtifacts(ship_code(store), ship_environment(store, python, log), ship_jars(store, spark_home(python), log))
 
 
 def ship_code(store: Store) -> str:

@@ -17,17 +17,17 @@ class EngineAway(EngineTrouble):
     """The engine does not answer just now; that says nothing about any job."""
 
 
-class Tags(NamedTuple):
+class JobTags(NamedTuple):
     """What a job is found by: its key; where it belongs, whatever its key; and whose it is."""
 
     key: str
-    place: str
+    job: str
     store: str
 
     @classmethod
-    def of(cls, request: JobRequest) -> "Tags":
+    def of(cls, request: JobRequest) -> "JobTags":
         root, folder = request.run.platform.store, request.run.folder
-        return cls(request.key, f"place:{digest_of([root, folder, request.job])[:16]}", store_tag(root))
+        return cls(request.key, f"job:{digest_of([root, folder, request.job])[:16]}", store_tag(root))
 
 
 def store_tag(root: str) -> str:
@@ -44,8 +44,8 @@ class Job(NamedTuple):
     settings: Mapping[str, str]
 
     @property
-    def tags(self) -> Tags:
-        return Tags.of(self.request)
+    def tags(self) -> JobTags:
+        return JobTags.of(self.request)
 
     @property
     def yarn_tags(self) -> str:

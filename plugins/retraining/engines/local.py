@@ -31,7 +31,7 @@ class LocalEngine(Engine):
 
     def __init__(self, spark: Spark) -> None:
         self.spark = spark
-        self._own: dict[str, Process] = {}
+        self._own: dict[str, LocalProcess] = {}
 
     def find(self, tag: str, live: bool = False) -> list[Application]:
         return [Application(id, "running") for id, command in groups() if tag in command]
@@ -41,7 +41,7 @@ class LocalEngine(Engine):
         file = log_file(job.request)
         log.info("%s: Spark's whole output is in %s", job.request.job, file)
         file.parent.mkdir(parents=True, exist_ok=True)
-        process = Process(self.command(job), self._environment(), file, log)
+        process = LocalProcess(self.command(job), self._environment(), file, log)
         self._own[process.id] = process
         return process.id
 
@@ -74,7 +74,7 @@ class LocalEngine(Engine):
         return environment(self.spark, RETRAINING_PARENT=parents)
 
 
-class Process:
+class LocalProcess:
     """spark-submit as the first of a process group of its own, and what it says."""
 
     def __init__(self, command: list[str], env: dict[str, str], file: Path, log: Logger) -> None:

@@ -42,24 +42,24 @@ class Difference(NamedTuple):
         return f"{self.text}: {self.detail}" if self.detail else self.text
 
 
-class Answer(NamedTuple):
+class EndpointAnswer(NamedTuple):
     """What came back from a model's path: the digest that it says it is, if it says one."""
 
     digest: str | None
     told: str
 
 
-Look = Callable[[str, State], list[str]]
+Observe = Callable[[str, State], list[str]]
 Mark = TypeVar("Mark", int, str)
 
 
-def lasting(look: Callable[[], list[Difference]]) -> list[Difference]:
+def lasting(observe: Callable[[], list[Difference]]) -> list[Difference]:
     """Those that two looks see."""
-    first = {each.text for each in look()}
+    first = {each.text for each in observe()}
     if not first:
         return []
     time.sleep(LOOK_AGAIN_S)
-    return [each for each in look() if each.text in first]
+    return [each for each in observe() if each.text in first]
 
 
 def differences(platform: Platform, store: Store) -> list[Difference]:
@@ -71,17 +71,17 @@ def differences(platform: Platform, store: Store) -> list[Difference]:
             found.append(Difference("itself", str(error)))
         else:
             states[model] = last.state if last else State()
-    for place, look in looks(platform).items():
-        found += _seen(place, look, states)
+    for place, observe in observers(platform).items():
+        found += _seen(place, observe, states)
     return found
 
 
-def looks(platform: Platform) -> dict[str, Look]:
+def observers(platform: Platform) -> dict[str, Observe]:
     http = httpx.Client(timeout=TIMEOUT_S)
     return {
-        "MLflow": partial(look_at_alias, http, platform.mlflow),
-        "images": partial(look_at_names, lambda: login_of(platform.images)),
-        "router": partial(look_at_answer, http, platform.serving.url),
+        "MLflow": partial(alias_problems, http, platform.mlflow),
+        "images": partial(image_problems, lambda: login_of(platform.images)),
+        "router": partial(endpoint_problems, http, platform.serving.url),
     }
 
 
@@ -95,7 +95,7 @@ def note(store: Store, told: list[Difference], now: datetime) -> None:
         store.create(_marker(each, now), (each.sentence + "\n").encode())
 
 
-def look_at_alias(http: httpx.Client, url: str, model: str, state: State) -> list[str]:
+def alias_problems(http: httpx.Client, url: str, model: str, state: State) -> list[str]:
     live = state.live
     if live is None:  # nothing takes the alias away after the first version of all was taken back
         return []
@@ -105,7 +105,7 @@ def look_at_alias(http: httpx.Client, url: str, model: str, state: State) -> lis
     return [f"MLflow's alias champion is {f'version {there}' if there else 'nowhere'}, but {_named(live)} is live"]
 
 
-def look_at_names(login: Callable[[], Any], model: str, state: State) -> list[str]:
+def image_problems(login: Callable[[], Any], model: str, state: State) -> list[str]:
     """In the repository of each image, which may be another than the platform's of today."""
     from images.references import repository_of
 
@@ -120,7 +120,7 @@ def look_at_names(login: Callable[[], Any], model: str, state: State) -> list[st
     ]
 
 
-def look_at_answer(http: httpx.Client, url: str, model: str, state: State) -> list[str]:
+def endpoint_problems(http: httpx.Client, url: str, model: str, state: State) -> list[str]:
     live = state.live
     there = _answer(http, f"{url}/{model}/version")
     if not _differs(there.digest, live.digest if live else None, {image.digest for image in _moving(state)}):
@@ -128,11 +128,11 @@ def look_at_answer(http: httpx.Client, url: str, model: str, state: State) -> li
     return [f"{url}/{model} {there.told}, but {f'{_named(live)} is' if live else 'nothing is'} live"]
 
 
-def _seen(place: str, look: Look, states: dict[str, State]) -> Iterator[Difference]:
+def _seen(place: str, observe: Observe, states: dict[str, State]) -> Iterator[Difference]:
     """One that a place is out of reach stands for all of its models."""
     for model, state in states.items():
         try:
-            yield from (Difference(place, f"{model}: {text}") for text in look(model, state))
+            yield from (Difference(place, f"{model}: {text}") for text in observe(model, state))
         except RetrainingError as error:
             yield Difference(place, f"{place} could not be asked", str(error))
             return
@@ -165,21 +165,21 @@ def _alias(http: httpx.Client, url: str, model: str) -> int | None:
     raise OutOfReach(f"{place} answers {answer.status_code}, and not as MLflow does")
 
 
-def _answer(http: httpx.Client, place: str) -> Answer:
+def _answer(http: httpx.Client, place: str) -> EndpointAnswer:
     """Raises OutOfReach where nobody listens; a model that is slow, or not there, is an answer."""
     try:
         answer = http.get(place)
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise OutOfReach(f"{place} cannot be reached from here ({type(error).__name__})") from None
     except httpx.TransportError as error:
-        return Answer(None, f"does not answer ({type(error).__name__})")
+        return EndpointAnswer(None, f"does not answer ({type(error).__name__})")
     if not answer.is_success:
-        return Answer(None, f"answers {answer.status_code}")
+        return EndpointAnswer(None, f"answers {answer.status_code}")
     try:
         said = answer.json()
-        return Answer(said["digest"] or "", f"answers as version {said['version']} ({said['digest']})")
+        return EndpointAnswer(said["digest"] or "", f"answers as version {said['version']} ({said['digest']})")
     except (ValueError, KeyError, TypeError):
-        return Answer("", "does not answer as a model server does")
+        return EndpointAnswer("", "does not answer as a model server does")
 
 
 def _named(image: Image) -> str:

@@ -17,13 +17,13 @@ from plugins.retraining.dag import RETRIES
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import EngineAway
 from plugins.retraining.maintenance.consistency import LedgerDiffers, differences, lasting, new, note
-from plugins.retraining.maintenance.notifications import tell_news
+from plugins.retraining.maintenance.notifications import send_notifications
 from plugins.retraining.maintenance.retention import remove_expired
 from release.ledger.entries import Entry
 from release.ledger.ledger import Ledger, LedgerBroken
 
 
-class TellStep(BaseOperator):
+class NotifyStep(BaseOperator):
     """Sends each model's people what its ledger has for them."""
 
     def __init__(self, *, platform: Platform, models: Path, **kwargs: Any) -> None:
@@ -36,12 +36,12 @@ class TellStep(BaseOperator):
         ledger = Ledger(store)
         for model in ledger.models():
             try:
-                tell_news(store, ledger, model, now, partial(self.send, model, link))
+                send_notifications(store, ledger, model, now, partial(self.send, model, link))
             except LedgerBroken as error:  # the task beside this one makes it known
                 self.log.warning("%s", error)
 
     def send(self, model: str, link: str, entry: Entry) -> None:
-        alerts.send(self.audience_of(model), alerts.news(model, entry.news, entry.time, link))
+        alerts.send(self.audience_of(model), alerts.notification(model, entry.notification, entry.time, link))
 
     def audience_of(self, model: str) -> Audience:
         """The platform's, where the model's file is gone or broken."""
@@ -51,7 +51,7 @@ class TellStep(BaseOperator):
             return alerts.platform_audience(self.platform)
 
 
-class CompareWorldStep(BaseOperator):
+class CheckConsistencyStep(BaseOperator):
     """Fails while something differs for longer than a moment; says it once a day."""
 
     def __init__(self, *, platform: Platform, **kwargs: Any) -> None:
@@ -80,11 +80,11 @@ class SweepStep(BaseOperator):
         self.platform = platform
 
     def execute(self, context: Context) -> list[str]:
-        from plugins.retraining.spark.orphans import stop_leftovers
+        from plugins.retraining.spark.orphans import stop_orphans
 
         engine, state_of = engine_for(self.platform.spark), partial(_state_of, context["ti"])
         try:
-            stopped = stop_leftovers(store_at(self.platform.store), engine, state_of)
+            stopped = stop_orphans(store_at(self.platform.store), engine, state_of)
         except EngineAway as error:  # the next minute's look is soon enough
             self.log.warning("%s", error)
             return []
@@ -112,8 +112,8 @@ def reconcile_dag(platform: Platform, models: Path) -> DAG:
     what = "Tells people what no run waits for, and compares the world with the ledger"
     with _dag("reconcile", what, "* * * * *") as dag:
         limits = {"execution_timeout": timedelta(minutes=5)}
-        TellStep(task_id="tell", platform=platform, models=models, **limits)
-        CompareWorldStep(task_id="compare", platform=platform, **limits)
+        NotifyStep(task_id="tell", platform=platform, models=models, **limits)
+        CheckConsistencyStep(task_id="compare", platform=platform, **limits)
         if platform.spark.engine != "local":  # there a job ends with its task
             SweepStep(task_id="sweep", platform=platform, **limits)
     return dag

@@ -8,15 +8,15 @@ from contract.store.base import Store
 from release.ledger.entries import Entry
 from release.ledger.ledger import Ledger
 
-TOLD_FOR = timedelta(days=1)  # what is older is no news, such as to an Airflow that was away
+MAX_AGE = timedelta(days=1)  # what is older is no news, such as to an Airflow that was away
 MANY = 20  # entries without news are gone through again at the next look; so many are not
 
 
-def tell_news(store: Store, ledger: Ledger, model: str, now: datetime, send: Callable[[Entry], None]) -> None:
+def send_notifications(store: Store, ledger: Ledger, model: str, now: datetime, send: Callable[[Entry], None]) -> None:
     """The oldest first. A marker means that all up to its entry is told: killed before it, a task tells twice rather than never."""
     entries = _untold(store, ledger, model, now)
     for entry in entries:
-        if entry.news:
+        if entry.notification:
             send(entry)
             store.create(_marker(model, entry.n), b"{}\n")
     if len(entries) > MANY:
@@ -25,10 +25,10 @@ def tell_news(store: Store, ledger: Ledger, model: str, now: datetime, send: Cal
 
 def _untold(store: Store, ledger: Ledger, model: str, now: datetime) -> list[Entry]:
     def is_new(entry: Entry) -> bool:
-        return now - entry.time <= TOLD_FOR and store.read(_marker(model, entry.n)) is None
+        return now - entry.time <= MAX_AGE and store.read(_marker(model, entry.n)) is None
 
     return list(takewhile(is_new, ledger.entries(model)))[::-1]
 
 
 def _marker(model: str, n: int) -> str:
-    return f"told/{model}/{n}.json"
+    return f"notifications/{model}/{n}.json"

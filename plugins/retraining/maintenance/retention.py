@@ -35,7 +35,7 @@ class Removal(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class StoredRun:
     """A run's folder. `snapshots` are the keys of its `validate` jobs, each of which named one."""
 
     folder: str
@@ -101,9 +101,9 @@ def old_jobs(store: Store, limits: Retention, now: datetime) -> Iterator[Removal
                 yield Removal("jobs", f"{place}/{name}", max(files.values()))
 
 
-def _runs(store: Store, model: str) -> Iterator[Run]:
+def _runs(store: Store, model: str) -> Iterator[StoredRun]:
     for name, files in _grouped(store, f"runs/{model}").items():
-        yield Run(f"runs/{model}/{name}", frozenset(files), max(files.values()))
+        yield StoredRun(f"runs/{model}/{name}", frozenset(files), max(files.values()))
 
 
 def _grouped(store: Store, folder: str) -> dict[str, dict[str, datetime]]:
@@ -123,7 +123,7 @@ class _Wanted(NamedTuple):
     versions: set[int]
 
 
-def _wanted(store: Store, model: str, runs: Iterable[Run]) -> _Wanted:
+def _wanted(store: Store, model: str, runs: Iterable[StoredRun]) -> _Wanted:
     last = Ledger(store).last(model)
     if last is None and any(name.startswith("check-") for run in runs for name in run.documents):
         place = f"{store.root}/ledger/{model}"
@@ -139,7 +139,7 @@ def _images(state: State) -> list[Image]:
     return [image for image in found if image]
 
 
-def _is_needed(store: Store, run: Run, wanted: _Wanted) -> bool:
+def _is_needed(store: Store, run: StoredRun, wanted: _Wanted) -> bool:
     """Only of what is old, for it reads. What cannot be read may be needed."""
     try:
         opened = [_said(store, run, name)["run_id"] for name in run.documents if name.startswith("run-")]
@@ -149,6 +149,6 @@ def _is_needed(store: Store, run: Run, wanted: _Wanted) -> bool:
     return not opened or not wanted.runs.isdisjoint(opened) or not wanted.versions.isdisjoint(packaged)
 
 
-def _said(store: Store, run: Run, name: str) -> dict[str, Any]:
+def _said(store: Store, run: StoredRun, name: str) -> dict[str, Any]:
     """As plain data: a document of an earlier release of this code is as good."""
     return json.loads(store.read(f"{run.folder}/{name}") or b"")

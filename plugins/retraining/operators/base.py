@@ -18,14 +18,14 @@ from contract.store.base import Store
 from contract.store.factory import store_at
 from plugins.retraining import alerts
 from plugins.retraining.alerts import Audience, Message
-from plugins.retraining.catalog import Model
-from plugins.retraining.context import Work
+from plugins.retraining.catalog import ModelFiles
+from plugins.retraining.context import TaskContext
 from plugins.retraining.delivery import accept_check, accept_release, ask, package_version
 from plugins.retraining.engines.base import Engine, EngineAway
 from plugins.retraining.errors import EngineTrouble
-from plugins.retraining.freeze_run import Trigger, open_run
+from plugins.retraining.freeze_run import Trigger, freeze_run
 from plugins.retraining.spark import job_runner
-from plugins.retraining.spark.job_log import tell_progress
+from plugins.retraining.spark.job_log import forward_log
 from release.ledger.entries import Outcome
 
 # Airflow notices the end of a look up to a heartbeat late. A look that began meanwhile is taken for the one that ended, and failed.
@@ -83,17 +83,17 @@ class Step(BaseOperator):
     def store(self) -> Store:
         return store_at(self.platform.store)
 
-    def work(self, context: Context) -> Work:
+    def work(self, context: Context) -> TaskContext:
         """Everything from the frozen run; of Airflow only which clearing this is."""
         ti = context["ti"]
-        paths = {step: ti.xcom_pull(task_ids=step) for step in ("open", *self.inputs)}
+        paths = {step: ti.xcom_pull(task_ids=step) for step in ("freeze_run", *self.inputs)}
         absent = [step for step, path in paths.items() if not path]
         if absent:
             raise EngineTrouble(f"{absent[0]} left no document to work with: clear it")
-        run = documents.read(self.store, paths.pop("open"), RunDocument)
-        return Work(self.task_id, run, self.store, paths, context["dag_run"].clear_number or 0)
+        run = documents.read(self.store, paths.pop("freeze_run"), RunDocument)
+        return TaskContext(self.task_id, run, self.store, paths, context["dag_run"].clear_number or 0)
 
-    def tell(self, work: Work, message: Message, occasion: str = "told") -> None:
+    def tell(self, work: TaskContext, message: Message, occasion: str = "notified") -> None:
         """Once for each key and occasion; a try that is killed between sending and noting it says it twice rather than never."""
         if work.store.read(work.beside(occasion)) is None:
             alerts.send(self.audience, message)
@@ -106,10 +106,10 @@ class Step(BaseOperator):
         return document
 
 
-class OpenStep(Step):
+class FreezeRunStep(Step):
     leaves = RunDocument
 
-    def __init__(self, *, model: Model, **kwargs: Any) -> None:
+    def __init__(self, *, model: ModelFiles, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.model = model
 
@@ -125,7 +125,7 @@ class OpenStep(Step):
             url=alerts.run_url(run.dag_id, run.run_id),
         )
         params = {name: context["params"][name] for name in self.dag.params}  # the context's hold whatever `conf` held, too
-        path = open_run(self.model, self.platform, trigger, params, self.store)
+        path = freeze_run(self.model, self.platform, trigger, params, self.store)
         opened = self.show(context, path)
         live = f"version {opened.champion.version} is live" if opened.champion else "nothing is live yet"
         self.log.info("%s as of %s; %s", opened.model, opened.as_of.isoformat(), live)
@@ -150,13 +150,13 @@ class SparkStep(Step, BaseSensorOperator):
         if engine.holds_slot:
             self.stop_job = partial(job_runner.stop, work, engine)
         try:
-            path, self.application, age_s = job_runner.look(work, engine, self.log)
+            path, self.application, age_s = job_runner.poke(work, engine, self.log)
             self.poke_interval = max(POKE_S, min(SELDOM_S, LATE * age_s))
         except EngineAway as error:
             self.log.warning("%s; looking again in %s s", error, POKE_S)
             return PokeReturnValue(False)
         finally:
-            tell_progress(work, context["task_state_store"], self.log)
+            forward_log(work, context["task_state_store"], self.log)
         if path:
             self.link = getattr(self.show(context, path), "mlflow_url", "")
         return PokeReturnValue(path is not None, path)
@@ -205,7 +205,7 @@ class AskingStep(Step, BaseSensorOperator):
         self.show(context, work.path)
         return PokeReturnValue(True, work.path)
 
-    def accept(self, work: Work, outcome: Outcome) -> None:
+    def accept(self, work: TaskContext, outcome: Outcome) -> None:
         raise NotImplementedError
 
 
@@ -214,11 +214,11 @@ class CheckStep(AskingStep):
     leaves = Check
     patience_s = 10  # most checks are over by then, and coming back later takes as long again
 
-    def accept(self, work: Work, outcome: Outcome) -> None:
-        check, answer = accept_check(work, outcome), work.read("decide", Verdict).answer
-        if check.replay and answer:  # whoever approved it could not know this yet
+    def accept(self, work: TaskContext, outcome: Outcome) -> None:
+        check, approval = accept_check(work, outcome), work.read("decide", Verdict).approval
+        if check.replay and approval:  # whoever approved it could not know this yet
             version = work.read("package", Image).version
-            self.tell(work, alerts.replayed(work.run.model, version, answer.by, check.replay, work.run.url), "replayed")
+            self.tell(work, alerts.replayed(work.run.model, version, approval.by, check.replay, work.run.url), "replayed")
 
 
 class ReleaseStep(AskingStep):
@@ -226,7 +226,7 @@ class ReleaseStep(AskingStep):
     leaves = Release
     operator_extra_links = (DocumentLink(), EndpointLink())
 
-    def accept(self, work: Work, outcome: Outcome) -> None:
+    def accept(self, work: TaskContext, outcome: Outcome) -> None:
         accept_release(work, outcome)
         self.link = f"{work.run.platform.serving.url}/{work.run.model}/"
         version = work.read("package", Image).version

@@ -6,7 +6,7 @@ from typing import Any
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
 from contract.spark import Spark
-from plugins.retraining.context import Work
+from plugins.retraining.context import TaskContext
 from plugins.retraining.engines.base import EngineAway
 from plugins.retraining.engines.emr_clusters import STARTING
 from plugins.retraining.errors import EngineTrouble
@@ -33,7 +33,7 @@ class ClusterStep(Step, BaseSensorOperator):
             raise
         return PokeReturnValue(bool(id), id)
 
-    def ready(self, work: Work, memory: Any) -> str:
+    def ready(self, work: TaskContext, memory: Any) -> str:
         """Empty while it starts. One that does not start is left alone, and the next try makes another one."""
         engine, mark = engine_of(work, self.engine_for), f"cluster-{work.clear_number}"
         known = memory.get(mark, "")
@@ -56,6 +56,6 @@ class EndClusterStep(Step):
         engine_of(self.work(context), self.engine_for).end_clusters(self.log)
 
 
-def engine_of(work: Work, engine_for: Callable[[Spark], Any]) -> Any:
+def engine_of(work: TaskContext, engine_for: Callable[[Spark], Any]) -> Any:
     """The one whose clusters are made for runs."""
     return engine_for(work.run.platform.spark).of_run(work.run)

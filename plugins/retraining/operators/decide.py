@@ -9,9 +9,9 @@ from contract import documents
 from contract.comparison import Comparison, Verdict
 from contract.documents import Training
 from plugins.retraining import alerts, mlflow_registry
-from plugins.retraining.context import Work, ends_here
+from plugins.retraining.context import TaskContext, ends_here
 from plugins.retraining.decision import approval
-from plugins.retraining.decision.evaluation_budget import Look, look_at
+from plugins.retraining.decision.evaluation_budget import Evaluation, evaluate
 from plugins.retraining.decision.verdict_page import verdict_page
 from plugins.retraining.operators.base import DocumentLink, ResultLink, Step
 
@@ -36,33 +36,33 @@ class DecideStep(Step, HITLOperator, SkipMixin):
 
     def execute(self, context: Context) -> str:
         work = self.work(context)
-        look, said = look_at(work), work.find(Verdict)
+        evaluation, said = evaluate(work), work.find(Verdict)
         if said:  # by a try that was killed before it told all
-            return self.conclude(context, work, look, said)
-        question = approval.question(work, look)
+            return self.conclude(context, work, evaluation, said)
+        question = approval.question(work, evaluation)
         if question is None:
-            return self.conclude(context, work, look, look.verdict)
+            return self.conclude(context, work, evaluation, evaluation.verdict)
         ti = context["ti"]
-        left = approval.patience(work, look, ti.start_date)
+        left = approval.patience(work, evaluation, ti.start_date)
         self.options = [approval.yes_to(work.read("train", Training).version), approval.NO]
         self.subject, self.body, self.response_timeout = question.subject, question.body, left
         link = f"{alerts.run_url(ti.dag_id, ti.run_id)}/tasks/{self.task_id}/required_actions"
-        self.tell(work, alerts.asked(work.run.model, look.verdict.reason, left, link), f"asked-{ti.try_number}")
+        self.tell(work, alerts.asked(work.run.model, evaluation.verdict.reason, left, link), f"asked-{ti.try_number}")
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         work = self.work(context)
-        look, version = look_at(work), work.read("train", Training).version
-        until = context["ti"].start_date + approval.patience(work, look, context["ti"].start_date)
+        evaluation, version = evaluate(work), work.read("train", Training).version
+        until = context["ti"].start_date + approval.patience(work, evaluation, context["ti"].start_date)
         self.options = [approval.yes_to(version), approval.NO, *event.get("chosen_options", [])]  # what was said is judged below
-        verdict = approval.answered(look.verdict, version, super().execute_complete(context, event), until)
-        return self.conclude(context, work, look, verdict)
+        verdict = approval.answered(evaluation.verdict, version, super().execute_complete(context, event), until)
+        return self.conclude(context, work, evaluation, verdict)
 
-    def conclude(self, context: Context, work: Work, look: Look, verdict: Verdict) -> str:
+    def conclude(self, context: Context, work: TaskContext, evaluation: Evaluation, verdict: Verdict) -> str:
         path = documents.write(work.store, work.path, verdict)
         verdict = self.show(context, path)
         training, comparison = work.read("train", Training), work.read("compare", Comparison)
-        page = verdict_page(work.run, training.version, comparison, look, verdict)
+        page = verdict_page(work.run, training.version, comparison, evaluation, verdict)
         self.link = mlflow_registry.record_verdict(work.run.platform.mlflow, work.run.model, training, verdict, page)
         reason = ends_here(work.run, verdict)
         context["ti"].xcom_push("reason", reason or verdict.reason)
@@ -73,7 +73,7 @@ class DecideStep(Step, HITLOperator, SkipMixin):
             self.tell(work, alerts.overridden(work.run.model, verdict, self.link), "overridden")
         return path
 
-    def end(self, context: Context, work: Work, path: str, reason: str) -> None:
+    def end(self, context: Context, work: TaskContext, path: str, reason: str) -> None:
         self.log.info("The run ends here: %s", reason)
         if work.run.release and not work.run.backfill:  # else nobody expected a release
             self.tell(work, alerts.stopped(work.run.model, self.task_id, reason, context["ti"].log_url))

@@ -3,7 +3,7 @@
 from logging import Logger
 from typing import Protocol
 
-from plugins.retraining.context import Work
+from plugins.retraining.context import TaskContext
 
 
 class Memory(Protocol):
@@ -14,7 +14,7 @@ class Memory(Protocol):
     def set(self, key: str, value: int) -> None: ...
 
 
-def tell_progress(work: Work, memory: Memory, log: Logger) -> None:
+def forward_log(work: TaskContext, memory: Memory, log: Logger) -> None:
     """`<step>-<key>.progress-<n>.txt` in the order of n; how many were told is remembered over a task's looks and tries."""
     marks = f"{work.step}-{work.key}.progress-"
     parts = sorted(name for name in work.store.names(work.run.folder) if name.startswith(marks))

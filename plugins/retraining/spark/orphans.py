@@ -13,20 +13,20 @@ WAITING = {None, "none", "scheduled", "queued", "running", "restarting", "up_for
 States = Callable[[str, str, str], str | None]  # model, run, step: Airflow's state of the task, "removed" where there is none
 
 
-class Leftover(NamedTuple):
+class Orphan(NamedTuple):
     application: Application
     why: str
 
 
-def stop_leftovers(store: Store, engine: Engine, state_of: States) -> list[Leftover]:
+def stop_orphans(store: Store, engine: Engine, state_of: States) -> list[Orphan]:
     """Those that were stopped. A job without a ticket is no job of this store, whatever its tags."""
-    found = list(leftovers(store, engine, state_of))
+    found = list(orphans(store, engine, state_of))
     for each in found:
         engine.stop(each.application.id)
     return found
 
 
-def leftovers(store: Store, engine: Engine, state_of: States) -> Iterator[Leftover]:
+def orphans(store: Store, engine: Engine, state_of: States) -> Iterator[Orphan]:
     for application in engine.find(store_tag(store.root), live=True):
         ticket = documents.find(store, f"jobs/{application.key}/ticket.json", Ticket)
         if ticket is None:
@@ -34,6 +34,6 @@ def leftovers(store: Store, engine: Engine, state_of: States) -> Iterator[Leftov
         state = state_of(ticket.model, ticket.run_id, ticket.step)
         named = f"{ticket.model} {ticket.step} of {ticket.run_id}"
         if state not in WAITING:
-            yield Leftover(application, f"{named} is {state}")
+            yield Orphan(application, f"{named} is {state}")
         elif f"{ticket.step}-{application.key}.failed.json" in store.names(ticket.folder):
-            yield Leftover(application, f"{named} has given it up")
+            yield Orphan(application, f"{named} has given it up")

@@ -5,7 +5,7 @@ import pytest
 
 from contract.spark import Spark
 from contract.store.factory import store_at
-from plugins.retraining.context import Work
+from plugins.retraining.context import TaskContext
 from tests.plugins import aws as stand_in
 from tests.plugins.aws import BUCKET, Aws
 from tests.plugins.emr.looks import MakeWork
@@ -44,6 +44,6 @@ def work(bundle, aws, python, tmp_path) -> Callable[..., MakeWork]:
         store = store_at(f"s3://{BUCKET}/{tmp_path.name}/{behaviour.replace(' ', '-')}")
         spark = Spark(engine=engine, connection="aws_test", python=python, conf={"spark.standIn": behaviour}, **given)
         run = late_run(bundle, store, spark, "manual__2013-06-15T00:00:00+00:00")
-        return lambda clear_number=0: Work("validate", run, store, {}, clear_number)
+        return lambda clear_number=0: TaskContext("validate", run, store, {}, clear_number)
 
     return make

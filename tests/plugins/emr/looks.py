@@ -4,22 +4,22 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from plugins.retraining.context import Work
+from plugins.retraining.context import TaskContext
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import Engine
-from plugins.retraining.spark.job_runner import look
+from plugins.retraining.spark.job_runner import poke
 from tests.waiting import until
 
 LOG = logging.getLogger("retraining.test")
 PATIENCE_S = 30
 wait_for = partial(until, seconds=PATIENCE_S)
-MakeWork = Callable[..., Work]
+MakeWork = Callable[..., TaskContext]
 
 
-def engine_of(work: Work) -> Engine:
+def engine_of(work: TaskContext) -> Engine:
     return engine_for(work.run.platform.spark).of_run(work.run)
 
 
 def end(make: MakeWork) -> str:
     """Looks as Airflow does, each time by a new engine, until there is a document."""
-    return wait_for(lambda: look(make(), engine_of(make()), LOG).path, "the job's document")
+    return wait_for(lambda: poke(make(), engine_of(make()), LOG).path, "the job's document")

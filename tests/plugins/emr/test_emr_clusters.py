@@ -10,7 +10,7 @@ from plugins.retraining.engines.base import Application, EngineAway, store_tag
 from plugins.retraining.engines.diagnosis import diagnose
 from plugins.retraining.engines.emr_clusters import request_for
 from plugins.retraining.errors import EngineTrouble
-from plugins.retraining.spark.job_runner import look
+from plugins.retraining.spark.job_runner import poke
 from tests.plugins.aws import JOB_FLOW, states
 from tests.plugins.emr.looks import LOG, MakeWork, engine_of, wait_for
 
@@ -31,7 +31,7 @@ def test_a_cluster_that_takes_no_steps_is_told(work, aws, state, sentence):
     make = work("emr", emr=Emr(cluster=id))
 
     with pytest.raises(EngineTrouble, match=sentence):
-        look(make(), engine_of(make()), LOG)
+        poke(make(), engine_of(make()), LOG)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def run_with_cluster(work) -> Callable[..., MakeWork]:
 def test_a_runs_cluster_is_made_once_and_ended_with_its_jobs(run_with_cluster, aws):
     make = run_with_cluster("hangs")
     id = engine_of(make()).cluster(LOG).id
-    look(make(), engine_of(make()), LOG)
+    poke(make(), engine_of(make()), LOG)
 
     assert engine_of(make()).cluster(LOG).id == id
     assert [each.id.partition("/")[0] for each in engine_of(make()).find(make().key)] == [id]
@@ -100,14 +100,14 @@ def test_a_cluster_that_nobody_ends_ends_itself(run_with_cluster, aws):
 
 def test_a_job_whose_cluster_died_is_done_on_another_one(run_with_cluster, aws):
     make = run_with_cluster("hangs")
-    look(make(), engine_of(make()), LOG)
+    poke(make(), engine_of(make()), LOG)
     first = engine_of(make()).cluster(LOG).id
     lost, key = make(), make().key
     aws.client("emr").terminate_job_flows(JobFlowIds=[first])
 
     with pytest.raises(EngineTrouble, match=rf"validate \({first}/s-\w+\): the cluster was ended from outside"):
-        wait_for(lambda: look(lost, engine_of(lost), LOG).path, "its end")
-    look(make(), engine_of(make()), LOG)
+        wait_for(lambda: poke(lost, engine_of(lost), LOG).path, "its end")
+    poke(make(), engine_of(make()), LOG)
 
     assert make().key != key
     assert engine_of(make()).cluster(LOG).id != first
@@ -116,7 +116,7 @@ def test_a_job_whose_cluster_died_is_done_on_another_one(run_with_cluster, aws):
 
 def test_leftovers_are_looked_for_on_every_living_cluster_of_the_store(run_with_cluster):
     make = run_with_cluster("hangs")
-    look(make(), engine_of(make()), LOG)
+    poke(make(), engine_of(make()), LOG)
 
     found = engine_for(make().run.platform.spark).find(store_tag(make().store.root), live=True)
 

@@ -11,13 +11,13 @@ from contract.emr import Emr, EmrServerless
 from contract.errors import BadData, OutOfTime
 from contract.spark import Resources
 from plugins.retraining.alerts import Audience
-from plugins.retraining.context import Work
+from plugins.retraining.context import TaskContext
 from plugins.retraining.engines import engine_for
-from plugins.retraining.engines.base import EngineAway, Job, Tags, store_tag
+from plugins.retraining.engines.base import EngineAway, Job, JobTags, store_tag
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.operators.base import ValidateStep
 from plugins.retraining.spark import job_runner
-from plugins.retraining.spark.job_runner import look, stop
+from plugins.retraining.spark.job_runner import poke, stop
 from tests.plugins.aws import ACCOUNT, BUCKET
 from tests.plugins.emr.looks import LOG, MakeWork, end, engine_of, wait_for
 
@@ -46,7 +46,7 @@ def task(kind, aws, work) -> Callable[..., MakeWork]:
     return make
 
 
-def job_of(work: Work, claim: int = 0) -> Job:
+def job_of(work: TaskContext, claim: int = 0) -> Job:
     request = JobRequest(job="validate", key=work.key, run=work.run)
     return Job(request, documents.write(work.store, work.beside("request"), request), claim, work.run.platform.spark.conf)
 
@@ -68,11 +68,11 @@ def test_a_job_is_submitted_once_found_at_every_look_and_leaves_its_document(tas
 
 def test_a_job_is_found_by_each_of_its_tags_and_by_no_other_ones(task):
     make = task()
-    engine, tags = engine_of(make()), Tags.of(job_of(make()).request)
+    engine, tags = engine_of(make()), JobTags.of(job_of(make()).request)
     id = engine.submit(job_of(make()), LOG)
 
     assert [[each.id for each in engine.find(tag)] for tag in tags] == [[id], [id], [id]]
-    assert engine.find("place:0123456789abcdef") == []
+    assert engine.find("job:0123456789abcdef") == []
     assert tags.store == store_tag(make().store.root)
     wait_for(lambda: engine.state(id).phase == "ended", "its end")
     assert engine.find(tags.store, live=True) == []
@@ -93,7 +93,7 @@ def test_a_submission_whose_answer_was_lost_is_not_made_twice(task, aws, kind):
 
     if kind == "emr":
         with pytest.raises(EngineAway, match=r"AWS does not answer just now \(AddJobFlowSteps: InternalServerError\)"):
-            look(make(), engine_of(make()), LOG)
+            poke(make(), engine_of(make()), LOG)
     end(make)
 
     assert len(engine_of(make()).find(make().key)) == 1
@@ -101,13 +101,13 @@ def test_a_submission_whose_answer_was_lost_is_not_made_twice(task, aws, kind):
 
 def test_throttling_is_waited_out_and_says_nothing_about_the_job(task, aws, kind):
     make = task("hangs")
-    look(make(), engine_of(make()), LOG)
+    poke(make(), engine_of(make()), LOG)
     aws.fail(LIST[kind], "ThrottlingException", times=4, message="Rate exceeded")  # as often as botocore tries by itself
 
     with pytest.raises(EngineAway, match=r"AWS does not answer just now \(\w+: ThrottlingException\)"):
-        look(make(), engine_of(make()), LOG)
+        poke(make(), engine_of(make()), LOG)
 
-    assert look(make(), engine_of(make()), LOG).path is None
+    assert poke(make(), engine_of(make()), LOG).path is None
     assert len(engine_of(make()).find(make().key)) == 1
     assert not make().store.read(make().beside("failed"))
     stop(make(), engine_of(make()))
@@ -121,11 +121,11 @@ def test_throttling_now_and_then_is_not_even_seen(task, aws, kind):
 
 def test_expired_credentials_are_told_with_what_to_renew_and_the_job_is_kept(task, aws, kind):
     make = task("hangs")
-    look(make(), engine_of(make()), LOG)
+    poke(make(), engine_of(make()), LOG)
     aws.fail(LIST[kind], "ExpiredTokenException", message="The security token included in the request is expired")
 
     with pytest.raises(EngineAway, match=r"they expired, renew the Airflow connection aws_test"):
-        look(make(), engine_of(make()), LOG)
+        poke(make(), engine_of(make()), LOG)
 
     assert [each.phase for each in engine_of(make()).find(make().key)] in (["queued"], ["running"])
     stop(make(), engine_of(make()))
@@ -136,7 +136,7 @@ def test_a_right_that_is_missing_is_told_at_once(task, aws, kind):
     make = task()
 
     with pytest.raises(EngineTrouble, match=r"AccessDeniedException\): User: jobs is not authorized .*; give this right") as caught:
-        look(make(), engine_of(make()), LOG)
+        poke(make(), engine_of(make()), LOG)
     assert not isinstance(caught.value, EngineAway)
 
 
@@ -162,7 +162,7 @@ def test_a_death_without_a_word_is_told_with_the_drivers_last_lines(task):
 def test_a_stopped_job_ends_and_its_key_is_given_up(task, programs, kind):
     make = task("hangs")
     key = make().key
-    look(make(), engine_of(make()), LOG)
+    poke(make(), engine_of(make()), LOG)
     wait_for(lambda: engine_of(make()).find(key)[0].phase == "running", "it runs")
 
     stop(make(), engine_of(make()))
@@ -193,23 +193,23 @@ def test_a_job_goes_on_when_airflow_ends_the_process_that_looks(task, monkeypatc
 def test_a_job_that_never_ends_is_ended_at_its_time_limit(task, monkeypatch):
     make = task("hangs")
     key = make().key
-    look(make(), engine_of(make()), LOG)
+    poke(make(), engine_of(make()), LOG)
     wait_for(lambda: engine_of(make()).find(key)[0].phase == "running", "it runs")
     monkeypatch.setattr(job_runner, "resources_of", lambda work: Resources.model_construct(time_limit=timedelta(seconds=-54)))
 
     with pytest.raises(OutOfTime, match="validate ran longer than its time limit"):
-        wait_for(lambda: look(make(), engine_of(make()), LOG).path, "its end")
+        wait_for(lambda: poke(make(), engine_of(make()), LOG).path, "its end")
 
     wait_for(lambda: engine_of(make()).find(key)[0].phase == "ended", "its end")
 
 
 def test_older_jobs_of_this_place_are_stopped_before_a_new_one_begins(task):
     make = task("hangs")
-    look(make(), engine_of(make()), LOG)
+    poke(make(), engine_of(make()), LOG)
     older = engine_of(make()).find(make().key)[0]
     cleared = make(clear_number=1)
 
-    look(cleared, engine_of(cleared), LOG)
+    poke(cleared, engine_of(cleared), LOG)
 
     wait_for(lambda: engine_of(make()).state(older.id).phase == "ended", "its end")
     stop(cleared, engine_of(cleared))

@@ -10,7 +10,7 @@ import pytest
 from contract.spark import Driver, Executor, Spark
 from contract.store.factory import store_at
 from plugins.retraining.engines import yarn
-from plugins.retraining.engines.base import Tags
+from plugins.retraining.engines.base import JobTags
 from plugins.retraining.engines.yarn import YarnEngine
 from tests.hadoop_cluster import Cluster, running
 from tests.plugins.late import late_run
@@ -86,4 +86,4 @@ def task(cluster, bundle, small_environment) -> Iterator[Callable[..., Task]]:
 
 
 def yarn_store(task: Task) -> str:
-    return Tags.of(task.job().request).store
+    return JobTags.of(task.job().request).store

@@ -9,10 +9,10 @@ from contract import documents
 from contract.documents import JobRequest, RunDocument, ValidationReport
 from contract.spark import Spark
 from contract.store.base import Store
-from plugins.retraining.context import Work
+from plugins.retraining.context import TaskContext
 from plugins.retraining.engines.base import Application, EngineAway, Job
 from plugins.retraining.engines.yarn import YarnEngine
-from plugins.retraining.spark.job_runner import look
+from plugins.retraining.spark.job_runner import poke
 from tests.hadoop_cluster import Cluster
 from tests.waiting import until
 
@@ -34,11 +34,11 @@ class Task:
     def spark(self) -> Spark:
         return self.run.platform.spark
 
-    def work(self) -> Work:
-        return Work(self.step, self.run, self.store, {}, self.clear_number)
+    def work(self) -> TaskContext:
+        return TaskContext(self.step, self.run, self.store, {}, self.clear_number)
 
     def look(self) -> str | None:
-        return look(self.work(), YarnEngine(self.spark), LOG).path
+        return poke(self.work(), YarnEngine(self.spark), LOG).path
 
     def end(self) -> str:
         """Looks as Airflow does, until there is a document."""

@@ -19,7 +19,7 @@ import pytest
 from plugins.retraining.engines.base import EngineAway
 from plugins.retraining.engines.yarn import YarnEngine
 from plugins.retraining.errors import EngineTrouble
-from plugins.retraining.spark.orphans import stop_leftovers
+from plugins.retraining.spark.orphans import stop_orphans
 from tests.hadoop_cluster import Cluster, Server
 from tests.plugins.yarn.task import JOB, LOG, PATIENCE_S, Task, wait_for
 
@@ -32,11 +32,11 @@ from contract.documents import RunDocument
 from contract.store.factory import store_at
 from plugins.retraining.engines import yarn
 from plugins.retraining.engines.yarn import YarnEngine
-from plugins.retraining.spark.job_runner import look
-from plugins.retraining.context import Work
+from plugins.retraining.spark.job_runner import poke
+from plugins.retraining.context import TaskContext
 yarn.RUN = sys.argv[2]
 run = RunDocument.model_validate_json(open(sys.argv[1]).read())
-look(Work("validate", run, store_at(run.platform.store), {}, 0), YarnEngine(run.platform.spark), logging.getLogger())
+poke(TaskContext("validate", run, store_at(run.platform.store), {}, 0), YarnEngine(run.platform.spark), logging.getLogger())
 """
 
 
@@ -219,12 +219,12 @@ def test_a_task_that_a_person_marked_failed(task):
     wait_for(first.is_at_work, "the job is at work")
     engine = YarnEngine(first.spark)
 
-    assert stop_leftovers(first.store, engine, lambda *_: "up_for_reschedule") == []
-    (left,) = stop_leftovers(first.store, engine, lambda *_: "failed")
+    assert stop_orphans(first.store, engine, lambda *_: "up_for_reschedule") == []
+    (left,) = stop_orphans(first.store, engine, lambda *_: "failed")
 
     assert left.why == "late validate of manual__1 is failed"
     wait_for(lambda: not first.applications(live=True), "it is stopped")
-    assert stop_leftovers(first.store, engine, lambda *_: "failed") == []
+    assert stop_orphans(first.store, engine, lambda *_: "failed") == []
 
 
 def test_a_run_that_is_cleared_stops_its_old_job_and_does_the_work_anew(task):

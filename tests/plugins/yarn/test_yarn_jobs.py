@@ -9,7 +9,7 @@ from contract import documents
 from contract.documents import Failure
 from contract.errors import BadData, OutOfMemory, RetrainingError
 from contract.spark import Driver
-from plugins.retraining.spark.job_log import tell_progress
+from plugins.retraining.spark.job_log import forward_log
 from tests.plugins.yarn.task import LOG, Task
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -20,7 +20,7 @@ def test_a_job_ends_well_and_its_lines_come_into_the_tasks_log(task, caplog):
 
     with caplog.at_level(logging.INFO, LOG.name):
         assert first.end() == first.work().path
-        tell_progress(first.work(), Forgetful(), LOG)
+        forward_log(first.work(), Forgetful(), LOG)
 
     first.assert_done_once()
     (application,) = first.applications()
