@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from contract.base_model import Scalar, Strict, refuse, written
+from contract.base_model import Scalar, Strict, without_problems, written
 from contract.metrics import Task
 
 AlgorithmName = Literal[
@@ -62,21 +62,21 @@ class Algorithm(Strict):
     @model_validator(mode="after")
     def _known_params(self) -> Self:
         grid = self.search.grid if self.search else {}
-        found = [problem for name, value in self.params.items() for problem in self._param_problems("params", name, (value,))]
-        found += [problem for name, values in grid.items() for problem in self._param_problems("search.grid", name, values)]
-        found += [f"params.{name}: is in search.grid, too" for name in self.params if name in grid]
-        return refuse(self, found)
+        problems = [problem for name, value in self.params.items() for problem in self._param_problems("params", name, (value,))]
+        problems += [problem for name, values in grid.items() for problem in self._param_problems("search.grid", name, values)]
+        problems += [f"params.{name}: is in search.grid, too" for name in self.params if name in grid]
+        return without_problems(self, problems)
 
-    def _param_problems(self, place: str, name: str, values: tuple[Scalar, ...]) -> list[str]:
+    def _param_problems(self, key: str, name: str, values: tuple[Scalar, ...]) -> list[str]:
         known = PARAMS[self.name]
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
-            return [f"{place}.{name}: {self.name} has no such parameter ({hint})"]
+            return [f"{key}.{name}: {self.name} has no such parameter ({hint})"]
         if not values:
-            return [f"{place}.{name}: must not be empty"]
+            return [f"{key}.{name}: must not be empty"]
         kind = known[name]
-        return [f"{place}.{name}: {_KINDS[kind]} is wanted (is {written(value)})" for value in values if not _fits(value, kind)]
+        return [f"{key}.{name}: {_KINDS[kind]} is wanted (is {written(value)})" for value in values if not _fits(value, kind)]
 
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}

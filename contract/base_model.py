@@ -141,7 +141,7 @@ class Shape:
     """Annotates text that matches `pattern`; `wanted` is what people are told instead of the pattern."""
 
     pattern: str
-    wanted: str
+    expected: str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
@@ -151,14 +151,14 @@ class Shape:
 
     def _check(self, text: str) -> str:
         if re.fullmatch(self.pattern, text) is None:
-            raise ValueError(f"{self.wanted} is wanted")
+            raise ValueError(f"{self.expected} is wanted")
         return text
 
 
 Checked = TypeVar("Checked", bound=Strict)
 
 
-def refuse(checked: Checked, problems: list[str]) -> Checked:
+def without_problems(checked: Checked, problems: list[str]) -> Checked:
     """For a validator of a whole: one line per problem, or the whole as it is."""
     if problems:
         raise ValueError(*problems)

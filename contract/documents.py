@@ -218,10 +218,10 @@ def write(store: Store, path: str, document: Strict) -> str:
 
 
 def read(store: Store, path: str, kind: type[Document]) -> Document:
-    found = find(store, path, kind)
-    if found is None:
+    document = find(store, path, kind)
+    if document is None:
         raise StoreError(f"{path} is not in the store {store.root}; clear the task that writes it")
-    return found
+    return document
 
 
 def find(store: Store, path: str, kind: type[Document]) -> Document | None:

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from contract.base_model import Duration, Shape, Strict, refuse
+from contract.base_model import Duration, Shape, Strict, without_problems
 
 S3Folder = Annotated[str, Shape(r"^s3://[^/\s]+(/\S*)?$", "a folder such as s3://BUCKET/logs")]
 InstanceType = Annotated[str, Shape(r"^[a-z0-9-]+\.[a-z0-9-]+$", "an instance type such as m7i.xlarge")]
@@ -33,7 +33,7 @@ class Fleet(Strict):
 
     @model_validator(mode="after")
     def _some(self) -> Self:
-        return refuse(self, [] if self.on_demand + self.spot else ["on_demand, spot: one of them must be at least 1"])
+        return without_problems(self, [] if self.on_demand + self.spot else ["on_demand, spot: one of them must be at least 1"])
 
 
 class Primary(Strict):
@@ -67,7 +67,7 @@ class Emr(Strict):
     @model_validator(mode="after")
     def _one(self) -> Self:
         one = (self.cluster is None) != (self.job_flow is None)
-        return refuse(self, [] if one else ["cluster, job_flow: exactly one of them is wanted"])
+        return without_problems(self, [] if one else ["cluster, job_flow: exactly one of them is wanted"])
 
 
 class EmrServerless(Strict):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from contract.base_model import LongerThanZero, Shape, Strict, refuse
+from contract.base_model import LongerThanZero, Shape, Strict, without_problems
 from contract.metrics import METRICS, ON_DEMAND, MetricName, Task
 
 Column = Annotated[str, Shape(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$", "a column's name of letters, digits and _, no digit first,")]
@@ -51,7 +51,7 @@ class Slices(Strict):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
-        return refuse(self, [f"columns: listed twice: {', '.join(twice)}"] if twice else [])
+        return without_problems(self, [f"columns: listed twice: {', '.join(twice)}"] if twice else [])
 
 
 class Gate(Strict):
@@ -81,14 +81,14 @@ class Gate(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        found = []
+        problems = []
         if self.rule == "not_worse" and self.margin == 0:
-            found.append("margin: rule not_worse needs one above 0: how much worse is still good enough")
+            problems.append("margin: rule not_worse needs one above 0: how much worse is still good enough")
         if "expected_cost" in self.named and self.costs is None:
-            found.append("costs: missing; expected_cost needs them, such as {false_positive: 1, false_negative: 5}")
+            problems.append("costs: missing; expected_cost needs them, such as {false_positive: 1, false_negative: 5}")
         if len(self.blocks) > 2 or len(set(self.blocks)) < len(self.blocks):
-            found.append("blocks: time, one column, or both are wanted")
-        return refuse(self, found)
+            problems.append("blocks: time, one column, or both are wanted")
+        return without_problems(self, problems)
 
     @property
     def named(self) -> tuple[MetricName, ...]:

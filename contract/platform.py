@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from contract.base_model import LongerThanZero, Shape, Strict, refuse
+from contract.base_model import LongerThanZero, Shape, Strict, without_problems
 from contract.errors import InvalidFile
 from contract.spark import Spark
 from contract.yaml_files import parse_yaml
@@ -81,14 +81,14 @@ class Platform(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        found = []
+        problems = []
         if self.serving.target == "process" and self.serving.python is None:
-            found.append("serving.python: missing; servers that are processes need its environment")
+            problems.append("serving.python: missing; servers that are processes need its environment")
         if self.serving.target == "docker" and (self.images.repository.startswith("oci:") or self.images.rootfs is None):
-            found.append("serving.target: docker needs images.repository in a registry, and images.rootfs")
+            problems.append("serving.target: docker needs images.repository in a registry, and images.rootfs")
         if self.spark.engine in ("emr", "emr_serverless") and not self.store.startswith("s3://"):
-            found.append(f"store: engine {self.spark.engine} needs one in a bucket, s3://BUCKET/PREFIX")
-        return refuse(self, found)
+            problems.append(f"store: engine {self.spark.engine} needs one in a bucket, s3://BUCKET/PREFIX")
+        return without_problems(self, problems)
 
 
 def load_platform(path: Path, home: Path) -> Platform:
@@ -103,8 +103,8 @@ def load_platform(path: Path, home: Path) -> Platform:
 
 
 def _resolved(platform: Platform, home: Path) -> Platform:
-    def under(place: str) -> str:
-        return place if "://" in place else str(home / place)
+    def under(path: str) -> str:
+        return path if "://" in path else str(home / path)
 
     repository = platform.images.repository
     if repository.startswith("oci:"):

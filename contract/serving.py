@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from contract.base_model import Duration, LongerThanZero, Strict, refuse
+from contract.base_model import Duration, LongerThanZero, Strict, without_problems
 from contract.gate import Column
 
 REPLAY_ENV = ("REPLAY_REQUESTS", "REPLAY_MASK")  # of a server, whatever starts it
@@ -39,12 +39,12 @@ class Serving(Strict):
 
     @model_validator(mode="after")
     def _steps(self) -> Self:
-        found = []
+        problems = []
         if not self.canary or list(self.canary) != sorted(set(self.canary)) or self.canary[-1] != 100:
-            found.append("canary: steps must rise and end at 100, such as [5, 25, 100]")
+            problems.append("canary: steps must rise and end at 100, such as [5, 25, 100]")
         if self.longest_hold < self.hold:
-            found.append("max_hold: is shorter than hold")
-        return refuse(self, found)
+            problems.append("max_hold: is shorter than hold")
+        return without_problems(self, problems)
 
     @property
     def longest_hold(self) -> timedelta:

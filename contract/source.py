@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from contract.base_model import LongerThanZero, Shape, Strict, refuse
+from contract.base_model import LongerThanZero, Shape, Strict, without_problems
 from contract.gate import Column
 
 FILES = ("csv", "json", "parquet", "orc", "avro")
@@ -70,11 +70,11 @@ def _parse_bound(value: Any) -> int | date:
 def _without_secrets(options: Any) -> Any:
     """Before anything could echo one."""
     if isinstance(options, dict):
-        told = "which does not belong into this file; write secrets: {OPTION: ALIAS} as docs/sources.md tells"
-        found = [f"{name}: is a secret, {told}" for name in options if SECRET_NAME.search(str(name))]
-        found += [f"{name}: holds a secret, {told}" for name, value in options.items() if SECRET_VALUE.search(str(value))]
-        if found:
-            raise ValueError(*found)
+        advice = "which does not belong into this file; write secrets: {OPTION: ALIAS} as docs/sources.md tells"
+        problems = [f"{name}: is a secret, {advice}" for name in options if SECRET_NAME.search(str(name))]
+        problems += [f"{name}: holds a secret, {advice}" for name, value in options.items() if SECRET_VALUE.search(str(value))]
+        if problems:
+            raise ValueError(*problems)
     return options
 
 
@@ -93,16 +93,16 @@ class Jdbc(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         low, high = self.lowerBound, self.upperBound
-        found = []
+        problems = []
         if (self.partitionColumn is None) != (self.numPartitions is None):
-            found.append("partitionColumn: and numPartitions go together")
+            problems.append("partitionColumn: and numPartitions go together")
         if (low is None) != (high is None):
-            found.append("lowerBound: and upperBound go together")
+            problems.append("lowerBound: and upperBound go together")
         if low is not None and self.partitionColumn is None:
-            found.append("lowerBound: needs partitionColumn")
+            problems.append("lowerBound: needs partitionColumn")
         if low is not None and high is not None and (type(low) is not type(high) or low >= high):
-            found.append("upperBound: must be more than lowerBound, and of its kind")
-        return refuse(self, found)
+            problems.append("upperBound: must be more than lowerBound, and of its kind")
+        return without_problems(self, problems)
 
 
 class Source(Strict):
@@ -147,9 +147,9 @@ class Source(Strict):
     def _consistent(self) -> Self:
         meant = get_close_matches(self.format.lower(), FORMATS, n=1, cutoff=0.8) if self.kind == CONNECTOR else []
         if meant:
-            return refuse(self, [f"format: {self.format} is unknown (did you mean '{meant[0]}'?)"])
-        problems = (self._key_problems(), self._place_problems(), self._column_problems(), self._jdbc_problems())
-        return refuse(self, [problem for several in problems for problem in several])
+            return without_problems(self, [f"format: {self.format} is unknown (did you mean '{meant[0]}'?)"])
+        problems = (self._key_problems(), self._location_problems(), self._column_problems(), self._jdbc_problems())
+        return without_problems(self, [problem for several in problems for problem in several])
 
     def _key_problems(self) -> Iterator[str]:
         for key, kinds in KEYS.items():
@@ -163,7 +163,7 @@ class Source(Strict):
             f"options.{name}: has a key of its own here, {own[name.lower()]}" for name in self.options if name.lower() in own
         )
 
-    def _place_problems(self) -> Iterator[str]:
+    def _location_problems(self) -> Iterator[str]:
         if self.path and SECRET_VALUE.search(self.path):
             yield "path: holds a secret, which does not belong into this file"
         if self.kind in (*FILES, "libsvm") and self.path is None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from contract.base_model import LongerThanZero, Scalar, Shape, Strict, format_duration, refuse
+from contract.base_model import LongerThanZero, Scalar, Shape, Strict, format_duration, without_problems
 from contract.emr import Emr, EmrServerless
 
 Memory = Annotated[str, Shape(r"^[1-9]\d{0,5}[mgt]$", "a size such as 512m or 4g")]
@@ -55,7 +55,7 @@ class Resources(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        return refuse(self, [f"conf.{name}: has a key of its own here" for name in self.conf if TYPED.fullmatch(name)])
+        return without_problems(self, [f"conf.{name}: has a key of its own here" for name in self.conf if TYPED.fullmatch(name)])
 
 
 class Limits(Strict):
@@ -95,15 +95,15 @@ class Spark(Resources):
 
     @model_validator(mode="after")
     def _of_engine(self) -> Self:
-        found = []
+        problems = []
         if self.engine == "yarn" and not self.hadoop_conf:
-            found.append("hadoop_conf: missing; spark-submit finds the cluster there")
-        for name, told in (("emr", "which cluster"), ("emr_serverless", "which application")):
+            problems.append("hadoop_conf: missing; spark-submit finds the cluster there")
+        for name, meaning in (("emr", "which cluster"), ("emr_serverless", "which application")):
             if self.engine == name and getattr(self, name) is None:
-                found.append(f"{name}: missing; it says {told}")
+                problems.append(f"{name}: missing; it says {meaning}")
             if self.engine != name and getattr(self, name) is not None:
-                found.append(f"{name}: is for engine {name}, not for {self.engine}")
-        return refuse(self, found)
+                problems.append(f"{name}: is for engine {name}, not for {self.engine}")
+        return without_problems(self, problems)
 
 
 def merged(platform: Resources, model: Resources) -> Resources:
@@ -118,24 +118,24 @@ def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return below | {key: _over(below.get(key) or {}, value) if isinstance(value, dict) else value for key, value in above.items()}
 
 
-def excesses(asked: Resources, limits: Limits) -> list[str]:
+def excesses(requested: Resources, limits: Limits) -> list[str]:
     """One line for each key that asks for more than the platform allows."""
-    dynamic = asked.dynamicAllocation
+    dynamic = requested.dynamicAllocation
     pairs = {
         f"{part}.{key}": (value, getattr(getattr(limits, part), key))
         for part in ("driver", "executor")
-        for key, value in getattr(asked, part).model_dump(exclude_none=True).items()
+        for key, value in getattr(requested, part).model_dump(exclude_none=True).items()
     }
     pairs["dynamicAllocation.maxExecutors"] = (dynamic.maxExecutors if dynamic else None, limits.maxExecutors)
-    pairs["time_limit"] = (asked.time_limit, limits.time_limit)
-    found = [
+    pairs["time_limit"] = (requested.time_limit, limits.time_limit)
+    problems = [
         f"spark.{key}: {_written(value)} is more than the {_written(limit)} that this platform allows"
         for key, (value, limit) in pairs.items()
         if value is not None and limit is not None and _size(value) > _size(limit)
     ]
-    if asked.queue and limits.queues and asked.queue not in limits.queues:
-        found.append(f"spark.queue: {asked.queue} is none of this platform's for models ({', '.join(limits.queues)})")
-    return found
+    if requested.queue and limits.queues and requested.queue not in limits.queues:
+        problems.append(f"spark.queue: {requested.queue} is none of this platform's for models ({', '.join(limits.queues)})")
+    return problems
 
 
 def settings(resources: Resources, limits: Limits, memory_factor: float = 1.0) -> dict[str, str]:

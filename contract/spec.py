@@ -14,7 +14,7 @@ from contract.base_model import (
     Strict,
     longer_than_zero,
     parse_duration,
-    refuse,
+    without_problems,
 )
 from contract.gate import TIME, Column, Gate
 from contract.metrics import METRICS, Task
@@ -49,14 +49,14 @@ class Examples(Strict):
         """Spark does not tell Weight from weight."""
         features = [name.lower() for name in (*self.numeric, *self.categorical)]
         twice = sorted({name for name in features if features.count(name) > 1})
-        found = [] if features else ["numeric or categorical: at least one feature is needed"]
-        found += [f"listed twice: {', '.join(twice)}"] if twice else []
+        problems = [] if features else ["numeric or categorical: at least one feature is needed"]
+        problems += [f"listed twice: {', '.join(twice)}"] if twice else []
         roles = {role: name for role in ("id", "time", "label") if (name := getattr(self, role))}
-        found += [f"{name} is the {role} and cannot be a feature" for role, name in roles.items() if name.lower() in features]
+        problems += [f"{name} is the {role} and cannot be a feature" for role, name in roles.items() if name.lower() in features]
         unknown = [name for name in self.allow_leakage if name not in (*self.numeric, *self.categorical)]
-        found += [f"allow_leakage: {name} is no feature" for name in unknown]
-        found += [f"label: {name} is the {role}" for role, name in roles.items() if role != "label" and name == self.label]
-        return refuse(self, found)
+        problems += [f"allow_leakage: {name} is no feature" for name in unknown]
+        problems += [f"label: {name} is the {role}" for role, name in roles.items() if role != "label" and name == self.label]
+        return without_problems(self, problems)
 
 
 class Features(Strict):
@@ -119,44 +119,44 @@ class ModelSpec(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        return refuse(self, [*self._time_problems(), *self._task_problems(), *self._source_problems()])
+        return without_problems(self, [*self._time_problems(), *self._task_problems(), *self._source_problems()])
 
     def _time_problems(self) -> list[str]:
         by_time = isinstance(self.split.holdout, timedelta)
-        found = []
+        problems = []
         if by_time and self.examples.time is None:
-            found.append("split.holdout: a duration needs examples.time; rows without time are split by a share such as 0.2")
+            problems.append("split.holdout: a duration needs examples.time; rows without time are split by a share such as 0.2")
         if not by_time and self.examples.time is not None:
-            found.append(
+            problems.append(
                 "split.holdout: examples with time are split by a duration such as 14d, so that training precedes the holdout"
             )
         timed = [key for key in ("gap", "label_delay", "folds") if getattr(self.split, key)]
-        found += [f"split.{key}: needs a holdout by time" for key in timed if not by_time]
+        problems += [f"split.{key}: needs a holdout by time" for key in timed if not by_time]
         if self.start and self.end and self.end < self.start:
-            found.append(f"end: {self.end} is before start: {self.start}")
+            problems.append(f"end: {self.end} is before start: {self.start}")
         if self.schedule and not self.start:
-            found.append("start: a schedule needs a first day")
-        return found
+            problems.append("start: a schedule needs a first day")
+        return problems
 
     def _task_problems(self) -> list[str]:
-        found = []
+        problems = []
         if self.task not in TASKS[self.algorithm.name]:
             fitting = ", ".join(name for name, tasks in TASKS.items() if self.task in tasks)
-            found.append(f"algorithm.name: {self.algorithm.name} does not fit task {self.task} (fitting: {fitting})")
-        for place, metric in [("gate.metric", self.gate.metric), *(("gate.guards", g.metric) for g in self.gate.guards)]:
+            problems.append(f"algorithm.name: {self.algorithm.name} does not fit task {self.task} (fitting: {fitting})")
+        for key, metric in [("gate.metric", self.gate.metric), *(("gate.guards", g.metric) for g in self.gate.guards)]:
             if metric not in METRICS[self.task]:
-                found.append(f"{place}: {metric} is no metric of task {self.task} (known: {', '.join(METRICS[self.task])})")
+                problems.append(f"{key}: {metric} is no metric of task {self.task} (known: {', '.join(METRICS[self.task])})")
         if any(guard.over == "folds" for guard in self.gate.guards) and not self.split.folds:
-            found.append("gate.guards: over folds needs split.folds")
+            problems.append("gate.guards: over folds needs split.folds")
         if self.gate.cluster and self.gate.cluster in (self.examples.label, self.examples.time):
-            found.append(f"gate.blocks: {self.gate.cluster} is the label or the time; write time for blocks of time")
+            problems.append(f"gate.blocks: {self.gate.cluster} is the label or the time; write time for blocks of time")
         if TIME in self.gate.blocks and self.examples.time is None:
-            found.append("gate.blocks: time needs examples.time")
+            problems.append("gate.blocks: time needs examples.time")
         if self.gate.season is not None and (self.task != "regression" or self.examples.time is None):
-            found.append("gate.season: needs task regression and examples.time")
+            problems.append("gate.season: needs task regression and examples.time")
         if self.gate.yearly_false_promotions is not None and self.schedule is None:
-            found.append("gate.yearly_false_promotions: needs a schedule, which says how many evaluations a year share it")
-        return [*found, *self._slice_problems(), *self._name_problems(), *self._mask_problems()]
+            problems.append("gate.yearly_false_promotions: needs a schedule, which says how many evaluations a year share it")
+        return [*problems, *self._slice_problems(), *self._name_problems(), *self._mask_problems()]
 
     def _mask_problems(self) -> list[str]:
         features = {*self.examples.numeric, *self.examples.categorical}
@@ -180,17 +180,17 @@ class ModelSpec(Strict):
         return [f"gate.slices.columns: {name} is {unfit[name]}; columns of names are wanted" for name in named if name in unfit]
 
     def _source_problems(self) -> list[str]:
-        found = [f"expectations.{name}: no such source" for name in self.expectations if name not in self.sources]
+        problems = [f"expectations.{name}: no such source" for name in self.expectations if name not in self.sources]
         if self.examples.sql is None and len(self.sources) > 1:
-            found.append("examples.sql: missing; with several sources a query must join them")
+            problems.append("examples.sql: missing; with several sources a query must join them")
         windows = [source.window for source in self.sources.values() if source.window]
-        if isinstance(self.split.holdout, timedelta) and windows and self._kept_back() >= max(windows):
+        if isinstance(self.split.holdout, timedelta) and windows and self._withheld() >= max(windows):
             keys = [f"split.{key}" for key in ("gap", "label_delay", "folds") if getattr(self.split, key)] or ["split.gap"]
-            told = f"with {' and '.join(keys)} as long as the longest source window"
-            found.append(f"split.holdout: {told}, no rows are left to train on")
-        return found
+            cause = f"with {' and '.join(keys)} as long as the longest source window"
+            problems.append(f"split.holdout: {cause}, no rows are left to train on")
+        return problems
 
-    def _kept_back(self) -> timedelta:
+    def _withheld(self) -> timedelta:
         """Of the window's end, what the oldest model of a run cannot learn from."""
         split = self.split
         folds = split.folds or 0

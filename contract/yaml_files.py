@@ -59,10 +59,9 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     if mark is None or problem is None:
         return f"not YAML: {str(error).partition(chr(10))[0]}"
-    told = " ".join(filter(None, (getattr(error, "context", None), problem)))
-    return (
-        f"line {mark.line + 1}, column {mark.column + 1}: not YAML: {told}{_yaml_advice(problem, text.splitlines()[mark.line :])}"
-    )
+    reason = " ".join(filter(None, (getattr(error, "context", None), problem)))
+    advice = _yaml_advice(problem, text.splitlines()[mark.line :])
+    return f"line {mark.line + 1}, column {mark.column + 1}: not YAML: {reason}{advice}"
 
 
 def _yaml_advice(problem: str, lines: list[str]) -> str:
@@ -74,7 +73,7 @@ def _yaml_advice(problem: str, lines: list[str]) -> str:
     return ""
 
 
-_WANTED = {  # pydantic's kind of error: what people are told instead
+_SENTENCES = {  # pydantic's kind of error: what people are told instead
     "bool": "true or false is wanted",
     "date": "a date is wanted, such as 2013-03-01",
     "dict": "keys with values are wanted",
@@ -98,18 +97,18 @@ _WANTED = {  # pydantic's kind of error: what people are told instead
 def problems_of(error: ValidationError, kind: type[BaseModel], given: Collection[str] = ()) -> list[str]:
     """One line for each place: what is wrong there, and the nearest right key for an unknown one. `given` is not to be written."""
     schema = kind.model_json_schema()
-    found = []
+    problems = []
     for detail in error.errors(include_url=False):
         path = [str(part) for part in detail["loc"] if part != "[key]"]
         of_whole = isinstance(detail["input"], dict)
-        found += [_line(".".join(path), problem, of_whole) for problem in _problems(detail, path, schema, given)]
-    return found
+        problems += [_line(".".join(path), problem, of_whole) for problem in _problems(detail, path, schema, given)]
+    return problems
 
 
-def _line(place: str, problem: str, of_whole: bool) -> str:
+def _line(key: str, problem: str, of_whole: bool) -> str:
     """A check of a whole may name the key that it means."""
     names_key = of_whole and re.match(r"[\w.]+: ", problem)
-    return ("." if names_key else ": ").join(filter(None, (place, problem)))
+    return ("." if names_key else ": ").join(filter(None, (key, problem)))
 
 
 def _problems(detail: Any, path: list[str], schema: dict, given: Collection[str]) -> list[str]:
@@ -118,8 +117,8 @@ def _problems(detail: Any, path: list[str], schema: dict, given: Collection[str]
         return ["missing"]
     if detail["type"] == "extra_forbidden":
         return [f"unknown key{_nearest(path, schema, given)}"]
-    told = detail["ctx"]["error"].args if detail["type"] == "value_error" else (_told(detail),)
-    return [problem + _echo(detail["input"]) for problem in told]
+    sentences = detail["ctx"]["error"].args if detail["type"] == "value_error" else (_sentence(detail),)
+    return [problem + _echo(detail["input"]) for problem in sentences]
 
 
 def _echo(value: Any) -> str:
@@ -128,10 +127,10 @@ def _echo(value: Any) -> str:
     return "" if isinstance(value, dict | list) or re.search(r":.*@", text, re.DOTALL) else f" (is {text})"
 
 
-def _told(detail: Any) -> str:
-    for start in sorted(_WANTED, key=len, reverse=True):
+def _sentence(detail: Any) -> str:
+    for start in sorted(_SENTENCES, key=len, reverse=True):
         if detail["type"].startswith(start):
-            return _WANTED[start].format(**detail.get("ctx", {}))
+            return _SENTENCES[start].format(**detail.get("ctx", {}))
     return detail["msg"]
 
 

@@ -126,8 +126,8 @@ def packages(lock: Path, uv: str) -> dict[str, bytes]:
         _run(install, "the server's packages could not be installed")
         compiled = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", folder, "-p", f"/{PACKAGES}", folder]
         _run([sys.executable, *compiled], "the server's packages could not be compiled")
-        found = {path.relative_to(folder).as_posix(): path for path in Path(folder).rglob("*") if path.is_file()}
-        kept = {name: path for name, path in found.items() if not name.startswith("bin/") and name != ".lock"}
+        files = {path.relative_to(folder).as_posix(): path for path in Path(folder).rglob("*") if path.is_file()}
+        kept = {name: path for name, path in files.items() if not name.startswith("bin/") and name != ".lock"}
         return {f"{PACKAGES}/{name}": path.read_bytes() for name, path in kept.items()}
 
 
@@ -162,17 +162,17 @@ def main() -> int:
     parser.add_argument("--platform", type=Path, required=True, help="a file in dags/platforms/ that has images.rootfs")
     parser.add_argument("--uv", default="uv", help="the uv program, which installs the wheels")
     parser.add_argument("--context", type=Path, metavar="FOLDER", help="make nothing, but a new folder for serving/Dockerfile")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        platform = load_platform(asked.platform, Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser())
+        platform = load_platform(arguments.platform, Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser())
         if platform.images.rootfs is None:
-            raise NoBase(f"{asked.platform} has no images.rootfs: name an image with Python 3.{MINOR} there, by digest")
+            raise NoBase(f"{arguments.platform} has no images.rootfs: name an image with Python 3.{MINOR} there, by digest")
         repository, serving = base_repository(platform), Path(__file__).resolve().parents[1] / "serving"
-        if asked.context:
-            write_context(serving, asked.context, asked.uv)
+        if arguments.context:
+            write_context(serving, arguments.context, arguments.uv)
             made = tag_of(repository, key_of(serving, platform.images.rootfs))
         else:
-            made = repository.reference(make_base(serving, platform.images.rootfs, repository, asked.uv))
+            made = repository.reference(make_base(serving, platform.images.rootfs, repository, arguments.uv))
     except RetrainingError as error:
         print(error, file=sys.stderr)
         return 1

@@ -28,7 +28,7 @@ from images.oci import (
 
 TRIES, PAUSE_S, TIMEOUT_S = 4, 0.5, 60.0
 FRESH_S = 6 * 3600.0  # some answer a password that has run out with 403, which looks like a missing right
-LATER = {408, 425, 429, 500, 502, 503, 504}
+RETRYABLE = {408, 425, 429, 500, 502, 503, 504}
 ANY_MANIFEST = ", ".join((*MANIFESTS, *INDEXES))
 
 
@@ -77,12 +77,12 @@ class Registry:
         )
 
     def put(self, media_type: str, content: bytes) -> Descriptor:
-        found = descriptor(media_type, content)
+        blob = descriptor(media_type, content)
         if media_type in MANIFESTS:
-            self._put_manifest(found["digest"], media_type, content)
-        elif not self._has(found["digest"]):
-            self._upload(found["digest"], lambda: content)
-        return found
+            self._put_manifest(blob["digest"], media_type, content)
+        elif not self._has(blob["digest"]):
+            self._upload(blob["digest"], lambda: content)
+        return blob
 
     def copy(self, descriptor: Descriptor, source: Repository) -> None:
         """By a mount where both lie in one registry and it allows that, which moves no byte."""
@@ -108,7 +108,7 @@ class Registry:
         self._put_manifest(name, answer.headers["content-type"], self._checked(digest, answer.content))
 
     def named(self, name: str) -> str | None:
-        answer = self._ask("GET", f"manifests/{name}", allowed=(404,), Accept=ANY_MANIFEST)
+        answer = self._request("GET", f"manifests/{name}", allowed=(404,), Accept=ANY_MANIFEST)
         return None if answer.status_code == 404 else sha256(answer.content)
 
     def names(self) -> dict[str, str]:
@@ -118,7 +118,7 @@ class Registry:
         """The space comes back when the registry collects its garbage."""
         if region_of(self.address.host):
             return delete_image(self.address.host, self.address.path, check_digest(digest))
-        if self._ask("DELETE", f"manifests/{check_digest(digest)}", allowed=(404, 405)).status_code == 405:
+        if self._request("DELETE", f"manifests/{check_digest(digest)}", allowed=(404, 405)).status_code == 405:
             raise RegistryRefused(
                 f"the registry of {self.address.display} does not allow deletion: allow it there (in Docker's own, "
                 f"REGISTRY_STORAGE_DELETE_ENABLED=true), or leave cleaning to the registry's own rules"
@@ -129,14 +129,14 @@ class Registry:
 
     def confirm(self, manifest: dict[str, Any]) -> None:
         """Asks for every blob: a registry that took an upload may still have lost it."""
-        lost = [each["digest"] for each in (manifest["config"], *manifest["layers"]) if not self._has(each["digest"])]
+        lost = [blob["digest"] for blob in (manifest["config"], *manifest["layers"]) if not self._has(blob["digest"])]
         if lost:
             raise RegistryTrouble(f"{self.address.display} does not have {', '.join(lost)}, which it took: see its storage")
 
     def _tags(self) -> Iterator[str]:
         there = "tags/list?n=100"
         while there:
-            answer = self._ask("GET", there, allowed=(404,))
+            answer = self._request("GET", there, allowed=(404,))
             if answer.status_code == 404:
                 return
             yield from answer.json()["tags"] or ()
@@ -144,7 +144,7 @@ class Registry:
             there = f"tags/list?{following.partition('?')[2]}" if following else ""
 
     def _has(self, digest: str) -> bool:
-        return self._ask("HEAD", f"blobs/{check_digest(digest)}", allowed=(404,)).status_code != 404
+        return self._request("HEAD", f"blobs/{check_digest(digest)}", allowed=(404,)).status_code != 404
 
     def _upload(self, digest: str, content: Callable[[], bytes], beside: str = "") -> None:
         """One POST and one PUT. With `beside` the registry may take the blob from that repository of its own (201).
@@ -153,11 +153,11 @@ class Registry:
         """
         mount = {"mount": digest, "from": beside} if beside else {}
         for _ in range(TRIES):
-            begun = self._ask("POST", "blobs/uploads/", params=mount)
+            begun = self._request("POST", "blobs/uploads/", params=mount)
             if begun.status_code == 201:
                 return
             where = httpx.URL(f"{self.address.url}/").join(begun.headers["location"]).copy_merge_params({"digest": digest})
-            sent = self._ask("PUT", where, (404,), content=content(), **{"Content-Type": "application/octet-stream"})
+            sent = self._request("PUT", where, (404,), content=content(), **{"Content-Type": "application/octet-stream"})
             if sent.status_code != 404:
                 return self._confirmed(digest, sent)
             if self._has(digest):
@@ -167,7 +167,7 @@ class Registry:
         )
 
     def _put_manifest(self, name: str, media_type: str, content: bytes) -> None:
-        self._confirmed(sha256(content), self._ask("PUT", f"manifests/{name}", content=content, **{"Content-Type": media_type}))
+        self._confirmed(sha256(content), self._request("PUT", f"manifests/{name}", content=content, **{"Content-Type": media_type}))
 
     def _confirmed(self, digest: str, answer: httpx.Response) -> None:
         said = answer.headers.get("docker-content-digest", digest)
@@ -177,7 +177,7 @@ class Registry:
             )
 
     def _get(self, path: str, **headers: str) -> httpx.Response:
-        answer = self._ask("GET", path, allowed=(404,), **headers)
+        answer = self._request("GET", path, allowed=(404,), **headers)
         if answer.status_code == 404:
             raise ImageDamaged(f"{self.address.display} has no {path}; clear the package task of its run, which writes it again")
         return answer
@@ -187,7 +187,7 @@ class Registry:
             raise ImageDamaged(f"{self.address.display} answers {digest} with {sha256(content)}: its storage was altered")
         return content
 
-    def _ask(self, method: str, path: str | httpx.URL, allowed: tuple[int, ...] = (), **given: Any) -> httpx.Response:
+    def _request(self, method: str, path: str | httpx.URL, allowed: tuple[int, ...] = (), **given: Any) -> httpx.Response:
         """Tries again what a later try may mend. `given`: params, content, and headers."""
         content = {key: given.pop(key) for key in ("params", "content") if key in given}
         for left in reversed(range(TRIES)):
@@ -199,7 +199,7 @@ class Registry:
                 if answer.is_success or answer.status_code in allowed:
                     return answer
                 trouble = f"answers {method} {answer.request.url.path} with {answer.status_code}{_reason(answer)}"
-                if answer.status_code not in LATER:
+                if answer.status_code not in RETRYABLE:
                     raise RegistryRefused(f"{self.address.display} {trouble}{self._advice(answer)}")
             if left:
                 time.sleep(PAUSE_S * 2 ** (TRIES - 1 - left))

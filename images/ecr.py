@@ -30,7 +30,7 @@ class EcrLogin:
         return f"Basic {self._token()}"
 
     def _token(self) -> str:
-        return _ask(self._region, "get_authorization_token")["authorizationData"][0]["authorizationToken"]
+        return _call(self._region, "get_authorization_token")["authorizationData"][0]["authorizationToken"]
 
 
 def ecr_login(host: str) -> EcrLogin | None:
@@ -49,13 +49,13 @@ def delete_image(host: str, path: str, digest: str) -> None:
     """With all its tags. One that is gone already is no failure."""
     account, region = HOST.fullmatch(host).groups()
     given = {"registryId": account, "repositoryName": path, "imageIds": [{"imageDigest": digest}]}
-    failures = _ask(region, "batch_delete_image", **given).get("failures", ())
-    kept = [each for each in failures if each["failureCode"] != "ImageNotFound"]
+    failures = _call(region, "batch_delete_image", **given).get("failures", ())
+    kept = [failure for failure in failures if failure["failureCode"] != "ImageNotFound"]
     if kept:
         raise RegistryRefused(f"{host}/{path} does not delete {digest}: {kept[0]['failureCode']}, {kept[0].get('failureReason')}")
 
 
-def _ask(region: str, action: str, **given: Any) -> Any:
+def _call(region: str, action: str, **given: Any) -> Any:
     import boto3  # a second: who has another registry does not pay it
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
@@ -64,12 +64,12 @@ def _ask(region: str, action: str, **given: Any) -> Any:
     except (ConnectionError, HTTPClientError) as error:
         raise RegistryTrouble(f"AWS does not answer {action} of ECR in {region} ({error}); try again later") from None
     except ClientError as error:
-        told = f"{error.response['Error']['Code']}: {error.response['Error'].get('Message', '')[:200]}"
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500 or "Throttl" in told:
-            raise RegistryTrouble(f"AWS answers {action} of ECR in {region} with {told}; try again later") from None
-        raise RegistryRefused(f"AWS refuses {action} of ECR in {region} ({told}); {RIGHTS[action]} is needed") from None
+        reason = f"{error.response['Error']['Code']}: {error.response['Error'].get('Message', '')[:200]}"
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500 or "Throttl" in reason:
+            raise RegistryTrouble(f"AWS answers {action} of ECR in {region} with {reason}; try again later") from None
+        raise RegistryRefused(f"AWS refuses {action} of ECR in {region} ({reason}); {RIGHTS[action]} is needed") from None
     except BotoCoreError as error:
-        told = f"AWS cannot be asked for {action} of ECR in {region} ({error})"
+        reason = f"AWS cannot be asked for {action} of ECR in {region} ({error})"
         raise RegistryRefused(
-            f"{told}; see who boto3 takes this user for, or name an Airflow connection in images.connection"
+            f"{reason}; see who boto3 takes this user for, or name an Airflow connection in images.connection"
         ) from None

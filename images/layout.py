@@ -20,11 +20,11 @@ class Layout:
 
     def put(self, media_type: str, content: bytes) -> Descriptor:
         """One that is there is used only if its bytes are right."""
-        found = descriptor(media_type, content)
-        path = self._blob_path(found["digest"])
-        if not path.exists() or sha256(path.read_bytes()) != found["digest"]:
+        blob = descriptor(media_type, content)
+        path = self._blob_path(blob["digest"])
+        if not path.exists() or sha256(path.read_bytes()) != blob["digest"]:
             write_whole(path, content)
-        return found
+        return blob
 
     def copy(self, descriptor: Descriptor, source: Repository) -> None:
         if not self._blob_path(descriptor["digest"]).exists():
@@ -46,16 +46,16 @@ class Layout:
         return self.blob(digest)
 
     def confirm(self, manifest: dict[str, Any]) -> None:
-        for each in (manifest["config"], *manifest["layers"]):
-            self.blob(each["digest"])
+        for part in (manifest["config"], *manifest["layers"]):
+            self.blob(part["digest"])
 
     def name(self, digest: str, name: str) -> None:
         """A manifest that has several names has an entry for each; one that lost its name stays, without it."""
-        found = {"mediaType": MANIFEST, "digest": digest, "size": len(self.manifest(digest))}
+        manifest = {"mediaType": MANIFEST, "digest": digest, "size": len(self.manifest(digest))}
         with self._locked():
             self._refuse_incomplete(digest)
             others = [_unnamed(entry, name) for entry in self._manifests() if (entry["digest"], _name(entry)) != (digest, name)]
-            self._write([*others, {**found, "annotations": {REF_NAME: name}}])
+            self._write([*others, {**manifest, "annotations": {REF_NAME: name}}])
 
     def named(self, name: str) -> str | None:
         return self.names().get(name)
@@ -72,8 +72,8 @@ class Layout:
             needed = {part for entry in kept for part in (entry["digest"], *self._parts(entry["digest"]))}
             if kept != there:
                 self._write(kept)
-            for each in gone - needed:
-                self._blob_path(each).unlink(missing_ok=True)
+            for unneeded in gone - needed:
+                self._blob_path(unneeded).unlink(missing_ok=True)
 
     def reference(self, digest: str) -> str:
         return f"oci:{self.folder}@{digest}"
@@ -96,11 +96,11 @@ class Layout:
 
     def _parts(self, digest: str) -> set[str]:
         manifest = json.loads(self.manifest(digest))
-        return {each["digest"] for each in (manifest["config"], *manifest["layers"])}
+        return {blob["digest"] for blob in (manifest["config"], *manifest["layers"])}
 
     def _refuse_incomplete(self, digest: str) -> None:
         """A blob that was there when it was to be put may have been deleted since, with the last manifest that referred to it."""
-        lost = [path for each in self._parts(digest) if not (path := self._blob_path(each)).exists()]
+        lost = [path for part in self._parts(digest) if not (path := self._blob_path(part)).exists()]
         if lost:
             raise ImageDamaged(f"{lost[0]} is missing; clear the package task of its run, which writes it again")
 

@@ -40,14 +40,14 @@ def login_on_host(registry: str) -> Who | None:
 
     None where nobody logged in.
     """
-    place = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker"), "config.json")
+    path = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker"), "config.json")
     try:
-        config = json.loads(place.read_bytes())
+        config = json.loads(path.read_bytes())
         helper = config.get("credHelpers", {}).get(registry) or config.get("credsStore")
-        found = (helper and _helped(helper, registry)) or _kept(config, registry)
+        login = (helper and _helped(helper, registry)) or _kept(config, registry)
     except (OSError, ValueError, TypeError, AttributeError):
-        found = None
-    return found or ecr_login(registry)
+        login = None
+    return login or ecr_login(registry)
 
 
 def _kept(config: dict[str, Any], registry: str) -> Login | None:
@@ -80,17 +80,17 @@ def answer_challenge(challenge: str, login: Who | None, http: httpx.Client) -> s
     raise NobodyKnown(f"wants to be asked by {challenge[:60]!r}, which is neither basic nor bearer")
 
 
-def _token(wanted: dict[str, str], login: Who | None, http: httpx.Client) -> str:
+def _token(challenge: dict[str, str], login: Who | None, http: httpx.Client) -> str:
     """Of the service that the challenge names; without a login it may give one for reading."""
-    realm = wanted.pop("realm", "")
+    realm = challenge.pop("realm", "")
     if http.base_url.scheme == "https" and not realm.startswith("https://"):
         raise NobodyKnown(f"sends its callers to {realm or 'nowhere'} for a token, where a password would be read on the way")
     headers = {"Authorization": login.basic} if login else {}
     try:
-        answer = http.get(realm, params=wanted, headers=headers)
+        answer = http.get(realm, params=challenge, headers=headers)
         answer.raise_for_status()
-        found = answer.json()
-        return found.get("token") or found["access_token"]
+        content = answer.json()
+        return content.get("token") or content["access_token"]
     except (httpx.HTTPError, ValueError, KeyError, AttributeError) as error:
         reason = f"{error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else type(error).__name__
         raise NobodyKnown(f"sends its callers to {realm or 'nowhere'} for a token, which gave none ({reason})") from None

@@ -48,7 +48,7 @@ def package(contents: Contents, base: Base, repository: Repository) -> Image:
         as_of=contents.as_of,
         digest=stored["digest"],
         reference=repository.reference(stored["digest"]),
-        size=sum(each["size"] for each in (stored, config, *layers)),
+        size=sum(blob["size"] for blob in (stored, config, *layers)),
         labels=labels,
     )
 

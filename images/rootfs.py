@@ -50,13 +50,13 @@ def open_rootfs(name: str, repository: Repository, minor: int, machine: str) -> 
 
 
 def _from_file(name: str, repository: Repository) -> tuple[tuple[Part, ...], list[bytes]]:
-    place, _, digest = name.removeprefix("file:").rpartition("@")
+    path, _, digest = name.removeprefix("file:").rpartition("@")
     try:
-        tar = Path(place).read_bytes()
+        tar = Path(path).read_bytes()
     except OSError as error:
-        raise UnfitRootfs(f"the rootfs {place} cannot be read ({error.strerror}); correct images.rootfs") from None
+        raise UnfitRootfs(f"the rootfs {path} cannot be read ({error.strerror}); correct images.rootfs") from None
     if sha256(tar) != check_digest(digest):
-        raise UnfitRootfs(f"the rootfs {place} is {sha256(tar)}, not {digest}: correct images.rootfs, or find out who changed it")
+        raise UnfitRootfs(f"the rootfs {path} is {sha256(tar)}, not {digest}: correct images.rootfs, or find out who changed it")
     packed = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", compresslevel=3, fileobj=packed, mtime=0) as stream:
         stream.write(tar)
@@ -79,7 +79,9 @@ def _from_image(name: str, machine: str) -> tuple[tuple[Part, ...], list[bytes],
 
 def _of_machine(name: str, manifests: list[Descriptor], machine: str) -> str:
     there = {
-        f"{each['platform']['os']}/{each['platform']['architecture']}": each["digest"] for each in manifests if "platform" in each
+        f"{manifest['platform']['os']}/{manifest['platform']['architecture']}": manifest["digest"]
+        for manifest in manifests
+        if "platform" in manifest
     }
     if f"linux/{machine}" not in there:
         raise UnfitRootfs(f"{name} has {', '.join(sorted(there))}; linux/{machine} is wanted")
@@ -98,10 +100,12 @@ def _fit(name: str, tars: list[bytes], minor: int, machine: str) -> str:
     members = [(tar, member) for tar in tars for member in _members(tar)]
     if any(MUSL.match(member.name) for _, member in members):
         raise UnfitRootfs(f"{name} has musl; the server's wheels are for glibc: take an image of Debian or the like, not Alpine")
-    found = {match[1]: (int(match[2]), tar, member) for tar, member in members if (match := PYTHON.match(member.name))}
-    fitting = sorted((path, tar, member) for path, (there, tar, member) in found.items() if there == minor and member.isfile())
+    interpreters = {match[1]: (int(match[2]), tar, member) for tar, member in members if (match := PYTHON.match(member.name))}
+    fitting = sorted(
+        (path, tar, member) for path, (there, tar, member) in interpreters.items() if there == minor and member.isfile()
+    )
     if not fitting:
-        there = ", ".join(sorted(f"3.{number}" for number, _, _ in found.values())) or "none"
+        there = ", ".join(sorted(f"3.{number}" for number, _, _ in interpreters.values())) or "none"
         raise UnfitRootfs(f"{name} has no Python 3.{minor} (it has: {there}); the server's wheels are for that one")
     path, tar, member = fitting[-1]
     _refuse_machine(name, tar, member, machine)

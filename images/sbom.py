@@ -20,8 +20,8 @@ def sbom_of(lock: str, rootfs: str) -> dict[str, Any]:
         "version": digest,
         "bom-ref": "system",
     }
-    found = [_component(name, version, HASH.findall(rest)) for name, version, rest in REQUIREMENT.findall(lock)]
-    return {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": [system, *found]}
+    components = [_component(name, version, HASH.findall(rest)) for name, version, rest in REQUIREMENT.findall(lock)]
+    return {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": [system, *components]}
 
 
 def attach_sbom(repository: Repository, subject: Descriptor, lock: str, rootfs: str) -> None:
@@ -42,5 +42,5 @@ def attach_sbom(repository: Repository, subject: Descriptor, lock: str, rootfs: 
 def _component(name: str, version: str, hashes: list[str]) -> dict[str, Any]:
     """A lock allows several files of one version: their hashes are of its distributions, for the package has no single one."""
     purl = f"pkg:pypi/{name.lower()}@{version}"
-    files = [{"type": "distribution", "url": purl, "hashes": [{"alg": "SHA-256", "content": each}]} for each in hashes]
+    files = [{"type": "distribution", "url": purl, "hashes": [{"alg": "SHA-256", "content": value}]} for value in hashes]
     return {"type": "library", "name": name, "version": version, "purl": purl, "bom-ref": purl, "externalReferences": files}

@@ -57,7 +57,7 @@ def sign(repository: Repository, digest: str, key_pem: str, annotations: dict[st
     key = _private_key(key_pem)
     payload = _payload(repository, digest, annotations)
     layers = _layers(repository, digest)
-    if any(each.payload == payload and _is_by(key.public_key(), each) for each in _signatures(repository, layers)):
+    if any(signature.payload == payload and _is_by(key.public_key(), signature) for signature in _signatures(repository, layers)):
         return
     value = base64.b64encode(key.sign(payload, ec.ECDSA(SHA256()))).decode()
     layers = [*layers, {**repository.put(PAYLOAD, payload), "annotations": {ANNOTATION: value}}]
@@ -67,22 +67,22 @@ def sign(repository: Repository, digest: str, key_pem: str, annotations: dict[st
     repository.name(repository.put(MANIFEST, canonical(manifest))["digest"], name_of(digest))
 
 
-def verify(repository: Repository, digest: str, keys: tuple[str, ...], wanted: dict[str, str]) -> None:
+def verify(repository: Repository, digest: str, keys: tuple[str, ...], expected: dict[str, str]) -> None:
     """Raises Unsigned unless a signature by one of `keys` (PEM) is for this digest and has the annotations that are wanted."""
-    place = repository.reference(digest)
-    found = _signatures(repository, _layers(repository, digest))
-    if not found:
-        raise Unsigned(f"{place} has no signature: set images.signing and clear the package task of its run")
+    image = repository.reference(digest)
+    signatures = _signatures(repository, _layers(repository, digest))
+    if not signatures:
+        raise Unsigned(f"{image} has no signature: set images.signing and clear the package task of its run")
     known = [_public_key(key) for key in keys]
-    ours = [each for each in found if any(_is_by(key, each) for key in known)]
+    ours = [signature for signature in signatures if any(_is_by(key, signature) for key in known)]
     if not ours:
         raise Unsigned(
-            f"{place} is signed ({len(found)}), but by none of the {len(keys)} known keys: clear the package task of its run, "
+            f"{image} is signed ({len(signatures)}), but by none of the {len(keys)} known keys: clear the package task of its run, "
             f"or add the key that signed it to images.public_keys"
         )
-    problems = [_problem(each.payload, digest, wanted) for each in ours]
+    problems = [_problem(signature.payload, digest, expected) for signature in ours]
     if all(problems):
-        raise Unsigned(f"the signature of {place} {problems[-1]}: find out who made it, and clear the package task of its run")
+        raise Unsigned(f"the signature of {image} {problems[-1]}: find out who made it, and clear the package task of its run")
 
 
 def name_of(digest: str) -> str:
@@ -99,21 +99,21 @@ class Verifier:
 
     def refuse(self, image: Image) -> None:
         """Raises Unsigned. What was found signed is not asked for again: a digest cannot change."""
-        wanted = annotations_of(image)
-        asked = (image.reference, *wanted.values())
-        if self._keys and asked not in self._verified:
+        annotations = annotations_of(image)
+        key = (image.reference, *annotations.values())
+        if self._keys and key not in self._verified:
             repository, digest = find(image.reference)
-            verify(repository, digest, self._keys, wanted)
-            self._verified.add(asked)
+            verify(repository, digest, self._keys, annotations)
+            self._verified.add(key)
 
 
 def _payload(repository: Repository, digest: str, annotations: dict[str, str]) -> bytes:
-    place = repository.reference(digest).rpartition("@")[0].rpartition("://")[2]
-    identity, image = {"docker-reference": place}, {"docker-manifest-digest": digest}
+    name = repository.reference(digest).rpartition("@")[0].rpartition("://")[2]
+    identity, image = {"docker-reference": name}, {"docker-manifest-digest": digest}
     return canonical({"critical": {"identity": identity, "image": image, "type": TYPE}, "optional": annotations})
 
 
-def _problem(payload: bytes, digest: str, wanted: dict[str, str]) -> str:
+def _problem(payload: bytes, digest: str, expected: dict[str, str]) -> str:
     """Why it does not vouch for what is wanted; empty: it does."""
     try:
         content = json.loads(payload)
@@ -123,8 +123,8 @@ def _problem(payload: bytes, digest: str, wanted: dict[str, str]) -> str:
         return "says nothing that can be read"
     if (kind, named) != (TYPE, digest):
         return f"is for another digest, {named}"
-    other = [name for name, value in wanted.items() if said.get(name) != value]
-    return f"says {other[0]} {said.get(other[0])!r}, {wanted[other[0]]!r} is wanted" if other else ""
+    other = [name for name, value in expected.items() if said.get(name) != value]
+    return f"says {other[0]} {said.get(other[0])!r}, {expected[other[0]]!r} is wanted" if other else ""
 
 
 def _layers(repository: Repository, digest: str) -> list[Descriptor]:

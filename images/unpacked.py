@@ -34,9 +34,9 @@ def unpack(repository: Repository, digest: str, folder: Path) -> ImageConfig:
     except (KeyError, TypeError, ValueError):
         raise ImageDamaged(f"{repository.reference(digest)} names no image of layers; package the version again") from None
     hashes = "".join(f"{sha256(content)[7:]}  {name}\n" for name, content in sorted(files.items()))
-    wanted = {**files, HASHES: hashes.encode()}
-    if _content(folder) != wanted:
-        _replace(folder, wanted)
+    expected = {**files, HASHES: hashes.encode()}
+    if _content(folder) != expected:
+        _replace(folder, expected)
     return ImageConfig(
         env=dict(pair.split("=", 1) for pair in config.get("Env", [])),
         command=config.get("Cmd", []),
@@ -52,14 +52,14 @@ def _read(repository: Repository, digest: str) -> tuple[dict[str, Any], dict[str
     left = UNPACKED_LIMIT
     for layer, diff_id in zip(manifest["layers"], config["rootfs"]["diff_ids"], strict=True):
         try:
-            found = read_layer(repository.blob(layer["digest"]), diff_id, limit=left)
-            check_names({**files, **found})
+            members = read_layer(repository.blob(layer["digest"]), diff_id, limit=left)
+            check_names({**files, **members})
         except UnsafeLayer as error:
             raise ImageDamaged(
                 f"layer {layer['digest']} of image {digest} is refused: {error}; package the version again"
             ) from None
-        left -= sum(map(len, found.values()))
-        files.update(found)
+        left -= sum(map(len, members.values()))
+        files.update(members)
     return config["config"], files
 
 

@@ -2,25 +2,25 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 
 POLL_S = 2  # how often it is asked whether waiting is in vain
 
 
 def until(
-    holds: Callable[[], Found], what: str, seconds: float, every_s: float = 0.2, in_vain: Callable[[], str] = lambda: ""
-) -> Found:
+    holds: Callable[[], Answer], what: str, seconds: float, every_s: float = 0.2, in_vain: Callable[[], str] = lambda: ""
+) -> Answer:
     """The first true answer; asked rarely, for it takes its time from what is waited for.
 
     What `in_vain` says, if anything, ends the waiting: it is the reason why there can be no such answer any more.
     """
-    end, look = time.monotonic() + seconds, time.monotonic() + POLL_S
+    end, poll_at = time.monotonic() + seconds, time.monotonic() + POLL_S
     while time.monotonic() < end:
         over = ""
-        if time.monotonic() > look:
-            over, look = in_vain(), time.monotonic() + POLL_S
-        if found := holds():
-            return found
+        if time.monotonic() > poll_at:
+            over, poll_at = in_vain(), time.monotonic() + POLL_S
+        if answer := holds():
+            return answer
         if over:
             raise AssertionError(f"never: {what}: {over}")
         time.sleep(every_s)

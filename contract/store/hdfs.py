@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from contract.errors import StoreError
 from contract.store import webhdfs
 from contract.store.base import refuse_protected
-from contract.store.webhdfs import MISSING, TAKEN, Later, Refused, WebHdfs
+from contract.store.webhdfs import MISSING, TAKEN, Refused, Unavailable, WebHdfs
 
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 
 
 class HdfsStore:
@@ -32,34 +32,36 @@ class HdfsStore:
         return self._make(path, file)
 
     def read(self, path: str) -> bytes | None:
-        return self._if_there(path, "read", lambda place: self._hdfs.ask("GET", place, "OPEN").content)
+        return self._unless_missing(path, "read", lambda remote: self._hdfs.request("GET", remote, "OPEN").content)
 
     def names(self, folder: str) -> list[str]:
-        return sorted(each["pathSuffix"] for each in self._listed(folder))
+        return sorted(status["pathSuffix"] for status in self._listed(folder))
 
     def files(self, folder: str) -> Iterator[tuple[str, datetime]]:
-        for each in self._listed(folder):
-            name = each["pathSuffix"]
-            if each["type"] == "DIRECTORY":
+        for status in self._listed(folder):
+            name = status["pathSuffix"]
+            if status["type"] == "DIRECTORY":
                 yield from ((f"{name}/{path}", written) for path, written in self.files(f"{folder}/{name}".lstrip("/")))
             else:
-                yield name, datetime.fromtimestamp(each["modificationTime"] / 1000, UTC)
+                yield name, datetime.fromtimestamp(status["modificationTime"] / 1000, UTC)
 
     def remove(self, folder: str) -> int:
         """HDFS removes it whole, or not at all."""
         self._at(folder)
         refuse_protected(folder, self._protected)
-        found = self._if_there(folder, "removed", lambda place: self._hdfs.ask("GET", place, "GETCONTENTSUMMARY").json())
-        if found is None or found["ContentSummary"]["directoryCount"] == 0:
+        summary = self._unless_missing(
+            folder, "removed", lambda remote: self._hdfs.request("GET", remote, "GETCONTENTSUMMARY").json()
+        )
+        if summary is None or summary["ContentSummary"]["directoryCount"] == 0:
             return 0
-        self._if_there(folder, "removed", lambda place: self._hdfs.ask("DELETE", place, "DELETE", recursive="true"))
-        return int(found["ContentSummary"]["fileCount"])
+        self._unless_missing(folder, "removed", lambda remote: self._hdfs.request("DELETE", remote, "DELETE", recursive="true"))
+        return int(summary["ContentSummary"]["fileCount"])
 
     def _make(self, path: str, content: bytes | Path) -> bool:
         """Written beside its place first: in HDFS, a file that is being written has its name already."""
-        if self._is_there(path):
+        if self._exists(path):
             return False
-        with self._telling(path, "written"):
+        with self._store_errors(path, "written"):
             temporary = self._hdfs.again(lambda: self._write_beside(self._at(path), content))
             moved = False
             try:
@@ -69,12 +71,12 @@ class HdfsStore:
                     self._drop(temporary)
             return moved
 
-    def _write_beside(self, place: str, content: bytes | Path) -> str:
+    def _write_beside(self, remote: str, content: bytes | Path) -> str:
         """Under a new name at each try: what an earlier one has left may still be written to."""
-        temporary = f"{place.rpartition('/')[0]}/.new-{uuid.uuid4().hex}"
+        temporary = f"{remote.rpartition('/')[0]}/.new-{uuid.uuid4().hex}"
         try:
-            self._hdfs.ask("PUT", temporary, "CREATE", content, overwrite="false")
-        except (Refused, Later):
+            self._hdfs.request("PUT", temporary, "CREATE", content, overwrite="false")
+        except (Refused, Unavailable):
             self._drop(temporary)
             raise
         return temporary
@@ -86,15 +88,15 @@ class HdfsStore:
         def rename() -> bool:
             nonlocal unsure
             try:  # without the option, it would move into a folder of that name
-                answer = self._hdfs.ask("PUT", temporary, "RENAME", destination=self._at(path), renameoptions="NONE")
-            except Later:
+                answer = self._hdfs.request("PUT", temporary, "RENAME", destination=self._at(path), renameoptions="NONE")
+            except Unavailable:
                 unsure = True
                 raise
             except Refused as refused:
                 if refused.code == TAKEN:
                     return False
                 if refused.code == MISSING and unsure:
-                    return self._is_there(path)
+                    return self._exists(path)
                 raise
             if answer.content:
                 raise Refused("", "its WebHDFS ignores «renameoptions»: two writers could both win there")
@@ -104,22 +106,22 @@ class HdfsStore:
 
     def _drop(self, temporary: str) -> None:
         """If it is there and can be: its name is never listed, and it goes with its folder."""
-        with suppress(Refused, Later, StoreError):
-            self._hdfs.ask("DELETE", temporary, "DELETE")
+        with suppress(Refused, Unavailable, StoreError):
+            self._hdfs.request("DELETE", temporary, "DELETE")
 
-    def _is_there(self, path: str) -> bool:
-        return self._if_there(path, "written", lambda place: self._hdfs.ask("GET", place, "GETFILESTATUS")) is not None
+    def _exists(self, path: str) -> bool:
+        return self._unless_missing(path, "written", lambda remote: self._hdfs.request("GET", remote, "GETFILESTATUS")) is not None
 
     def _listed(self, folder: str) -> list[dict[str, Any]]:
-        answer = self._if_there(folder, "listed", lambda place: self._hdfs.ask("GET", place, "LISTSTATUS").json())
-        found = answer["FileStatuses"]["FileStatus"] if answer else []
-        return [each for each in found if each["pathSuffix"] and not each["pathSuffix"].startswith(".")]
+        answer = self._unless_missing(folder, "listed", lambda remote: self._hdfs.request("GET", remote, "LISTSTATUS").json())
+        statuses = answer["FileStatuses"]["FileStatus"] if answer else []
+        return [status for status in statuses if status["pathSuffix"] and not status["pathSuffix"].startswith(".")]
 
-    def _if_there(self, path: str, done: str, ask: Callable[[str], Found]) -> Found | None:
-        place = self._at(path)
-        with self._telling(path, done):
+    def _unless_missing(self, path: str, done: str, request: Callable[[str], Answer]) -> Answer | None:
+        remote = self._at(path)
+        with self._store_errors(path, done):
             try:
-                return self._hdfs.again(lambda: ask(place))
+                return self._hdfs.again(lambda: request(remote))
             except Refused as refused:
                 if refused.code != MISSING:
                     raise
@@ -131,11 +133,11 @@ class HdfsStore:
         return f"{self._folder}/{path}".rstrip("/") or "/"
 
     @contextmanager
-    def _telling(self, path: str, done: str) -> Iterator[None]:
-        told = f"{self.root}/{path} could not be {done}"
+    def _store_errors(self, path: str, done: str) -> Iterator[None]:
+        sentence = f"{self.root}/{path} could not be {done}"
         try:
             yield
         except Refused as error:
-            raise StoreError(f"{told}: {self._hdfs.advice(error)}") from error
-        except Later as error:
-            raise StoreError(f"{told}: {error}, {webhdfs.TRIES} times; see that HDFS runs, then clear this task") from error
+            raise StoreError(f"{sentence}: {self._hdfs.advice(error)}") from error
+        except Unavailable as error:
+            raise StoreError(f"{sentence}: {error}, {webhdfs.TRIES} times; see that HDFS runs, then clear this task") from error

@@ -32,7 +32,7 @@ class LocalStore:
 
     def read(self, path: str) -> bytes | None:
         target = self._at(path)
-        with self._telling("read", target):
+        with self._store_errors("read", target):
             try:
                 return target.read_bytes()
             except FileNotFoundError:
@@ -40,7 +40,7 @@ class LocalStore:
 
     def names(self, folder: str) -> list[str]:
         target = self._at(folder)
-        with self._telling("listed", target):
+        with self._store_errors("listed", target):
             try:
                 return sorted(entry.name for entry in os.scandir(target) if not entry.name.startswith("."))
             except FileNotFoundError:
@@ -48,11 +48,11 @@ class LocalStore:
 
     def files(self, folder: str) -> Iterator[tuple[str, datetime]]:
         target = self._at(folder)
-        with self._telling("listed", target):
-            for place, folders, names in os.walk(target, onerror=_tell_unless_gone):
+        with self._store_errors("listed", target):
+            for parent, folders, names in os.walk(target, onerror=_raise_unless_missing):
                 folders[:] = (name for name in folders if not name.startswith("."))
                 for name in names:
-                    path = Path(place, name)
+                    path = Path(parent, name)
                     with suppress(FileNotFoundError):  # unfinished a moment ago, and finished now
                         yield path.relative_to(target).as_posix(), datetime.fromtimestamp(path.lstat().st_mtime, UTC)
 
@@ -60,7 +60,7 @@ class LocalStore:
         """Renamed first: it is gone whole, or not at all. What a killed one has left under such a name goes with the next."""
         target = self._at(folder)
         refuse_protected(folder, self._protected)
-        with self._telling("removed", target):
+        with self._store_errors("removed", target):
             if not target.is_dir():
                 return 0
             if target.resolve() != Path(self.root).resolve() / folder:
@@ -73,7 +73,7 @@ class LocalStore:
 
     def _make(self, path: str, content: BinaryIO) -> bool:
         target = self._at(path)
-        with self._telling("written", target):
+        with self._store_errors("written", target):
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():
                 return False
@@ -85,7 +85,7 @@ class LocalStore:
         return Path(self.root, path)
 
     @contextmanager
-    def _telling(self, done: str, target: Path) -> Iterator[None]:
+    def _store_errors(self, done: str, target: Path) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -98,7 +98,7 @@ class LocalStore:
             raise StoreError(f"{target} could not be {done}: {advice}") from error
 
 
-def _tell_unless_gone(error: OSError) -> None:
+def _raise_unless_missing(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         raise error
 

@@ -13,7 +13,7 @@ from contract.errors import StoreError
 from contract.store.base import refuse_protected
 
 TRIES, PAUSE_S = 5, 0.3
-LATER = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "ThrottlingException", "503", "500"}
+RETRYABLE = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "ThrottlingException", "503", "500"}
 BUSY, TAKEN, MISSING = "ConditionalRequestConflict", "PreconditionFailed", ("NoSuchKey", "404")
 
 
@@ -54,39 +54,39 @@ class S3Store:
             unsure = unsure or code != BUSY
             if left:
                 time.sleep(PAUSE_S * 2 ** (TRIES - 1 - left))
-        told = f"{self.root}/{path} could not be written: {code}, {TRIES} times"
-        raise StoreError(f"{told}; see that the bucket answers, then clear this task")
+        sentence = f"{self.root}/{path} could not be written: {code}, {TRIES} times"
+        raise StoreError(f"{sentence}; see that the bucket answers, then clear this task")
 
     def read(self, path: str) -> bytes | None:
-        with self._telling(path, "read"):
+        with self._store_errors(path, "read"):
             return self._again(lambda: self._s3.get_object(Bucket=self._bucket, Key=self._key(path))["Body"].read())
 
     def names(self, folder: str) -> list[str]:
         prefix = f"{self._key(folder)}/"
-        found: set[str] = set()
-        with self._telling(folder, "listed"):
+        children: set[str] = set()
+        with self._store_errors(folder, "listed"):
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix, Delimiter="/")
             for page in pages:
-                found |= {each["Key"].removeprefix(prefix) for each in page.get("Contents", ())}
-                found |= {each["Prefix"].removeprefix(prefix).rstrip("/") for each in page.get("CommonPrefixes", ())}
-        return sorted(name for name in found if name and not name.startswith("."))
+                children |= {entry["Key"].removeprefix(prefix) for entry in page.get("Contents", ())}
+                children |= {entry["Prefix"].removeprefix(prefix).rstrip("/") for entry in page.get("CommonPrefixes", ())}
+        return sorted(name for name in children if name and not name.startswith("."))
 
     def files(self, folder: str) -> Iterator[tuple[str, datetime]]:
         prefix = f"{self._key(folder)}/"
-        with self._telling(folder, "listed"):
-            for found in self._pages(prefix):
-                yield from ((each["Key"].removeprefix(prefix), each["LastModified"]) for each in found)
+        with self._store_errors(folder, "listed"):
+            for entries in self._pages(prefix):
+                yield from ((entry["Key"].removeprefix(prefix), entry["LastModified"]) for entry in entries)
 
     def remove(self, folder: str) -> int:
         prefix, count = f"{self._key(folder)}/", 0
         refuse_protected(folder, self._protected)
-        with self._telling(folder, "removed"):
-            for found in self._pages(prefix):
-                keys = [{"Key": each["Key"]} for each in found]
+        with self._store_errors(folder, "removed"):
+            for entries in self._pages(prefix):
+                keys = [{"Key": entry["Key"]} for entry in entries]
                 answer = self._s3.delete_objects(Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True})
                 for refused in answer.get("Errors", ()):
-                    told = f"{self.root}/{folder} could not be removed: {len(answer['Errors'])} of its objects stay"
-                    raise StoreError(f"{told} ({refused.get('Code')}); see that this user may delete them")
+                    sentence = f"{self.root}/{folder} could not be removed: {len(answer['Errors'])} of its objects stay"
+                    raise StoreError(f"{sentence} ({refused.get('Code')}); see that this user may delete them")
                 count += len(keys)
         return count
 
@@ -99,18 +99,18 @@ class S3Store:
         return self._size(path) == content.stat().st_size if isinstance(content, Path) else self.read(path) == content
 
     def _size(self, path: str) -> int | None:
-        with self._telling(path, "read"):
+        with self._store_errors(path, "read"):
             return self._again(lambda: self._s3.head_object(Bucket=self._bucket, Key=self._key(path))["ContentLength"])
 
     def _put(self, key: str, content: bytes | Path, path: str) -> str:
         """Empty if it is written; else the error's code, of those that another try or a look can mend."""
-        with self._telling(path, "written"):
+        with self._store_errors(path, "written"):
             try:
                 with content.open("rb") if isinstance(content, Path) else nullcontext(content) as body:
                     self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")
             except Exception as error:
                 code = _code(error)
-                if code in (BUSY, TAKEN) or code in LATER or _is_of_the_network(error):
+                if code in (BUSY, TAKEN) or code in RETRYABLE or _is_of_the_network(error):
                     return code
                 raise
         return ""
@@ -123,7 +123,7 @@ class S3Store:
             except Exception as error:
                 if _code(error) in MISSING:
                     return None
-                if not left or not (_code(error) in LATER or _is_of_the_network(error)):
+                if not left or not (_code(error) in RETRYABLE or _is_of_the_network(error)):
                     raise
                 time.sleep(PAUSE_S * 2 ** (TRIES - 1 - left))
         raise AssertionError("the last try returns or raises")
@@ -133,7 +133,7 @@ class S3Store:
         name = f".probe-{uuid.uuid4().hex}"
         key = self._key(name)
         first, second = self._put(key, b"1", name), self._put(key, b"2", name)
-        with self._telling(name, "removed"):
+        with self._store_errors(name, "removed"):
             self._s3.delete_object(Bucket=self._bucket, Key=key)
         if first == "" and second != TAKEN:
             raise StoreError(f"{self.root} ignores «If-None-Match: *»: two writers could both win there; use a store that keeps it")
@@ -147,7 +147,7 @@ class S3Store:
         return f"{self._prefix}/{path}" if self._prefix else path
 
     @contextmanager
-    def _telling(self, path: str, done: str) -> Iterator[None]:
+    def _store_errors(self, path: str, done: str) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:

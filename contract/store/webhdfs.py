@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from contract.errors import StoreError
 
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 TRIES, PAUSE_S = 7, 0.3  # 19 s: as long as a NameNode takes to start again, or the other one of a pair to take over
 CONNECT_S, ANSWER_S, LARGE_ANSWER_S = 5, 20, 120
 MISSING, TAKEN = "FileNotFoundException", "FileAlreadyExistsException"
@@ -40,7 +40,7 @@ class Refused(Exception):
         self.code = code
 
 
-class Later(Exception):
+class Unavailable(Exception):
     """No answer, or not from a NameNode at work: whether it was done is open."""
 
 
@@ -54,21 +54,21 @@ class WebHdfs:
         self._user = os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
         self._http = requests.Session()
 
-    def again(self, ask: Callable[[], Found]) -> Found:
+    def again(self, send: Callable[[], Answer]) -> Answer:
         """Asks one NameNode after the other, and rests when none has answered."""
-        each = len(self._addresses)
-        for number in range(1, TRIES * each + 1):
+        nodes = len(self._addresses)
+        for number in range(1, TRIES * nodes + 1):
             try:
-                return ask()
-            except Later:
+                return send()
+            except Unavailable:
                 self._addresses.rotate(-1)
-                if number == TRIES * each:
+                if number == TRIES * nodes:
                     raise
-                if number % each == 0:
-                    time.sleep(PAUSE_S * 2 ** (number // each - 1))
+                if number % nodes == 0:
+                    time.sleep(PAUSE_S * 2 ** (number // nodes - 1))
         raise AssertionError("the last try returns or raises")
 
-    def ask(self, method: str, place: str, op: str, content: bytes | Path | None = None, **given: str) -> Any:
+    def request(self, method: str, path: str, op: str, content: bytes | Path | None = None, **given: str) -> Any:
         """Content goes to the DataNode that the NameNode names, and comes from it: two requests."""
         import requests
 
@@ -76,15 +76,15 @@ class WebHdfs:
         query = {"op": op, "user.name": self._user, **given}
         once = {"allow_redirects": False, "timeout": (CONNECT_S, LARGE_ANSWER_S if isinstance(content, Path) else ANSWER_S)}
         try:
-            answer = self._http.request(method, f"{address}/webhdfs/v1{quote(place)}", params=query, **once)
+            answer = self._http.request(method, f"{address}/webhdfs/v1{quote(path)}", params=query, **once)
             if answer.is_redirect:
                 with content.open("rb") if isinstance(content, Path) else nullcontext(content) as body:
                     answer = self._http.request(method, _next(address, answer.headers["Location"]), data=body, **once)
             elif content is not None and answer.ok:
                 raise Refused("", f"{address} names no DataNode for it")
         except requests.RequestException as error:
-            raise Later(f"{address} does not answer ({type(error).__name__})") from error
-        return _judged(address, answer)
+            raise Unavailable(f"{address} does not answer ({type(error).__name__})") from error
+        return _accepted(address, answer)
 
     def advice(self, refused: Refused) -> str:
         return FINAL.get(refused.code, "{message}").format(user=self._user, message=refused)
@@ -96,32 +96,32 @@ def _next(address: str, location: str) -> str:
     return location
 
 
-def _judged(address: str, answer: Any) -> Any:
+def _accepted(address: str, answer: Any) -> Any:
     if answer.status_code in (200, 201):
         return answer
     if "Negotiate" in answer.headers.get("WWW-Authenticate", ""):
         raise StoreError(f"{address} asks for Kerberos, which is not supported yet")
     try:
-        told = answer.json()["RemoteException"]
+        failure = answer.json()["RemoteException"]
     except (ValueError, LookupError, TypeError):
-        told = {}
-    code, message = told.get("exception", str(answer.status_code)), str(told.get("message", ""))
-    if not told and answer.status_code < 500:
+        failure = {}
+    code, message = failure.get("exception", str(answer.status_code)), str(failure.get("message", ""))
+    if not failure and answer.status_code < 500:
         raise Refused("", f"{address} answers {code}: it is no NameNode's WebHDFS")
     if code in FINAL:
         raise Refused(code, message.partition("\n")[0][:300])
-    raise Later(f"{address} answers {code}")
+    raise Unavailable(f"{address} answers {code}")
 
 
 def configuration() -> dict[str, str]:
     """Of core-site.xml and hdfs-site.xml, as far as they are there."""
-    found: dict[str, str] = {}
+    properties: dict[str, str] = {}
     folder = os.environ.get("HADOOP_CONF_DIR")
     for file in (Path(folder, name) for name in ("core-site.xml", "hdfs-site.xml") if folder):
         if file.exists():
             rows = ElementTree.parse(file).getroot().iter("property")  # noqa: S314 this machine's own configuration
-            found |= {(row.findtext("name") or "").strip(): (row.findtext("value") or "").strip() for row in rows}
-    return found
+            properties |= {(row.findtext("name") or "").strip(): (row.findtext("value") or "").strip() for row in rows}
+    return properties
 
 
 def web_addresses(root: str, conf: dict[str, str]) -> list[str]:
@@ -137,6 +137,6 @@ def web_addresses(root: str, conf: dict[str, str]) -> list[str]:
     if nodes:
         return [f"{scheme}://{conf[node]}" for node in nodes]
     is_ours = urlsplit(conf.get("fs.defaultFS", root)).hostname == host
-    found = urlsplit(f"//{conf.get(key, '')}" if is_ours else "")
-    listens = host if found.hostname in (None, "0.0.0.0") else found.hostname  # noqa: S104 what it is bound to is not where it is
-    return [f"{scheme}://{listens}:{found.port or port}"]
+    configured = urlsplit(f"//{conf.get(key, '')}" if is_ours else "")
+    listens = host if configured.hostname in (None, "0.0.0.0") else configured.hostname  # noqa: S104 what it is bound to is not where it is
+    return [f"{scheme}://{listens}:{configured.port or port}"]

@@ -20,7 +20,7 @@ class Spoilt(NamedTuple):
 class NameNode:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.asked: list[str] = []
+        self.operations: list[str] = []
         self.spoilt: list[Spoilt] = []
         self.always: Spoilt | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"node": self}))
@@ -63,13 +63,13 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def handle_one(self) -> None:
-        place = urlsplit(self.path)
-        given = {name: values[0] for name, values in parse_qs(place.query).items()}
+        url = urlsplit(self.path)
+        given = {name: values[0] for name, values in parse_qs(url.query).items()}
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if given["op"] in ("CREATE", "OPEN") and "data" not in given and not self.node.always:
             return self._answer(307, None, (("Location", f"http://{self.node.address}{self.path}&data=true"),))
-        op, path = given["op"], unquote(place.path.removeprefix("/webhdfs/v1"))
-        self.node.asked.append(op)
+        op, path = given["op"], unquote(url.path.removeprefix("/webhdfs/v1"))
+        self.node.operations.append(op)
         spoilt = self.node.next_spoilt(op)
         status, said = self.node.do(op, path, given, body) if spoilt is None or spoilt.done else (0, None)
         if spoilt is None:
@@ -77,8 +77,8 @@ class Handler(BaseHTTPRequestHandler):
         if spoilt.status == 0:
             self.close_connection = True
             return None
-        told = failed(spoilt.status, spoilt.exception)[1] if spoilt.exception else None
-        return self._answer(spoilt.status, told, spoilt.headers)
+        failure = failed(spoilt.status, spoilt.exception)[1] if spoilt.exception else None
+        return self._answer(spoilt.status, failure, spoilt.headers)
 
     do_GET = do_PUT = do_DELETE = handle_one  # noqa: N815 http.server's names
 

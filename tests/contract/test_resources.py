@@ -63,7 +63,7 @@ def test_memory_grows_by_the_factor_up_to_the_cap_and_never_shrinks(factor, most
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("requested", "problems"),
     [
         (Resources(executor=Executor(memory="8g")), []),
         (Resources(), []),
@@ -83,7 +83,7 @@ def test_memory_grows_by_the_factor_up_to_the_cap_and_never_shrinks(factor, most
         (Resources(time_limit=timedelta(hours=3)), ["spark.time_limit: 3h is more than the 2h that this platform allows"]),
     ],
 )
-def test_what_is_above_the_platforms_caps_is_told(asked, told):
+def test_what_is_above_the_platforms_caps_is_told(requested, problems):
     limits = Limits(
         executor=Executor(memory="8g", cores=4, instances=10),
         maxExecutors=10,
@@ -91,7 +91,7 @@ def test_what_is_above_the_platforms_caps_is_told(asked, told):
         time_limit=timedelta(hours=2),
     )
 
-    assert excesses(asked, limits) == told
+    assert excesses(requested, limits) == problems
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_what_a_killed_removal_has_left_has_no_name_and_goes_with_the_next(tmp_p
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "a/../../outside"])
 def test_a_path_never_leaves_the_store(store, path):
-    for use in (store.read, store.names, lambda place: store.create(place, b"x"), store.remove, lambda at: list(store.files(at))):
+    for use in (store.read, store.names, lambda path: store.create(path, b"x"), store.remove, lambda at: list(store.files(at))):
         with pytest.raises(StoreError, match="is not a path inside the store"):
             use(path)
 
@@ -116,10 +116,10 @@ def test_files_are_told_with_their_time_however_deep_they_lie(store):
     for name in ("x/b", "x/c/d", "x/c/e/f", "xy/z"):
         store.create(name, b"")
 
-    found = dict(store.files("x"))
+    times = dict(store.files("x"))
 
-    assert sorted(found) == ["b", "c/d", "c/e/f"]
-    assert all(before < written < datetime.now(UTC) + timedelta(seconds=5) for written in found.values())
+    assert sorted(times) == ["b", "c/d", "c/e/f"]
+    assert all(before < written < datetime.now(UTC) + timedelta(seconds=5) for written in times.values())
     assert list(store.files("absent")) == []
 
 

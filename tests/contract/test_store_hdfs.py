@@ -80,7 +80,7 @@ def test_of_a_pair_the_active_one_is_found_and_kept(store, pair):
 
     assert store.create("a.json", b"x") is True
     assert store.read("a.json") == b"x"
-    assert len(standby.asked) == 1
+    assert len(standby.operations) == 1
     assert active.files == {"/retraining/a.json": b"x"}
 
 
@@ -126,7 +126,7 @@ ADDRESS = r"http://127.0.0.1:\d+"
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "told"),
+    ("spoilt", "reason"),
     [
         (Spoilt("", status=403, exception="AccessControlException"), "permission is denied to the user ann$"),
         (Spoilt("", status=403, exception="NSQuotaExceededException"), "the quota is used up: free space, then clear this task$"),
@@ -144,11 +144,11 @@ ADDRESS = r"http://127.0.0.1:\d+"
         ),
     ],
 )
-def test_what_hdfs_refuses_is_told_with_what_to_do(single, pair, spoilt, told):
+def test_what_hdfs_refuses_is_told_with_what_to_do(single, pair, spoilt, reason):
     pair[0].always = spoilt
-    with pytest.raises(StoreError, match=f"^hdfs://127.0.0.1:8020/retraining/a.json could not be written: .*{told}"):
+    with pytest.raises(StoreError, match=f"^hdfs://127.0.0.1:8020/retraining/a.json could not be written: .*{reason}"):
         single.create("a.json", b"x")
-    with pytest.raises(StoreError, match=f"^hdfs://127.0.0.1:8020/retraining/a.json could not be read: .*{told}"):
+    with pytest.raises(StoreError, match=f"^hdfs://127.0.0.1:8020/retraining/a.json could not be read: .*{reason}"):
         single.read("a.json")
 
 

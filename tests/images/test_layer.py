@@ -46,9 +46,9 @@ def test_folders_come_before_their_files_with_fixed_owner_mode_and_time():
     tar = gzip.decompress(build_layer({"a/b/c": b"x"}).content)
 
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
-        found = [(m.name, oct(m.mode), m.uid, m.gid, m.mtime, m.uname) for m in archive]
+        headers = [(m.name, oct(m.mode), m.uid, m.gid, m.mtime, m.uname) for m in archive]
 
-    assert found == [
+    assert headers == [
         ("a", "0o755", 65532, 65532, 0, ""),
         ("a/b", "0o755", 65532, 65532, 0, ""),
         ("a/b/c", "0o444", 65532, 65532, 0, ""),

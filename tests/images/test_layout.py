@@ -70,9 +70,9 @@ def test_every_file_of_the_image_is_unpacked_and_nothing_else(tmp_path, serving)
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    found.pop("files.sha256")
-    return found
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files.pop("files.sha256")
+    return files
 
 
 def test_the_image_is_what_the_oci_format_asks_for(tmp_path, serving):
@@ -249,7 +249,7 @@ def test_the_list_of_hashes_covers_every_file(tmp_path, serving):
 
     listed = [line.split("  ") for line in (tmp_path / "unpacked/files.sha256").read_text().splitlines()]
 
-    expected = {name: hashlib.sha256(found).hexdigest() for name, found in content(tmp_path / "unpacked").items()}
+    expected = {name: hashlib.sha256(data).hexdigest() for name, data in content(tmp_path / "unpacked").items()}
     assert {name: value for value, name in listed} == expected
 
 

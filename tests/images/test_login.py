@@ -47,7 +47,7 @@ def kept(host: str, user: str, password: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("config", "found"),
+    ("config", "expected"),
     [
         ({"auths": kept(REGISTRY, "bob", "written: down")}, Login("bob", "written: down")),
         ({"credHelpers": {REGISTRY: "keys"}}, Login("ann", "from a helper")),
@@ -63,10 +63,10 @@ def kept(host: str, user: str, password: str) -> dict:
         ({}, None),
     ],
 )
-def test_the_login_is_the_one_that_docker_would_use(docker, config: dict, found: Login | None) -> None:
+def test_the_login_is_the_one_that_docker_would_use(docker, config: dict, expected: Login | None) -> None:
     docker(config)
 
-    assert login_on_host(REGISTRY) == found
+    assert login_on_host(REGISTRY) == expected
 
 
 @pytest.mark.parametrize("host", ["unknown.example.com", "token.example.com"])
@@ -138,7 +138,7 @@ def test_a_deleted_image_is_gone_with_its_names_and_deleting_it_again_is_no_fail
     delete_image(ECR, "models/late", digests[0])
     delete_image(ECR, "models/late", digests[0])
 
-    assert [each["imageDigest"] for each in ecr.list_images(repositoryName="models/late")["imageIds"]] == [digests[1]]
+    assert [entry["imageDigest"] for entry in ecr.list_images(repositoryName="models/late")["imageIds"]] == [digests[1]]
 
 
 def put(ecr, content: str, tag: str = "") -> str:

@@ -36,14 +36,14 @@ def opened(tmp_path: Path, tar: bytes, digest: str = ""):
 def test_a_tar_becomes_one_layer_and_its_python_is_found(tmp_path):
     tar = tar_of(GOOD)
 
-    found = opened(tmp_path, tar)
+    system = opened(tmp_path, tar)
 
-    assert (found.python, [part.diff_id for part in found.parts]) == ("/usr/bin/python3.11", [sha256(tar)])
-    assert opened(tmp_path, tar).parts == found.parts
+    assert (system.python, [part.diff_id for part in system.parts]) == ("/usr/bin/python3.11", [sha256(tar)])
+    assert opened(tmp_path, tar).parts == system.parts
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "reason"),
     [
         ({**GOOD, "./lib/ld-musl-x86_64.so.1": b""}, "has musl; the server's wheels are for glibc"),
         ({"usr/local/bin/python3.12": AMD64}, r"has no Python 3.11 \(it has: 3.12\)"),
@@ -52,8 +52,8 @@ def test_a_tar_becomes_one_layer_and_its_python_is_found(tmp_path):
         ({"usr/bin/python3.11": b"#!/bin/sh"}, "has a Python for no machine, amd64 is wanted"),
     ],
 )
-def test_a_system_that_the_wheels_do_not_run_on_is_refused(tmp_path, files, told):
-    with pytest.raises(UnfitRootfs, match=told):
+def test_a_system_that_the_wheels_do_not_run_on_is_refused(tmp_path, files, reason):
+    with pytest.raises(UnfitRootfs, match=reason):
         opened(tmp_path, tar_of(files))
 
 
@@ -76,9 +76,9 @@ def image(layout: Layout, tar: bytes, architecture: str = "amd64") -> str:
 def test_an_image_is_looked_into_as_a_tar_is(tmp_path):
     layout, base = Layout(tmp_path / "python"), Layout(tmp_path / "base")
 
-    found = open_rootfs(layout.reference(image(layout, tar_of(GOOD))), base, 11, "amd64")
+    system = open_rootfs(layout.reference(image(layout, tar_of(GOOD))), base, 11, "amd64")
 
-    assert (found.python, found.path) == ("/usr/bin/python3.11", "/bin")
+    assert (system.python, system.path) == ("/usr/bin/python3.11", "/bin")
     with pytest.raises(UnfitRootfs, match="is for arm64, amd64 is wanted"):
         open_rootfs(layout.reference(image(layout, tar_of(GOOD), "arm64")), base, 11, "amd64")
 

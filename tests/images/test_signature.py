@@ -112,19 +112,19 @@ def test_a_signature_by_nobody_known_is_refused(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("expected", "reason"),
     [
         ({**SAID, "version": "4"}, "says version '3', '4' is wanted"),
         ({**SAID, "model": "early"}, "says model 'late', 'early' is wanted"),
         ({**SAID, "team": "a"}, "says team None, 'a' is wanted"),
     ],
 )
-def test_a_signature_for_something_else_is_refused(layout: Layout, wanted: dict[str, str], told: str) -> None:
+def test_a_signature_for_something_else_is_refused(layout: Layout, expected: dict[str, str], reason: str) -> None:
     digest = stored(layout)
     sign(layout, digest, pem(OURS), SAID)
 
-    with pytest.raises(Unsigned, match=told):
-        verify(layout, digest, (public(OURS),), wanted)
+    with pytest.raises(Unsigned, match=reason):
+        verify(layout, digest, (public(OURS),), expected)
 
 
 def test_a_signature_moved_from_another_image_is_refused(layout: Layout) -> None:
@@ -224,7 +224,7 @@ def test_a_key_that_lost_its_line_ends_in_a_form_is_still_one(layout: Layout, fo
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "reason"),
     [
         (pem(OURS, BestAvailableEncryption(b"secret")), "is encrypted: put what openssl pkey -in KEY writes"),
         (
@@ -238,8 +238,8 @@ def test_a_key_that_lost_its_line_ends_in_a_form_is_still_one(layout: Layout, fo
         ("correct horse", "is no private key"),
     ],
 )
-def test_a_key_that_cannot_sign_is_told_without_showing_it(layout: Layout, key: str, told: str) -> None:
-    with pytest.raises(UnfitKey, match=told) as raised:
+def test_a_key_that_cannot_sign_is_told_without_showing_it(layout: Layout, key: str, reason: str) -> None:
+    with pytest.raises(UnfitKey, match=reason) as raised:
         sign(layout, stored(layout), key, SAID)
 
     assert (key[30:60] or "horse") not in str(raised.value)
@@ -297,7 +297,7 @@ def test_what_was_found_signed_is_not_asked_for_again(layout: Layout, keys: tupl
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reason"),
     [
         (None, r"the public key .*wrong.pub cannot be read .*; correct images.public_keys"),
         (b"\xff\xfe", r"wrong.pub cannot be read"),
@@ -307,10 +307,10 @@ def test_what_was_found_signed_is_not_asked_for_again(layout: Layout, keys: tupl
     ],
 )
 def test_a_key_file_that_is_none_is_told_at_the_start(
-    keys: tuple[str, ...], tmp_path: Path, content: bytes | None, told: str
+    keys: tuple[str, ...], tmp_path: Path, content: bytes | None, reason: str
 ) -> None:
     if content is not None:
         (tmp_path / "wrong.pub").write_bytes(content)
 
-    with pytest.raises(UnfitKey, match=told):
+    with pytest.raises(UnfitKey, match=reason):
         Verifier((*keys, str(tmp_path / "wrong.pub")))

@@ -25,7 +25,7 @@ from release.ledger.ledger import Ledger
 from release.registries.mlflow_alias import MlflowAlias
 from release.routing.traefik import TraefikRouter
 from tests.integration.checkout import Checkout, processes_with, require_ports
-from tests.waiting import Found, until
+from tests.waiting import Answer, until
 
 MODEL = "trip_delay"
 FIRST_AS_OF = datetime(2013, 3, 25, tzinfo=UTC)
@@ -121,7 +121,7 @@ class Product:
 
         return self._during(run, found, f"{job} is a Spark job")[0]
 
-    def _during(self, run: str, holds: Callable[[], Found], what: str, seconds: float = RUN_TIMEOUT_S) -> Found:
+    def _during(self, run: str, holds: Callable[[], Answer], what: str, seconds: float = RUN_TIMEOUT_S) -> Answer:
         """The first true answer while the run goes on."""
 
         def ended() -> str:
