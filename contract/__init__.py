@@ -1,1 +1,1 @@
-"""What all sides share, and nothing else: files people write, documents jobs leave, keys, the store."""
+"""Shared by Airflow's side, the Spark jobs and the serving host: specs and platforms, stored documents, step keys, the store."""

@@ -32,7 +32,7 @@ TASKS: dict[AlgorithmName, tuple[Task, ...]] = {
     "decision_tree_regressor": ("regression",),
     "random_forest_classifier": _CLASSES,
     "random_forest_regressor": ("regression",),
-    "gbt_classifier": ("binary",),  # Spark's boosting knows two classes only
+    "gbt_classifier": ("binary",),  # Spark's gradient boosting is binary only
     "gbt_regressor": ("regression",),
 }
 PARAMS: dict[AlgorithmName, dict[str, type]] = {
@@ -50,7 +50,7 @@ PARAMS: dict[AlgorithmName, dict[str, type]] = {
 class Search(Strict):
     grid: dict[str, tuple[Scalar, ...]] = Field(min_length=1)
     validation_share: float = Field(
-        0.2, gt=0, le=0.5, description="the newest (or hashed) part of the training rows that picks the winner"
+        0.2, gt=0, le=0.5, description="share of the training rows, the newest or by hash, that the parameters are chosen on"
     )
 
 
@@ -76,7 +76,7 @@ class Algorithm(Strict):
         if not values:
             return [f"{key}.{name}: must not be empty"]
         kind = known[name]
-        return [f"{key}.{name}: {_KINDS[kind]} is wanted (is {written(value)})" for value in values if not _fits(value, kind)]
+        return [f"{key}.{name}: must be {_KINDS[kind]} (is {written(value)})" for value in values if not _fits(value, kind)]
 
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}

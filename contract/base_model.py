@@ -1,4 +1,4 @@
-"""The base of all that people write and of all that is stored, and the kinds of value in it."""
+"""Base models of the YAML files and of the stored documents, and their value types."""
 
 import re
 from collections.abc import Callable
@@ -28,17 +28,17 @@ from contract.errors import TooNew
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_LONGEST_D = 36_500  # a time minus more than this may lie before the calendar begins
+_LONGEST_D = 36_500  # a time minus a longer duration may lie before year 1
 
 
-STORED: dict[str, Any] = {"stored": True}  # the validation context of what is read back from a store
+STORED: dict[str, Any] = {"stored": True}  # the validation context of what is read from a store
 
 
 class Strict(BaseModel):
     """Frozen; unknown keys are refused, in files that people write and in code.
 
-    With the context `STORED` an unknown field is one that a newer version of this project wrote: it is not looked at, stays with
-    the value and its copies, and is written again.
+    With the context `STORED` an unknown field is one that a newer version of this project wrote: it is not validated, stays
+    with the value and its copies, and is written back.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_timedelta="iso8601", ser_json_inf_nan="strings")
@@ -46,7 +46,7 @@ class Strict(BaseModel):
 
     @classmethod
     def upgraded(cls, stored: dict[str, Any]) -> dict[str, Any]:
-        """Stored fields as the current format has them; see `Versioned`."""
+        """Stored fields, converted to the current format; see `Versioned`."""
         return stored
 
     @model_validator(mode="wrap")
@@ -79,7 +79,7 @@ class Versioned(Strict):
 
     @classmethod
     def upgraded(cls, stored: dict[str, Any]) -> dict[str, Any]:
-        """Raises TooNew. What carries no number is of format 1."""
+        """Raises TooNew for a format above the current one. Fields without a number are of format 1."""
         written, current = stored.get("format", 1), len(cls.UPGRADES) + 1
         if written > current:
             raise TooNew(cls.__name__, written, current)
@@ -94,7 +94,7 @@ def parse_duration(value: Any) -> timedelta:
         return value
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError("a duration is wanted, a number with its unit ms, s, m, h or d, such as 90m")
+        raise ValueError("must be a duration, a number with its unit ms, s, m, h or d, such as 90m")
     seconds = float(match[1]) * _UNITS[match[2]]
     if seconds > _LONGEST_D * _UNITS["d"]:
         raise ValueError(f"must be at most {_LONGEST_D}d")
@@ -125,20 +125,20 @@ def longer_than_zero(value: timedelta) -> timedelta:
     return value
 
 
-def _refuse_many(value: Any) -> Any:
-    """Before pydantic tells each branch of the union."""
+def _one_value(value: Any) -> Any:
+    """Runs first, because pydantic would report one problem for each branch of the union."""
     if not isinstance(value, bool | int | float | str) or value != value:
-        raise ValueError("one number, one text, true or false is wanted")
+        raise ValueError("must be one number, one text, true or false")
     return value
 
 
 LongerThanZero = Annotated[Duration, AfterValidator(longer_than_zero)]
-Scalar = Annotated[bool | int | float | str, BeforeValidator(_refuse_many)]
+Scalar = Annotated[bool | int | float | str, BeforeValidator(_one_value)]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Annotates text that matches `pattern`; `wanted` is what people are told instead of the pattern."""
+    """Annotates text that matches `pattern`; `expected` describes it in the error message."""
 
     pattern: str
     expected: str
@@ -151,7 +151,7 @@ class Shape:
 
     def _check(self, text: str) -> str:
         if re.fullmatch(self.pattern, text) is None:
-            raise ValueError(f"{self.expected} is wanted")
+            raise ValueError(f"must be {self.expected}")
         return text
 
 
@@ -159,14 +159,14 @@ Checked = TypeVar("Checked", bound=Strict)
 
 
 def without_problems(checked: Checked, problems: list[str]) -> Checked:
-    """For a validator of a whole: one line per problem, or the whole as it is."""
+    """For model validators: the model as it is, or a ValueError with one argument per problem."""
     if problems:
         raise ValueError(*problems)
     return checked
 
 
 def written(value: Any) -> str:
-    """A value as people would write it."""
+    """A value as error messages show it."""
     if value is None:
         return "empty"
     return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, date) else repr(value)

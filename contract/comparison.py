@@ -1,4 +1,4 @@
-"""What a challenger's comparison says, and the verdict on it. Times are UTC."""
+"""Documents of compare and decide: a challenger's comparisons and the verdict. Times are UTC."""
 
 from datetime import datetime
 from typing import Literal
@@ -60,11 +60,11 @@ class SliceResult(Strict):
 
 
 class Curves(Strict):
-    """What one side's answers look like; for people, nothing is decided by it.
+    """Calibration, ranking and residuals of one model's predictions: shown to people, not used by the gate.
 
-    `calibration`: (mean probability, share that came true, rows) in tenths; `calibration_error`: their mean distance, by rows.
+    `calibration`: (mean probability, observed share, rows) per tenth; `calibration_error`: their mean distance, weighted by rows.
     `ranking`: (false positive rate, true positive rate, precision) at falling thresholds. `residuals`: (from, to, rows) of
-    predicted − actual, the first and last with all that lies beyond.
+    predicted − actual; the first and last bin include all that is beyond.
     """
 
     calibration: tuple[tuple[float, float, int], ...] = ()
@@ -74,9 +74,10 @@ class Curves(Strict):
 
 
 class RecipeChange(Strict):
-    """The challenger is made in another way than the champion: `changed` names the parts of the spec.
+    """Parts of the spec that make the challenger another way than the champion are in `changed`.
 
-    `result`: models made afresh in both ways, each of what precedes a walk-forward fold, on the `rows` of all folds; or `why` not.
+    `result` compares models trained both ways, each on the rows before a walk-forward fold, over the `rows` of all folds; `why`
+    says why there is no result.
     """
 
     changed: tuple[str, ...]
@@ -86,10 +87,10 @@ class RecipeChange(Strict):
 
 
 class ReferenceComparison(Strict):
-    """The challenger against one opponent on the holdout rows that neither has learned from.
+    """The challenger against one reference model on the holdout rows that neither was trained on.
 
-    `incomparable` says why an honest comparison is impossible; `unseen_after`: the opponent has learned from rows until then,
-    and only later ones count.
+    `incomparable` says why an honest comparison is impossible; `unseen_after`: the reference model was trained on rows until
+    then, and only later ones count.
     """
 
     reference: Literal["champion", "anchor", "baseline"]
@@ -103,15 +104,15 @@ class ReferenceComparison(Strict):
 
 
 class Comparison(Versioned):
-    """The first contest is with the champion, or the trivial baseline; a second with the anchor, where that is another version.
+    """The first comparison is with the champion, or else the baseline; a second with the anchor, where that is another version.
 
     `version` is the challenger's.
     """
 
     version: int
     comparisons: tuple[ReferenceComparison, ...] = Field(min_length=1)
-    anchor: int | None = Field(None, description="version that small losses are counted from; the champion may be it")
-    folds: dict[MetricName, Interval] = Field({}, description="as in the training's document")
+    anchor: int | None = Field(None, description="version that small losses are summed from; may be the champion")
+    folds: dict[MetricName, Interval] = Field({}, description="as in `Training.folds`")
     recipe: RecipeChange | None = None
     parity: Parity
     golden: str = Field(description="path of the golden rows in the store")
@@ -119,7 +120,7 @@ class Comparison(Versioned):
 
 
 class Approval(Strict):
-    """What a person said to a verdict; nobody in time means no."""
+    """A person's answer to a verdict; no answer in time counts as no."""
 
     approved: bool
     by: str
@@ -128,7 +129,7 @@ class Approval(Strict):
 
 
 class Verdict(Versioned):
-    """The gate's decision; an answer outweighs it."""
+    """The gate's decision; `approval` overrides it."""
 
     decision: Literal["promote", "keep", "inconclusive"]
     reason: str

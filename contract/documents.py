@@ -1,4 +1,4 @@
-"""What each step leaves behind: small, frozen, written once. Times are UTC; paths are URIs a reader can open."""
+"""Documents that the steps write: small, frozen, written once. Times are UTC; paths are URIs that readers can open."""
 
 from datetime import datetime
 from typing import Any, Literal, Self, TypeVar
@@ -15,9 +15,9 @@ from contract.store.base import Store
 
 
 class Champion(Strict):
-    """The version that the ledger says was live when the run was opened.
+    """The version that was live, by the ledger, when the run was frozen.
 
-    `anchor` is the last version promoted because it was better, or the first of all: small losses must not add up from there.
+    `anchor` is the last version promoted because it was better, or else the first one: small losses since then must not add up.
     """
 
     version: int
@@ -33,28 +33,28 @@ class RunDocument(Versioned):
     run_id: str
     folder: str = Field(description="this run's folder in the store")
     clear_number: int
-    started: datetime | None = Field(None, description="when Airflow began it; tells runs of one id apart")
+    started: datetime | None = Field(None, description="when Airflow started it; distinguishes runs of one id")
     as_of: datetime
     backfill: bool
-    release: bool = Field(True, description="False: this run was asked to end at decide")
+    release: bool = Field(True, description="False: the run ends at decide")
     spec: ModelSpec
     spec_hash: str
     sql: str | None
     suites: dict[str, dict[str, Any]] = Field(description="source: its Great Expectations suite")
     platform: Platform
     champion: Champion | None
-    evaluations_per_year: float | None = Field(None, description="how often the schedule has this model judged")
+    evaluations_per_year: float | None = Field(None, description="evaluations a year by the schedule")
     code_hash: str
     url: str = Field("", description="the run in the Airflow UI")
 
     @property
     def level(self) -> float:
-        """How often the gate's test may promote what it should not."""
+        """Significance level of the gate's test: the probability of a false promotion."""
         return self.spec.gate.level(self.evaluations_per_year)
 
 
 class JobRequest(Versioned):
-    """What one Spark job is asked to do: `run.py JOB --request FILE`. It leaves `<job>-<key>.json` in the run's folder."""
+    """Input of one Spark job, `run.py JOB --request FILE`, which writes `<job>-<key>.json` into the run's folder."""
 
     job: Literal["validate", "train", "compare"]
     key: str
@@ -63,13 +63,13 @@ class JobRequest(Versioned):
 
 
 class StoredSpec(Versioned):
-    """The spec a version was trained by, kept with it: a champion's recipe is read by the rules of its own format."""
+    """The spec that a version was trained with, stored with it: a champion's is read by the rules of its own format."""
 
     spec: ModelSpec
 
 
 class DataCheck(Strict):
-    """One thing that was looked at in a source."""
+    """One check of a source."""
 
     source: str
     name: str
@@ -100,8 +100,8 @@ class ValidationReport(Versioned):
 class Training(Versioned):
     """`train_until` is the newest example time the fit, search included, has seen; None for rows without time.
 
-    `folds`: what the guards ask of the walk-forward folds, by metric: of models fitted as this one was, each to what precedes its
-    fold. It tells how good the recipe is over time, not how good this version is.
+    `folds`: the metrics that guards limit on the walk-forward folds, of models fitted like this one, each to the rows before its
+    fold: how good the recipe is over time, not how good this version is.
     """
 
     mlflow_run: str
@@ -116,7 +116,7 @@ class Training(Versioned):
 
 
 class GoldenRows(Versioned):
-    """Holdout rows with Spark's own answers, asked of every image before it meets traffic.
+    """Holdout rows with Spark's own predictions; every image is queried with them before it takes traffic.
 
     `expected`: per row the probabilities in label order (binary, multiclass) or one number (regression).
     """
@@ -126,7 +126,7 @@ class GoldenRows(Versioned):
     expected: tuple[tuple[float, ...], ...]
 
 
-ANCHOR = "retraining.anchor"  # the label of an image that names its version's anchor
+ANCHOR = "retraining.anchor"  # image label: the anchor of its version
 
 
 class Image(Versioned):
@@ -142,7 +142,7 @@ class Image(Versioned):
 
 
 class ReplayResult(Strict):
-    """Recent live requests, asked of both versions before the new one meets traffic.
+    """Recent live requests, answered by both versions before the new one takes traffic.
 
     `moved` is the share of rows whose answer differs by more than 1e-6, `mean` and `largest` how far apart the answers are:
     in probability, or in the label's unit.
@@ -160,7 +160,7 @@ class ReplayResult(Strict):
 
 
 class Check(Versioned):
-    """The digest started alone and asked the golden rows."""
+    """The digest, started alone and queried with the golden rows."""
 
     digest: str
     passed: bool
@@ -179,8 +179,8 @@ class StepReport(Strict):
     requests: int
     errors: int
     p95_ms: float | None
-    drift: float | None = Field(None, description="share of the answers that lie elsewhere than the old version's")
-    drift_by_chance: float | None = Field(None, description="what of it so few answers may explain, one-sided 99 %")
+    drift: float | None = Field(None, description="share of predictions outside the old version's distribution")
+    drift_by_chance: float | None = Field(None, description="drift that chance may explain with so few answers, one-sided 99 %")
     thin_traffic: bool = False
 
 
@@ -212,7 +212,7 @@ Document = TypeVar("Document", bound=Strict)
 
 
 def write(store: Store, path: str, document: Strict) -> str:
-    """Creates the document and returns its path; whoever came first wins, and a retry reads that one."""
+    """Creates the document and returns its path. The first writer wins: a retry reads the existing document."""
     store.create(path, (document.model_dump_json(indent=1) + "\n").encode())
     return path
 
@@ -230,5 +230,5 @@ def find(store: Store, path: str, kind: type[Document]) -> Document | None:
 
 
 def parse(kind: type[Document], content: bytes | str) -> Document:
-    """What was stored, by a version of this project that may be older or newer. Raises TooNew, pydantic's ValidationError."""
+    """A document stored by an older, this or a newer version of the project. Raises TooNew, or pydantic's ValidationError."""
     return kind.model_validate_json(content, context=STORED)

@@ -1,4 +1,4 @@
-"""The errors that cross packages. Each message is one sentence for a tired person: what, where, how many, what next."""
+"""The errors that cross packages. Each message is one sentence: what, where, how many, what to do next."""
 
 import sys
 
@@ -43,8 +43,8 @@ class BadData(RetrainingError):
 
 
 class OutOfMemory(RetrainingError):
-    """A process of a job wanted more memory than it may have: the next try may ask for more."""
+    """A process of a job exceeded its memory: the next try may request more."""
 
 
 class OutOfTime(RetrainingError):
-    """A job took longer than it may: another try would take as long."""
+    """A job exceeded its time limit: another try would take as long."""

@@ -8,8 +8,10 @@ from pydantic import Field, model_validator
 from contract.base_model import LongerThanZero, Shape, Strict, without_problems
 from contract.metrics import METRICS, ON_DEMAND, MetricName, Task
 
-Column = Annotated[str, Shape(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$", "a column's name of letters, digits and _, no digit first,")]
-TIME = "time"  # the blocks of rows that have one
+Column = Annotated[
+    str, Shape(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$", "a column name of letters, digits and _ that does not start with a digit")
+]
+TIME = "time"  # in `blocks`: by the rows' time
 
 
 class Guard(Strict):
@@ -37,10 +39,10 @@ class Costs(Strict):
 
 
 class Slices(Strict):
-    """Parts of the holdout, one for each value of a column, in which the gate's metric is looked at by itself.
+    """Parts of the holdout, one for each value of a column, on which the gate's metric is tested separately.
 
-    `not_shown_worse` lets pass what was not shown to be worse by more than `margin`: it protects against shown harm only.
-    `shown_not_worse` wants the opposite shown for each slice.
+    `not_shown_worse` fails only where a slice is shown to be worse by more than `margin`; `shown_not_worse` requires each slice
+    to be shown not worse.
     """
 
     columns: tuple[Column, ...] = Field(min_length=1, max_length=10)
@@ -73,9 +75,9 @@ class Gate(Strict):
     guards: tuple[Guard, ...] = ()
     slices: Slices | None = None
     yearly_false_promotions: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="how many are accepted a year: sets a stricter level for each look"
+        None, gt=0, allow_inf_nan=False, description="how many are accepted a year: sets a stricter level for each evaluation"
     )
-    approval: Literal["required"] | None = Field(None, description="a promotion waits for a person's yes")
+    approval: Literal["required"] | None = Field(None, description="a promotion waits for a person's approval")
     on_inconclusive: Literal["keep", "ask"] = "keep"
     answer_within: LongerThanZero = Field(timedelta(minutes=30), description="later than this, or than the deadline, means no")
 
@@ -83,11 +85,11 @@ class Gate(Strict):
     def _consistent(self) -> Self:
         problems = []
         if self.rule == "not_worse" and self.margin == 0:
-            problems.append("margin: rule not_worse needs one above 0: how much worse is still good enough")
+            problems.append("margin: must be above 0 for rule not_worse, and says how much worse is acceptable")
         if "expected_cost" in self.named and self.costs is None:
             problems.append("costs: missing; expected_cost needs them, such as {false_positive: 1, false_negative: 5}")
         if len(self.blocks) > 2 or len(set(self.blocks)) < len(self.blocks):
-            problems.append("blocks: time, one column, or both are wanted")
+            problems.append("blocks: must be time, one column, or both")
         return without_problems(self, problems)
 
     @property
@@ -101,16 +103,16 @@ class Gate(Strict):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What the gate needs of a row besides its label and the answers."""
+        """Columns that the gate needs besides the label and the predictions."""
         return tuple(dict.fromkeys([*([self.cluster] if self.cluster else []), *(self.slices.columns if self.slices else ())]))
 
     @property
     def side(self) -> float:
-        """How often each end of a reported interval may be wrong."""
+        """Error probability of each end of a reported interval."""
         return (1 - self.confidence) / 2
 
     def level(self, evaluations_per_year: float | None) -> float:
-        """How often one look may promote what it should not: the yearly budget shared by the looks, where that is less.
+        """Significance level of one evaluation: its share of the yearly budget, at most `side`.
 
         The expected number of false promotions a year is at most the sum of the levels.
         """

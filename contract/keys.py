@@ -1,4 +1,4 @@
-"""The key of a step's work: equal for every try that means the same work, new when it must be done anew."""
+"""The key of a step's work: equal for all tries of the same work, new when the work must be done again."""
 
 import hashlib
 import json
@@ -13,9 +13,9 @@ def digest_of(value: Any) -> str:
 
 
 def run_folder(model: str, run: str, started: str = "") -> str:
-    """Airflow's run ids hold colons and plus signs: kept readable, but safe in every store and URL.
+    """Airflow's run ids contain colons and plus signs: the folder is readable, but safe in every store and URL.
 
-    A run that was deleted and made again under its id has started at another time, and finds nothing of the first.
+    A run that was deleted and created again under its id has another start time, hence another folder.
     """
     safe = "".join(char if char.isalnum() or char in "-_." else "-" for char in run)
     return f"runs/{model}/{safe}-{hashlib.sha256((run + started).encode()).hexdigest()[:6]}"
@@ -29,15 +29,15 @@ class Attempt(NamedTuple):
 
 
 def attempt_of(store: Store, folder: str, step: str, inputs: list[str], clear_number: int) -> Attempt:
-    """What the step's next or current job goes by.
+    """Key of the step's next or current job.
 
     Every failed job of the same work leaves `<step>-<key>.failed.json`; the next try then gets a new key.
-    A try after a crash, where nothing was recorded, gets the same key and takes up what is there.
+    A try after a crash, where nothing was recorded, gets the same key and resumes.
     """
-    there = set(store.names(folder))
+    names = set(store.names(folder))
     failed = 0
     while True:
         key = digest_of([store.root, folder, step, inputs, clear_number, failed])[:32]
-        if f"{step}-{key}.failed.json" not in there:
+        if f"{step}-{key}.failed.json" not in names:
             return Attempt(key, failed)
         failed += 1

@@ -11,7 +11,7 @@ from contract.errors import InvalidFile
 from contract.spark import Spark
 from contract.yaml_files import parse_yaml
 
-Url = Annotated[str, Shape(r"^https?://[^\s/@][^\s@]*$", "an address without user and password such as http://127.0.0.1:5000")]
+Url = Annotated[str, Shape(r"^https?://[^\s/@][^\s@]*$", "a URL without user and password such as http://127.0.0.1:5000")]
 
 
 # A name with a dot, or a port: else it would be a folder, as in Docker's own names.
@@ -25,7 +25,7 @@ class Images(Strict):
         str,
         Shape(
             rf"^(oci:.+|(https?://)?{HOST}(/[a-z0-9]+([._-]+[a-z0-9]+)*)+)$",
-            "oci:FOLDER, or a name in a registry such as registry.example.com/models,",
+            "oci:FOLDER, or a name in a registry such as registry.example.com/models",
         ),
     ] = Field(description="oci:FOLDER, an OCI image layout; or registry.example.com/models")
     connection: str | None = Field(None, description="Airflow connection with the registry's user and password")
@@ -50,13 +50,13 @@ class ServingHost(Strict):
     url: Url = "http://127.0.0.1:8000"
     router_api: Url = "http://127.0.0.1:8001"
     servers: int = Field(2, ge=1, le=16, description="server processes per digest that takes traffic")
-    memory_mb: int = Field(1024, ge=64, description="docker: what one container may hold")
-    cpus: float = Field(1.0, gt=0, le=64, description="docker: of one container")
-    max_parallel: int = Field(4, ge=1, description="releases at one time; others wait for their turn")
+    memory_mb: int = Field(1024, ge=64, description="docker: memory limit of one container")
+    cpus: float = Field(1.0, gt=0, le=64, description="docker: CPU limit of one container")
+    max_parallel: int = Field(4, ge=1, description="releases at one time; others wait")
 
 
 class Retention(Strict):
-    """How long what nothing live came from is kept, counted from its last use, a day at least; see also `images.keep`."""
+    """How long data that no live version came from is kept after its last use, at least a day; see also `images.keep`."""
 
     snapshots: LongerThanZero = timedelta(days=14)
     runs: LongerThanZero = timedelta(days=400)
@@ -83,7 +83,7 @@ class Platform(Strict):
     def _consistent(self) -> Self:
         problems = []
         if self.serving.target == "process" and self.serving.python is None:
-            problems.append("serving.python: missing; servers that are processes need its environment")
+            problems.append("serving.python: missing; target process needs the interpreter of serving's environment")
         if self.serving.target == "docker" and (self.images.repository.startswith("oci:") or self.images.rootfs is None):
             problems.append("serving.target: docker needs images.repository in a registry, and images.rootfs")
         if self.spark.engine in ("emr", "emr_serverless") and not self.store.startswith("s3://"):

@@ -1,4 +1,4 @@
-"""`serving` of a spec: how a version meets traffic, and the limits it must keep there."""
+"""`serving` of a spec: canary steps, probation, and a version's limits under traffic."""
 
 from datetime import timedelta
 from typing import Annotated, Self
@@ -8,15 +8,15 @@ from pydantic import Field, model_validator
 from contract.base_model import Duration, LongerThanZero, Strict, without_problems
 from contract.gate import Column
 
-REPLAY_ENV = ("REPLAY_REQUESTS", "REPLAY_MASK")  # of a server, whatever starts it
-ROLLBACKS_A_WEEK = 3  # then a model's releases are frozen: somebody has to look
+REPLAY_ENV = ("REPLAY_REQUESTS", "REPLAY_MASK")  # environment variables of a server
+ROLLBACKS_A_WEEK = 3  # at so many, a model's releases are frozen until a person has investigated
 
 
 class ReplaySettings(Strict):
-    """The live server keeps its last requests, and a new version answers them before it meets traffic."""
+    """The live server keeps its last requests, and a new version answers them before it takes traffic."""
 
     requests: int = Field(200, ge=1, le=10_000, description="how many are kept, by each server, in memory only")
-    mask: tuple[Column, ...] = Field((), description="columns whose values are not kept: they are asked as missing")
+    mask: tuple[Column, ...] = Field((), description="columns whose values are not kept: they are replayed as missing")
 
 
 class Serving(Strict):
@@ -30,10 +30,13 @@ class Serving(Strict):
     max_p95: LongerThanZero = timedelta(milliseconds=50)
     max_memory_mb: int = Field(512, ge=64)
     max_drift: float | None = Field(
-        None, gt=0, lt=1, description="share of the answers that may lie elsewhere than the old version's; absent: only reported"
+        None,
+        gt=0,
+        lt=1,
+        description="share of predictions that may be outside the old version's distribution; absent: only reported",
     )
     probation: Duration | None = Field(
-        None, description="so long after the release it is judged on, and goes back by itself; 0s: not at all"
+        None, description="how long a version is watched after its release, and rolled back automatically; 0s: not at all"
     )
     replay: ReplaySettings | None = Field(None, description="absent: no request is kept")
 

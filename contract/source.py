@@ -1,4 +1,4 @@
-"""`Source`: one table that examples are made of, wherever Spark can read one. docs/sources.md tells each format."""
+"""`Source`: one table that examples are made of, wherever Spark can read one. docs/sources.md describes each format."""
 
 import re
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ SECRET_VALUE = re.compile(  # user:password@, Oracle's user/password@, ;password
 )
 PART = r"([^.`]+|`[^`]+`)"
 
-Format = Annotated[str, Shape(r"^[A-Za-z][\w.$-]*$", "a format of Spark, such as parquet, or a connector's name or class,")]
+Format = Annotated[str, Shape(r"^[A-Za-z][\w.$-]*$", "a format of Spark, such as parquet, or a connector's name or class")]
 Path = Annotated[str, Shape(rf"^{PART}(\.{PART})*$", "a path of names such as user.address.city")]
 Table = Annotated[str, Shape(r'^([\w$]+|"[^"]+")(\.([\w$]+|"[^"]+")){0,3}$', "a table's name such as shop.orders")]
 Alias = Annotated[str, Shape(r"^[a-z0-9][a-z0-9._-]*$", "an alias of small letters, digits, dots, _ and -")]
@@ -54,7 +54,7 @@ def _parse_time(value: Any) -> datetime:
     try:
         time = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
-        raise ValueError("a time is wanted, such as 2026-01-31T00:00:00Z") from None
+        raise ValueError("must be a time such as 2026-01-31T00:00:00Z") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
@@ -64,13 +64,13 @@ def _parse_bound(value: Any) -> int | date:
     try:
         return date.fromisoformat(str(value))
     except ValueError:
-        raise ValueError("a whole number is wanted, or a date such as 2026-01-31") from None
+        raise ValueError("must be a whole number, or a date such as 2026-01-31") from None
 
 
 def _without_secrets(options: Any) -> Any:
-    """Before anything could echo one."""
+    """Runs first, so that no other message can echo a secret."""
     if isinstance(options, dict):
-        advice = "which does not belong into this file; write secrets: {OPTION: ALIAS} as docs/sources.md tells"
+        advice = "which must not be in this file; write secrets: {OPTION: ALIAS}, see docs/sources.md"
         problems = [f"{name}: is a secret, {advice}" for name in options if SECRET_NAME.search(str(name))]
         problems += [f"{name}: holds a secret, {advice}" for name, value in options.items() if SECRET_VALUE.search(str(value))]
         if problems:
@@ -95,25 +95,25 @@ class Jdbc(Strict):
         low, high = self.lowerBound, self.upperBound
         problems = []
         if (self.partitionColumn is None) != (self.numPartitions is None):
-            problems.append("partitionColumn: and numPartitions go together")
+            problems.append("partitionColumn: must be set together with numPartitions")
         if (low is None) != (high is None):
-            problems.append("lowerBound: and upperBound go together")
+            problems.append("lowerBound: must be set together with upperBound")
         if low is not None and self.partitionColumn is None:
             problems.append("lowerBound: needs partitionColumn")
         if low is not None and high is not None and (type(low) is not type(high) or low >= high):
-            problems.append("upperBound: must be more than lowerBound, and of its kind")
+            problems.append("upperBound: must be more than lowerBound, and of the same type")
         return without_problems(self, problems)
 
 
 class Source(Strict):
-    """`columns` (name: Spark SQL type) is required where a format has no types. Where `select` is, its names are all there is."""
+    """`columns` (name: Spark SQL type) is required where a format has no types. With `select`, only its names exist."""
 
     format: Format = Field(examples=list(FORMATS), description=f"{', '.join(FORMATS)}, or a connector's name or class")
     path: str | None = Field(None, min_length=1, description="a URI, or below the platform's data")
     table: Table | None = Field(None, description="of a catalogue, or of a database")
     version: int | None = Field(None, ge=0, description="of a Delta table; absent: the newest, when the job reads")
     timestamp: Annotated[datetime, BeforeValidator(_parse_time)] | None = Field(
-        None, description="the version that a Delta table had then"
+        None, description="reads the version that a Delta table had then"
     )
     columns: dict[Column, str] = {}
     select: dict[Column, Path] = Field({}, description="name: path of a column, such as city: user.address.city")
@@ -132,12 +132,12 @@ class Source(Strict):
 
     @property
     def paths(self) -> dict[str, list[str]]:
-        """Where each column that the spec names lies in the rows as they are stored."""
+        """Path in the stored rows of each column that the spec names."""
         return {name: self.path_of(name) for name in self.select or self.columns}
 
     @property
     def by_time(self) -> bool:
-        """Whether a database's table is read in parts of the time that the window cuts."""
+        """Whether a JDBC table is partitioned by the time that the window filters on."""
         return bool(self.jdbc and self.time_column and self.path_of(self.time_column) == [self.jdbc.partitionColumn])
 
     def path_of(self, name: str) -> list[str]:
@@ -159,21 +159,19 @@ class Source(Strict):
             if getattr(self, key) is not None and self.time_column is None:
                 yield f"{key}: needs time_column"
         own = TYPED.get(self.kind, {})
-        yield from (
-            f"options.{name}: has a key of its own here, {own[name.lower()]}" for name in self.options if name.lower() in own
-        )
+        yield from (f"options.{name}: must be set by the key {own[name.lower()]}" for name in self.options if name.lower() in own)
 
     def _location_problems(self) -> Iterator[str]:
         if self.path and SECRET_VALUE.search(self.path):
-            yield "path: holds a secret, which does not belong into this file"
+            yield "path: holds a secret, which must not be in this file"
         if self.kind in (*FILES, "libsvm") and self.path is None:
             yield "path: missing"
         if self.kind in ("jdbc", "table") and self.table is None:
             yield "table: missing"
         if self.kind == "delta" and (self.path is None) == (self.table is None):
-            yield "path: a Delta table has a path or a table's name, one of the two"
+            yield "path: a Delta table needs either path or table"
         if self.version is not None and self.timestamp is not None:
-            yield "timestamp: and version exclude each other"
+            yield "timestamp: cannot be combined with version"
         if self.kind == "libsvm" and not re.fullmatch(r"[1-9]\d{0,4}", self.options.get("numFeatures", "")):
             yield "options.numFeatures: missing; say how many features there are, such as '692'"
 
@@ -187,11 +185,11 @@ class Source(Strict):
             named += [(key, name) for key in ("time_column", "partition_column") if (name := getattr(self, key))]
             yield from (f"{key}: {name} is not in select" for key, name in named if name not in self.select)
         if self.kind == "csv":
-            yield from (f"select.{name}: csv has no columns in columns" for name, path in self.paths.items() if len(path) > 1)
+            yield from (f"select.{name}: csv has no nested columns" for name, path in self.paths.items() if len(path) > 1)
 
     def _jdbc_problems(self) -> Iterator[str]:
         if self.kind == "jdbc" and not self.options.get("url", "").startswith("jdbc:"):
             yield "options.url: missing, such as jdbc:postgresql://db.example.com/shop"
         jdbc = self.jdbc
         if jdbc and jdbc.partitionColumn and jdbc.lowerBound is None and not (self.by_time and self.window):
-            yield "jdbc.lowerBound: and upperBound are missing; only a window on the partitionColumn replaces them"
+            yield "jdbc.lowerBound: missing, with upperBound; only a window on the partitionColumn replaces them"

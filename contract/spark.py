@@ -13,7 +13,7 @@ Memory = Annotated[str, Shape(r"^[1-9]\d{0,5}[mgt]$", "a size such as 512m or 4g
 Cores = Annotated[int, Field(ge=1, le=1024)]
 Count = Annotated[int, Field(ge=0, le=100_000)]
 MEGABYTES = {"m": 1, "g": 1024, "t": 1024 * 1024}
-# Said here under names of their own, so that caps and retries reach them.
+# Set by keys of their own, so that limits and retries apply to them.
 TYPED = re.compile(
     r"spark\.((driver|executor)\.(memory|cores|memoryOverhead)|executor\.instances|yarn\.queue|yarn\.(maxAppAttempts|tags)"
     r"|yarn\.submit\.waitAppCompletion|dynamicAllocation\.(enabled|minExecutors|maxExecutors))"
@@ -31,14 +31,14 @@ class Executor(Driver):
 
 
 class DynamicAllocation(Strict):
-    """Executors come and go with the work; wants a shuffle service, or Spark's own tracking, which is switched on here."""
+    """Number of executors by load; needs a shuffle service, or Spark's own shuffle tracking, which is switched on here."""
 
     minExecutors: Count | None = None  # noqa: N815
     maxExecutors: Count  # noqa: N815
 
 
 class Resources(Strict):
-    """What a job takes: the platform's, and over them the model's own."""
+    """Resources of a job: the platform's, overridden by the model's own."""
 
     driver: Driver = Driver()
     executor: Executor = Executor()
@@ -46,16 +46,18 @@ class Resources(Strict):
     queue: str | None = Field(None, description="YARN's queue; absent: the connection's")
     time_limit: LongerThanZero | None = Field(None, description="of one job from its start on; absent: the model's deadline")
     no_progress: LongerThanZero | None = Field(
-        None, description="a job is ended in which no Spark task ends for so long; absent: 30m"
+        None, description="a job is ended if none of its Spark tasks ends for so long; absent: 30m"
     )
     retry_memory: float | None = Field(
-        None, ge=1, le=4, description="after a death for want of memory, the next try's, as a multiple; absent: 1.5"
+        None, ge=1, le=4, description="factor on memory for the try after one that ran out of memory; absent: 1.5"
     )
     conf: dict[str, Scalar] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        return without_problems(self, [f"conf.{name}: has a key of its own here" for name in self.conf if TYPED.fullmatch(name)])
+        return without_problems(
+            self, [f"conf.{name}: must be set by its own key, outside conf" for name in self.conf if TYPED.fullmatch(name)]
+        )
 
 
 class Limits(Strict):
@@ -69,7 +71,7 @@ class Limits(Strict):
 
 
 class Spark(Resources):
-    """`local` runs in the worker's own host through spark-submit and dies with its task; the others elsewhere, without a slot."""
+    """`local` runs on the worker's host through spark-submit and ends with its task; the others run elsewhere, without a slot."""
 
     engine: Literal["local", "yarn", "emr", "emr_serverless"] = "local"
     connection: str = Field(
@@ -134,7 +136,9 @@ def excesses(requested: Resources, limits: Limits) -> list[str]:
         if value is not None and limit is not None and _size(value) > _size(limit)
     ]
     if requested.queue and limits.queues and requested.queue not in limits.queues:
-        problems.append(f"spark.queue: {requested.queue} is none of this platform's for models ({', '.join(limits.queues)})")
+        problems.append(
+            f"spark.queue: {requested.queue} is not open to models on this platform (allowed: {', '.join(limits.queues)})"
+        )
     return problems
 
 

@@ -23,7 +23,7 @@ from contract.source import Source
 from contract.spark import Resources
 from contract.yaml_files import parse_yaml
 
-Name = Annotated[str, Shape(r"^[a-z][a-z0-9_]{0,62}$", "a name of small letters, digits and _, a letter first,")]
+Name = Annotated[str, Shape(r"^[a-z][a-z0-9_]{0,62}$", "a name of small letters, digits and _ that starts with a letter")]
 Email = Annotated[str, Shape(r"^[^@\s,]+@[^@\s,]+$", "one address such as ops@example.com")]
 ZERO = timedelta(0)
 # What the jobs call their own columns beside those of the examples; names that begin with __ are theirs as well.
@@ -32,7 +32,7 @@ RESERVED |= {"time_block", "cluster_block", "both_block", "row_block", "slice", 
 
 
 class Examples(Strict):
-    """What one row to learn from looks like. Without `sql` the only source is taken as it is."""
+    """Columns of the dataset and their roles. Without `sql` the only source is the dataset."""
 
     sql: Annotated[str, Shape(r"^[\w.-]+\.sql$", "the name of a .sql file beside the spec")] | None = Field(
         None, description="a file beside the spec"
@@ -42,7 +42,7 @@ class Examples(Strict):
     label: Column
     numeric: tuple[Column, ...] = ()
     categorical: tuple[Column, ...] = ()
-    allow_leakage: tuple[Column, ...] = Field((), description="features that may tell the label almost perfectly by themselves")
+    allow_leakage: tuple[Column, ...] = Field((), description="features that may predict the label almost perfectly by themselves")
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -75,16 +75,19 @@ def _parse_holdout(value: Any) -> timedelta | float:
     try:
         return longer_than_zero(parse_duration(value))
     except ValueError:
-        raise ValueError("a duration such as 14d, or a share up to 0.5, is wanted") from None
+        raise ValueError("must be a duration such as 14d, or a share up to 0.5") from None
 
 
 class Split(Strict):
-    """The rows kept back: a duration at the end of the window, or a share by hash of the id."""
+    """The holdout: a duration at the end of the window, or a share by hash of the id."""
 
     holdout: Annotated[Duration | Annotated[float, Field(gt=0, le=0.5)], BeforeValidator(_parse_holdout)]
     gap: Duration = ZERO
     folds: int | None = Field(
-        None, ge=2, le=20, description="walk-forward: so many spans of the holdout's length before it choose the parameters"
+        None,
+        ge=2,
+        le=20,
+        description="walk-forward: number of spans before the holdout, each of its length, that choose the parameters",
     )
     label_delay: Duration = Field(ZERO, description="a row's label comes this much later: the holdout ends so long before as_of")
     max_unlabelled: float = Field(0.02, ge=0, lt=1, description="share of the holdout's rows that may have no label yet")
@@ -113,7 +116,7 @@ class ModelSpec(Strict):
     split: Split
     algorithm: Algorithm
     gate: Gate
-    spark: Resources = Field(Resources(), description="what this model's jobs take, where it differs from the platform's")
+    spark: Resources = Field(Resources(), description="this model's resources, where they differ from the platform's")
     serving: Serving = Serving()
     alerts: Alerts = Alerts()
 
@@ -167,7 +170,7 @@ class ModelSpec(Strict):
         examples = self.examples
         named = [examples.id, examples.time, examples.label, *examples.numeric, *examples.categorical, *self.gate.columns]
         taken = sorted({name for name in named if name and (name in RESERVED or name.startswith("__"))})
-        return [f"examples: the column name {name} is taken by the jobs themselves; call it otherwise in the SQL" for name in taken]
+        return [f"examples: the column name {name} is reserved for the jobs; rename it in the SQL" for name in taken]
 
     def _slice_problems(self) -> list[str]:
         examples = self.examples
@@ -177,7 +180,7 @@ class ModelSpec(Strict):
             {self.gate.cluster: "what gate.blocks are made of, so that each slice would be one block"} if self.gate.cluster else {}
         )
         named = self.gate.slices.columns if self.gate.slices else ()
-        return [f"gate.slices.columns: {name} is {unfit[name]}; columns of names are wanted" for name in named if name in unfit]
+        return [f"gate.slices.columns: {name} is {unfit[name]}; use another, categorical column" for name in named if name in unfit]
 
     def _source_problems(self) -> list[str]:
         problems = [f"expectations.{name}: no such source" for name in self.expectations if name not in self.sources]
@@ -191,13 +194,13 @@ class ModelSpec(Strict):
         return problems
 
     def _withheld(self) -> timedelta:
-        """Of the window's end, what the oldest model of a run cannot learn from."""
+        """Length of the window's tail withheld from training: label delay + holdout + gap + folds."""
         split = self.split
         folds = split.folds or 0
         return split.label_delay + (split.holdout + split.gap) + folds * split.holdout + (split.gap if folds else ZERO)
 
     def labels_until(self, as_of: datetime) -> datetime:
-        """Rows from then on have no label yet: the holdout ends there."""
+        """End of the holdout: later rows have no label yet."""
         return as_of - self.split.label_delay
 
 

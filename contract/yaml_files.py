@@ -1,4 +1,4 @@
-"""YAML that people wrote: parsed once, at the edge, with every problem told in their words."""
+"""Parses the YAML files that people write, and reports all of their problems in plain words."""
 
 import difflib
 import re
@@ -24,7 +24,7 @@ class _UniqueKeys(yaml.CSafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # what it brings may be overridden
+            if key_node.tag == "tag:yaml.org,2002:merge":  # merged keys may be overridden
                 continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable):
@@ -48,7 +48,7 @@ def parse_yaml(kind: type[Parsed], text: str, path: str, **given: Any) -> Parsed
         raise InvalidFile(path, ["the file is not a mapping of keys to values"])
     clash = sorted(set(given) & set(content))
     if clash:
-        raise InvalidFile(path, [f"{key}: not to be written; it is the file's name" for key in clash])
+        raise InvalidFile(path, [f"{key}: must not be set: it is the file's name" for key in clash])
     try:
         return kind.model_validate({**content, **given})
     except ValidationError as error:
@@ -65,7 +65,7 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
 
 
 def _yaml_advice(problem: str, lines: list[str]) -> str:
-    """For what people write most often."""
+    """Advice for the most common mistakes; else empty."""
     if "mapping values are not allowed" in problem:
         return "; put a text that holds «: » in quotes"
     if "cannot start any token" in problem:
@@ -73,29 +73,29 @@ def _yaml_advice(problem: str, lines: list[str]) -> str:
     return ""
 
 
-_SENTENCES = {  # pydantic's kind of error: what people are told instead
-    "bool": "true or false is wanted",
-    "date": "a date is wanted, such as 2013-03-01",
-    "dict": "keys with values are wanted",
-    "finite": "a finite number is wanted",
-    "float": "a number is wanted",
+_SENTENCES = {  # prefix of pydantic's error type: the message instead of pydantic's
+    "bool": "must be true or false",
+    "date": "must be a date such as 2013-03-01",
+    "dict": "must be a mapping of keys to values",
+    "finite": "must be a finite number",
+    "float": "must be a number",
     "greater_than": "must be more than {gt:g}",
     "greater_than_equal": "must be at least {ge:g}",
-    "int": "a whole number is wanted",
+    "int": "must be a whole number",
     "invalid_key": "a key must be text",
     "less_than": "must be less than {lt:g}",
     "less_than_equal": "must be at most {le:g}",
     "literal": "must be {expected}",
-    "model": "keys with values are wanted",
+    "model": "must be a mapping of keys to values",
     "string_too_short": "must not be empty",
-    "string": "text is wanted",
+    "string": "must be text",
     "too_short": "must not be empty",
-    "tuple": "a list is wanted, such as [a, b]",
+    "tuple": "must be a list such as [a, b]",
 }
 
 
 def problems_of(error: ValidationError, kind: type[BaseModel], given: Collection[str] = ()) -> list[str]:
-    """One line for each place: what is wrong there, and the nearest right key for an unknown one. `given` is not to be written."""
+    """One line per problem, with the nearest known key for an unknown one; keys in `given` are not proposed."""
     schema = kind.model_json_schema()
     problems = []
     for detail in error.errors(include_url=False):
@@ -106,13 +106,13 @@ def problems_of(error: ValidationError, kind: type[BaseModel], given: Collection
 
 
 def _line(key: str, problem: str, of_whole: bool) -> str:
-    """A check of a whole may name the key that it means."""
+    """The problem of a model validator may begin with a key below `key`."""
     names_key = of_whole and re.match(r"[\w.]+: ", problem)
     return ("." if names_key else ": ").join(filter(None, (key, problem)))
 
 
 def _problems(detail: Any, path: list[str], schema: dict, given: Collection[str]) -> list[str]:
-    """This project's own checks raise ValueError with a sentence for each problem."""
+    """This project's own validators raise ValueError with one sentence per problem."""
     if detail["type"] == "missing":
         return ["missing"]
     if detail["type"] == "extra_forbidden":
@@ -122,7 +122,7 @@ def _problems(detail: Any, path: list[str], schema: dict, given: Collection[str]
 
 
 def _echo(value: Any) -> str:
-    """What was written; nothing of a whole, and nothing that looks like an address with a password."""
+    """The value as written; empty for a mapping or list, and for what looks like a URL with a password."""
     text = written(value)
     return "" if isinstance(value, dict | list) or re.search(r":.*@", text, re.DOTALL) else f" (is {text})"
 
@@ -150,7 +150,7 @@ def _at(path: list[str], schema: dict) -> dict:
 
 
 def _resolve(node: dict, schema: dict) -> dict:
-    """Follows $ref, and takes the branch with keys out of «this or null»."""
+    """Follows $ref, also that of an optional model."""
     while "$ref" in node or "anyOf" in node:
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]

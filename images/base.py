@@ -1,7 +1,7 @@
-"""The serving base: a system with Python, the server's locked packages, and its code. Each model adds one layer to it.
+"""The serving base image: a system with Python, the server's locked packages, and its code. Each model adds one layer to it.
 
 `python -m images.base --platform FILE` makes it, once for each combination of inputs, without a container engine; with
-`--context FOLDER` it leaves there what serving/Dockerfile makes it of with one.
+`--context FOLDER` it writes the build context of serving/Dockerfile instead.
 """
 
 import argparse
@@ -31,11 +31,11 @@ ENV = {"PYTHONPATH": f"/{PACKAGES}", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_TH
 
 
 class NoBase(BadData):
-    """The base that a model's layer is put on is not there."""
+    """The base image for a model's layer is missing or unfit, or cannot be made."""
 
 
 class Base(NamedTuple):
-    """Its layers with their tars' digests, and how a container starts; `source` is where the layers lie."""
+    """Its layers with their tars' digests, and how a container starts; `source` is the layers' repository."""
 
     layers: tuple[Descriptor, ...]
     diff_ids: tuple[str, ...]
@@ -51,12 +51,12 @@ def embedded_base(serving: Path, repository: Repository) -> Base:
 
 
 def stored_base(serving: Path, rootfs: str, repository: Repository) -> Base:
-    """That of these inputs. Raises NoBase where nobody has made it yet."""
+    """The base of these inputs. Raises NoBase if it has not been made yet."""
     key = key_of(serving, rootfs)
     digest = repository.named(key)
     if digest is None:
-        there = tag_of(repository, key)
-        raise NoBase(f"there is no serving base {there} for this rootfs, lock and code: run python -m images.base --platform FILE")
+        tag = tag_of(repository, key)
+        raise NoBase(f"there is no serving base {tag} for this rootfs, lock and code: run python -m images.base --platform FILE")
     manifest = json.loads(repository.manifest(digest))
     config = json.loads(repository.blob(manifest["config"]["digest"]))
     env = dict(pair.split("=", 1) for pair in config["config"].get("Env") or [])
@@ -70,7 +70,7 @@ def stored_base(serving: Path, rootfs: str, repository: Repository) -> Base:
 
 
 def make_base(serving: Path, rootfs: str, repository: Repository, uv: str) -> str:
-    """Its digest. One that is there already is taken as it is."""
+    """Digest of the base of these inputs; an existing one is reused."""
     key = key_of(serving, rootfs)
     known = repository.named(key)
     if known:
@@ -90,9 +90,9 @@ def make_base(serving: Path, rootfs: str, repository: Repository, uv: str) -> st
 
 
 def write_context(serving: Path, folder: Path, uv: str) -> None:
-    """The layers' files, for serving/Dockerfile to copy. Only into a new folder: what lay there would be copied, too."""
+    """The layers' files, for serving/Dockerfile to copy. Only into a new folder: other files in it would be copied as well."""
     if folder.exists():
-        raise NoBase(f"{folder} is there already: remove it, or name another --context")
+        raise NoBase(f"{folder} exists already: remove it, or name another --context")
     for name, content in {**packages(serving / "requirements.lock", uv), **server_files(serving)}.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,22 +105,22 @@ def tag_of(repository: Repository, key: str) -> str:
 
 
 def key_of(serving: Path, rootfs: str) -> str:
-    """Names the inputs: other ones are another base."""
+    """Hash of the inputs: other inputs make another base."""
     files = {name: sha256(content) for name, content in server_files(serving).items()}
     return digest_of([rootfs.rpartition("@")[2], files, ENV, WHEELS])[:16]
 
 
 def server_files(serving: Path) -> dict[str, bytes]:
-    """The code and the lock it was tested with, from `serving/`, and nothing else that lies there."""
+    """The code and the lock it was tested with, from `serving/`, and no other file of it."""
     lock = serving / "requirements.lock"
     code = {f"app/serving/{path.relative_to(serving).as_posix()}": path.read_bytes() for path in serving.rglob("*.py")}
     if not code or not lock.exists():
-        raise NoBase(f"{serving} holds no server: its code and requirements.lock are wanted; check out the whole repository")
+        raise NoBase(f"{serving} holds no server: its code or requirements.lock is missing; check out the whole repository")
     return {**code, "app/requirements.lock": lock.read_bytes()}
 
 
 def packages(lock: Path, uv: str) -> dict[str, bytes]:
-    """The wheels of the lock, each as its hash says, unpacked and compiled; nothing of them is run."""
+    """The lock's wheels, verified by hash, unpacked and byte-compiled; none of their code is run."""
     with tempfile.TemporaryDirectory() as folder:
         install = [uv, "pip", "install", "-q", "--target", folder, *WHEELS, "--require-hashes", "--no-deps", "-r", str(lock)]
         _run(install, "the server's packages could not be installed")
@@ -132,7 +132,7 @@ def packages(lock: Path, uv: str) -> dict[str, bytes]:
 
 
 def _run(command: list[str], trouble: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603  (our own words and a file of the checkout)
+    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603  (fixed arguments and a file of the checkout)
     if done.returncode:
         raise NoBase(f"{trouble}: {(done.stderr or done.stdout).strip()[-500:]}")
 
@@ -161,7 +161,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m images.base", description=__doc__)
     parser.add_argument("--platform", type=Path, required=True, help="a file in dags/platforms/ that has images.rootfs")
     parser.add_argument("--uv", default="uv", help="the uv program, which installs the wheels")
-    parser.add_argument("--context", type=Path, metavar="FOLDER", help="make nothing, but a new folder for serving/Dockerfile")
+    parser.add_argument(
+        "--context", type=Path, metavar="FOLDER", help="only write the build context of serving/Dockerfile into a new folder"
+    )
     arguments = parser.parse_args()
     try:
         platform = load_platform(arguments.platform, Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser())

@@ -1,4 +1,4 @@
-"""One repository of a registry, over the OCI distribution API. Digests are computed here and compared with what it says.
+"""One repository of a registry, over the OCI distribution API. Digests are computed here and compared with the registry's.
 
 https://github.com/opencontainers/distribution-spec, version 1.1; Docker's own registry from 2.8 on speaks it too.
 """
@@ -13,7 +13,7 @@ import httpx
 
 from images.ecr import delete_image, region_of
 from images.layer import sha256
-from images.login import NobodyKnown, Who, answer_challenge
+from images.login import AnyLogin, NoLogin, answer_challenge
 from images.oci import (
     INDEXES,
     MANIFESTS,
@@ -27,7 +27,7 @@ from images.oci import (
 )
 
 TRIES, PAUSE_S, TIMEOUT_S = 4, 0.5, 60.0
-FRESH_S = 6 * 3600.0  # some answer a password that has run out with 403, which looks like a missing right
+FRESH_S = 6 * 3600.0  # some registries answer an expired password with 403, like a missing permission
 RETRYABLE = {408, 425, 429, 500, 502, 503, 504}
 ANY_MANIFEST = ", ".join((*MANIFESTS, *INDEXES))
 
@@ -44,13 +44,13 @@ class RepositoryAddress(NamedTuple):
 
     @property
     def display(self) -> str:
-        """As Docker writes it; http:// is kept where nothing else says so."""
+        """As Docker writes it; http:// is kept where the host does not imply it."""
         short = f"{self.host}/{self.path}"
         return short if address_of(short).url == self.url else f"{self.url}/{self.path}"
 
 
 def address_of(name: str) -> RepositoryAddress:
-    """Of «registry.example.com/models/late», https; http:// before it, or a host that is this one, means http."""
+    """Of a name such as «registry.example.com/models/late»: https, unless http:// precedes it or the host is this one."""
     scheme, _, rest = name.rpartition("://")
     host, _, path = rest.partition("/")
     here = host.partition(":")[0] in ("localhost", "127.0.0.1")
@@ -63,12 +63,12 @@ def _authorities() -> ssl.SSLContext:
 
 
 def _verify(url: str) -> ssl.SSLContext | bool:
-    """Reading the certificates of all authorities takes as long as packing a version: once, and not for http, which has none."""
+    """Loading the CA certificates takes as long as packing a version: done once, and not for http."""
     return _authorities() if url.startswith("https://") else False
 
 
 class Registry:
-    def __init__(self, address: RepositoryAddress, login: Who | None = None) -> None:
+    def __init__(self, address: RepositoryAddress, login: AnyLogin | None = None) -> None:
         self.address = address
         self._login = login
         self._authorization, self._authorized_at = "", 0.0
@@ -85,7 +85,7 @@ class Registry:
         return blob
 
     def copy(self, descriptor: Descriptor, source: Repository) -> None:
-        """By a mount where both lie in one registry and it allows that, which moves no byte."""
+        """By a mount, which transfers no bytes, where both are in one registry that allows it."""
         digest = descriptor["digest"]
         if not self._has(digest):
             beside = isinstance(source, Registry) and source.address.url == self.address.url
@@ -115,7 +115,7 @@ class Registry:
         return {name: digest for name in self._tags() if (digest := self.named(name))}
 
     def delete(self, digest: str) -> None:
-        """The space comes back when the registry collects its garbage."""
+        """The space is freed by the registry's garbage collection."""
         if region_of(self.address.host):
             return delete_image(self.address.host, self.address.path, check_digest(digest))
         if self._request("DELETE", f"manifests/{check_digest(digest)}", allowed=(404, 405)).status_code == 405:
@@ -128,20 +128,20 @@ class Registry:
         return f"{self.address.display}@{digest}"
 
     def confirm(self, manifest: dict[str, Any]) -> None:
-        """Asks for every blob: a registry that took an upload may still have lost it."""
+        """Requests every blob: a registry that accepted an upload may have lost it since."""
         lost = [blob["digest"] for blob in (manifest["config"], *manifest["layers"]) if not self._has(blob["digest"])]
         if lost:
             raise RegistryTrouble(f"{self.address.display} does not have {', '.join(lost)}, which it took: see its storage")
 
     def _tags(self) -> Iterator[str]:
-        there = "tags/list?n=100"
-        while there:
-            answer = self._request("GET", there, allowed=(404,))
+        path = "tags/list?n=100"
+        while path:
+            answer = self._request("GET", path, allowed=(404,))
             if answer.status_code == 404:
                 return
             yield from answer.json()["tags"] or ()
             following = answer.links.get("next", {}).get("url", "")
-            there = f"tags/list?{following.partition('?')[2]}" if following else ""
+            path = f"tags/list?{following.partition('?')[2]}" if following else ""
 
     def _has(self, digest: str) -> bool:
         return self._request("HEAD", f"blobs/{check_digest(digest)}", allowed=(404,)).status_code != 404
@@ -149,7 +149,7 @@ class Registry:
     def _upload(self, digest: str, content: Callable[[], bytes], beside: str = "") -> None:
         """One POST and one PUT. With `beside` the registry may take the blob from that repository of its own (201).
 
-        A 404 to the PUT is an upload that was forgotten, and is begun anew; or one that had ended when its answer was lost.
+        A 404 to the PUT: the registry forgot the upload, which is begun again, or had completed it when the answer was lost.
         """
         mount = {"mount": digest, "from": beside} if beside else {}
         for _ in range(TRIES):
@@ -188,7 +188,7 @@ class Registry:
         return content
 
     def _request(self, method: str, path: str | httpx.URL, allowed: tuple[int, ...] = (), **given: Any) -> httpx.Response:
-        """Tries again what a later try may mend. `given`: params, content, and headers."""
+        """Retries what a later try may resolve. `given`: params, content, and headers."""
         content = {key: given.pop(key) for key in ("params", "content") if key in given}
         for left in reversed(range(TRIES)):
             try:
@@ -208,7 +208,7 @@ class Registry:
         )
 
     def _authorized(self, method: str, path: str | httpx.URL, content: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
-        """Once without, then as the registry's challenge wants it; a token that ran out is fetched anew."""
+        """First without login, then as the registry's challenge demands; an expired token is fetched again."""
         url = path if isinstance(path, httpx.URL) else f"{self.address.path}/{path}"
         if time.monotonic() - self._authorized_at > FRESH_S:
             self._authorization = ""
@@ -221,7 +221,7 @@ class Registry:
         if answer.status_code == 401:
             try:
                 self._authorization = answer_challenge(answer.headers.get("www-authenticate", ""), self._login, self._http)
-            except NobodyKnown as error:
+            except NoLogin as error:
                 raise RegistryRefused(f"{self.address.display} {error}") from None
             self._authorized_at = time.monotonic()
             answer = send()

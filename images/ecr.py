@@ -1,4 +1,4 @@
-"""Amazon ECR: which hosts are its registries, and what only AWS's own API does for them. Who asks is boto3's configuration."""
+"""Amazon ECR: its registries' hosts, and what only AWS's API does for them. Credentials are boto3's configuration."""
 
 import base64
 import re
@@ -11,7 +11,7 @@ RIGHTS = {"get_authorization_token": "ecr:GetAuthorizationToken", "batch_delete_
 
 
 class EcrLogin:
-    """Asked of AWS each time that a registry wants it: a password lasts 12 hours."""
+    """Fetched from AWS each time that a registry demands it: a password lasts 12 hours."""
 
     user = "AWS"
 
@@ -34,7 +34,7 @@ class EcrLogin:
 
 
 def ecr_login(host: str) -> EcrLogin | None:
-    """None for a registry that is somebody else's."""
+    """None for a registry outside ECR."""
     region = region_of(host)
     return EcrLogin(region) if region else None
 
@@ -56,7 +56,7 @@ def delete_image(host: str, path: str, digest: str) -> None:
 
 
 def _call(region: str, action: str, **given: Any) -> Any:
-    import boto3  # a second: who has another registry does not pay it
+    import boto3  # takes a second, which another registry must not cost
     from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
     try:
@@ -69,7 +69,7 @@ def _call(region: str, action: str, **given: Any) -> Any:
             raise RegistryTrouble(f"AWS answers {action} of ECR in {region} with {reason}; try again later") from None
         raise RegistryRefused(f"AWS refuses {action} of ECR in {region} ({reason}); {RIGHTS[action]} is needed") from None
     except BotoCoreError as error:
-        reason = f"AWS cannot be asked for {action} of ECR in {region} ({error})"
+        reason = f"AWS cannot be called for {action} of ECR in {region} ({error})"
         raise RegistryRefused(
-            f"{reason}; see who boto3 takes this user for, or name an Airflow connection in images.connection"
+            f"{reason}; check the credentials that boto3 finds for this user, or name an Airflow connection in images.connection"
         ) from None

@@ -15,7 +15,7 @@ OWNER = 65532  # the usual «nonroot» of images without a shell
 
 
 class UnsafeLayer(RetrainingError):
-    """A layer holds what must never be unpacked on this host."""
+    """A layer contains what must never be unpacked on this host."""
 
 
 class Layer(NamedTuple):

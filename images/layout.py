@@ -1,4 +1,4 @@
-"""An OCI image layout: a folder of blobs named by their sha256, and one index. Nothing in it is trusted unread."""
+"""An OCI image layout: a folder of blobs named by their sha256, and one index. Everything read from it is verified."""
 
 import fcntl
 import json
@@ -19,7 +19,7 @@ class Layout:
         self.folder = folder
 
     def put(self, media_type: str, content: bytes) -> Descriptor:
-        """One that is there is used only if its bytes are right."""
+        """An existing blob is reused only if its bytes match the digest."""
         blob = descriptor(media_type, content)
         path = self._blob_path(blob["digest"])
         if not path.exists() or sha256(path.read_bytes()) != blob["digest"]:
@@ -64,13 +64,13 @@ class Layout:
         return {name: entry["digest"] for entry in self._manifests() if (name := _name(entry))}
 
     def delete(self, digest: str) -> None:
-        """And the blobs that no other manifest of the index refers to."""
+        """Includes the blobs that no other manifest of the index refers to."""
         with self._locked():
-            there = self._manifests()
-            kept = [entry for entry in there if entry["digest"] != digest]
+            manifests = self._manifests()
+            kept = [entry for entry in manifests if entry["digest"] != digest]
             gone = {digest} | (self._parts(digest) if self._blob_path(digest).exists() else set())
             needed = {part for entry in kept for part in (entry["digest"], *self._parts(entry["digest"]))}
-            if kept != there:
+            if kept != manifests:
                 self._write(kept)
             for unneeded in gone - needed:
                 self._blob_path(unneeded).unlink(missing_ok=True)

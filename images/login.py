@@ -1,4 +1,4 @@
-"""Who asks a registry, and how its challenge is answered (RFC 9110, and the token protocol of Docker's registry)."""
+"""Logins to registries, and answers to a registry's challenge (RFC 9110, and the token protocol of Docker's registry)."""
 
 import base64
 import json
@@ -12,12 +12,12 @@ import httpx
 
 from images.ecr import EcrLogin, ecr_login
 
-HELPER_S = 30  # one may ask its user, or a service far away
+HELPER_S = 30  # a helper may prompt its user, or call a remote service
 PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 
-class NobodyKnown(Exception):
-    """The registry wants to know who asks, and that cannot be told."""
+class NoLogin(Exception):
+    """The registry demands a login or a token that cannot be given."""
 
 
 class Login(NamedTuple):
@@ -32,32 +32,32 @@ class Login(NamedTuple):
         return f"Basic {base64.b64encode(f'{self.user}:{self.password}'.encode()).decode()}"
 
 
-Who = Login | EcrLogin
+AnyLogin = Login | EcrLogin
 
 
-def login_on_host(registry: str) -> Who | None:
-    """What `docker login` left on this host for «HOST:PORT», there or with a helper; else AWS's, for a registry of its own.
+def login_on_host(registry: str) -> AnyLogin | None:
+    """What `docker login` stored on this host for «HOST:PORT», in its file or a credential helper; else AWS's, for ECR.
 
-    None where nobody logged in.
+    None without either.
     """
     path = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker"), "config.json")
     try:
         config = json.loads(path.read_bytes())
         helper = config.get("credHelpers", {}).get(registry) or config.get("credsStore")
-        login = (helper and _helped(helper, registry)) or _kept(config, registry)
+        login = (helper and _from_helper(helper, registry)) or _from_config(config, registry)
     except (OSError, ValueError, TypeError, AttributeError):
         login = None
     return login or ecr_login(registry)
 
 
-def _kept(config: dict[str, Any], registry: str) -> Login | None:
+def _from_config(config: dict[str, Any], registry: str) -> Login | None:
     kept = config.get("auths", {}).get(registry, {}).get("auth", "")
     user, _, password = base64.b64decode(kept).decode().partition(":")
     return Login(user, password) if user else None
 
 
-def _helped(helper: str, registry: str) -> Login | None:
-    """By the program `docker-credential-HELPER`. None where it knows nobody, or an identity token, which is no password."""
+def _from_helper(helper: str, registry: str) -> Login | None:
+    """From the program `docker-credential-HELPER`. None if it has no login, or an identity token, which is no password."""
     command = [f"docker-credential-{helper}", "get"]  # of Docker's own configuration
     try:
         done = subprocess.run(command, input=registry, capture_output=True, text=True, timeout=HELPER_S)  # noqa: S603
@@ -68,23 +68,23 @@ def _helped(helper: str, registry: str) -> Login | None:
     return Login(user, secret) if user not in ("", "<token>") else None
 
 
-def answer_challenge(challenge: str, login: Who | None, http: httpx.Client) -> str:
-    """The value of Authorization that `WWW-Authenticate: challenge` asks for. Raises NobodyKnown."""
+def answer_challenge(challenge: str, login: AnyLogin | None, http: httpx.Client) -> str:
+    """The value of Authorization that `WWW-Authenticate: challenge` asks for. Raises NoLogin."""
     scheme, _, rest = challenge.partition(" ")
     if scheme.lower() == "basic":
         if login is None:
-            raise NobodyKnown("wants a user and a password; name an Airflow connection that has them in images.connection")
+            raise NoLogin("wants a user and a password; name an Airflow connection that has them in images.connection")
         return login.basic
     if scheme.lower() == "bearer":
         return f"Bearer {_token(dict(PARAMETER.findall(rest)), login, http)}"
-    raise NobodyKnown(f"wants to be asked by {challenge[:60]!r}, which is neither basic nor bearer")
+    raise NoLogin(f"demands the authentication {challenge[:60]!r}, which is neither basic nor bearer")
 
 
-def _token(challenge: dict[str, str], login: Who | None, http: httpx.Client) -> str:
-    """Of the service that the challenge names; without a login it may give one for reading."""
+def _token(challenge: dict[str, str], login: AnyLogin | None, http: httpx.Client) -> str:
+    """From the service that the challenge names; without a login it may still give one for reading."""
     realm = challenge.pop("realm", "")
     if http.base_url.scheme == "https" and not realm.startswith("https://"):
-        raise NobodyKnown(f"sends its callers to {realm or 'nowhere'} for a token, where a password would be read on the way")
+        raise NoLogin(f"sends its callers to {realm or 'nowhere'} for a token, where a password would be read on the way")
     headers = {"Authorization": login.basic} if login else {}
     try:
         answer = http.get(realm, params=challenge, headers=headers)
@@ -93,4 +93,4 @@ def _token(challenge: dict[str, str], login: Who | None, http: httpx.Client) -> 
         return content.get("token") or content["access_token"]
     except (httpx.HTTPError, ValueError, KeyError, AttributeError) as error:
         reason = f"{error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else type(error).__name__
-        raise NobodyKnown(f"sends its callers to {realm or 'nowhere'} for a token, which gave none ({reason})") from None
+        raise NoLogin(f"sends its callers to {realm or 'nowhere'} for a token, which gave none ({reason})") from None

@@ -1,4 +1,4 @@
-"""What an OCI image is made of, and what every place that keeps images can do."""
+"""Media types and descriptors of OCI images, and the interface of their repositories."""
 
 import json
 from typing import Any, Protocol
@@ -19,49 +19,49 @@ Descriptor = dict[str, Any]  # mediaType, digest, size
 
 
 class ImageDamaged(BadData):
-    """What is stored is not what the digest names; nothing of it may be served."""
+    """Stored bytes do not match their digest, or are missing; nothing of the image may be served."""
 
 
 class RegistryTrouble(RetrainingError):
-    """The registry does not answer, or not as it should: a later try may pass."""
+    """The registry does not answer, or not as it should: a later try may succeed."""
 
 
 class RegistryRefused(BadData):
-    """The registry understood and said no."""
+    """The registry refused the request: a retry does not change that."""
 
 
 class Repository(Protocol):
-    """Where the images of one model lie. Whatever is read is checked against its digest; a name can be moved, a digest cannot."""
+    """The images of one model. Everything read is verified by its digest; a name can be moved, a digest cannot."""
 
     def put(self, media_type: str, content: bytes) -> Descriptor:
         """Stores a blob or a manifest; what is there already is not sent again."""
 
     def copy(self, descriptor: Descriptor, source: "Repository") -> None:
-        """A blob of another repository becomes one of this."""
+        """Copies a blob of another repository into this one."""
 
     def blob(self, digest: str) -> bytes:
-        """Raises ImageDamaged where it is missing or another."""
+        """Raises ImageDamaged if it is missing or altered."""
 
     def manifest(self, digest: str) -> bytes:
-        """Raises ImageDamaged where it is missing or another."""
+        """Raises ImageDamaged if it is missing or altered."""
 
     def confirm(self, manifest: dict[str, Any]) -> None:
-        """Sees that every blob of it is there, once more, before it gets a name."""
+        """Checks once more that every blob of it is stored, before it gets a name."""
 
     def name(self, digest: str, name: str) -> None:
-        """The manifest of this digest gets the name, and no other has it any more."""
+        """Gives the name to this digest's manifest, and takes it from any other."""
 
     def named(self, name: str) -> str | None:
-        """The digest that has this name now; None where nothing has."""
+        """The digest that has this name now; None if there is none."""
 
     def names(self) -> dict[str, str]:
         """Name: digest."""
 
     def delete(self, digest: str) -> None:
-        """The manifest goes, with all its names; what is gone already is no failure."""
+        """Deletes the manifest with all its names; an absent one is no failure."""
 
     def reference(self, digest: str) -> str:
-        """What Image.reference says."""
+        """Value of `Image.reference` for this digest."""
 
 
 def canonical(value: Any) -> bytes:
@@ -70,7 +70,7 @@ def canonical(value: Any) -> bytes:
 
 
 def as_oci(layer: Descriptor) -> Descriptor:
-    """Docker's own name for the same bytes has no place in an OCI manifest."""
+    """With OCI's media type in place of Docker's for the same bytes, as an OCI manifest requires."""
     return {**layer, "mediaType": LAYER} if layer["mediaType"] == DOCKER_LAYER else layer
 
 

@@ -18,7 +18,7 @@ class NothingToPackage(BadData):
 
 
 class Contents(NamedTuple):
-    """What tells one image from another; `files` have relative names, such as model.onnx, `env` is the server's own."""
+    """What determines an image; `files` have relative names, such as model.onnx, `env` is the server's own."""
 
     model: str
     version: int

@@ -21,7 +21,7 @@ MUSL = re.compile(r"^(?:\./)?(?:usr/)?lib/ld-musl-")
 
 
 class UnfitRootfs(BadData):
-    """The wheels that the server needs do not run on it."""
+    """The server's wheels do not run on this rootfs."""
 
 
 class Part(NamedTuple):
@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
 
 class Rootfs(NamedTuple):
-    """`python`: the interpreter's path inside; `path`: its PATH; `source`: where its layers lie."""
+    """`python`: the interpreter's path inside; `path`: its PATH; `source`: its layers' repository."""
 
     parts: tuple[Part, ...]
     python: str
@@ -70,7 +70,7 @@ def _from_image(name: str, machine: str) -> tuple[tuple[Part, ...], list[bytes],
         manifest = json.loads(source.manifest(_of_machine(name, manifest["manifests"], machine)))
     config = json.loads(source.blob(manifest["config"]["digest"]))
     if config.get("architecture") != machine:
-        raise UnfitRootfs(f"{name} is for {config.get('architecture')}, {machine} is wanted")
+        raise UnfitRootfs(f"{name} is for {config.get('architecture')}, but {machine} is needed")
     parts = tuple(Part(*pair) for pair in zip(map(as_oci, manifest["layers"]), config["rootfs"]["diff_ids"], strict=True))
     tars = [_unpacked(source.blob(part.descriptor["digest"]), part) for part in parts]
     env = dict(pair.split("=", 1) for pair in config.get("config", {}).get("Env") or [])
@@ -78,14 +78,14 @@ def _from_image(name: str, machine: str) -> tuple[tuple[Part, ...], list[bytes],
 
 
 def _of_machine(name: str, manifests: list[Descriptor], machine: str) -> str:
-    there = {
+    digests = {
         f"{manifest['platform']['os']}/{manifest['platform']['architecture']}": manifest["digest"]
         for manifest in manifests
         if "platform" in manifest
     }
-    if f"linux/{machine}" not in there:
-        raise UnfitRootfs(f"{name} has {', '.join(sorted(there))}; linux/{machine} is wanted")
-    return there[f"linux/{machine}"]
+    if f"linux/{machine}" not in digests:
+        raise UnfitRootfs(f"{name} has {', '.join(sorted(digests))}, but linux/{machine} is needed")
+    return digests[f"linux/{machine}"]
 
 
 def _unpacked(content: bytes, part: Part) -> bytes:
@@ -118,9 +118,9 @@ def _members(tar: bytes) -> Iterator[tarfile.TarInfo]:
 
 
 def _refuse_machine(name: str, tar: bytes, member: tarfile.TarInfo, machine: str) -> None:
-    """As the interpreter itself says: a configuration may be wrong, and a tar has none."""
+    """By the interpreter's ELF header: a configuration may be wrong, and a tar has none."""
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
         header = archive.extractfile(member).read(20)
-    there = MACHINES.get(struct.unpack("<H", header[18:20])[0], "another machine") if header[:4] == b"\x7fELF" else "no machine"
-    if there != machine:
-        raise UnfitRootfs(f"{name} has a Python for {there}, {machine} is wanted")
+    actual = MACHINES.get(struct.unpack("<H", header[18:20])[0], "another machine") if header[:4] == b"\x7fELF" else "no machine"
+    if actual != machine:
+        raise UnfitRootfs(f"{name} has a Python for {actual}, but {machine} is needed")

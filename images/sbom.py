@@ -1,4 +1,4 @@
-"""What is inside an image's packages layer, as CycloneDX 1.6, attached to the image in its repository."""
+"""SBOM (CycloneDX 1.6) of an image's packages layer, attached to the image in its repository."""
 
 import re
 from typing import Any

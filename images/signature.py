@@ -27,11 +27,11 @@ MAKE_ONE = "make one with openssl genpkey -algorithm EC -pkeyopt ec_paramgen_cur
 
 
 class Unsigned(BadData):
-    """Nobody whose key is known has vouched for this image as what it is said to be."""
+    """The image has no signature by a known key with its digest and annotations."""
 
 
 class UnfitKey(BadData):
-    """A key that cannot be signed or verified with."""
+    """A key cannot be used to sign or verify."""
 
 
 class Signature(NamedTuple):
@@ -42,7 +42,7 @@ class Signature(NamedTuple):
 
 
 def annotations_of(image: Image) -> dict[str, str]:
-    """What a signature vouches for besides the digest; whoever has the document can ask for the same."""
+    """What a signature covers besides the digest; a verifier derives the same from the document."""
     labels = image.labels
     return {
         "model": image.model,
@@ -53,7 +53,7 @@ def annotations_of(image: Image) -> dict[str, str]:
 
 
 def sign(repository: Repository, digest: str, key_pem: str, annotations: dict[str, str]) -> None:
-    """Beside the signatures that are there. One by this key that says the same is enough: each would be other bytes."""
+    """Adds to the existing signatures, unless one by this key has the same payload: each new one would be other bytes."""
     key = _private_key(key_pem)
     payload = _payload(repository, digest, annotations)
     layers = _layers(repository, digest)
@@ -68,7 +68,7 @@ def sign(repository: Repository, digest: str, key_pem: str, annotations: dict[st
 
 
 def verify(repository: Repository, digest: str, keys: tuple[str, ...], expected: dict[str, str]) -> None:
-    """Raises Unsigned unless a signature by one of `keys` (PEM) is for this digest and has the annotations that are wanted."""
+    """Raises Unsigned unless a signature by one of `keys` (PEM) is for this digest and has the `expected` annotations."""
     image = repository.reference(digest)
     signatures = _signatures(repository, _layers(repository, digest))
     if not signatures:
@@ -86,19 +86,19 @@ def verify(repository: Repository, digest: str, keys: tuple[str, ...], expected:
 
 
 def name_of(digest: str) -> str:
-    """Of the manifest that holds the signatures."""
+    """Name of the manifest that holds the digest's signatures."""
     return f"{digest.replace(':', '-')}.sig"
 
 
 class Verifier:
-    """Refuses images that nobody known has signed; where no key is known, every image is accepted."""
+    """Refuses images without a signature by a known key; without known keys, every image is accepted."""
 
     def __init__(self, files: tuple[str, ...]) -> None:
         self._keys = tuple(_read(file) for file in files)
         self._verified: set[tuple[str, ...]] = set()
 
     def refuse(self, image: Image) -> None:
-        """Raises Unsigned. What was found signed is not asked for again: a digest cannot change."""
+        """Raises Unsigned. A verified image is not verified again: its digest cannot change."""
         annotations = annotations_of(image)
         key = (image.reference, *annotations.values())
         if self._keys and key not in self._verified:
@@ -114,7 +114,7 @@ def _payload(repository: Repository, digest: str, annotations: dict[str, str]) -
 
 
 def _problem(payload: bytes, digest: str, expected: dict[str, str]) -> str:
-    """Why it does not vouch for what is wanted; empty: it does."""
+    """Why the payload is not for the digest and the `expected` annotations; empty if it is."""
     try:
         content = json.loads(payload)
         kind, named = content["critical"]["type"], content["critical"]["image"]["docker-manifest-digest"]
@@ -124,11 +124,11 @@ def _problem(payload: bytes, digest: str, expected: dict[str, str]) -> str:
     if (kind, named) != (TYPE, digest):
         return f"is for another digest, {named}"
     other = [name for name, value in expected.items() if said.get(name) != value]
-    return f"says {other[0]} {said.get(other[0])!r}, {expected[other[0]]!r} is wanted" if other else ""
+    return f"says {other[0]} {said.get(other[0])!r} instead of {expected[other[0]]!r}" if other else ""
 
 
 def _layers(repository: Repository, digest: str) -> list[Descriptor]:
-    """One for each signature. Others may put there what they like: what holds no signatures counts as none."""
+    """One for each signature. Others may store anything under that name: what holds no signatures counts as none."""
     stored = repository.named(name_of(digest))
     try:
         layers = json.loads(repository.manifest(stored))["layers"] if stored else []

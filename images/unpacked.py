@@ -1,4 +1,4 @@
-"""An image's files in a folder of this host, each byte as its digest says."""
+"""An image's files in a folder of this host, verified by digest."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What suites of several rooms share; each is imported where it is asked for, for not every environment has all of it."""
+"""Fixtures of suites of several environments; they import what they need themselves, since not every environment has it."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

@@ -21,7 +21,7 @@ FIRST_PORTS = range(20000, 30000, 100)  # below those that the system gives to c
 
 
 class Server:
-    """One of Hadoop's processes; what it says is in `log`."""
+    """One of Hadoop's processes; its output is in `log`."""
 
     def __init__(self, name: str, command: str, log: Path) -> None:
         self.name, self.log = name, log
@@ -94,6 +94,6 @@ def require_programs() -> None:
 
 
 def free_first_port(nodes: int) -> int:
-    """By chance, for suites side by side may ask at the same time."""
+    """Random, because suites running side by side may choose at the same time."""
     blocks = random.sample(FIRST_PORTS, len(FIRST_PORTS))
     return next(first for first in blocks if not any(is_taken(port) for port in Ports(first, nodes).all()))

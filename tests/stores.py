@@ -1,4 +1,4 @@
-"""An empty store of each kind; a suite's conftest.py takes these fixtures where its tests ask for them."""
+"""An empty store of each kind; a suite's conftest.py imports the fixtures that its tests use."""
 
 import os
 import socket
@@ -21,7 +21,7 @@ REGION = "eu-central-1"
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[dict[str, str]]:
-    """An S3 on this machine with the bucket «store»: what boto3 is told of it by the environment."""
+    """An S3 on this machine with the bucket «store»: the environment variables by which boto3 finds it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -61,7 +61,7 @@ def hdfs_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def hdfs(hdfs_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A real one on this machine, found as any other is: by Hadoop's own configuration."""
+    """A real HDFS on this machine, found by Hadoop's own configuration."""
     monkeypatch.setenv("HADOOP_CONF_DIR", str(hdfs_cluster.conf))
     return hdfs_cluster.fs
 

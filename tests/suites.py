@@ -1,4 +1,4 @@
-"""Runs each room's tests in its own environment, two suites at a time, and ends with the counts.
+"""Runs each suite in its own environment, two at a time, and ends with the counts.
 
 `python tests/suites.py [--integration] [SUITE …]`
 """
@@ -47,7 +47,7 @@ class Result(NamedTuple):
 
 
 def run_suite(suite: str, integration: bool) -> Result:
-    """What it says is shown when it has ended, and stays in .build; a run that breaks before it counts anything is one failure."""
+    """Its output is shown when it has ended, and stays in .build; a run that breaks before it counts anything is one failure."""
     report, log = ROOT / ".build" / f"{suite}.xml", ROOT / ".build" / f"{suite}.log"
     report.unlink(missing_ok=True)
     started = time.monotonic()

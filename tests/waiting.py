@@ -4,15 +4,15 @@ from typing import TypeVar
 
 Answer = TypeVar("Answer")
 
-POLL_S = 2  # how often it is asked whether waiting is in vain
+POLL_S = 2  # interval of the `in_vain` checks
 
 
 def until(
     holds: Callable[[], Answer], what: str, seconds: float, every_s: float = 0.2, in_vain: Callable[[], str] = lambda: ""
 ) -> Answer:
-    """The first true answer; asked rarely, for it takes its time from what is waited for.
+    """The first true value of `holds()`; polled rarely, because polling slows down what is waited for.
 
-    What `in_vain` says, if anything, ends the waiting: it is the reason why there can be no such answer any more.
+    A text from `in_vain()` ends the wait: the reason why `holds()` cannot become true any more.
     """
     end, poll_at = time.monotonic() + seconds, time.monotonic() + POLL_S
     while time.monotonic() < end:

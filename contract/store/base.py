@@ -1,7 +1,6 @@
-"""The store: small immutable files (documents, ledger entries) under one root. Frames do not pass here.
+"""The store: small immutable files (documents, ledger entries) under one root; no data frames.
 
-`create` is the one primitive all else stands on: it makes a file whole, or not at all, and only if it was absent.
-What has served its time is removed by folders; a protected one never.
+All writes are atomic and never replace a file. Expired data is removed by folder; a protected folder never is.
 """
 
 from collections.abc import Iterator
@@ -30,10 +29,10 @@ class Store(Protocol):
         """Names of the files directly in a folder, sorted; empty if there is no such folder."""
 
     def files(self, folder: str) -> Iterator[tuple[str, datetime]]:
-        """Each file below a folder, however deep, and when it was written; its path is relative to the folder."""
+        """Path relative to the folder, and time of writing, of each file below the folder at any depth."""
 
     def remove(self, folder: str) -> int:
-        """How many files there were in the folder that is now gone. Raises StoreError for a protected folder, and for the root."""
+        """Removes a folder and returns its number of files. Raises StoreError for a protected folder, and for the root."""
 
 
 def refuse_protected(folder: str, protected: tuple[str, ...]) -> None:
@@ -41,5 +40,5 @@ def refuse_protected(folder: str, protected: tuple[str, ...]) -> None:
     parts = folder.split("/")
     if {"", "."} & set(parts) or parts[0].startswith(protected):
         raise StoreError(
-            f"{folder!r} was not removed: {' and '.join(protected) or 'what is protected'} and the store's root never are"
+            f"{folder!r} was not removed: {' and '.join(protected) or 'what is protected'} and the store's root are protected"
         )

@@ -46,7 +46,7 @@ class HdfsStore:
                 yield name, datetime.fromtimestamp(status["modificationTime"] / 1000, UTC)
 
     def remove(self, folder: str) -> int:
-        """HDFS removes it whole, or not at all."""
+        """Atomic in HDFS."""
         self._at(folder)
         refuse_protected(folder, self._protected)
         summary = self._unless_missing(
@@ -58,7 +58,7 @@ class HdfsStore:
         return int(summary["ContentSummary"]["fileCount"])
 
     def _make(self, path: str, content: bytes | Path) -> bool:
-        """Written beside its place first: in HDFS, a file that is being written has its name already."""
+        """Written under a temporary name first: in HDFS, an unfinished file is visible under its name."""
         if self._exists(path):
             return False
         with self._store_errors(path, "written"):
@@ -72,7 +72,7 @@ class HdfsStore:
             return moved
 
     def _write_beside(self, remote: str, content: bytes | Path) -> str:
-        """Under a new name at each try: what an earlier one has left may still be written to."""
+        """Under a new name for each try: the file of an earlier one may still be written to."""
         temporary = f"{remote.rpartition('/')[0]}/.new-{uuid.uuid4().hex}"
         try:
             self._hdfs.request("PUT", temporary, "CREATE", content, overwrite="false")
@@ -82,7 +82,7 @@ class HdfsStore:
         return temporary
 
     def _move(self, temporary: str, path: str) -> bool:
-        """True if it has the name now. Where an answer was lost and the temporary one is gone, it was moved."""
+        """True if this file has the name now. If an answer was lost and the temporary file is gone, the rename was done."""
         unsure = False
 
         def rename() -> bool:
@@ -105,7 +105,7 @@ class HdfsStore:
         return self._hdfs.again(rename)
 
     def _drop(self, temporary: str) -> None:
-        """If it is there and can be: its name is never listed, and it goes with its folder."""
+        """Best effort: the name is never listed, and is removed with its folder."""
         with suppress(Refused, Unavailable, StoreError):
             self._hdfs.request("DELETE", temporary, "DELETE")
 

@@ -53,11 +53,11 @@ class LocalStore:
                 folders[:] = (name for name in folders if not name.startswith("."))
                 for name in names:
                     path = Path(parent, name)
-                    with suppress(FileNotFoundError):  # unfinished a moment ago, and finished now
+                    with suppress(FileNotFoundError):  # a temporary name, linked to its final one meanwhile
                         yield path.relative_to(target).as_posix(), datetime.fromtimestamp(path.lstat().st_mtime, UTC)
 
     def remove(self, folder: str) -> int:
-        """Renamed first: it is gone whole, or not at all. What a killed one has left under such a name goes with the next."""
+        """Renamed first, so that it is atomic. What a killed removal has left is deleted by the next one."""
         target = self._at(folder)
         refuse_protected(folder, self._protected)
         with self._store_errors("removed", target):

@@ -1,4 +1,4 @@
-"""The store in a bucket: S3's conditional writes make `create` atomic. Who asks, where and how is boto3's own configuration."""
+"""The store in a bucket: S3's conditional writes make `create` atomic. boto3's own configuration gives credentials and endpoint."""
 
 import time
 import uuid
@@ -18,10 +18,10 @@ BUSY, TAKEN, MISSING = "ConditionalRequestConflict", "PreconditionFailed", ("NoS
 
 
 class S3Store:
-    """`root` is s3://BUCKET/PREFIX. Any S3 that keeps «If-None-Match: *»; one that ignores it is refused before the first write."""
+    """`root` is s3://BUCKET/PREFIX. Any S3 that honours «If-None-Match: *»; others are refused before the first write."""
 
     def __init__(self, root: str, protected: tuple[str, ...] = ()):
-        import boto3  # a second: who has a local store does not pay it
+        import boto3  # takes a second, which a local store must not cost
 
         self._protected = protected
         from botocore.config import Config
@@ -29,7 +29,7 @@ class S3Store:
         self.root = root.rstrip("/")
         parts = urlsplit(self.root)
         self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
-        once = {"total_max_attempts": 1}  # the tries are ours, which know what another one means
+        once = {"total_max_attempts": 1}  # retries are made here, where it is known what they mean
         config = Config(connect_timeout=5, read_timeout=20, retries=once)
         self._s3 = boto3.client("s3", config=config)
         self._probed = False
@@ -38,11 +38,11 @@ class S3Store:
         return self._make(path, content)
 
     def upload(self, path: str, file: Path) -> bool:
-        """One conditional write, read from the file as it is sent: S3 takes up to 5 GB so."""
+        """One conditional write, streamed from the file: S3 takes up to 5 GB this way."""
         return self._size(path) is None and self._make(path, file)
 
     def _make(self, path: str, content: bytes | Path) -> bool:
-        """Tried again after a failure that does not tell whether it was done: then what is there says who won."""
+        """Retried after a failure that leaves open whether the write was done; the object's content then says who won."""
         key = self._key(path)
         if not self._probed:
             self._probe()
@@ -91,7 +91,7 @@ class S3Store:
         return count
 
     def _pages(self, prefix: str) -> Iterator[list[dict[str, Any]]]:
-        """As many objects at a time as S3 lists, and deletes: a thousand."""
+        """Objects in pages of up to 1,000, as many as S3 lists or deletes at once."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
         yield from (page["Contents"] for page in pages if page.get("Contents"))
 
@@ -103,7 +103,7 @@ class S3Store:
             return self._again(lambda: self._s3.head_object(Bucket=self._bucket, Key=self._key(path))["ContentLength"])
 
     def _put(self, key: str, content: bytes | Path, path: str) -> str:
-        """Empty if it is written; else the error's code, of those that another try or a look can mend."""
+        """Empty if written; else the error's code, of those that a retry, or reading the object, can resolve."""
         with self._store_errors(path, "written"):
             try:
                 with content.open("rb") if isinstance(content, Path) else nullcontext(content) as body:

@@ -1,4 +1,4 @@
-"""WebHDFS, asked as user.name: who listens where is Hadoop's own configuration, the files in HADOOP_CONF_DIR."""
+"""WebHDFS client, authenticated by user.name. Addresses are from Hadoop's configuration in HADOOP_CONF_DIR."""
 
 import getpass
 import os
@@ -33,7 +33,7 @@ FINAL = {
 
 
 class Refused(Exception):
-    """Another try does not mend it."""
+    """A refusal that a retry does not change."""
 
     def __init__(self, code: str, message: str):
         super().__init__(message)
@@ -41,21 +41,21 @@ class Refused(Exception):
 
 
 class Unavailable(Exception):
-    """No answer, or not from a NameNode at work: whether it was done is open."""
+    """No answer, or none from an active NameNode: the operation may have been done."""
 
 
 class WebHdfs:
-    """The NameNodes of one root; the one that answered last is asked first."""
+    """Client of one root's NameNodes; the one that answered last is tried first."""
 
     def __init__(self, root: str):
-        import requests  # who has another store does not pay it
+        import requests  # another store must not cost its import
 
         self._addresses = deque(web_addresses(root, configuration()))
         self._user = os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
         self._http = requests.Session()
 
     def again(self, send: Callable[[], Answer]) -> Answer:
-        """Asks one NameNode after the other, and rests when none has answered."""
+        """Tries one NameNode after the other, and pauses when none has answered."""
         nodes = len(self._addresses)
         for number in range(1, TRIES * nodes + 1):
             try:
@@ -69,7 +69,7 @@ class WebHdfs:
         raise AssertionError("the last try returns or raises")
 
     def request(self, method: str, path: str, op: str, content: bytes | Path | None = None, **given: str) -> Any:
-        """Content goes to the DataNode that the NameNode names, and comes from it: two requests."""
+        """Content is exchanged with the DataNode that the NameNode redirects to: two HTTP requests."""
         import requests
 
         address = self._addresses[0]
@@ -81,7 +81,7 @@ class WebHdfs:
                 with content.open("rb") if isinstance(content, Path) else nullcontext(content) as body:
                     answer = self._http.request(method, _next(address, answer.headers["Location"]), data=body, **once)
             elif content is not None and answer.ok:
-                raise Refused("", f"{address} names no DataNode for it")
+                raise Refused("", f"{address} does not redirect to a DataNode")
         except requests.RequestException as error:
             raise Unavailable(f"{address} does not answer ({type(error).__name__})") from error
         return _accepted(address, answer)
@@ -92,7 +92,7 @@ class WebHdfs:
 
 def _next(address: str, location: str) -> str:
     if urlsplit(location).scheme not in ("https", urlsplit(address).scheme):
-        raise Refused("", f"{address} sends on to {location.partition('?')[0]}, which is refused")
+        raise Refused("", f"{address} redirects to {location.partition('?')[0]}, which is refused")
     return location
 
 
@@ -114,7 +114,7 @@ def _accepted(address: str, answer: Any) -> Any:
 
 
 def configuration() -> dict[str, str]:
-    """Of core-site.xml and hdfs-site.xml, as far as they are there."""
+    """Properties of core-site.xml and hdfs-site.xml, as far as the files exist."""
     properties: dict[str, str] = {}
     folder = os.environ.get("HADOOP_CONF_DIR")
     for file in (Path(folder, name) for name in ("core-site.xml", "hdfs-site.xml") if folder):
@@ -125,7 +125,7 @@ def configuration() -> dict[str, str]:
 
 
 def web_addresses(root: str, conf: dict[str, str]) -> list[str]:
-    """Of the root's NameNode, or of each of its nameservice. A configuration for another cluster has no say."""
+    """Of the root's NameNode, or of each NameNode of its nameservice. Another cluster's configuration is ignored."""
     name, host = urlsplit(root).netloc, urlsplit(root).hostname
     if not host:
         raise StoreError(f"store {root}: name the NameNode or the nameservice, as in hdfs://NAMENODE:8020/PATH")
@@ -138,5 +138,5 @@ def web_addresses(root: str, conf: dict[str, str]) -> list[str]:
         return [f"{scheme}://{conf[node]}" for node in nodes]
     is_ours = urlsplit(conf.get("fs.defaultFS", root)).hostname == host
     configured = urlsplit(f"//{conf.get(key, '')}" if is_ours else "")
-    listens = host if configured.hostname in (None, "0.0.0.0") else configured.hostname  # noqa: S104 what it is bound to is not where it is
+    listens = host if configured.hostname in (None, "0.0.0.0") else configured.hostname  # noqa: S104 a bind address is not the host's address
     return [f"{scheme}://{listens}:{configured.port or port}"]

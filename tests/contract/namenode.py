@@ -1,4 +1,4 @@
-"""A NameNode's WebHDFS of a few lines, which is its own DataNode, and whose answers can be spoilt."""
+"""A small WebHDFS server that is NameNode and DataNode in one, and whose answers can be spoilt."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""A platform's file: paths under AIRFLOW_HOME, and mistakes told as for a spec."""
+"""A platform's file: paths under AIRFLOW_HOME, and messages for mistakes."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ serving: {python: ../venv/bin/python}
 
 
 DOCKER_NEEDS = "docker needs images.repository in a registry, and images.rootfs"
-PROCESS_NEEDS = "missing; servers that are processes need its environment"
-REPOSITORY = "oci:FOLDER, or a name in a registry such as registry.example.com/models, is wanted"
+PROCESS_NEEDS = "missing; target process needs the interpreter of serving's environment"
+REPOSITORY = "must be oci:FOLDER, or a name in a registry such as registry.example.com/models"
 
 
 @pytest.fixture
@@ -63,11 +63,11 @@ def test_absolute_paths_and_addresses_stay_as_they_are(write, tmp_path):
     ("written", "wrong", "problem"),
     [
         ("store: retraining", "stor: retraining", "stor: unknown key (did you mean 'store'?)"),
-        ("store: retraining", "name: local\nstore: retraining", "name: not to be written; it is the file's name"),
+        ("store: retraining", "name: local\nstore: retraining", "name: must not be set: it is the file's name"),
         (
             "http://127.0.0.1:5000",
             "127.0.0.1:5000",
-            "mlflow: an address without user and password such as http://127.0.0.1:5000 is wanted (is '127.0.0.1:5000')",
+            "mlflow: must be a URL without user and password such as http://127.0.0.1:5000 (is '127.0.0.1:5000')",
         ),
         ("oci:retraining", "retraining", f"images.repository: {REPOSITORY} (is 'retraining/images')"),
         (
@@ -80,17 +80,21 @@ def test_absolute_paths_and_addresses_stay_as_they_are(write, tmp_path):
         ("spark: {", "spark: {engine: yarn, ", "spark.hadoop_conf: missing; spark-submit finds the cluster there"),
         ("spark: {", "spark: {engine: emr, ", "spark.emr: missing; it says which cluster"),
         ("spark: {", "spark: {emr: {cluster: j-ABC}, ", "spark.emr: is for engine emr, not for local"),
-        ("spark: {", "spark: {engine: emr, emr: {}, ", "spark.emr: cluster, job_flow: exactly one of them is wanted"),
+        ("spark: {", "spark: {engine: emr, emr: {}, ", "spark.emr: cluster, job_flow: exactly one of them must be set"),
         (
             "spark: {",
             "spark: {engine: emr, emr: {cluster: main}, ",
-            "spark.emr.cluster: a cluster's id such as j-2AL4XXXXXX5T9 is wanted (is 'main')",
+            "spark.emr.cluster: must be a cluster id such as j-2AL4XXXXXX5T9 (is 'main')",
         ),
         ("spark: {", "spark: {engine: emr, emr: {cluster: j-ABC}, ", "store: engine emr needs one in a bucket, s3://BUCKET/PREFIX"),
         ("spark: {", "spark: {engine: emr_serverless, ", "spark.emr_serverless: missing; it says which application"),
-        ("spark: {", "spark: {driver: {memory: 2}, ", "spark.driver.memory: text is wanted (is 2)"),
-        ("spark: {", "spark: {driver: {memory: 2GB}, ", "spark.driver.memory: a size such as 512m or 4g is wanted (is '2GB')"),
-        ("{spark.ui.enabled: false}", "{spark.driver.memory: 2g}", "spark.conf.spark.driver.memory: has a key of its own here"),
+        ("spark: {", "spark: {driver: {memory: 2}, ", "spark.driver.memory: must be text (is 2)"),
+        ("spark: {", "spark: {driver: {memory: 2GB}, ", "spark.driver.memory: must be a size such as 512m or 4g (is '2GB')"),
+        (
+            "{spark.ui.enabled: false}",
+            "{spark.driver.memory: 2g}",
+            "spark.conf.spark.driver.memory: must be set by its own key, outside conf",
+        ),
         ("serving: {", "serving: {servers: 0, ", "serving.servers: must be at least 1 (is 0)"),
         ("serving: {", "serving: {target: podman, ", "serving.target: must be 'process' or 'docker' (is 'podman')"),
         (
@@ -98,13 +102,13 @@ def test_absolute_paths_and_addresses_stay_as_they_are(write, tmp_path):
             "serving: {target: docker, ",
             f"serving.target: {DOCKER_NEEDS}",
         ),
-        ("false}", "[1]}", "spark.conf.spark.ui.enabled: one number, one text, true or false is wanted"),
+        ("false}", "[1]}", "spark.conf.spark.ui.enabled: must be one number, one text, true or false"),
         (
             "serving: {python: ../venv/bin/python}",
             "serving: {}",
             f"serving.python: {PROCESS_NEEDS}",
         ),
-        ("data: data", "data:", "data: text is wanted (is empty)"),
+        ("data: data", "data:", "data: must be text (is empty)"),
     ],
 )
 def test_a_mistake_is_told_where_it_is_and_what_is_wanted(write, tmp_path, written, wrong, problem):
@@ -130,7 +134,7 @@ def test_on_aws_the_connection_is_by_default_awss(write, tmp_path, engine):
 @pytest.mark.parametrize(
     ("written", "wrong", "problem"),
     [
-        ("emr-spark-8.0.0", "v8", "release_label: a release such as emr-spark-8.0.0 is wanted (is 'v8')"),
+        ("emr-spark-8.0.0", "v8", "release_label: must be a release such as emr-spark-8.0.0 (is 'v8')"),
         ("on_demand: 2", "on_demand: 0", "core: on_demand, spot: one of them must be at least 1"),
         ("[subnet-0a1b]", "[]", "subnets: must not be empty"),
         (
@@ -162,7 +166,7 @@ def test_images_may_lie_in_a_registry(write, tmp_path, name):
 def test_an_address_with_a_password_is_refused_and_not_repeated(write, tmp_path, key, address):
     text = GOOD.replace("http://127.0.0.1:5000", address) if key == "mlflow" else GOOD[:-2] + f', {key}: "{address}"}}'
 
-    with pytest.raises(InvalidFile, match=f"{key}: an address without user and password such as ") as caught:
+    with pytest.raises(InvalidFile, match=f"{key}: must be a URL without user and password such as ") as caught:
         load_platform(write(text), tmp_path)
 
     assert "cret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""What a job may take: the model's over the platform's, under its caps, more of it after a death for want of memory."""
+"""Resources of a job: the model's over the platform's, within its limits, with more memory after running out of it."""
 
 from datetime import timedelta
 
@@ -79,7 +79,7 @@ def test_memory_grows_by_the_factor_up_to_the_cap_and_never_shrinks(factor, most
             Resources(dynamicAllocation=DynamicAllocation(maxExecutors=11)),
             ["spark.dynamicAllocation.maxExecutors: 11 is more than the 10 that this platform allows"],
         ),
-        (Resources(queue="root"), ["spark.queue: root is none of this platform's for models (ml, default)"]),
+        (Resources(queue="root"), ["spark.queue: root is not open to models on this platform (allowed: ml, default)"]),
         (Resources(time_limit=timedelta(hours=3)), ["spark.time_limit: 3h is more than the 2h that this platform allows"]),
     ],
 )
@@ -98,5 +98,5 @@ def test_what_is_above_the_platforms_caps_is_told(requested, problems):
     "name", ["spark.executor.memory", "spark.yarn.tags", "spark.yarn.maxAppAttempts", "spark.dynamicAllocation.enabled"]
 )
 def test_a_setting_with_a_key_of_its_own_is_refused_as_conf(name):
-    with pytest.raises(ValidationError, match=f"conf.{name}: has a key of its own here"):
+    with pytest.raises(ValidationError, match=f"conf.{name}: must be set by its own key, outside conf"):
         Resources(conf={name: "1"})

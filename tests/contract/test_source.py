@@ -1,4 +1,4 @@
-"""What people may write about a source, and what they are told where formats and keys do not go together."""
+"""Valid sources, and the messages where format and keys do not fit together."""
 
 from datetime import UTC, datetime
 
@@ -27,7 +27,7 @@ GOOD = {
     "nested": "{format: parquet, path: users, select: {city: user.address.city, at: event.at}, time_column: at}",
     "nested json": "{format: json, path: users, select: {city: user.`home.address`.city}, columns: {city: string}}",
 }
-SECRET = "which does not belong into this file; write secrets: {OPTION: ALIAS} as docs/sources.md tells"
+SECRET = "which must not be in this file; write secrets: {OPTION: ALIAS}, see docs/sources.md"
 BROKEN = {
     "{format: parqet, path: x}": ["format: parqet is unknown (did you mean 'parquet'?)"],
     "{format: CSV, path: x}": ["format: CSV is unknown (did you mean 'csv'?)"],
@@ -36,13 +36,13 @@ BROKEN = {
         "table: belongs to format delta, jdbc, table, not to parquet",
         "version: belongs to format delta, not to parquet",
     ],
-    "{format: delta}": ["path: a Delta table has a path or a table's name, one of the two"],
-    "{format: delta, path: x, version: 1, timestamp: 2026-01-31}": ["timestamp: and version exclude each other"],
+    "{format: delta}": ["path: a Delta table needs either path or table"],
+    "{format: delta, path: x, version: 1, timestamp: 2026-01-31}": ["timestamp: cannot be combined with version"],
     "{format: delta, path: x, timestamp: 12 o'clock}": [
-        'timestamp: a time is wanted, such as 2026-01-31T00:00:00Z (is "12 o\'clock")'
+        'timestamp: must be a time such as 2026-01-31T00:00:00Z (is "12 o\'clock")'
     ],
-    "{format: delta, path: x, options: {versionAsOf: '12'}}": ["options.versionAsOf: has a key of its own here, version"],
-    "{format: table, table: 'drop table x'}": ["table: a table's name such as shop.orders is wanted (is 'drop table x')"],
+    "{format: delta, path: x, options: {versionAsOf: '12'}}": ["options.versionAsOf: must be set by the key version"],
+    "{format: table, table: 'drop table x'}": ["table: must be a table's name such as shop.orders (is 'drop table x')"],
     "{format: libsvm, path: x}": ["options.numFeatures: missing; say how many features there are, such as '692'"],
     "{format: jdbc, path: x, partition_column: day, time_column: at}": [
         "path: belongs to format csv, json, parquet, orc, avro, delta, libsvm, connector, not to jdbc",
@@ -51,21 +51,21 @@ BROKEN = {
         "options.url: missing, such as jdbc:postgresql://db.example.com/shop",
     ],
     f"{{format: jdbc, table: x, {URL}, jdbc: {{partitionColumn: id, lowerBound: 5}}}}": [
-        "jdbc.partitionColumn: and numPartitions go together",
-        "jdbc.lowerBound: and upperBound go together",
+        "jdbc.partitionColumn: must be set together with numPartitions",
+        "jdbc.lowerBound: must be set together with upperBound",
     ],
     f"{{format: jdbc, table: x, {URL}, jdbc: {{partitionColumn: id, numPartitions: 4, lowerBound: 5, upperBound: 5}}}}": [
-        "jdbc.upperBound: must be more than lowerBound, and of its kind"
+        "jdbc.upperBound: must be more than lowerBound, and of the same type"
     ],
     f"{{format: jdbc, table: x, {URL}, jdbc: {{partitionColumn: id, numPartitions: 4, lowerBound: now, upperBound: 5}}}}": [
-        "jdbc.lowerBound: a whole number is wanted, or a date such as 2026-01-31 (is 'now')"
+        "jdbc.lowerBound: must be a whole number, or a date such as 2026-01-31 (is 'now')"
     ],
     f"{{format: jdbc, table: x, {URL}, jdbc: {{partitionColumn: id, numPartitions: 4}}}}": [
-        "jdbc.lowerBound: and upperBound are missing; only a window on the partitionColumn replaces them"
+        "jdbc.lowerBound: missing, with upperBound; only a window on the partitionColumn replaces them"
     ],
     "{format: jdbc, table: x, options: {url: 'jdbc:postgresql://db/shop', dbtable: x, FetchSize: '5'}}": [
-        "options.dbtable: has a key of its own here, table",
-        "options.FetchSize: has a key of its own here, jdbc.fetchsize",
+        "options.dbtable: must be set by the key table",
+        "options.FetchSize: must be set by the key jdbc.fetchsize",
     ],
     "{format: jdbc, table: x, options: {password: 12345, url: 'jdbc:oracle:thin:scott/tiger@//db/shop'}}": [
         f"options.password: is a secret, {SECRET}",
@@ -78,12 +78,12 @@ BROKEN = {
         f"options.connection.uri: holds a secret, {SECRET}"
     ],
     "{format: snowflake, options: {pem_private_key: MII}}": [f"options.pem_private_key: is a secret, {SECRET}"],
-    "{format: parquet, path: 's3://KEY:hunter2@lake/x'}": ["path: holds a secret, which does not belong into this file"],
+    "{format: parquet, path: 's3://KEY:hunter2@lake/x'}": ["path: holds a secret, which must not be in this file"],
     "{format: jdbc, table: x, secrets: {password: Shop Password}, " + URL + "}": [
-        "secrets.password: an alias of small letters, digits, dots, _ and - is wanted (is 'Shop Password')"
+        "secrets.password: must be an alias of small letters, digits, dots, _ and - (is 'Shop Password')"
     ],
     "{format: parquet, path: x, select: {city: user..city}}": [
-        "select.city: a path of names such as user.address.city is wanted (is 'user..city')"
+        "select.city: must be a path of names such as user.address.city (is 'user..city')"
     ],
     "{format: parquet, path: x, select: {city: user.city}, time_column: at, columns: {zip: string}}": [
         "columns: zip is not in select",
@@ -91,7 +91,7 @@ BROKEN = {
     ],
     "{format: csv, path: x, select: {city: user.city, zip: Zip}, columns: {zip: string}}": [
         "columns: missing for city; csv has no types of its own (write name: type, such as distance: double)",
-        "select.city: csv has no columns in columns",
+        "select.city: csv has no nested columns",
     ],
 }
 

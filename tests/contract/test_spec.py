@@ -1,4 +1,4 @@
-"""Every kind of mistake in a spec, one file each under broken_specs/, with what people read."""
+"""Every kind of mistake in a spec, one file each under broken_specs/, with its message."""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,20 +17,20 @@ EXPECTED = {
     ],
     "guard_on_folds_without_folds": ["gate.guards: over folds needs split.folds"],
     "blocks_of_the_label": ["gate.blocks: late is the label or the time; write time for blocks of time"],
-    "blocks_too_many": ["gate.blocks: time, one column, or both are wanted"],
+    "blocks_too_many": ["gate.blocks: must be time, one column, or both"],
     "blocks_by_time_without_time": ["gate.blocks: time needs examples.time"],
     "cost_without_costs": ["gate.costs: missing; expected_cost needs them, such as {false_positive: 1, false_negative: 5}"],
     "slices_of_a_number": [
-        "gate.slices.columns: weight is a number; columns of names are wanted",
-        "gate.slices.columns: late is the label; columns of names are wanted",
+        "gate.slices.columns: weight is a number; use another, categorical column",
+        "gate.slices.columns: late is the label; use another, categorical column",
     ],
     "slices_of_the_blocks": [
         "gate.slices.columns: depot is what gate.blocks are made of, so that each slice would be one block; "
-        "columns of names are wanted"
+        "use another, categorical column"
     ],
     "column_of_the_jobs": [
-        "examples: the column name __depot is taken by the jobs themselves; call it otherwise in the SQL",
-        "examples: the column name prediction is taken by the jobs themselves; call it otherwise in the SQL",
+        "examples: the column name __depot is reserved for the jobs; rename it in the SQL",
+        "examples: the column name prediction is reserved for the jobs; rename it in the SQL",
     ],
     "slices_twice": ["gate.slices.columns: listed twice: depot"],
     "budget_without_schedule": ["gate.yearly_false_promotions: needs a schedule, which says how many evaluations a year share it"],
@@ -59,13 +59,13 @@ EXPECTED = {
         "task: missing",
     ],
     "empty_value": [
-        "owner: text is wanted (is empty)",
+        "owner: must be text (is empty)",
     ],
     "empty_text": [
         "owner: must not be empty (is '')",
     ],
     "name_written": [
-        "name: not to be written; it is the file's name",
+        "name: must not be set: it is the file's name",
     ],
     "key_twice": [
         "line 3, column 1: not YAML: key 'owner' is written twice",
@@ -80,19 +80,19 @@ EXPECTED = {
         "the file is not a mapping of keys to values",
     ],
     "duration_without_unit": [
-        "sources.parcels.window: a duration is wanted, a number with its unit ms, s, m, h or d, such as 90m (is 60)",
+        "sources.parcels.window: must be a duration, a number with its unit ms, s, m, h or d, such as 90m (is 60)",
     ],
     "deadline_in_words": [
-        "deadline: a duration is wanted, a number with its unit ms, s, m, h or d, such as 90m (is 'soon')",
+        "deadline: must be a duration, a number with its unit ms, s, m, h or d, such as 90m (is 'soon')",
     ],
     "holdout_without_unit": [
-        "split.holdout: a duration such as 14d, or a share up to 0.5, is wanted (is 14)",
+        "split.holdout: must be a duration such as 14d, or a share up to 0.5 (is 14)",
     ],
     "holdout_share_too_large": [
-        "split.holdout: a duration such as 14d, or a share up to 0.5, is wanted (is 0.7)",
+        "split.holdout: must be a duration such as 14d, or a share up to 0.5 (is 0.7)",
     ],
     "holdout_zero": [
-        "split.holdout: a duration such as 14d, or a share up to 0.5, is wanted (is '0d')",
+        "split.holdout: must be a duration such as 14d, or a share up to 0.5 (is '0d')",
     ],
     "holdout_share_with_time": [
         "split.holdout: examples with time are split by a duration such as 14d, so that training precedes the holdout",
@@ -117,7 +117,7 @@ EXPECTED = {
         "sources.parcels.format: parqet is unknown (did you mean 'parquet'?)",
     ],
     "source_name_with_capital": [
-        "sources.Parcels: a name of small letters, digits and _, a letter first, is wanted (is 'Parcels')",
+        "sources.Parcels: must be a name of small letters, digits and _ that starts with a letter (is 'Parcels')",
     ],
     "no_sources": [
         "sources: must not be empty",
@@ -129,10 +129,10 @@ EXPECTED = {
         "expectations.parcles: no such source",
     ],
     "sql_outside_the_folder": [
-        "examples.sql: the name of a .sql file beside the spec is wanted (is '../late.sql')",
+        "examples.sql: must be the name of a .sql file beside the spec (is '../late.sql')",
     ],
     "column_with_blank": [
-        "examples.id: a column's name of letters, digits and _, no digit first, is wanted (is 'parcel id')",
+        "examples.id: must be a column name of letters, digits and _ that does not start with a digit (is 'parcel id')",
     ],
     "no_features": [
         "examples: numeric or categorical: at least one feature is needed",
@@ -147,7 +147,7 @@ EXPECTED = {
         "examples: parcel_id is the id and cannot be a feature",
     ],
     "list_as_text": [
-        "examples.numeric: a list is wanted, such as [a, b] (is 'weight')",
+        "examples.numeric: must be a list such as [a, b] (is 'weight')",
     ],
     "task_unknown": [
         "task: must be 'binary', 'multiclass' or 'regression' (is 'ranking')",
@@ -174,10 +174,10 @@ EXPECTED = {
         "elasticNetParam, tol, fitIntercept, standardization)",
     ],
     "param_of_wrong_type": [
-        "algorithm.params.maxIter: a whole number is wanted (is 'many')",
+        "algorithm.params.maxIter: must be a whole number (is 'many')",
     ],
     "grid_not_a_list": [
-        "algorithm.search.grid.maxIter: a list is wanted, such as [a, b] (is 20)",
+        "algorithm.search.grid.maxIter: must be a list such as [a, b] (is 20)",
     ],
     "grid_empty": [
         "algorithm.search.grid: must not be empty",
@@ -195,10 +195,10 @@ EXPECTED = {
         "gate.margin: must be at least 0 (is -0.01)",
     ],
     "margin_infinite": [
-        "gate.margin: a finite number is wanted (is inf)",
+        "gate.margin: must be a finite number (is inf)",
     ],
     "not_worse_without_margin": [
-        "gate.margin: rule not_worse needs one above 0: how much worse is still good enough",
+        "gate.margin: must be above 0 for rule not_worse, and says how much worse is acceptable",
     ],
     "confidence_of_one": [
         "gate.confidence: must be less than 1 (is 1)",
@@ -228,16 +228,16 @@ EXPECTED = {
         "serving.max_error_rate: must be less than 1 (is 2)",
     ],
     "requests_in_halves": [
-        "serving.min_requests: a whole number is wanted (is 1.5)",
+        "serving.min_requests: must be a whole number (is 1.5)",
     ],
     "email_without_at": [
-        "alerts.email.0: one address such as ops@example.com is wanted (is 'parcels')",
+        "alerts.email.0: must be one address such as ops@example.com (is 'parcels')",
     ],
     "slack_maybe": [
-        "alerts.slack: true or false is wanted (is 'maybe')",
+        "alerts.slack: must be true or false (is 'maybe')",
     ],
     "start_in_words": [
-        "start: a date is wanted, such as 2013-03-01 (is 'soon')",
+        "start: must be a date such as 2013-03-01 (is 'soon')",
     ],
     "schedule_without_start": [
         "start: a schedule needs a first day",
@@ -247,7 +247,7 @@ EXPECTED = {
     ],
     "several_mistakes": [
         "owner: missing",
-        "sources.parcels.window: a duration is wanted, a number with its unit ms, s, m, h or d, such as 90m (is 60)",
+        "sources.parcels.window: must be a duration, a number with its unit ms, s, m, h or d, such as 90m (is 60)",
         "task: missing",
         "gate.metric: must be 'log_loss', 'brier', 'auc', 'average_precision', 'accuracy', 'balanced_accuracy', 'f1', 'precision', "
         "'recall', 'expected_cost', 'macro_f1', 'weighted_f1', 'rmse', 'mae', 'mape', 'r2', 'quantile_loss', 'mean_return' or "
@@ -258,7 +258,7 @@ EXPECTED = {
         "line 4, column 8: not YAML: 2013-02-30 (day is out of range for month)",
     ],
     "deadline_empty": [
-        "deadline: a duration is wanted, a number with its unit ms, s, m, h or d, such as 90m (is empty)",
+        "deadline: must be a duration, a number with its unit ms, s, m, h or d, such as 90m (is empty)",
     ],
     "deadline_zero": [
         "deadline: must be longer than zero (is '0s')",
@@ -267,10 +267,10 @@ EXPECTED = {
         "examples: listed twice: weight",
     ],
     "guard_as_text": [
-        "gate.guards.0: keys with values are wanted (is 'auc > 0.5')",
+        "gate.guards.0: must be a mapping of keys to values (is 'auc > 0.5')",
     ],
     "guard_not_a_number": [
-        "gate.guards.0.min: a finite number is wanted (is nan)",
+        "gate.guards.0.min: must be a finite number (is nan)",
     ],
     "guard_unknown_key": [
         "gate.guards.0.mn: unknown key (did you mean 'min'?)",
@@ -288,16 +288,16 @@ EXPECTED = {
         "examples.label: sent is the time",
     ],
     "option_not_text": [
-        "sources.parcels.options.mergeSchema: text is wanted (is true)",
+        "sources.parcels.options.mergeSchema: must be text (is true)",
     ],
     "p95_zero": [
         "serving.max_p95: must be longer than zero (is '0ms')",
     ],
     "param_is_a_list": [
-        "algorithm.params.maxIter: one number, one text, true or false is wanted",
+        "algorithm.params.maxIter: must be one number, one text, true or false",
     ],
     "part_as_text": [
-        "split: keys with values are wanted (is '14d')",
+        "split: must be a mapping of keys to values (is '14d')",
     ],
     "several_mistakes_in_one_part": [
         "serving.canary: steps must rise and end at 100, such as [5, 25, 100]",
@@ -389,7 +389,7 @@ def test_a_spec_cannot_be_changed_after_it_was_parsed():
 
 @pytest.mark.parametrize("name", ["Late", "9late", "late-parcels"])
 def test_a_model_is_named_by_its_file_in_small_letters(name):
-    with pytest.raises(InvalidFile, match=rf"name: a name of small letters, .* is wanted \(is '{name}'\)"):
+    with pytest.raises(InvalidFile, match=rf"name: must be a name of small letters, .* \(is '{name}'\)"):
         parse_spec(GOOD, Path(f"{name}.yaml"))
 
 

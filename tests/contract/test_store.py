@@ -137,7 +137,7 @@ def test_a_folder_is_removed_with_all_below_it_and_nothing_beside_it(store):
 def test_the_ledger_and_the_root_are_never_removed(store, folder):
     store.create("ledger/late/00000001.json", b"{}")
 
-    with pytest.raises(StoreError, match=r"was not removed: ledger and the store's root never are"):
+    with pytest.raises(StoreError, match=r"was not removed: ledger and the store's root are protected"):
         store.remove(folder)
     assert store.names("ledger/late") == ["00000001.json"]
 

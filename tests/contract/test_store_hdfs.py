@@ -140,7 +140,7 @@ ADDRESS = r"http://127.0.0.1:\d+"
         (Spoilt("", status=404), rf"{ADDRESS} answers 404: it is no NameNode's WebHDFS$"),
         (
             Spoilt("", status=307, headers=(("Location", "ftp://elsewhere/x?token=1"),)),
-            "sends on to ftp://elsewhere/x, which is refused$",
+            "redirects to ftp://elsewhere/x, which is refused$",
         ),
     ],
 )

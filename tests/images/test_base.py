@@ -61,7 +61,7 @@ def test_the_context_holds_what_the_layers_would_and_nothing_that_lay_there(tmp_
 
     files = {path.relative_to(tmp_path / "context").as_posix() for path in (tmp_path / "context").rglob("*") if path.is_file()}
     assert files == {"app/serving/__main__.py", "app/requirements.lock"}
-    with pytest.raises(NoBase, match="context is there already: remove it"):
+    with pytest.raises(NoBase, match="context exists already: remove it"):
         write_context(serving, tmp_path / "context", uv)
 
 

@@ -344,7 +344,7 @@ def test_a_missing_lock_or_no_files_stop_packaging(tmp_path, serving):
     with pytest.raises(NothingToPackage, match="version 3 of late has no files"):
         packaged(tmp_path, serving, files={})
     (serving / "requirements.lock").unlink()
-    with pytest.raises(NoBase, match=r"requirements\.lock are wanted"):
+    with pytest.raises(NoBase, match=r"requirements\.lock is missing"):
         packaged(tmp_path, serving)
 
 

@@ -1,4 +1,4 @@
-"""Who asks a registry: as Docker's configuration on this host says, its helpers, and AWS."""
+"""Logins to registries: from Docker's configuration on this host, its helpers, and AWS."""
 
 import base64
 import json
@@ -169,5 +169,7 @@ def test_aws_that_does_not_answer_is_trouble_and_nobody_to_ask_as_is_not(monkeyp
 
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(RegistryRefused, match=r"Unable to locate credentials.*see who boto3 takes this user for"):
+    with pytest.raises(
+        RegistryRefused, match=r"Unable to locate credentials.*check the credentials that boto3 finds for this user"
+    ):
         _ = EcrLogin("eu-west-1").password

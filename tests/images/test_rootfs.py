@@ -48,8 +48,8 @@ def test_a_tar_becomes_one_layer_and_its_python_is_found(tmp_path):
         ({**GOOD, "./lib/ld-musl-x86_64.so.1": b""}, "has musl; the server's wheels are for glibc"),
         ({"usr/local/bin/python3.12": AMD64}, r"has no Python 3.11 \(it has: 3.12\)"),
         ({"etc/os-release": b""}, r"has no Python 3.11 \(it has: none\)"),
-        ({"usr/bin/python3.11": ARM64}, "has a Python for arm64, amd64 is wanted"),
-        ({"usr/bin/python3.11": b"#!/bin/sh"}, "has a Python for no machine, amd64 is wanted"),
+        ({"usr/bin/python3.11": ARM64}, "has a Python for arm64, but amd64 is needed"),
+        ({"usr/bin/python3.11": b"#!/bin/sh"}, "has a Python for no machine, but amd64 is needed"),
     ],
 )
 def test_a_system_that_the_wheels_do_not_run_on_is_refused(tmp_path, files, reason):
@@ -79,7 +79,7 @@ def test_an_image_is_looked_into_as_a_tar_is(tmp_path):
     system = open_rootfs(layout.reference(image(layout, tar_of(GOOD))), base, 11, "amd64")
 
     assert (system.python, system.path) == ("/usr/bin/python3.11", "/bin")
-    with pytest.raises(UnfitRootfs, match="is for arm64, amd64 is wanted"):
+    with pytest.raises(UnfitRootfs, match="is for arm64, but amd64 is needed"):
         open_rootfs(layout.reference(image(layout, tar_of(GOOD), "arm64")), base, 11, "amd64")
 
 
@@ -94,7 +94,7 @@ def test_of_an_index_the_image_of_the_machine_is_taken(tmp_path):
     )
 
     assert open_rootfs(layout.reference(both), base, 11, "amd64").path == "/bin"
-    with pytest.raises(UnfitRootfs, match="has linux/arm64; linux/amd64 is wanted"):
+    with pytest.raises(UnfitRootfs, match="has linux/arm64, but linux/amd64 is needed"):
         open_rootfs(layout.reference(other), base, 11, "amd64")
 
 

@@ -114,9 +114,9 @@ def test_a_signature_by_nobody_known_is_refused(layout: Layout) -> None:
 @pytest.mark.parametrize(
     ("expected", "reason"),
     [
-        ({**SAID, "version": "4"}, "says version '3', '4' is wanted"),
-        ({**SAID, "model": "early"}, "says model 'late', 'early' is wanted"),
-        ({**SAID, "team": "a"}, "says team None, 'a' is wanted"),
+        ({**SAID, "version": "4"}, "says version '3' instead of '4'"),
+        ({**SAID, "model": "early"}, "says model 'late' instead of 'early'"),
+        ({**SAID, "team": "a"}, "says team None instead of 'a'"),
     ],
 )
 def test_a_signature_for_something_else_is_refused(layout: Layout, expected: dict[str, str], reason: str) -> None:
@@ -280,9 +280,9 @@ def test_who_knows_keys_refuses_what_none_of_them_signed(layout: Layout, keys: t
         verifier.refuse(image)
     sign(layout, image.digest, pem(OURS), annotations_of(image))
     verifier.refuse(image)
-    with pytest.raises(Unsigned, match="says version '3', '4' is wanted"):
+    with pytest.raises(Unsigned, match="says version '3' instead of '4'"):
         verifier.refuse(image.model_copy(update={"version": 4}))
-    with pytest.raises(Unsigned, match="says verdict 'promote', 'keep' is wanted"):
+    with pytest.raises(Unsigned, match="says verdict 'promote' instead of 'keep'"):
         verifier.refuse(image.model_copy(update={"labels": {**image.labels, "retraining.verdict": "keep"}}))
 
 

@@ -86,7 +86,7 @@ def test_an_image_is_signed_by_the_key_that_the_connection_keeps(packaging, monk
 
     said = {"model": "late", "version": "7", "verdict": "promote", "fingerprint": "f1"}
     verify(*find(image.reference), (public,), said)
-    with pytest.raises(Unsigned, match="says fingerprint 'f1', 'f2' is wanted"):
+    with pytest.raises(Unsigned, match="says fingerprint 'f1' instead of 'f2'"):
         verify(*find(image.reference), (public,), {**said, "fingerprint": "f2"})
 
 

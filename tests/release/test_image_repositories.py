@@ -368,9 +368,9 @@ def test_no_token_no_image(front: Front) -> None:
 
 
 def test_a_password_is_not_sent_where_it_could_be_read() -> None:
-    from images.login import NobodyKnown, answer_challenge
+    from images.login import NoLogin, answer_challenge
 
-    with Registry(address_of("registry.example.com/late"))._http as http, pytest.raises(NobodyKnown, match="read on the way"):
+    with Registry(address_of("registry.example.com/late"))._http as http, pytest.raises(NoLogin, match="read on the way"):
         answer_challenge('Bearer realm="http://other.example.com/token"', LOGIN, http)
 
 

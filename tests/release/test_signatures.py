@@ -84,7 +84,7 @@ def test_we_accept_what_cosign_signed_and_nothing_else(cosign: Cosign, repositor
     cosign.signs(repository.reference(digest), SAID)
 
     verify(repository, digest, (cosign.key("our.pub"), cosign.key("cosign.pub")), SAID)
-    with pytest.raises(Unsigned, match="says version '3', '4' is wanted"):
+    with pytest.raises(Unsigned, match="says version '3' instead of '4'"):
         verify(repository, digest, (cosign.key("cosign.pub"),), {**SAID, "version": "4"})
     with pytest.raises(Unsigned, match="by none of the 1 known keys"):
         verify(repository, digest, (cosign.key("our.pub"),), SAID)
