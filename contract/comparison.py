@@ -74,7 +74,7 @@ class Curves(Strict):
 
 
 class RecipeChange(Strict):
-    """Parts of the spec that make the challenger another way than the champion are in `changed`.
+    """The challenger's recipe differs from the champion's: `changed` names those parts of the spec.
 
     `result` compares models trained both ways, each on the rows before a walk-forward fold, over the `rows` of all folds; `why`
     says why there is no result.

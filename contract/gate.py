@@ -85,7 +85,7 @@ class Gate(Strict):
     def _consistent(self) -> Self:
         problems = []
         if self.rule == "not_worse" and self.margin == 0:
-            problems.append("margin: must be above 0 for rule not_worse, and says how much worse is acceptable")
+            problems.append("margin: must be above 0 for rule not_worse: how much worse is acceptable")
         if "expected_cost" in self.named and self.costs is None:
             problems.append("costs: missing; expected_cost needs them, such as {false_positive: 1, false_negative: 5}")
         if len(self.blocks) > 2 or len(set(self.blocks)) < len(self.blocks):

@@ -46,7 +46,7 @@ class Examples(Strict):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        """Spark does not tell Weight from weight."""
+        """Column names are compared without case, as in Spark."""
         features = [name.lower() for name in (*self.numeric, *self.categorical)]
         twice = sorted({name for name in features if features.count(name) > 1})
         problems = [] if features else ["numeric or categorical: at least one feature is needed"]

@@ -131,7 +131,7 @@ class Registry:
         """Requests every blob: a registry that accepted an upload may have lost it since."""
         lost = [blob["digest"] for blob in (manifest["config"], *manifest["layers"]) if not self._has(blob["digest"])]
         if lost:
-            raise RegistryTrouble(f"{self.address.display} does not have {', '.join(lost)}, which it took: see its storage")
+            raise RegistryTrouble(f"{self.address.display} does not have {', '.join(lost)}, which it accepted: see its storage")
 
     def _tags(self) -> Iterator[str]:
         path = "tags/list?n=100"
@@ -170,11 +170,9 @@ class Registry:
         self._confirmed(sha256(content), self._request("PUT", f"manifests/{name}", content=content, **{"Content-Type": media_type}))
 
     def _confirmed(self, digest: str, answer: httpx.Response) -> None:
-        said = answer.headers.get("docker-content-digest", digest)
-        if said != digest:
-            raise RegistryTrouble(
-                f"{self.address.display} took {digest} and calls it {said}: something between alters what is sent"
-            )
+        stored = answer.headers.get("docker-content-digest", digest)
+        if stored != digest:
+            raise RegistryTrouble(f"{self.address.display} stored {digest} as {stored}: something on the way alters what is sent")
 
     def _get(self, path: str, **headers: str) -> httpx.Response:
         answer = self._request("GET", path, allowed=(404,), **headers)
@@ -229,8 +227,8 @@ class Registry:
 
     def _advice(self, answer: httpx.Response) -> str:
         if answer.status_code in (401, 403):
-            who = f"the user {self._login.user}" if self._login else "nobody: no login is configured"
-            return f"; it was asked as {who}. Correct the Airflow connection that images.connection names, or the user's rights"
+            who = f"the user {self._login.user}" if self._login else "no user: no login is configured"
+            return f"; requested as {who}. Correct the Airflow connection that images.connection names, or the user's rights"
         region = region_of(self.address.host)
         if answer.status_code == 404 and region:
             return f"; make it: aws ecr create-repository --region {region} --repository-name {self.address.path}"

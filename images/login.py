@@ -73,7 +73,7 @@ def answer_challenge(challenge: str, login: AnyLogin | None, http: httpx.Client)
     scheme, _, rest = challenge.partition(" ")
     if scheme.lower() == "basic":
         if login is None:
-            raise NoLogin("wants a user and a password; name an Airflow connection that has them in images.connection")
+            raise NoLogin("demands a user and a password; name an Airflow connection that has them in images.connection")
         return login.basic
     if scheme.lower() == "bearer":
         return f"Bearer {_token(dict(PARAMETER.findall(rest)), login, http)}"

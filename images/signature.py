@@ -118,13 +118,13 @@ def _problem(payload: bytes, digest: str, expected: dict[str, str]) -> str:
     try:
         content = json.loads(payload)
         kind, named = content["critical"]["type"], content["critical"]["image"]["docker-manifest-digest"]
-        said = dict(content.get("optional") or {})
+        annotations = dict(content.get("optional") or {})
     except (ValueError, KeyError, TypeError):
-        return "says nothing that can be read"
+        return "has no readable payload"
     if (kind, named) != (TYPE, digest):
         return f"is for another digest, {named}"
-    other = [name for name, value in expected.items() if said.get(name) != value]
-    return f"says {other[0]} {said.get(other[0])!r} instead of {expected[other[0]]!r}" if other else ""
+    other = [name for name, value in expected.items() if annotations.get(name) != value]
+    return f"says {other[0]} {annotations.get(other[0])!r} instead of {expected[other[0]]!r}" if other else ""
 
 
 def _layers(repository: Repository, digest: str) -> list[Descriptor]:

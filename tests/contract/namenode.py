@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 
 class Spoilt(NamedTuple):
-    """The next answer to this operation: whether it is done all the same, and what is said of it; nothing if status is 0."""
+    """The next answer to this operation: whether the operation is done all the same, and its answer; none if status is 0."""
 
     op: str
     done: bool = False

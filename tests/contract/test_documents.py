@@ -1,4 +1,4 @@
-"""Documents: the first one written stays, and what is read is typed."""
+"""Documents: the first write wins, and reading returns the typed model."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A step's key: the same for every try that means the same work, new when it must be done anew."""
+"""A step's key: equal for all tries of the same work, new when the work must be done again."""
 
 import pytest
 

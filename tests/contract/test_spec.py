@@ -198,7 +198,7 @@ EXPECTED = {
         "gate.margin: must be a finite number (is inf)",
     ],
     "not_worse_without_margin": [
-        "gate.margin: must be above 0 for rule not_worse, and says how much worse is acceptable",
+        "gate.margin: must be above 0 for rule not_worse: how much worse is acceptable",
     ],
     "confidence_of_one": [
         "gate.confidence: must be less than 1 (is 1)",

@@ -1,4 +1,4 @@
-"""The store's one promise: a file appears whole or not at all, and only if it was absent."""
+"""Every store: writes are atomic and never replace a file."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""The store in HDFS where HDFS does not do what is asked; on a real one it is seen by tests/contract/test_store.py."""
+"""The store in HDFS under failures; tests/contract/test_store.py runs it on a real one."""
 
 import pytest
 
@@ -114,7 +114,7 @@ def test_a_write_that_seemed_to_fail_is_won_by_who_wrote_it(single, pair, spoilt
 
 
 def test_a_write_that_failed_is_not_won_because_another_wrote_the_name(single, pair):
-    """The first look finds nothing; the other one writes before the rename."""
+    """The first check finds no file; another writer creates it before the rename."""
     pair[0].files["/retraining/a.json"] = b"theirs"
     pair[0].spoilt = [Spoilt("GETFILESTATUS", status=404, exception="FileNotFoundException"), Spoilt("RENAME")]
 

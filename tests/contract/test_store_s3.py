@@ -1,4 +1,4 @@
-"""The store in a bucket: answers that are lost or late, an S3 that does not keep its conditions, more than one page."""
+"""The store in a bucket: lost or late answers, an S3 that ignores conditions, several pages."""
 
 import uuid
 
@@ -57,7 +57,7 @@ def test_a_store_that_ignores_the_condition_is_refused_before_anything_is_writte
 
 
 def failing(bucket, monkeypatch, failures: list[tuple[bool, Exception]]) -> None:
-    """The next puts: whether each is done, and what is said of it all the same."""
+    """The next puts: whether each is done, and its answer."""
     bucket.create("probed", b"")
     put = bucket._s3.put_object
 

@@ -1,4 +1,4 @@
-"""What a model's image stands on, and what serving/Dockerfile makes one of."""
+"""The serving base, and the build context of serving/Dockerfile."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a serving base may stand on: looked into, not believed."""
+"""Root file systems for the serving base are accepted by their content, not by their configuration."""
 
 import io
 import json

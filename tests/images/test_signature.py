@@ -1,4 +1,4 @@
-"""What a signature vouches for, and all that does not count as one."""
+"""Signatures of images, and everything that does not count as one."""
 
 import base64
 import json
@@ -153,7 +153,7 @@ def put_signatures(layout: Layout, digest: str, layers: object) -> None:
 
 
 class Foreign(Layout):
-    """A repository in which somebody has put anything at all where signatures are looked for."""
+    """A repository with arbitrary content under the name of the signatures."""
 
     def __init__(self, folder: Path, manifest: bytes) -> None:
         super().__init__(folder)
@@ -201,7 +201,7 @@ def test_a_payload_that_says_nothing_is_refused_though_it_is_signed(layout: Layo
     value = base64.b64encode(OURS.sign(payload, ec.ECDSA(ec.hashes.SHA256()))).decode()
     put_signatures(layout, digest, [{**layout.put(PAYLOAD, payload), "annotations": {"dev.cosignproject.cosign/signature": value}}])
 
-    with pytest.raises(Unsigned, match="says nothing that can be read"):
+    with pytest.raises(Unsigned, match="has no readable payload"):
         verify(layout, digest, (public(OURS),), SAID)
 
 

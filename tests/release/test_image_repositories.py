@@ -154,8 +154,8 @@ def test_a_packaged_model_comes_out_as_it_went_in_and_the_same_input_is_the_same
     ],
 )
 def test_a_name_says_which_registry_and_how_it_is_spoken_to(name: str, url: str, told: str) -> None:
-    assert (address_of(name).url, address_of(name).told) == (url, told)
-    assert address_of(address_of(name).told) == address_of(name)
+    assert (address_of(name).url, address_of(name).display) == (url, told)
+    assert address_of(address_of(name).display) == address_of(name)
 
 
 @pytest.mark.integration
@@ -226,7 +226,7 @@ def test_a_registry_that_stays_down_is_told_with_what_to_do(front: Front) -> Non
 def test_a_registry_that_says_another_digest_is_not_trusted(front: Front) -> None:
     front.after = lambda request, answer: (answer[0], {**answer[1], "docker-content-digest": f"sha256:{'0' * 64}"}, answer[2])
 
-    with pytest.raises(RegistryTrouble, match="something between alters what is sent"):
+    with pytest.raises(RegistryTrouble, match="something on the way alters what is sent"):
         stored(repository_of(f"{front.host}/liar", "late"))
 
 
@@ -250,7 +250,7 @@ def test_a_lost_blob_is_found_after_the_push(registry: LocalRegistry) -> None:
         registry.home / "data/docker/registry/v2/repositories/lost/late/_layers/sha256" / manifest["layers"][0]["digest"][7:]
     )
 
-    with pytest.raises(RegistryTrouble, match=f"does not have {manifest['layers'][0]['digest']}, which it took"):
+    with pytest.raises(RegistryTrouble, match=f"does not have {manifest['layers'][0]['digest']}, which it accepted"):
         repository.confirm(manifest)
 
 
@@ -300,7 +300,7 @@ def test_a_host_asks_as_who_is_logged_in_there(guarded: LocalRegistry, tmp_path:
     auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     (tmp_path / "config.json").write_text(json.dumps({"auths": {guarded.host: {"auth": auth}}}))
 
-    with pytest.raises(RegistryRefused, match="wants a user"):
+    with pytest.raises(RegistryRefused, match="demands a user"):
         find(reference)[0].manifest(find(reference)[1])
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     assert json.loads(find(reference)[0].manifest(find(reference)[1]))["mediaType"] == MANIFEST
@@ -318,8 +318,8 @@ def test_without_a_readable_login_nobody_is_named(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("login", "told"),
     [
-        (None, "wants a user and a password; name an Airflow connection that has them in images.connection"),
-        (Login(USER, "wrong"), "with 401; it was asked as the user pusher. Correct the Airflow connection"),
+        (None, "demands a user and a password; name an Airflow connection that has them in images.connection"),
+        (Login(USER, "wrong"), "with 401; requested as the user pusher. Correct the Airflow connection"),
     ],
 )
 def test_who_may_not_is_told_so_without_the_password(guarded: LocalRegistry, login: Login | None, told: str) -> None:
