@@ -6,7 +6,7 @@ import sys
 
 from benchmarks import growth, hourly, images, loop, makespan, releases, router, serving, straight
 from demo import services
-from demo.place import HOME, ROOT, platform, python_of
+from demo.paths import HOME, ROOT, platform, python_of
 
 
 def in_spark(script: str, *options: str) -> None:

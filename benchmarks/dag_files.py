@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.timed_model import FOLDER, Grid, write_spec
 from demo.airflow_api import Airflow
-from demo.place import MODEL, ROOT
+from demo.paths import MODEL, ROOT
 
 BESIDE = ROOT / "dags" / "benchmark"  # specs that are no DAGs of the bundle's own
 

@@ -17,7 +17,7 @@ import psutil
 import yaml
 from docker.errors import APIError, DockerException
 
-from demo.place import ROOT
+from demo.paths import ROOT
 from demo.platforms import containers
 from images.base import NAME, make_base
 from images.references import repository_of

@@ -12,7 +12,7 @@ from benchmarks.loop import FIRST, bundle_run, copies
 from benchmarks.timed_model import timed_models
 from demo.airflow_api import Airflow
 from demo.live import Live
-from demo.place import PLATFORMS
+from demo.paths import PLATFORMS
 from demo.platforms.cluster import HADOOP
 
 ROWS_OF_ONE = 55_600  # flights of 60 days

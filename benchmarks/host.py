@@ -26,7 +26,7 @@ from contract.documents import GoldenRows, Image
 from contract.platform import Platform, load_platform
 from contract.serving import Serving
 from contract.store.factory import store_at
-from demo.place import ROOT, python_of
+from demo.paths import ROOT, python_of
 from images.base import NAME, embedded_base, stored_base
 from images.package import Contents, package
 from images.references import repository_of

@@ -22,7 +22,7 @@ import docker
 from benchmarks import engine
 from benchmarks.figures import keep, spread
 from benchmarks.host import MODEL, SERVED
-from demo.place import ROOT, python_of
+from demo.paths import ROOT, python_of
 from images.base import NAME, key_of, stored_base
 from images.package import SERVE, Contents, package
 from images.references import repository_of

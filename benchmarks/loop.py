@@ -20,7 +20,7 @@ from contract.spark import settings
 from demo.airflow_api import Airflow
 from demo.live import Live
 from demo.loop import STEPS, Ended, follow
-from demo.place import HOME, ROOT, python_of
+from demo.paths import HOME, ROOT, python_of
 
 OUT = ROOT / ".build" / "bare"
 FIRST = datetime(2013, 10, 1, tzinfo=UTC)

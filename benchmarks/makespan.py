@@ -14,7 +14,7 @@ from benchmarks.loop import FIRST
 from benchmarks.timed_model import FOLDER, timed_models
 from demo.airflow_api import ENDED, Airflow
 from demo.live import Live
-from demo.place import MODEL
+from demo.paths import MODEL
 from demo.platforms.cluster import HADOOP
 
 MODELS = 20

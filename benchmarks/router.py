@@ -3,7 +3,7 @@
 import time
 
 from demo.live import Live
-from demo.place import MODEL
+from demo.paths import MODEL
 from demo.traffic import LoadGenerator
 
 PER_SECOND = 265

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import load
 from demo.live import Live
-from demo.place import HOME, MODEL, ROOT, python_of
+from demo.paths import HOME, MODEL, ROOT, python_of
 
 RUNS = 3
 SECONDS = 8

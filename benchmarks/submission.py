@@ -23,7 +23,7 @@ from contract.documents import JobRequest, RunDocument
 from contract.platform import load_platform
 from contract.store.factory import store_at
 from demo.airflow_api import ENDED, Airflow
-from demo.place import AIRFLOW_URL, HOME, MODEL, ROOT, platform
+from demo.paths import AIRFLOW_URL, HOME, MODEL, ROOT, platform
 from demo.platforms import cluster
 from plugins.retraining.catalog import load_model
 from plugins.retraining.context import Work

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from demo.airflow_api import Airflow
-from demo.place import MODEL, ROOT
+from demo.paths import MODEL, ROOT
 
 FOLDER = ROOT / "dags" / "models"
 MARGIN = 0.05  # what is timed is a run that goes through; the gate's strictness is measured elsewhere

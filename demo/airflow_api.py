@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from demo.place import AIRFLOW_URL
+from demo.paths import AIRFLOW_URL
 
 ENDED = {"success", "failed"}
 

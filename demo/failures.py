@@ -10,7 +10,7 @@ from demo.airflow_api import ENDED, Airflow
 from demo.errors import DemoError
 from demo.live import Live
 from demo.loop import Ended, follow
-from demo.place import INBOX, MODEL
+from demo.paths import INBOX, MODEL
 from demo.run import clients, only_one
 from demo.traffic import Tally
 from release.ledger.commands import answer, ask

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from contract.documents import Image
 from demo.live import Live
-from demo.place import HOME, ROOT, python_of
+from demo.paths import HOME, ROOT, python_of
 
 STOPPED_S = 0.25
 AWAKE_S = 0.05

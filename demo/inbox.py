@@ -6,7 +6,7 @@ import email.policy
 import json
 from datetime import datetime
 
-from demo.place import INBOX, SMTP_PORT, WEBHOOK_PORT
+from demo.paths import INBOX, SMTP_PORT, WEBHOOK_PORT
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 

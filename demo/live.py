@@ -8,7 +8,7 @@ from contract.base_model import Strict
 from contract.documents import GoldenRows, Image
 from contract.platform import Platform, load_platform
 from contract.store.factory import store_at
-from demo.place import HOME, platform
+from demo.paths import HOME, platform
 from demo.platforms import cluster
 from release.ledger.ledger import Ledger
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from demo.airflow_api import ENDED, Airflow, TaskState
 from demo.live import Live
-from demo.place import ROOT
+from demo.paths import ROOT
 from demo.platforms import cluster
 from demo.stage import ConsoleLine, show, show_running
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 
 from demo.errors import DemoError
-from demo.place import LOGS
+from demo.paths import LOGS
 
 START_TIMEOUT_S = 180
 

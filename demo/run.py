@@ -21,7 +21,7 @@ from demo.airflow_api import Airflow
 from demo.errors import DemoError
 from demo.live import Live
 from demo.loop import STEPS, Ended, follow
-from demo.place import AIRFLOW_URL, AS_OF, CHOSEN, HOME, INBOX, MADE, MLFLOW_URL, MODEL, ROOT, SERVING_URL, python_of
+from demo.paths import AIRFLOW_URL, AS_OF, CHOSEN, HOME, INBOX, MADE, MLFLOW_URL, MODEL, ROOT, SERVING_URL, python_of
 from demo.stage import ConsoleLine, show, stage
 from demo.traffic import LoadGenerator, Tally
 

@@ -16,7 +16,7 @@ import psutil
 
 from contract.errors import RetrainingError
 from demo.errors import DemoError
-from demo.place import (
+from demo.paths import (
     AIRFLOW_URL,
     HOME,
     LOGS,

@@ -3,7 +3,7 @@
 import subprocess
 
 from demo import services
-from demo.place import HOME, LOGS, ROOT, platform, python_of
+from demo.paths import HOME, LOGS, ROOT, platform, python_of
 from demo.platforms import cluster
 
 

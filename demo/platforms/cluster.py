@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from demo.place import HOME, PLATFORMS, platform
+from demo.paths import HOME, PLATFORMS, platform
 from demo.platforms.hadoop import Hadoop
 
 CONNECTION = "spark_yarn"

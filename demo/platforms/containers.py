@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from docker.errors import DockerException
 
 from contract.platform import load_platform
-from demo import place
+from demo import paths
 from demo.errors import DemoError
-from demo.place import HOME, PLATFORMS, ROOT
+from demo.paths import HOME, PLATFORMS, ROOT
 from demo.ports import await_answer
 from images.base import base_repository, make_base
 from release.targets.docker import MODEL
@@ -94,7 +94,7 @@ def await_ready() -> None:
     """With the base in the registry."""
     registry = f"http://127.0.0.1:{REGISTRY_PORT}/v2/"
     await_answer("the registry", "registry", lambda: httpx.get(registry, timeout=2).status_code == 200)
-    platform = load_platform(place.platform(), HOME)
+    platform = load_platform(paths.platform(), HOME)
     make_base(ROOT / "serving", platform.images.rootfs, base_repository(platform), str(ROOT / ".venv/uv/bin/uv"))
 
 

@@ -16,7 +16,7 @@ import httpx
 import psutil
 
 from demo.errors import DemoError
-from demo.place import ROOT
+from demo.paths import ROOT
 from demo.platforms.hadoop_conf import (
     LOOPBACK,
     Ports,

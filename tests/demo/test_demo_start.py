@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from contract.errors import StoreError
-from demo.place import PORTS
+from demo.paths import PORTS
 from demo.services import DemoError, check_ports, tell
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -36,7 +36,7 @@ class OnYarn(Checkout):
         (self.home / "platform").write_text("yarn")
         self.platform = self.home / "yarn.yaml"
         self.python(
-            "release", "-c", "from demo import place; from demo.platforms import cluster; cluster.write_platform(place.platform())"
+            "release", "-c", "from demo import paths; from demo.platforms import cluster; cluster.write_platform(paths.platform())"
         )
 
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from supervisor.xmlrpc import SupervisorTransport
 
-from demo.place import PORTS
+from demo.paths import PORTS
 from demo.ports import is_taken
 from tests.waiting import until
 

@@ -14,7 +14,7 @@ from contract.documents import Image
 from contract.platform import load_platform
 from contract.store.factory import store_at
 from demo.airflow_api import ENDED, Airflow
-from demo.place import MLFLOW_URL
+from demo.paths import MLFLOW_URL
 from demo.traffic import LoadGenerator
 from images.base import embedded_base
 from images.package import Contents, package

@@ -7,7 +7,7 @@ import pytest
 from contract.documents import Image, read
 from demo.airflow_api import ENDED
 from demo.faults import damage_model_layer
-from demo.place import MLFLOW_URL
+from demo.paths import MLFLOW_URL
 from tests.integration.product import MODEL, Product
 from tests.release.local import answers
 from tests.waiting import until

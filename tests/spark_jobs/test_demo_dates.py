@@ -16,7 +16,7 @@ from contract.platform import Images, Platform, ServingHost
 from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
 from contract.store.local import LocalStore
-from demo.place import AS_OF, MODEL
+from demo.paths import AS_OF, MODEL
 from plugins.retraining.decision.gate import decide
 from spark_jobs.jobs import compare, train, validate
 
