@@ -10,14 +10,14 @@ from demo.paths import HOME, ROOT, platform, python_of
 
 
 def in_spark(script: str, *options: str) -> None:
-    """One thread of numpy in each of its processes."""
+    """With one thread of numpy per process."""
     run_in("spark", script, *options, OPENBLAS_NUM_THREADS="1")
 
 
-def run_in(room: str, script: str, *options: str, **more: str) -> None:
-    """In that room's environment."""
+def run_in(environment: str, script: str, *options: str, **more: str) -> None:
+    """In one of the environments in .venv/."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), **more}
-    subprocess.run([python_of(room), "-m", f"benchmarks.{script}", *options], cwd=ROOT, env=env, check=True)
+    subprocess.run([python_of(environment), "-m", f"benchmarks.{script}", *options], cwd=ROOT, env=env, check=True)
 
 
 FIGURES = {

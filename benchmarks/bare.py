@@ -20,21 +20,25 @@ def main() -> None:
     for name in ("spec", "data", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--as-of", type=datetime.fromisoformat, required=True)
-    asked = parser.parse_args()
-    spec = parse_spec(asked.spec.read_text(), asked.spec)
-    sql = (asked.spec.parent / spec.examples.sql).read_text() if spec.examples.sql else None
+    arguments = parser.parse_args()
+    spec = parse_spec(arguments.spec.read_text(), arguments.spec)
+    sql = (arguments.spec.parent / spec.examples.sql).read_text() if spec.examples.sql else None
     spark, clock = start_session("bare"), Clock("bare")
     frozen = freeze(
-        spark, read_sources(spark, str(asked.data), spec.sources, asked.as_of), spec.sources, str(asked.out), asked.as_of
+        spark,
+        read_sources(spark, str(arguments.data), spec.sources, arguments.as_of),
+        spec.sources,
+        str(arguments.out),
+        arguments.as_of,
     )
     clock.lap("snapshot", "written and read back")
-    train, holdout = split(build_examples(spark, frozen.snapshot, spec, sql), spec, asked.as_of)
+    train, holdout = split(build_examples(spark, frozen.snapshot, spec, sql), spec, arguments.as_of)
     train = train.persist()
     labels = labels_of(train, spec)
-    learned = learn(train, spec, labels, int(asked.as_of.timestamp()), clock)
-    found = scores(score(holdout, spec, labels, learned.pipeline), spec, labels, [spec.gate.metric])
-    learned.pipeline.write().overwrite().save(f"{asked.out}/model")
-    clock.lap("end", f"{found}")
+    learned = learn(train, spec, labels, int(arguments.as_of.timestamp()), clock)
+    metrics = scores(score(holdout, spec, labels, learned.pipeline), spec, labels, [spec.gate.metric])
+    learned.pipeline.write().overwrite().save(f"{arguments.out}/model")
+    clock.lap("end", f"{metrics}")
 
 
 if __name__ == "__main__":

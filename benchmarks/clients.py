@@ -20,7 +20,7 @@ AT_MOST_S = 1800  # they end by themselves if nobody ends them
 
 
 class Answer(NamedTuple):
-    """`sent` is in time.monotonic(), one clock for all processes; `version` is who answered; `problem` is empty if it is right."""
+    """`sent` is in time.monotonic(), one clock for all processes; `version` answered; `problem` is empty if the answer is right."""
 
     sent: float
     seconds: float
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
 @contextmanager
 def asking(url: str, body: bytes, per_second: float) -> Iterator[list[Answer]]:
-    """The list is filled when the clients have stopped. None is left out: what is under way then is waited for."""
+    """The list is filled when the clients have stopped, requests under way at that time included."""
     context = multiprocessing.get_context("spawn")
     over, (ours, theirs), answers = context.Event(), context.Pipe(duplex=False), []
     process = context.Process(target=_ask, args=(url, body, per_second, over, theirs), daemon=True)
@@ -46,14 +46,14 @@ def asking(url: str, body: bytes, per_second: float) -> Iterator[list[Answer]]:
         process.kill()
 
 
-def _ask(url: str, body: bytes, per_second: float, over: Event, told: Connection) -> None:
-    told.send(asyncio.run(_Clients(url, body).drive(per_second, over)))
+def _ask(url: str, body: bytes, per_second: float, over: Event, pipe: Connection) -> None:
+    pipe.send(asyncio.run(_Clients(url, body).drive(per_second, over)))
 
 
 class _Clients:
     def __init__(self, url: str, body: bytes) -> None:
-        place = urlsplit(url)
-        self._address = (place.hostname, place.port)
+        parts = urlsplit(url)
+        self._address = (parts.hostname, parts.port)
         self._request = request_bytes(url, body)
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._answers: list[Answer] = []

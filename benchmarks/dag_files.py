@@ -1,4 +1,4 @@
-"""DAG files for as long as a benchmark lasts."""
+"""DAG files that exist while a benchmark runs."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from benchmarks.timed_model import FOLDER, Grid, write_spec
 from demo.airflow_api import Airflow
 from demo.paths import MODEL, ROOT
 
-BESIDE = ROOT / "dags" / "benchmark"  # specs that are no DAGs of the bundle's own
+BESIDE = ROOT / "dags" / "benchmark"  # specs that the bundle makes no DAG of
 
 
 @contextmanager
 def dag_file(airflow: Airflow, dag: str, text: str) -> Iterator[str]:
-    """Known to Airflow meanwhile, by its id."""
+    """A DAG that Airflow knows inside the context; yields its id."""
     path = ROOT / "dags" / f"benchmark_{dag}.py"
     path.write_text(text)
     try:
@@ -28,7 +28,7 @@ def dag_file(airflow: Airflow, dag: str, text: str) -> Iterator[str]:
 
 @contextmanager
 def model_in_dag_file(airflow: Airflow, kind: str, text: str, grid: Grid | None = None, **more: Any) -> Iterator[Path]:
-    """The demo's model again, whose DAG is made by `text`, which has a place for the path of its `spec`."""
+    """The demo's model again, whose DAG is made by `text`, a template with a field for the path of its `spec`."""
     BESIDE.mkdir()
     try:
         shutil.copy(FOLDER / f"{MODEL}.sql", BESIDE)

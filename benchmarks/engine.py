@@ -1,4 +1,4 @@
-"""What images need besides: a container engine, a registry, and the serving base in it. All of it goes when the benchmark ends."""
+"""A container engine, a registry, and the serving base in it; all are removed when the benchmark ends."""
 
 import os
 import random
@@ -25,18 +25,18 @@ from release.targets.ports import PORTS, is_free
 
 ROOTFS = ROOT / ".build" / "rootfs.tar"
 UV = ROOT / ".venv" / "uv" / "bin" / "uv"
-WITH_ME = ["setpriv", "--pdeathsig", "TERM"]  # what is started ends with who started it, however that ends
+WITH_ME = ["setpriv", "--pdeathsig", "TERM"]  # a process started so ends with its parent, however that ends
 
 
 def lacking() -> str:
     """Why there can be no containers here; empty if there can."""
-    wanted = {"docker-registry": "docker-registry", "docker": "docker.io"}
+    packages = {"docker-registry": "docker-registry", "docker": "docker.io"}
     own = not _answers(containers.address())
     if own:
-        wanted["dockerd"] = "docker.io"
+        packages["dockerd"] = "docker.io"
     if not ROOTFS.exists():
-        wanted["debootstrap"] = "debootstrap"
-    absent = sorted({package for program, package in wanted.items() if shutil.which(program) is None})
+        packages["debootstrap"] = "debootstrap"
+    absent = sorted({package for program, package in packages.items() if shutil.which(program) is None})
     if absent:
         return f"containers need {' and '.join(absent)}: apt install {' '.join(absent)}"
     if own and any(process.name() == "dockerd" for process in psutil.process_iter()):
@@ -46,7 +46,7 @@ def lacking() -> str:
 
 @contextmanager
 def engine() -> Iterator[docker.DockerClient]:
-    """The one that answers here, else one of its own; DOCKER_HOST names it meanwhile."""
+    """An engine that answers on this machine, else one of our own; DOCKER_HOST is set to it inside the context."""
     before, address = os.environ.get("DOCKER_HOST"), containers.address()
     with tempfile.TemporaryDirectory(prefix="engine-", ignore_cleanup_errors=True) as home:
         own = None
@@ -66,7 +66,7 @@ def engine() -> Iterator[docker.DockerClient]:
 
 @contextmanager
 def registry() -> Iterator[str]:
-    """Its host and port. What the engine holds of it goes with it."""
+    """Yields host and port of a registry that is removed at the end."""
     port = free_ports(1)[0]
     with tempfile.TemporaryDirectory(prefix="registry-") as home:
         storage = {"filesystem": {"rootdirectory": f"{home}/data"}}
@@ -74,7 +74,7 @@ def registry() -> Iterator[str]:
         Path(home, "registry.yml").write_text(yaml.safe_dump({**conf, "http": {"addr": f"127.0.0.1:{port}"}}))
         process = _started(["docker-registry", "serve", f"{home}/registry.yml"], Path(home, "log"))
         try:
-            until(lambda: _found(f"http://127.0.0.1:{port}/v2/"), "the registry answers")
+            until(lambda: _is_up(f"http://127.0.0.1:{port}/v2/"), "the registry answers")
             yield f"127.0.0.1:{port}"
         finally:
             process.terminate()
@@ -82,14 +82,14 @@ def registry() -> Iterator[str]:
 
 
 def make_serving_base(registry: str) -> str:
-    """The name of the system under it; the base itself lies beside the models then."""
+    """Puts the serving base beside the models; returns the reference of its root file system."""
     system = rootfs()
     make_base(ROOT / "serving", system, repository_of(f"{registry}/models", NAME), str(UV))
     return system
 
 
 def rootfs() -> str:
-    """Made once, in a minute or two."""
+    """Reference of the root file system, which is made once, in a minute or two."""
     if not ROOTFS.exists():
         subprocess.run([ROOT / "images" / "make_rootfs.sh", ROOTFS], check=True, stdout=subprocess.DEVNULL)
     with ROOTFS.open("rb") as tar:
@@ -97,8 +97,8 @@ def rootfs() -> str:
 
 
 def forget(client: docker.DockerClient, registry: str) -> None:
-    """Takes the registry's images from an engine that lives on."""
-    for _ in range(3):  # one that another is built on goes after it
+    """Removes the registry's images from an engine that goes on running."""
+    for _ in range(3):  # an image that another is built on can only be removed after it
         for image in client.images.list():
             if any(name.startswith(f"{registry}/") for name in (*image.tags, *image.attrs.get("RepoDigests", []))):
                 with suppress(APIError):
@@ -110,7 +110,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def until(holds: Callable[[], object], what: str, within_s: float = 60, every_s: float = 0.2) -> None:
-    """Looks seldom enough not to disturb what is measured."""
+    """Polls rarely enough not to disturb the measurement; raises TimeoutError."""
     end = time.monotonic() + within_s
     while not holds():
         if time.monotonic() > end:
@@ -119,8 +119,8 @@ def until(holds: Callable[[], object], what: str, within_s: float = 60, every_s:
 
 
 def _start_engine(home: Path, address: str) -> subprocess.Popen:
-    places = [f"--{name}={home / name}" for name in ("data-root", "exec-root", "pidfile")]
-    process = _started(["dockerd", "--iptables=false", *places, f"--host={address}"], home / "log")
+    options = [f"--{name}={home / name}" for name in ("data-root", "exec-root", "pidfile")]
+    process = _started(["dockerd", "--iptables=false", *options, f"--host={address}"], home / "log")
     until(lambda: process.poll() is not None or _answers(address), "the engine answers")
     if process.poll() is not None:
         raise TimeoutError(f"the engine ended at once: {(home / 'log').read_text()[-300:]}")
@@ -139,7 +139,7 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _found(url: str) -> bool:
+def _is_up(url: str) -> bool:
     try:
         return httpx.get(url, timeout=2, trust_env=False).is_success
     except httpx.TransportError:

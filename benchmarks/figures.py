@@ -1,4 +1,4 @@
-"""How figures are told and kept: a median with its spread, and one JSON file of each benchmark."""
+"""How figures are printed and stored: a median with its range, and one JSON file for each benchmark."""
 
 import json
 import math
@@ -17,11 +17,11 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest rank; no number without values."""
+    """By nearest rank; NaN without values."""
     ordered = sorted(values)
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else float("nan")
 
 
-def keep(name: str, found: dict[str, Any]) -> None:
+def keep(name: str, results: dict[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({"cores": os.cpu_count(), **found}, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps({"cores": os.cpu_count(), **results}, indent=1) + "\n")

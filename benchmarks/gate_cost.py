@@ -1,4 +1,4 @@
-"""What comparing costs beyond scoring: ten million rows scored by two models, and again with all that the gate looks at.
+"""What comparing costs beyond scoring: ten million rows scored by two models, and again with all that the gate computes.
 
 `python -m benchmarks.gate_cost [--rows 10000000]` in Spark's environment; minutes on two cores. Also the Python driver's peak
 memory, which must not grow with rows, customers or values of a slice's column.
@@ -28,7 +28,7 @@ from spark_jobs.tracking.model_versions import Version
 
 AS_OF = datetime(2026, 2, 1, tzinfo=UTC)
 DAYS = 30
-FEATURES = [f"x{place}" for place in range(6)]
+FEATURES = [f"x{index}" for index in range(6)]
 FOLDER = Path(__file__).resolve().parents[1] / ".build" / "gate-cost"
 SPEC = {
     "name": "cost",
@@ -60,7 +60,7 @@ def run_document(spec: ModelSpec) -> RunDocument:
 
 
 def write_rows(spark: SparkSession, rows: int, customers: int, segments: int) -> Snapshot:
-    numbers = [f"randn({place + 1}) AS {name}" for place, name in enumerate(FEATURES)]
+    numbers = [f"randn({index + 1}) AS {name}" for index, name in enumerate(FEATURES)]
     at = f"timestamp_seconds({int(AS_OF.timestamp())} - 1 - cast(rand(20) * {DAYS} * 86400 AS long)) AS at"
     names = [
         f"concat('c', cast(rand(21) * {customers} AS long)) AS customer",
@@ -88,8 +88,8 @@ def version(pipeline: PipelineModel, spec: ModelSpec, number: int) -> Version:
 def scoring_s(holdout: DataFrame, versions: list[Version]) -> float:
     """Both score every row; nothing is kept and nothing compared."""
     started = time.monotonic()
-    for each in versions:
-        scored = each.pipeline.transform(holdout).select("id", "label", "prediction", "probability")
+    for candidate in versions:
+        scored = candidate.pipeline.transform(holdout).select("id", "label", "prediction", "probability")
         scored.write.format("noop").mode("overwrite").save()
     return time.monotonic() - started
 
@@ -117,17 +117,17 @@ def measure(gate: str, rows: int, customers: int, segments: int, repeats: int) -
     versions = [version(fitted(sample, TREES, number), spec, number) for number in (1, 2)]
     sample.unpersist()
     holdout = split(examples, spec, AS_OF).holdout
-    scoring_s(holdout.limit(10_000), versions)  # warm
+    scoring_s(holdout.limit(10_000), versions)  # warm-up
     ratios = []
     for _ in range(repeats):
         alone, (whole, compared) = scoring_s(holdout, versions), comparing_s(holdout, versions, run, snapshot)
         ratios.append(whole / alone)
         print(f"  scoring {alone:.0f} s, comparing {whole:.0f} s: {ratios[-1]:.2f} times", flush=True)
-    found = compared.metrics[0].improvement
+    interval = compared.metrics[0].improvement
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"{gate}: {compared.rows:,} rows, {customers:,} customers, {segments:,} segments in {len(compared.slices)} slices: "
-        f"{compared.incomparable or f'{found.value:+.5f} ({found.low:+.5f} to {found.high:+.5f})'}; "
+        f"{compared.incomparable or f'{interval.value:+.5f} ({interval.low:+.5f} to {interval.high:+.5f})'}; "
         f"the driver's Python took {peak_mb:.0f} MB at most; ratio {min(ratios):.2f} to {max(ratios):.2f}",
         flush=True,
     )
@@ -138,13 +138,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--repeats", type=int, default=3)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     usual, everything = GATES
     for case in (
-        (everything, asked.rows // 10, 1_000, 10, 1),
-        (everything, asked.rows // 10, 500_000, 100_000, 1),
-        (everything, asked.rows, 500_000, 10, 1),
-        (usual, asked.rows, 500_000, 10, asked.repeats),
+        (everything, arguments.rows // 10, 1_000, 10, 1),
+        (everything, arguments.rows // 10, 500_000, 100_000, 1),
+        (everything, arguments.rows, 500_000, 10, 1),
+        (usual, arguments.rows, 500_000, 10, arguments.repeats),
     ):
         process = multiprocessing.get_context("spawn").Process(target=measure, args=case)
         process.start()

@@ -1,4 +1,4 @@
-"""How often the gate is wrong, by simulation: false promotions at the boundary, and power, of the shipped estimator and of others.
+"""How often the gate is wrong, by simulation: false promotions at the boundary, and power, of the product's estimator and others.
 
 `python -m benchmarks.gate_errors [--draws 20000]` in Spark's environment; half an hour on two cores. Writes gate_errors.json.
 """
@@ -22,13 +22,13 @@ from spark_jobs.statistics.metrics import measures_of
 OUT = Path(__file__).parent / "results" / "gate_errors.json"
 LEVEL, NORMAL = 0.025, stats.norm.ppf(0.975)
 BLOCKS = (10, 30, 100)
-AHEAD = 4.3  # true standard errors beyond the boundary, where power is asked for
+AHEAD = 4.3  # true standard errors beyond the boundary, where power is measured
 RESAMPLES, BOOTSTRAPPED = 200, 1_000  # of a percentile bootstrap, and the pairs that get one
 SEED = 20261121
 
 
 class Metric(NamedTuple):
-    """`pairs` draws worlds; `margin` is what `better` asks and `not_worse` allows."""
+    """`pairs` draws pairs of models; `margin` is what `better` requires and `not_worse` allows."""
 
     name: str
     task: str
@@ -51,8 +51,8 @@ class Cell(NamedTuple):
     rule: str
 
 
-class Said(NamedTuple):
-    """What each rule says of one pair; `bootstrap` is None where it was not asked."""
+class Decisions(NamedTuple):
+    """Whether each rule promotes one pair; `bootstrap` is None where it was not computed."""
 
     value: float
     gate: bool
@@ -63,19 +63,19 @@ class Said(NamedTuple):
 
 
 def value_of(metric: Metric) -> Callable[[np.ndarray], float]:
-    """The shipped function from a sum of statistics to the metric."""
+    """The product's function from a sum of statistics to the metric."""
     measure = measures_of([metric.name], metric.task, Gate(metric=metric.name))[metric.name]
     return partial(measure.value, ties=np.zeros(BINS + 1, dtype=bool)) if metric.name == "auc" else measure.value
 
 
-def judge(pair: Pair, metric: Metric, bar: float, rng: np.random.Generator | None) -> Said:
+def judge(pair: Pair, metric: Metric, bar: float, rng: np.random.Generator | None) -> Decisions:
     value = value_of(metric)
     estimate = improvement(jackknife(pair.challenger, value), jackknife(pair.champion, value), metric.lower_is_better)
-    found = interval([Blocked(estimate, Grouping(pair.rows, True))], LEVEL)
-    return Said(
+    bounds = interval([Blocked(estimate, Grouping(pair.rows, True))], LEVEL)
+    return Decisions(
         value=estimate.value,
-        gate=found.low is not None and found.low > bar,
-        undecided=found.low is None,
+        gate=bounds.low is not None and bounds.low > bar,
+        undecided=bounds.low is None,
         at_least=estimate.value >= bar,
         rowwise=estimate.value - NORMAL * pair.rowwise > bar,
         bootstrap=None if rng is None else _bootstrapped(pair, metric, value, rng) > bar,
@@ -94,13 +94,15 @@ def shares(cell: Cell, ahead: float, draws: int, seed: int) -> dict[str, float]:
     """In percent: how often each rule promotes where the true improvement is `ahead` of the boundary."""
     metric = METRICS[cell.metric]
     bar = metric.margin if cell.rule == "better" else -metric.margin
-    rng, said = np.random.default_rng(seed + 1), []
+    rng, decisions = np.random.default_rng(seed + 1), []
     for number, pair in enumerate(metric.pairs(cell.world, cell.blocks, bar + ahead, draws, seed)):
-        said.append(judge(pair, metric, bar, rng if number < BOOTSTRAPPED else None))
-    columns = dict(zip(Said._fields, zip(*said, strict=True), strict=True))
-    found = {name: 100 * float(np.mean([each for each in columns[name] if each is not None])) for name in Said._fields[1:]}
+        decisions.append(judge(pair, metric, bar, rng if number < BOOTSTRAPPED else None))
+    columns = dict(zip(Decisions._fields, zip(*decisions, strict=True), strict=True))
+    percentages = {
+        name: 100 * float(np.mean([answer for answer in columns[name] if answer is not None])) for name in Decisions._fields[1:]
+    }
     upper = stats.beta.ppf(0.95, sum(columns["gate"]) + 1, draws - sum(columns["gate"]))  # Clopper and Pearson, one-sided
-    return {**found, "gate_upper": 100 * float(upper), "error": float(np.std(columns["value"]))}
+    return {**percentages, "gate_upper": 100 * float(upper), "error": float(np.std(columns["value"]))}
 
 
 def measured(cell: Cell, draws: int) -> dict[str, object]:
@@ -115,7 +117,7 @@ def measured(cell: Cell, draws: int) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=20_000)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     cells = [
         Cell(metric, blocks, world, rule)
         for blocks in reversed(BLOCKS)  # the longest first
@@ -124,18 +126,18 @@ def main() -> None:
         for rule in ("better", "not_worse")
     ]
     with Pool(2) as pool:
-        found = []
-        for result in pool.imap_unordered(partial(measured, draws=asked.draws), cells):
-            found.append(result)
-            print(told(result), flush=True)
+        results = []
+        for result in pool.imap_unordered(partial(measured, draws=arguments.draws), cells):
+            results.append(result)
+            print(summary(result), flush=True)
     OUT.parent.mkdir(exist_ok=True)
-    order = sorted(found, key=lambda each: (each["metric"], each["rule"], each["world"], each["blocks"]))
-    OUT.write_text(json.dumps({"draws": asked.draws, "cells": order}, indent=1) + "\n")
-    worst = max((each for each in found if each["bounded"]), key=lambda each: each["false"]["gate_upper"])
-    print(f"worst of the bounded cells: {told(worst)}")
+    order = sorted(results, key=lambda cell: (cell["metric"], cell["rule"], cell["world"], cell["blocks"]))
+    OUT.write_text(json.dumps({"draws": arguments.draws, "cells": order}, indent=1) + "\n")
+    worst = max((cell for cell in results if cell["bounded"]), key=lambda cell: cell["false"]["gate_upper"])
+    print(f"worst of the bounded cells: {summary(worst)}")
 
 
-def told(result: dict) -> str:
+def summary(result: dict) -> str:
     false = result["false"]
     return (
         f"{result['metric']:<9} {result['rule']:<9} {result['world']:<14} {result['blocks']:>3} blocks: false promotions "

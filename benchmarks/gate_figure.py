@@ -1,4 +1,4 @@
-"""The simulated error rates as the README's table and picture, from the results that gate_errors.py left.
+"""The simulated error rates as the README's table and picture, from the results of gate_errors.py.
 
 `python -m benchmarks.gate_figure` in Spark's environment; rewrites both.
 """
@@ -28,22 +28,22 @@ DECIDERS = {
 }
 
 
-def cells_of(found: dict, world: str, blocks: int) -> list[dict]:
-    """Of all metrics and both rules."""
-    return [each for each in found["cells"] if (each["world"], each["blocks"]) == (world, blocks)]
+def cells_of(results: dict, world: str, blocks: int) -> list[dict]:
+    """The results of all metrics and both rules."""
+    return [cell for cell in results["cells"] if (cell["world"], cell["blocks"]) == (world, blocks)]
 
 
-def table(found: dict) -> Iterator[str]:
+def table(results: dict) -> Iterator[str]:
     yield f"| blocks | this gate (worst of {2 * 3}; upper bound) | bootstrap | t test of rows | `>=` | power of the gate |"
     yield "|---|---|---|---|---|---|"
     for world in WORLDS:
         for blocks in BLOCKS:
-            cells = cells_of(found, world.name, blocks)
-            worst = max(cells, key=lambda each: each["false"]["gate_upper"])["false"]
-            others = " | ".join(_span([each["false"][name] for each in cells]) for name in list(DECIDERS)[1:])
+            cells = cells_of(results, world.name, blocks)
+            worst = max(cells, key=lambda cell: cell["false"]["gate_upper"])["false"]
+            others = " | ".join(_span([cell["false"][name] for cell in cells]) for name in list(DECIDERS)[1:])
             bound = "" if world.bounded else ", no bound promised"
             gate = f"{worst['gate']:.1f} % (≤ {worst['gate_upper']:.1f})"
-            yield f"| {blocks}, {world.name}{bound} | {gate} | {others} | {_span([each['power'] for each in cells])} |"
+            yield f"| {blocks}, {world.name}{bound} | {gate} | {others} | {_span([cell['power'] for cell in cells])} |"
 
 
 def _span(shares: list[float]) -> str:
@@ -51,13 +51,13 @@ def _span(shares: list[float]) -> str:
     return f"{low} %" if low == high else f"{low}–{high} %"
 
 
-def draw(found: dict) -> None:
+def draw(results: dict) -> None:
     mpl.rcParams.update({"svg.hashsalt": "gate", "font.size": 9, "font.family": "sans-serif", "svg.fonttype": "none"})
     figure, axes = plt.subplots(figsize=(8.5, 5))
-    places = [(world, blocks) for world in WORLDS for blocks in BLOCKS]
-    for place, (world, blocks) in enumerate(places):
-        _draw_line(axes, place, cells_of(found, world.name, blocks))
-    axes.set_yticks(range(len(places)), [f"{world.name}, {blocks} blocks" for world, blocks in places])
+    groups = [(world, blocks) for world in WORLDS for blocks in BLOCKS]
+    for row, (world, blocks) in enumerate(groups):
+        _draw_line(axes, row, cells_of(results, world.name, blocks))
+    axes.set_yticks(range(len(groups)), [f"{world.name}, {blocks} blocks" for world, blocks in groups])
     axes.invert_yaxis()
     axes.axvline(5, color="#222222", linewidth=0.8, linestyle="--")
     axes.set_xlim(0, 60)
@@ -71,17 +71,17 @@ def draw(found: dict) -> None:
     figure.savefig(PICTURE, metadata={"Date": None})
 
 
-def _draw_line(axes: Axes, place: int, cells: list[dict]) -> None:
+def _draw_line(axes: Axes, row: int, cells: list[dict]) -> None:
     for name, (_, color) in DECIDERS.items():
-        shares = [each["false"][name] for each in cells]
-        axes.plot(shares, [place] * len(shares), "o", color=color, markersize=3.5, alpha=0.7)
+        shares = [cell["false"][name] for cell in cells]
+        axes.plot(shares, [row] * len(shares), "o", color=color, markersize=3.5, alpha=0.7)
 
 
 def main() -> None:
-    found = json.loads(OUT.read_text())
-    draw(found)
+    results = json.loads(OUT.read_text())
+    draw(results)
     before, _, rest = README.read_text().partition(BEGIN)
-    README.write_text("\n".join([before + BEGIN, "", *table(found), "", END + rest.partition(END)[2]]))
+    README.write_text("\n".join([before + BEGIN, "", *table(results), "", END + rest.partition(END)[2]]))
 
 
 if __name__ == "__main__":

@@ -27,26 +27,26 @@ SIDES = ("challenger", "reference")
 
 
 def rows_of(world: World, blocks: int, seed: int) -> pd.DataFrame:
-    """Of each row both models' scores, on a grid, and errors."""
+    """One row per example: both models' scores, on a grid, and errors."""
     rng = np.random.default_rng(seed)
     effects = world.effects(rng, PAIRS, blocks)
     sizes = np.maximum(world.sizes(rng, PAIRS, blocks) * ROWS // FULL, 20)
     pair, block = (np.repeat(index.ravel(), sizes.ravel()) for index in np.indices(sizes.shape))
     effect = np.repeat(effects.ravel(), sizes.ravel())
     label = (rng.random(len(pair)) < 0.3).astype(int)
-    found = {"pair": pair, "time_block": block, "label": label}
+    columns = {"pair": pair, "time_block": block, "label": label}
     for side, moved in zip(SIDES, (0.1 * effect, 0.0), strict=True):
         score = 1 / (1 + np.exp(-(1.5 * label - 1 + moved + rng.normal(size=len(pair)))))
-        found[f"{side}_score"] = (np.clip(np.floor(score * GRID), 0, GRID - 1) + 0.5) / GRID
-        found[f"{side}_error"] = rng.normal(size=len(pair)) * (1 + 0.1 * moved)
-    return pd.DataFrame(found)
+        columns[f"{side}_score"] = (np.clip(np.floor(score * GRID), 0, GRID - 1) + 0.5) / GRID
+        columns[f"{side}_error"] = rng.normal(size=len(pair)) * (1 + 0.1 * moved)
+    return pd.DataFrame(columns)
 
 
 def through_spark(spark: SparkSession, rows: pd.DataFrame, metric: Metric) -> dict[int, Interval]:
     frame = spark.createDataFrame(rows).select("pair", "time_block", *(_answer(side) for side in SIDES))
     measures = measures_of([metric.name], metric.task, Gate(metric=metric.name))
-    found = reduce_by_slices(flat(_only(frame, metric), "pair", "time_block"), "pair", ["time_block"], measures, BINS)
-    return {pair: _interval(statistics["time_block"], metric) for pair, statistics in found.items()}
+    by_pair = reduce_by_slices(flat(_only(frame, metric), "pair", "time_block"), "pair", ["time_block"], measures, BINS)
+    return {pair: _interval(statistics["time_block"], metric) for pair, statistics in by_pair.items()}
 
 
 def _answer(side: str) -> Column:
@@ -57,7 +57,7 @@ def _answer(side: str) -> Column:
 
 
 def _only(frame: DataFrame, metric: Metric) -> DataFrame:
-    """A regression's answer has no classes."""
+    """Without the columns of classes where the metric is a regression's."""
     if metric.task == "binary":
         return frame
     return frame.select("pair", "time_block", *(F.struct(F.col(f"{side}.error").alias("error")).alias(side) for side in SIDES))
@@ -69,7 +69,7 @@ def _interval(statistics: Statistics, metric: Metric) -> Interval:
 
 
 def by_hand(rows: pd.DataFrame, metric: Metric) -> Interval:
-    """One pair, from its rows by scikit-learn: nothing of the project but the interval itself."""
+    """The interval of one pair, its metrics by scikit-learn: only `interval` and `improvement` are the project's."""
     sides = [_jackknife(rows, metric, side) for side in SIDES]
     sizes = rows.groupby("time_block").size().to_numpy(dtype=float)
     return interval([Blocked(improvement(*sides, metric.lower_is_better), Grouping(sizes, True))], LEVEL)
@@ -92,21 +92,21 @@ def _value(rows: pd.DataFrame, metric: Metric, side: str) -> float:
 def main() -> None:
     spark, compared, largest = start_session("gate through Spark"), 0, 0.0
     for blocks in BLOCKS:
-        for place, world in enumerate(WORLDS):
-            rows = rows_of(world, blocks, 100 * blocks + place)
+        for index, world in enumerate(WORLDS):
+            rows = rows_of(world, blocks, 100 * blocks + index)
             for metric in METRICS:
-                found = through_spark(spark, rows, metric)
-                expected = {pair: by_hand(each, metric) for pair, each in rows.groupby("pair")}
-                off = max(_distance(found[pair], expected[pair]) for pair in expected)
+                intervals = through_spark(spark, rows, metric)
+                expected = {pair: by_hand(group, metric) for pair, group in rows.groupby("pair")}
+                off = max(_distance(intervals[pair], expected[pair]) for pair in expected)
                 compared, largest = compared + len(expected), max(largest, off)
                 print(f"{metric.name:<9} {world.name:<14} {blocks:>3} blocks: {len(expected)} pairs, off by {off:.1e}", flush=True)
-    print(f"{compared:,} pairs, off by {largest:.1e} at most; wanted ≤ {TOLERANCE:.0e}")
+    print(f"{compared:,} pairs, off by {largest:.1e} at most; target ≤ {TOLERANCE:.0e}")
     sys.exit(largest > TOLERANCE)
 
 
-def _distance(found: Interval, expected: Interval) -> float:
-    """Of values and ends; an interval on one side only is infinitely far."""
-    pairs = [(found.value, expected.value), (found.low, expected.low), (found.high, expected.high)]
+def _distance(actual: Interval, expected: Interval) -> float:
+    """Largest difference of value, low and high; infinite where only one of them is None."""
+    pairs = [(actual.value, expected.value), (actual.low, expected.low), (actual.high, expected.high)]
     return max(0.0 if one is other is None else np.inf if None in (one, other) else abs(one - other) for one, other in pairs)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-ROWS = 20_000  # of a block, on average: so many that how blocks differ, not how rows do, decides, as in production
+ROWS = 20_000  # of a block, on average: so many that the variance between blocks dominates that between rows, as in production
 BINS = 64  # of scores
 CHUNK = 500
 LOSS, LOSS_BLOCKS, LOSS_ROWS = 0.30, 0.010, 0.40  # a model's mean loss; how the improvement varies between blocks, between rows
@@ -16,7 +16,7 @@ EDGES = np.concatenate([[-np.inf], stats.norm.ppf(np.linspace(0, 1, BINS + 1)[1:
 
 @dataclass(frozen=True)
 class World:
-    """`correlation` of neighbouring blocks; `bounded`: whether the gate promises anything here."""
+    """`correlation` of neighbouring blocks; `bounded`: whether the gate promises an error rate here."""
 
     name: str
     correlation: float = 0.0
@@ -27,8 +27,8 @@ class World:
     def effects(self, rng: np.random.Generator, draws: int, blocks: int, tails: float = np.inf) -> np.ndarray:
         """draws × blocks, of mean 0 and variance 1; `tails`: degrees of freedom of Student's t, infinite for a normal."""
         noise = rng.normal(size=(draws, blocks))
-        for place in range(1, blocks):
-            noise[:, place] = self.correlation * noise[:, place - 1] + np.sqrt(1 - self.correlation**2) * noise[:, place]
+        for block in range(1, blocks):
+            noise[:, block] = self.correlation * noise[:, block - 1] + np.sqrt(1 - self.correlation**2) * noise[:, block]
         if self.skewed:
             return (np.exp(0.5) - np.exp(noise)) / np.sqrt((np.e - 1) * np.e)
         if np.isinf(tails):
@@ -61,7 +61,7 @@ class Pair:
 
 
 def mean_losses(world: World, blocks: int, improvement: float, draws: int, seed: int, tails: float) -> Iterator[Pair]:
-    """Of a metric that is a mean of rows: the challenger's loss is lower by `improvement`, give or take the block's effect."""
+    """For a metric that is a mean over rows: the challenger's loss is lower by `improvement` plus the block's effect."""
     rng = np.random.default_rng(seed)
     for _ in range(0, draws, CHUNK):
         sizes = world.sizes(rng, CHUNK, blocks)
@@ -72,12 +72,12 @@ def mean_losses(world: World, blocks: int, improvement: float, draws: int, seed:
             total = rows.sum()
             mean = (rows * gain).sum() / total
             squares = (rows * (gain**2 + LOSS_ROWS**2)).sum() / total - mean**2
-            both = [np.column_stack([rows, rows * each]).astype(float) for each in (theirs - gain, theirs)]
+            both = [np.column_stack([rows, rows * loss]).astype(float) for loss in (theirs - gain, theirs)]
             yield Pair(rows.astype(float), *both, float(np.sqrt(squares / total)))
 
 
 def scores(world: World, blocks: int, improvement: float, draws: int, seed: int) -> Iterator[Pair]:
-    """Of a ranking: histograms of the scores of both classes. The positives' scores shift from block to block."""
+    """For a ranking metric: histograms of the scores of both classes. The positives' scores shift from block to block."""
     rng = np.random.default_rng(seed)
     ahead = _shift_for(world, improvement)
     negative = np.diff(stats.norm.cdf(EDGES))
@@ -95,7 +95,7 @@ def _shift_for(world: World, improvement: float) -> float:
     """How far the challenger's positives must be ahead for its expected area to be larger by `improvement`."""
     rng = np.random.default_rng(7)
     drawn = (rng.normal(size=20_000), world.effects(rng, 20_000, 1)[:, 0])
-    shared, own = ((each - each.mean()) / each.std() for each in drawn)  # else their luck would be the champion's
+    shared, own = ((sample - sample.mean()) / sample.std() for sample in drawn)  # removes the sample's own mean and variance
     negative = np.diff(stats.norm.cdf(EDGES))
     below = np.cumsum(negative) - negative / 2
 
@@ -127,7 +127,7 @@ def delong(histograms: np.ndarray) -> float:
     below = (np.cumsum(negative) - negative / 2) / negative.sum()
     above = (positive.sum() - np.cumsum(positive) + positive / 2) / positive.sum()
     variances = [
-        (counts @ places**2 / counts.sum() - (counts @ places / counts.sum()) ** 2) / (counts.sum() - 1)
-        for counts, places in ((positive, below), (negative, above))
+        (counts @ ranks**2 / counts.sum() - (counts @ ranks / counts.sum()) ** 2) / (counts.sum() - 1)
+        for counts, ranks in ((positive, below), (negative, above))
     ]
     return float(np.sqrt(sum(variances)))

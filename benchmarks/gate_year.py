@@ -1,8 +1,8 @@
-"""A year of daily retrains of the flights under several gates: how often each promotes, and how often what it promoted was worse.
+"""A year of daily retrains of the flights under several gates: how often each promotes, and how often a promoted version was worse.
 
 `python -m benchmarks.gate_year --data DATA` in Spark's environment, DATA being the demo's data folder; a quarter of an hour on two
 cores. The challengers are logistic regressions on the same 46 days each; each gate has a champion of its own, judged on the 14 days
-before `as_of` by the shipped estimator, and then watched on the 7 days after it, which nobody has seen.
+before `as_of` by the product's estimator, and then measured on the 7 days after it, which no model has seen.
 """
 
 import argparse
@@ -33,7 +33,7 @@ RESAMPLES, SEED = 2_000, 20131231
 
 
 class Gate(NamedTuple):
-    """Promotes where `lower(found) > bar`."""
+    """Promotes where `lower(interval) > margin`."""
 
     name: str
     margin: float
@@ -41,9 +41,9 @@ class Gate(NamedTuple):
 
 
 GATES = (
-    Gate(">=", 0.0, lambda found: found.value + 1e-300),
-    *(Gate(f"better, margin {margin:g}", margin, lambda found: found.low) for margin in (0.0, 0.0005, 0.001, 0.002)),
-    *(Gate(f"not_worse, margin {margin:g}", -margin, lambda found: found.low) for margin in (0.0005, 0.001, 0.002, 0.005)),
+    Gate(">=", 0.0, lambda estimate: estimate.value + 1e-300),
+    *(Gate(f"better, margin {margin:g}", margin, lambda estimate: estimate.low) for margin in (0.0, 0.0005, 0.001, 0.002)),
+    *(Gate(f"not_worse, margin {margin:g}", -margin, lambda estimate: estimate.low) for margin in (0.0005, 0.001, 0.002, 0.005)),
 )
 
 
@@ -67,14 +67,14 @@ def prepared(spark: SparkSession, data: str) -> DataFrame:
 
 
 def weights_of(rows: DataFrame, days: list[int]) -> np.ndarray:
-    """Of each as_of's challenger: coefficients and intercept."""
-    found = []
+    """Days × (coefficients, intercept) of the challenger as of each day."""
+    weights = []
     for day in days:
         window = rows.where((F.col("day") >= day - WINDOW) & (F.col("day") < day - HOLDOUT))
         model = LogisticRegression(labelCol="label", maxIter=30).fit(window)
-        found.append(np.append(model.coefficients.toArray(), model.intercept))
+        weights.append(np.append(model.coefficients.toArray(), model.intercept))
         print(f"  trained as of day {day}", end="\r", flush=True)
-    return np.array(found)
+    return np.array(weights)
 
 
 def losses_of(rows: DataFrame, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -95,22 +95,22 @@ def losses_of(rows: DataFrame, weights: np.ndarray) -> tuple[np.ndarray, np.ndar
 def played(gate: Gate, days: list[int], counts: np.ndarray, sums: np.ndarray) -> dict:
     """One year under one gate; the first challenger is its first champion."""
     champion, promotions, served, rows = 0, [], 0.0, 0.0
-    for place, day in enumerate(days[1:], 1):
+    for index, day in enumerate(days[1:], 1):
         blocks = slice(day - HOLDOUT, day)
-        statistics = [np.column_stack([counts[blocks], sums[blocks, model]]) for model in (place, champion)]
-        sides = [jackknife(each, lambda total: total[1] / total[0]) for each in statistics]
-        found = interval([Blocked(improvement(*sides, lower_is_better=True), Grouping(counts[blocks], True))], 0.025)
-        lower = gate.lower(found)
+        statistics = [np.column_stack([counts[blocks], sums[blocks, model]]) for model in (index, champion)]
+        sides = [jackknife(matrix, lambda total: total[1] / total[0]) for matrix in statistics]
+        result = interval([Blocked(improvement(*sides, lower_is_better=True), Grouping(counts[blocks], True))], 0.025)
+        lower = gate.lower(result)
         if lower is not None and lower > gate.margin:
             after = slice(day, day + AFTER)
-            gained = (sums[after, champion] - sums[after, place]).sum() / counts[after].sum()
+            gained = (sums[after, champion] - sums[after, index]).sum() / counts[after].sum()
             promotions.append((day, gained))
-            champion = place
+            champion = index
         served, rows = served + sums[day, champion], rows + counts[day]
     return {"gate": gate.name, "looks": len(days) - 1, "promotions": promotions, "served": served / rows}
 
 
-def told(result: dict) -> dict:
+def summary(result: dict) -> dict:
     """The share of promotions that were worse afterwards, with a 95 % interval from resampled months."""
     months = np.array([(date(2013, 1, 1) + timedelta(days=day - 1)).month for day, _ in result["promotions"]])
     worse = np.array([gained < 0 for _, gained in result["promotions"]])
@@ -134,9 +134,9 @@ def main() -> None:
     rows = prepared(spark, parser.parse_args().data)
     days = [day.timetuple().tm_yday for day in (FIRST + timedelta(days=n) for n in range((LAST - FIRST).days + 1))]
     counts, sums = losses_of(rows, weights_of(rows, days))
-    found = [told(played(gate, days, counts, sums)) for gate in GATES]
+    results = [summary(played(gate, days, counts, sums)) for gate in GATES]
     OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(found, indent=1) + "\n")
+    OUT.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

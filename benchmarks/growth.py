@@ -19,7 +19,7 @@ ROWS_OF_ONE = 55_600  # flights of 60 days
 SIZES = ((6, 2, 10), (36, 1, 10), (180, 1, 3))  # copies of each flight, pairs of runs, trees: fewer where all takes half an hour
 ON_YARN = {"driver": {"memory": "1g"}, "executor": {"memory": "4g", "cores": 2, "instances": 1}}
 ON_LOCAL = {"driver": {"memory": "4g"}}
-LOCAL_DAG = f'''"""Of a benchmark, which removes it: a model whose jobs run in the worker's own host, not on YARN."""
+LOCAL_DAG = f'''"""Written and removed by a benchmark: a model whose jobs run in the worker's own host, not on YARN."""
 
 from pathlib import Path
 
@@ -37,10 +37,10 @@ dag = build_dag(model, platform.model_copy(update={{{{"spark": spark}}}}), engin
 def compare(times: int, pairs: int, trees: int) -> dict:
     """Seconds of the whole loop without its holds, and of its steps, by engine."""
     airflow, live = Airflow(), Live()
-    place = f"/flights-times-{times}-{pairs}"
-    HADOOP.put(copies(times, pairs), place)
+    path = f"/flights-times-{times}-{pairs}"
+    HADOOP.put(copies(times, pairs), path)
     grid = {"stepSize": [0.1], "maxIter": [trees]}
-    found: dict[str, list] = {"local": [], "yarn": []}
+    runs: dict[str, list] = {"local": [], "yarn": []}
     with (
         model_in_dag_file(airflow, f"x{times}_local", LOCAL_DAG, grid, spark=ON_LOCAL) as local,
         timed_models(airflow, [f"x{times}_yarn"], grid, spark=ON_YARN) as (yarn,),
@@ -49,20 +49,20 @@ def compare(times: int, pairs: int, trees: int) -> dict:
         for number in range(pairs):
             for engine, spec in (("local", local), ("yarn", yarn)):
                 as_of = FIRST + timedelta(days=number)
-                whole, holds, ended = bundle_run(airflow, live, spec.stem, f"{HADOOP.fs}{place}", as_of)
-                found[engine].append({"loop": whole - holds, **ended.seconds})
+                whole, holds, ended = bundle_run(airflow, live, spec.stem, f"{HADOOP.fs}{path}", as_of)
+                runs[engine].append({"loop": whole - holds, **ended.seconds})
                 print(f"  {engine}: {whole - holds:.0f} s", flush=True)
-    ratios = [yarn["loop"] / local["loop"] for local, yarn in zip(found["local"], found["yarn"], strict=True)]
-    return {"rows": times * ROWS_OF_ONE, "trees": trees, **found, "yarn / local": ratios}
+    ratios = [yarn["loop"] / local["loop"] for local, yarn in zip(runs["local"], runs["yarn"], strict=True)]
+    return {"rows": times * ROWS_OF_ONE, "trees": trees, **runs, "yarn / local": ratios}
 
 
 def main() -> None:
     rows = []
     for times, pairs, trees in SIZES:
         rows.append(compare(times, pairs, trees))
-        loops = {engine: statistics.median(each["loop"] for each in rows[-1][engine]) for engine in ("local", "yarn")}
-        told = f"local {loops['local']:.0f} s, yarn {loops['yarn']:.0f} s"
-        print(f"{rows[-1]['rows']:>12,} rows: {told}; yarn / local {spread(rows[-1]['yarn / local'])}", flush=True)
+        loops = {engine: statistics.median(run["loop"] for run in rows[-1][engine]) for engine in ("local", "yarn")}
+        summary = f"local {loops['local']:.0f} s, yarn {loops['yarn']:.0f} s"
+        print(f"{rows[-1]['rows']:>12,} rows: {summary}; yarn / local {spread(rows[-1]['yarn / local'])}", flush=True)
         keep("growth", {"sizes": rows})
 
 

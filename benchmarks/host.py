@@ -1,6 +1,6 @@
 """A serving host in a temporary folder, as in production: supervisord, Traefik, the controller, the project's own server.
 
-Only MLflow is a stand-in, which remembers one alias.
+Only MLflow is replaced, by a server that stores one alias.
 """
 
 import itertools
@@ -73,7 +73,7 @@ class Host:
         return request
 
     def outcome(self, request: Request) -> Outcome:
-        """Raises TimeoutError where it was refused or failed: what was to be measured did not happen."""
+        """Raises TimeoutError also where the request was refused or failed: there is nothing to measure then."""
         until(lambda: self.ledger.outcome(MODEL, request.id), f"{request.id} has ended", within_s=120)
         outcome = self.ledger.outcome(MODEL, request.id)
         if not outcome.done:
@@ -81,7 +81,7 @@ class Host:
         return outcome
 
     def weights(self) -> dict[str, int] | None:
-        """What the router itself says is in force."""
+        """Weights that the router itself reports."""
         return self._router.seen(MODEL)
 
     def runs_only(self, *images: Image) -> bool:
@@ -114,7 +114,7 @@ def serving_host(servers: int, images: dict[str, str] | None = None) -> Iterator
 
 @contextmanager
 def mlflow() -> Iterator[str]:
-    """As much of MLflow's REST API as the controller asks for."""
+    """The part of MLflow's REST API that the controller uses."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Alias)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -141,7 +141,7 @@ class _Alias(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *told: object) -> None: ...
+    def log_message(self, *arguments: object) -> None: ...
 
 
 def _platform(home: str, mlflow: str, servers: int, images: dict[str, str] | None) -> dict[str, Any]:
@@ -171,6 +171,6 @@ def _routes(router_api: str) -> bool:
 
 
 def _remove_containers() -> None:
-    """An engine restarts them for ever."""
+    """The engine would restart them for ever."""
     for container in docker.from_env().containers.list(all=True, filters={"label": f"retraining.model={MODEL}"}):
         container.remove(force=True)

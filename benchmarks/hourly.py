@@ -22,8 +22,8 @@ def main() -> None:
             ended = follow(airflow, live, spec.stem, run)
             seconds.append(time.monotonic() - started)
             image = live.champion(spec.stem)
-            told = f"live is version {image.version}, as of {image.as_of:%H:%M}" if image else "nothing is live"
-            print(f"  hour {hour + 1}: {seconds[-1]:.0f} s, {ended.state}; {told}", flush=True)
+            status = f"live is version {image.version}, as of {image.as_of:%H:%M}" if image else "nothing is live"
+            print(f"  hour {hour + 1}: {seconds[-1]:.0f} s, {ended.state}; {status}", flush=True)
     longest = max(seconds)
     print(f"seconds a run: median {statistics.median(seconds):.0f} (from {min(seconds):.0f} to {longest:.0f}); an hour has 3,600")
 

@@ -1,7 +1,7 @@
 """A new version as an image in a registry: one layer over its API, `docker build`, and a build that installs all each time.
 
 `python -m benchmarks.images`: a plain registry, an engine of its own where none runs; ten minutes, most of them pip's.
-The last is the Dockerfile that MLflow itself writes for `mlflow models build-docker`, less its apt steps, on the same system.
+The last is the Dockerfile that `mlflow models build-docker` writes, without its apt steps, on the same system.
 """
 
 import os
@@ -44,8 +44,8 @@ RUN ln -s python3 /usr/bin/python && python3 /pip/$(cd /pip && ls *.whl)/pip ins
 KEPT_OF_PIP = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout")
 
 
-class Place(NamedTuple):
-    """Of one run: the rootfs' name as in a platform, that of the serving base, and that of the rootfs with pip."""
+class Setup(NamedTuple):
+    """References of one run: the rootfs as in a platform's file, the serving base, and the rootfs with pip."""
 
     registry: str
     system: str
@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A version that nobody has seen yet; nobody loads it here."""
+    """A version with new bytes, which is packed but never loaded."""
 
     version: int
     kb: int
@@ -65,27 +65,27 @@ class Model(NamedTuple):
         return {**files, "model.onnx": files["model.onnx"] + os.urandom(self.kb * 1024)}
 
 
-def packed(place: Place, model: Model) -> None:
+def packed(setup: Setup, model: Model) -> None:
     """As the package task does, with nothing kept from the last version."""
-    models = f"{place.registry}/models"
-    base = stored_base(ROOT / "serving", place.system, repository_of(models, NAME))
+    models = f"{setup.registry}/models"
+    base = stored_base(ROOT / "serving", setup.system, repository_of(models, NAME))
     contents = Contents(MODEL, model.version, datetime(2013, 5, 1, tzinfo=UTC), model.files(), {"run": str(model.version)})
     package(contents, base, repository_of(models, MODEL))
 
 
-def built(place: Place, model: Model) -> None:
+def built(setup: Setup, model: Model) -> None:
     """The legacy builder; the base is in the engine, and its layers in the repository."""
-    folder = place.folder / f"build-{model.version}"
+    folder = setup.folder / f"build-{model.version}"
     write(folder / "model", model.files())
     command = str(["/usr/bin/python3.11", *SERVE]).replace("'", '"')
-    (folder / "Dockerfile").write_text(DOCKERFILE.format(base=place.base, model=MODEL, version=model.version, command=command))
-    build_and_push(folder, f"{place.registry}/built/{MODEL}:v{model.version}")
+    (folder / "Dockerfile").write_text(DOCKERFILE.format(base=setup.base, model=MODEL, version=model.version, command=command))
+    build_and_push(folder, f"{setup.registry}/built/{MODEL}:v{model.version}")
 
 
-def installed(place: Place, model: Model, *options: str) -> None:
+def installed(setup: Setup, model: Model, *options: str) -> None:
     """MLflow writes the Dockerfile before the clock starts; see `mlflow_context`."""
-    name = f"{place.registry}/mlflow/{MODEL}:v{model.version}"
-    build_and_push(place.folder / f"mlflow-{model.version}", name, "--network", "host", *options)
+    name = f"{setup.registry}/mlflow/{MODEL}:v{model.version}"
+    build_and_push(setup.folder / f"mlflow-{model.version}", name, "--network", "host", *options)
 
 
 def build_and_push(folder: Path, name: str, *options: str) -> None:
@@ -93,15 +93,15 @@ def build_and_push(folder: Path, name: str, *options: str) -> None:
     run("docker", "push", "--quiet", name)
 
 
-def mlflow_context(place: Place, model: Model) -> None:
-    """A pyfunc of the same model, and MLflow's own Dockerfile for it: from its first step of Python on."""
-    served, saved, folder = (place.folder / f"{kind}-{model.version}" for kind in ("served", "saved", "mlflow"))
+def mlflow_context(setup: Setup, model: Model) -> None:
+    """A pyfunc of the same model, and MLflow's own Dockerfile for it, from its first Python step on."""
+    served, saved, folder = (setup.folder / f"{kind}-{model.version}" for kind in ("served", "saved", "mlflow"))
     write(served, model.files())
     run(python_of("spark"), str(ROOT / "benchmarks" / "mlflow_model.py"), str(served), str(saved))
     generate = ["-m", "mlflow", "models", "generate-dockerfile", "--env-manager", "local"]
     run(python_of("spark"), *generate, "--model-uri", str(saved), "--output-directory", str(folder))
     text = (folder / "Dockerfile").read_text()
-    (folder / "Dockerfile").write_text(f"FROM {place.plain}\n{text[text.index('WORKDIR') :]}")
+    (folder / "Dockerfile").write_text(f"FROM {setup.plain}\n{text[text.index('WORKDIR') :]}")
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:
@@ -111,7 +111,7 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def put_system(client: docker.DockerClient, folder: Path, name: str) -> None:
-    """The rootfs with pip, which knows the index and the certificates that this host's own pip knows."""
+    """The rootfs with pip, with the index and the certificates of this host's own pip."""
     pip = [str(ROOT / ".venv" / "uv" / "bin" / "python"), "-m", "pip"]
     folder.mkdir()
     run(*pip, "download", "-q", "--no-deps", "--dest", str(folder), "pip")
@@ -142,38 +142,38 @@ def seconds(work: Callable[..., None], *arguments: Any) -> float:
 
 
 class Way(NamedTuple):
-    """How, of what size, and how long each time took."""
+    """Title and size of one way to build, and the seconds of each repetition."""
 
     title: str
     kb: int
     seconds: list[float]
 
 
-def measure(place: Place) -> list[Way]:
+def measure(setup: Setup) -> list[Way]:
     """In turns, after one that warms up. MLflow's is built without the builder's cache, and once more with it."""
-    packed(place, Model(1, 1))
-    built(place, Model(1, 1))
-    run("docker", "push", "--quiet", place.plain)
-    found, version = [], count(2)
+    packed(setup, Model(1, 1))
+    built(setup, Model(1, 1))
+    run("docker", "push", "--quiet", setup.plain)
+    ways, version = [], count(2)
     for kb in SIZES_KB:
         ours, dockers = Way("one layer over the registry's API", kb, []), Way("docker build and push, same base", kb, [])
         for _ in range(REPEATS):
-            ours.seconds.append(seconds(packed, place, Model(next(version), kb)))
-            dockers.seconds.append(seconds(built, place, Model(next(version), kb)))
-        found += [ours, dockers]
+            ours.seconds.append(seconds(packed, setup, Model(next(version), kb)))
+            dockers.seconds.append(seconds(built, setup, Model(next(version), kb)))
+        ways += [ours, dockers]
     for title, options in {"MLflow's Dockerfile, nothing cached": ("--no-cache",), "MLflow's, its first layer cached": ()}.items():
         model = Model(next(version), SIZES_KB[0])
-        mlflow_context(place, model)
-        found.append(Way(title, model.kb, [seconds(installed, place, model, *options)]))
-    return found
+        mlflow_context(setup, model)
+        ways.append(Way(title, model.kb, [seconds(installed, setup, model, *options)]))
+    return ways
 
 
-def tell(found: list[Way]) -> None:
-    ours = {way.kb: median(way.seconds) for way in found if way.title.startswith("one")}
-    for way in found:
+def tell(ways: list[Way]) -> None:
+    ours = {way.kb: median(way.seconds) for way in ways if way.title.startswith("one")}
+    for way in ways:
         ratio = median(way.seconds) / ours[way.kb]
         print(f"  {way.title:<36} {way.kb:>5} kB {spread(way.seconds)} s; {ratio:.1f} times one layer")
-    print("  wanted: one layer ≤ 1 s, docker ≥ 5 times, MLflow's ≥ 50 times")
+    print("  target: one layer ≤ 1 s, docker ≥ 5 times, MLflow's ≥ 50 times")
 
 
 def main() -> None:
@@ -185,15 +185,15 @@ def main() -> None:
         system = engine.make_serving_base(registry)
         bases = repository_of(f"{registry}/models", NAME)
         base = bases.reference(bases.names()[key_of(ROOT / "serving", system)])
-        place = Place(registry, system, base, f"{registry}/system", Path(folder))
+        setup = Setup(registry, system, base, f"{registry}/system", Path(folder))
         try:
-            put_system(client, Path(folder, "system"), place.plain)
-            found = measure(place)
+            put_system(client, Path(folder, "system"), setup.plain)
+            ways = measure(setup)
         finally:
             engine.forget(client, registry)
     print(f"a version packed or built, and pushed to a registry on this host, {REPEATS} times in turns; MLflow's once")
-    tell(found)
-    keep("images", {"ways": [way._asdict() for way in found]})
+    tell(ways)
+    keep("images", {"ways": [way._asdict() for way in ways]})
 
 
 if __name__ == "__main__":

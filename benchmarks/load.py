@@ -1,4 +1,4 @@
-"""A lean HTTP load client: keep-alive connections in one thread, so that the client is not what is measured."""
+"""A lean HTTP load client: keep-alive connections in one thread, so that the client is not the bottleneck."""
 
 import selectors
 import socket
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Load:
-    """Closed loop: each connection sends its next request when its answer is there."""
+    """Closed loop: each connection sends its next request when its answer has arrived."""
 
     requests: int
     failures: int
@@ -19,17 +19,17 @@ class Load:
 
 
 def request_bytes(url: str, body: bytes) -> bytes:
-    place = urlsplit(url)
-    head = f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: application/json\r\n"
+    address = urlsplit(url)
+    head = f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def run(url: str, body: bytes, connections: int, seconds: float) -> Load:
-    place = urlsplit(url)
+    address = urlsplit(url)
     request = request_bytes(url, body)
     selector = selectors.DefaultSelector()
     for _ in range(connections):
-        client = socket.create_connection((place.hostname, place.port), timeout=60)
+        client = socket.create_connection((address.hostname, address.port), timeout=60)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         selector.register(client, selectors.EVENT_READ, data=_Exchange())
     times, failures, elapsed = _drive(selector, request, seconds)
@@ -47,8 +47,8 @@ class _Exchange:
         self.received = b""
 
     def complete(self) -> bool:
-        head, found, rest = self.received.partition(b"\r\n\r\n")
-        if not found:
+        head, separator, rest = self.received.partition(b"\r\n\r\n")
+        if not separator:
             return False
         at = head.lower().index(b"content-length:") + 15
         return len(rest) >= int(head[at:].split(b"\r\n", 1)[0])

@@ -34,10 +34,10 @@ def bare_seconds(live: Live, spec: Path, data: Path, as_of: datetime) -> float:
     packages = next(Path(ROOT / ".venv" / "spark").glob("lib/python3.*/site-packages"))
     given = settings(live.platform.spark, live.platform.spark.limits)
     conf = [part for name, value in given.items() for part in ("--conf", f"{name}={value}")]
-    asked = ["--spec", spec, "--data", data, "--out", OUT, "--as-of", as_of.isoformat()]
+    arguments = ["--spec", spec, "--data", data, "--out", OUT, "--as-of", as_of.isoformat()]
     submit = [packages / "pyspark" / "bin" / "spark-submit", "--master", "local[2]", *conf]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": python_of("spark"), "SPARK_HOME": str(packages / "pyspark")}
-    command = [str(part) for part in (*submit, ROOT / "benchmarks" / "bare.py", *asked)]
+    command = [str(part) for part in (*submit, ROOT / "benchmarks" / "bare.py", *arguments)]
     started = time.monotonic()
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     if done.returncode:
@@ -53,7 +53,7 @@ def bundle_run(airflow: Airflow, live: Live, model: str, data: Path, as_of: date
     seconds = time.monotonic() - started
     path = airflow.xcom(model, run, "release")
     if not path:
-        sys.exit(f"{model} {run} was not released, so it is no whole run: look at it in the Airflow UI")
+        sys.exit(f"{model} {run} was not released, so it is no whole run: open it in the Airflow UI")
     return seconds, sum(step.seconds for step in live.document(path, Release).steps), ended
 
 
@@ -61,8 +61,8 @@ def copies(times: int, runs: int) -> Path:
     out = ROOT / ".build" / f"flights-times-{times}-{runs}"
     if not out.exists():
         days = {"first": (FIRST - timedelta(days=WINDOW_DAYS)).date(), "days": WINDOW_DAYS + runs}
-        asked = {"data": HOME / "data", "out": out, "times": times, **days}
-        options = [part for name, value in asked.items() for part in (f"--{name}", str(value))]
+        arguments = {"data": HOME / "data", "out": out, "times": times, **days}
+        options = [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
         subprocess.run([python_of("spark"), "-m", "benchmarks.replicated", *options], cwd=ROOT, check=True)
     return out
 
@@ -80,16 +80,16 @@ def compare(times: int, runs: int) -> None:
             print(json.dumps({name: round(value, 1) for name, value in rows[-1].items()}), flush=True)
     added = [row["bundle"] - row["bare"] for row in rows]
     ratio = [row["bundle"] / row["bare"] for row in rows]
-    print(f"added: median {statistics.median(added):.0f} s ({min(added):.0f} to {max(added):.0f}); wanted < 60 on the demo's data")
-    print(f"bundle / bare: median {statistics.median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f}); wanted ≤ 1.20 at 5M rows")
+    print(f"added: median {statistics.median(added):.0f} s ({min(added):.0f} to {max(added):.0f}); target < 60 on the demo's data")
+    print(f"bundle / bare: median {statistics.median(ratio):.2f} ({min(ratio):.2f} to {max(ratio):.2f}); target ≤ 1.20 at 5M rows")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--runs", type=int, default=3)
-    asked = parser.parse_args()
-    compare(asked.times, asked.runs)
+    arguments = parser.parse_args()
+    compare(arguments.times, arguments.runs)
 
 
 if __name__ == "__main__":

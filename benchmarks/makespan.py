@@ -18,7 +18,7 @@ from demo.paths import MODEL
 from demo.platforms.cluster import HADOOP
 
 MODELS = 20
-WINDOW, HOLDOUT = "20d", "10d"  # of the demo's flights: 18,500 rows, so that what is seen is the queue
+WINDOW, HOLDOUT = "20d", "10d"  # of the demo's flights: 18,500 rows, so that the queue dominates
 SIZE = {  # three jobs fill 8 GiB; the optimizing compiler would take most of the time of jobs as short as these
     "driver": {"memory": "640m", "memoryOverhead": "640m"},
     "executor": {"memory": "768m", "memoryOverhead": "512m", "cores": 2, "instances": 1},
@@ -38,9 +38,9 @@ def main() -> None:
         airflow.unpause_all(f"{MODEL}_q")
         use, live = follow(airflow, runs, began)
     jobs = {name: jobs_of(name, began) for name in names}
-    found = {"models": [{"live": live[name], "jobs": jobs[name]} for name in names], "use": use}
-    keep("makespan", found)
-    tell(found)
+    results = {"models": [{"live": live[name], "jobs": jobs[name]} for name in names], "use": use}
+    keep("makespan", results)
+    tell(results)
 
 
 def small() -> dict[str, Any]:
@@ -103,15 +103,15 @@ def step_of(app: dict[str, Any]) -> str:
     return next(tag.removeprefix("step:") for tag in app["applicationTags"].split(",") if tag.startswith("step:"))
 
 
-def tell(found: dict[str, Any]) -> None:
-    live = sorted(model["live"] for model in found["models"])
-    jobs = [job for model in found["models"] for job in model["jobs"]]
+def tell(results: dict[str, Any]) -> None:
+    live = sorted(model["live"] for model in results["models"])
+    jobs = [job for model in results["models"] for job in model["jobs"]]
     first, last = min(job["submitted"] for job in jobs), max(job["ended"] for job in jobs)
-    busy = [each["memory"] for each in found["use"] if first <= each["at"] <= last]
+    busy = [sample["memory"] for sample in results["use"] if first <= sample["at"] <= last]
     print(f"live: first after {live[0]} s, half after {live[len(live) // 2 - 1]} s, last after {live[-1]} s")
     print(f"cluster's memory given out from the first job to the last's end: {100 * sum(busy) / len(busy):.0f} % on average")
     print(f"{len(jobs)} jobs of {len(live)} models; a job queued: {spread([job['begun'] - job['submitted'] for job in jobs], 0)} s")
-    print(f"a model's jobs queued in all: {spread([queued(model['jobs']) for model in found['models']], 0)} s")
+    print(f"a model's jobs queued in all: {spread([queued(model['jobs']) for model in results['models']], 0)} s")
 
 
 def queued(jobs: list[dict[str, Any]]) -> float:

@@ -1,4 +1,4 @@
-"""The picture of twenty models on one cluster, from what makespan.py left: `python -m benchmarks.makespan_figure`."""
+"""The picture of twenty models on one cluster, from the results of makespan.py: `python -m benchmarks.makespan_figure`."""
 
 import json
 from pathlib import Path
@@ -18,23 +18,23 @@ STOPPED = "#aaaaaa"
 MINUTE = 60
 
 
-def draw(found: dict) -> None:
+def draw(results: dict) -> None:
     mpl.rcParams.update({"svg.hashsalt": "makespan", "font.size": 9, "font.family": "sans-serif", "svg.fonttype": "none"})
     figure, (jobs, use) = plt.subplots(2, 1, figsize=(8.5, 5.5), sharex=True, height_ratios=[3, 1])
-    _draw_jobs(jobs, sorted(found["models"], key=lambda model: model["live"]))
-    _draw_use(use, found["use"])
+    _draw_jobs(jobs, sorted(results["models"], key=lambda model: model["live"]))
+    _draw_use(use, results["use"])
     figure.tight_layout()
     figure.savefig(PICTURE, metadata={"Date": None})
 
 
 def _draw_jobs(axes: Axes, models: list[dict]) -> None:
-    for place, model in enumerate(models):
-        axes.plot([0, model["live"] / MINUTE], [place, place], color="#dddddd", linewidth=1, zorder=1)
+    for row, model in enumerate(models):
+        axes.plot([0, model["live"] / MINUTE], [row, row], color="#dddddd", linewidth=1, zorder=1)
         for job in model["jobs"]:
             times = [job["begun"] / MINUTE, job["ended"] / MINUTE]
             color = STEPS[job["step"]] if job["state"] == "SUCCEEDED" else STOPPED
-            axes.plot(times, [place, place], color=color, linewidth=4, solid_capstyle="butt")
-        axes.plot(model["live"] / MINUTE, place, "o", color="#222222", markersize=3)
+            axes.plot(times, [row, row], color=color, linewidth=4, solid_capstyle="butt")
+        axes.plot(model["live"] / MINUTE, row, "o", color="#222222", markersize=3)
     for step, color in {**STEPS, "stopped": STOPPED}.items():
         axes.plot([], [], color=color, linewidth=4, label=step)
     axes.plot([], [], "o", color="#222222", markersize=3, label="live")
@@ -44,7 +44,9 @@ def _draw_jobs(axes: Axes, models: list[dict]) -> None:
 
 
 def _draw_use(axes: Axes, use: list[dict]) -> None:
-    axes.fill_between([each["at"] / MINUTE for each in use], [100 * each["memory"] for each in use], color="#0b6e99", alpha=0.3)
+    axes.fill_between(
+        [sample["at"] / MINUTE for sample in use], [100 * sample["memory"] for sample in use], color="#0b6e99", alpha=0.3
+    )
     axes.set_ylim(0, 100)
     axes.set_ylabel("memory in use, %")
     axes.set_xlabel("minutes since all were queued")

@@ -22,7 +22,7 @@ PER_SECOND = 320
 CYCLES = {"processes": 10, "containers": 6}  # each a check, a release, a rollback; every other one to what no longer runs
 SERVERS = 2
 WARM_S, REST_S = 5.0, 10.0
-SLOW_TURNS_AFTER_S = 5.5  # the controller looks more often for some seconds after an entry; a rollback comes when it does not
+SLOW_TURNS_AFTER_S = 5.5  # after an entry the controller polls faster for some seconds; the rollback is requested after these
 STEPS = {"canary": (25, 100), "hold": "2s", "min_requests": 60, "max_error_rate": 0.05, "max_p95": "1s"}
 KEPT_WARM = Serving(**STEPS, probation="10m")
 NOT_KEPT = Serving(**STEPS, probation="0s")
@@ -50,7 +50,7 @@ class Course:
     def __init__(self, host: Host) -> None:
         self._host = host
         self.spans: list[Span] = []
-        self.asked: list[tuple[bool, float, float, Image]] = []  # warm; requested; in force; the version that is left
+        self.rollback_times: list[tuple[bool, float, float, Image]] = []  # warm; requested; in force; the version that is left
 
     def begin(self, first: Image) -> None:
         self._host.outcome(self._host.request("check", first, NOT_KEPT))
@@ -84,7 +84,7 @@ class Course:
         requested = time.monotonic()
         request = self._host.request("rollback")
         engine.until(lambda: self._host.weights() == {old.digest: 100}, "the router has gone back", every_s=0.05)
-        self.asked.append((warm, requested, time.monotonic(), new))
+        self.rollback_times.append((warm, requested, time.monotonic(), new))
         self._host.outcome(request)
 
 
@@ -104,15 +104,15 @@ def report(course: Course, answers: list[Answer]) -> dict[str, Any]:
     failed, sent = [answer for answer in answers if answer.problem], [answer.sent for answer in answers]
     rollbacks = [
         RolledBack(warm, in_force - requested, last_answered(answers, new, requested) - requested)
-        for warm, requested, in_force, new in course.asked
+        for warm, requested, in_force, new in course.rollback_times
     ]
     return {
         "requests": len(answers),
         "per_second": len(answers) / (max(sent) - min(sent)),
         "failed": len(failed),
-        "problems": Counter(f"{done_at(course.spans, each.sent)}: {each.problem}" for each in failed).most_common(5),
+        "problems": Counter(f"{done_at(course.spans, failure.sent)}: {failure.problem}" for failure in failed).most_common(5),
         "p99_ms": latencies(course.spans, answers),
-        "rollbacks": [each._asdict() for each in rollbacks],
+        "rollbacks": [rollback._asdict() for rollback in rollbacks],
     }
 
 
@@ -121,19 +121,19 @@ def done_at(spans: list[Span], moment: float) -> str:
 
 
 def latencies(spans: list[Span], answers: list[Answer]) -> dict[str, dict[str, Any]]:
-    """By what was done: the 99th percentile of all its requests, that against rest, and that of each time."""
+    """By activity: the 99th percentile over all its requests, its ratio to that at rest, and the percentile of each span."""
     during: dict[str, list[list[float]]] = {}
     for span in spans:
         taken = [1000 * answer.seconds for answer in answers if span.start <= answer.sent < span.end]
         during.setdefault(span.what, []).append(taken)
-    whole = {what: percentile(list(chain(*each)), 0.99) for what, each in during.items()}
+    whole = {what: percentile(list(chain(*times)), 0.99) for what, times in during.items()}
     return {
         what: {
             "all": whole[what],
             "to_rest": whole[what] / whole["rest"],
-            "each": [percentile(taken, 0.99) for taken in each if len(taken) >= PER_SECOND],
+            "each": [percentile(taken, 0.99) for taken in times if len(taken) >= PER_SECOND],
         }
-        for what, each in during.items()
+        for what, times in during.items()
     }
 
 
@@ -142,35 +142,35 @@ def last_answered(answers: list[Answer], image: Image, since: float) -> float:
     return max((answer.sent for answer in answers if answer.version == str(image.version)), default=since)
 
 
-def tell(title: str, found: dict[str, Any]) -> None:
+def tell(title: str, results: dict[str, Any]) -> None:
     print(
-        f"{title}: {CYCLES[title]} releases and rollbacks, {found['per_second']:.0f} requests/s, half on new connections\n"
-        f"  {found['requests']:,} requests, {found['failed']} failed; wanted 0 {found['problems'] or ''}"
+        f"{title}: {CYCLES[title]} releases and rollbacks, {results['per_second']:.0f} requests/s, half on new connections\n"
+        f"  {results['requests']:,} requests, {results['failed']} failed; target 0 {results['problems'] or ''}"
     )
-    for what, p99 in found["p99_ms"].items():
+    for what, p99 in results["p99_ms"].items():
         ratio = f"; {p99['to_rest']:.2f} times rest" if what != "rest" else ""
         print(f"  p99 during {what:<8} {p99['all']:6.1f} ms, {spread(p99['each'], 1)}{ratio}")
-    for warm, wanted in ((True, 2), (False, 10)):
-        those = [each for each in found["rollbacks"] if each["warm"] is warm]
+    for warm, limit in ((True, 2), (False, 10)):
+        those = [rollback for rollback in results["rollbacks"] if rollback["warm"] is warm]
         state = "warm" if warm else "cold"
-        print(f"  rollback, {state}: in force after {spread([each['in_force'] for each in those])} s; wanted ≤ {wanted}")
-        print(f"    last request that the left version answered: {spread([each['last_answer'] for each in those])} s")
+        print(f"  rollback, {state}: in force after {spread([rollback['in_force'] for rollback in those])} s; target ≤ {limit}")
+        print(f"    last request that the left version answered: {spread([rollback['last_answer'] for rollback in those])} s")
 
 
 def main() -> None:
-    found = {"processes": measure(CYCLES["processes"])}
-    tell("processes", found["processes"])
-    keep("releases", found)
+    results = {"processes": measure(CYCLES["processes"])}
+    tell("processes", results["processes"])
+    keep("releases", results)
     lacking = engine.lacking()
     if lacking:
         print(f"containers are not measured: {lacking}")
         return
     with engine.engine() as client, engine.registry() as registry:
         images = {"repository": f"{registry}/models", "rootfs": engine.make_serving_base(registry)}
-        found["containers"] = measure(CYCLES["containers"], images)
+        results["containers"] = measure(CYCLES["containers"], images)
         engine.forget(client, registry)
-    tell("containers", found["containers"])
-    keep("releases", found)
+    tell("containers", results["containers"])
+    keep("releases", results)
 
 
 if __name__ == "__main__":

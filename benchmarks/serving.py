@@ -49,9 +49,9 @@ def serve(command: list[str], port: int, body: bytes, cwd: Path) -> Iterator[tup
 
 
 def probability(port: int, body: bytes) -> float | None:
-    asked = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"})
+    http_request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(asked, timeout=30) as answer:
+        with urllib.request.urlopen(http_request, timeout=30) as answer:
             return json.load(answer)["predictions"][0]["probability"]
     except OSError:
         return None
@@ -65,7 +65,7 @@ def memory_mb(pid: int) -> float:
 
 
 def measure(name: str, command: list[str], port: int, body: bytes, cwd: Path) -> tuple[dict[int, float], float]:
-    """Requests a second by number of connections, and what was answered."""
+    """Requests a second by number of connections, and the predicted probability."""
     with serve(command, port, body, cwd) as (process, start_s):
         url = f"http://127.0.0.1:{port}/invocations"
         rates = {}
@@ -115,11 +115,11 @@ def main() -> None:
         )
         if abs(said - also_said) > 1e-9:
             sys.exit(f"the servers differ: {said} and {also_said}")
-        for connections, found in ratios.items():
-            found.append(ours[connections] / theirs[connections])
-    for connections, found in ratios.items():
-        spread = f"median {statistics.median(found):.0f} (from {min(found):.0f} to {max(found):.0f})"
-        print(f"  ratio at {connections} connections: {spread}, wanted ≥ 20")
+        for connections, values in ratios.items():
+            values.append(ours[connections] / theirs[connections])
+    for connections, values in ratios.items():
+        spread = f"median {statistics.median(values):.0f} (from {min(values):.0f} to {max(values):.0f})"
+        print(f"  ratio at {connections} connections: {spread}, target ≥ 20")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the router costs: wrk through it against straight to the servers behind it, in turns, with one server and with two.
+"""What the router costs: wrk through it and straight to the servers behind it, in turns, with one server and with two.
 
 `python -m benchmarks.straight`, four minutes. Nothing is pinned: wrk, the router and the servers share the cores.
 """
@@ -17,7 +17,7 @@ from contract.serving import Serving
 SECONDS, REPEATS = 4, 6
 CONNECTIONS = (16, 32)
 SERVERS = (1, 2)
-# One thread for each server; straight, each thread has a server of its own.
+# One thread for each server; without the router each thread has a server of its own.
 SCRIPT = """
 local ports, n = {{ {ports} }}, 0
 function setup(thread)
@@ -47,13 +47,13 @@ def wrk(urls: list[str], threads: int, connections: int, seconds: int) -> Load:
         script.write(SCRIPT.format(ports=ports, body=BODY.decode()))
         script.flush()
         command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", script.name, urls[0]]
-        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
-    found = json.loads(told.strip().rpartition("\n")[2])
-    return Load(found["requests"] / found["seconds"], found["p50_ms"], found["p99_ms"], found["failed"])
+        output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
+    summary = json.loads(output.strip().rpartition("\n")[2])
+    return Load(summary["requests"] / summary["seconds"], summary["p50_ms"], summary["p99_ms"], summary["failed"])
 
 
 def put_live(host: Host) -> list[str]:
-    """Where its servers answer."""
+    """Releases a version; returns the URLs of its servers."""
     first = host.image(1)
     for kind in ("check", "release"):
         host.outcome(host.request(kind, first, Serving(hold="1s")))
@@ -64,24 +64,24 @@ def measure(servers: int) -> list[dict[str, Any]]:
     with serving_host(servers) as host:
         ways = {"straight": put_live(host), "router": [host.url]}
         for urls in ways.values():
-            wrk(urls, servers, CONNECTIONS[0], 2)  # warm
+            wrk(urls, servers, CONNECTIONS[0], 2)  # warm-up
         return [compare(ways, servers, connections) for connections in CONNECTIONS]
 
 
 def compare(ways: dict[str, list[str]], servers: int, connections: int) -> dict[str, Any]:
-    found: dict[str, list[Load]] = {"straight": [], "router": []}
+    loads: dict[str, list[Load]] = {"straight": [], "router": []}
     for repeat in range(REPEATS):
-        for way in sorted(ways, reverse=repeat % 2 == 0):  # who is first changes
-            found[way].append(wrk(ways[way], servers, connections, SECONDS))
-    ratios = [routed.per_second / alone.per_second for routed, alone in zip(found["router"], found["straight"], strict=True)]
-    tell(f"{servers} server(s), {connections} connections", found, ratios)
-    runs = {way: [run._asdict() for run in runs] for way, runs in found.items()}
+        for way in sorted(ways, reverse=repeat % 2 == 0):  # each goes first in turn
+            loads[way].append(wrk(ways[way], servers, connections, SECONDS))
+    ratios = [routed.per_second / alone.per_second for routed, alone in zip(loads["router"], loads["straight"], strict=True)]
+    tell(f"{servers} server(s), {connections} connections", loads, ratios)
+    runs = {way: [run._asdict() for run in runs] for way, runs in loads.items()}
     return {"servers": servers, "connections": connections, "throughput_to_straight": ratios, **runs}
 
 
-def tell(title: str, found: dict[str, list[Load]], ratios: list[float]) -> None:
+def tell(title: str, loads: dict[str, list[Load]], ratios: list[float]) -> None:
     print(f"{title}: the router passes {spread(ratios)} of the throughput straight to them")
-    for way, runs in found.items():
+    for way, runs in loads.items():
         print(
             f"  {way:<8} {spread([run.per_second for run in runs], 0)} requests/s; p50 {spread([run.p50_ms for run in runs])} ms; "
             f"p99 {spread([run.p99_ms for run in runs])} ms; {sum(run.failed for run in runs)} failed",

@@ -1,4 +1,4 @@
-"""What a job on YARN costs its task in Airflow: as a step of ours, and as a SparkSubmitOperator, in both of its ways to wait.
+"""What a job on YARN costs its task in Airflow: as a step of ours, and as a SparkSubmitOperator in both of its waiting modes.
 
 `python -m benchmarks.submission` in Airflow's environment, while the demo runs on YARN. All submit `sleeper.py`, in turns.
 """
@@ -39,7 +39,7 @@ WAITS = {
 }
 APPLICATION = ROOT / "benchmarks" / "sleeper.py"
 LOG = logging.getLogger("benchmark")
-OURS = f'''"""Of a benchmark, which removes it: the first two steps of a model, whose job only sleeps."""
+OURS = f'''"""Written and removed by a benchmark: the first two steps of a model, whose job only sleeps."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -57,10 +57,10 @@ model, platform = load_entry(Path({{spec!r}}))
 shared = {{{{"platform": platform, "audience": alerts.audience_of(model.spec, platform)}}}}
 wait = {{{{"mode": "reschedule", "poke_interval": base.POKE_S, "timeout": timedelta(hours=1)}}}}
 with DAG(model.spec.name, schedule=None, params=params()) as dag:
-    first = base.OpenStep(task_id="freeze_run", model=model, **shared)
+    first = base.FreezeRunStep(task_id="freeze_run", model=model, **shared)
     first >> base.ValidateStep(task_id={TASK!r}, engine_for=engine_for, **shared, **wait)
 '''
-PROVIDERS = '''"""Of a benchmark, which removes it: the same job by the provider's operator."""
+PROVIDERS = '''"""Written and removed by a benchmark: the same job by the provider's operator."""
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import DAG
@@ -77,18 +77,18 @@ with DAG({dag!r}, schedule=None, params={{"request": ""}}) as dag:
 def main() -> None:
     os.environ.update(cluster.environment() | {"AIRFLOW_HOME": str(HOME)})
     airflow = Airflow()
-    found: dict[str, list] = {"ours": [], **{way: [] for way in WAITS}}
+    results: dict[str, list] = {"ours": [], **{way: [] for way in WAITS}}
     with ExitStack() as open_until_the_end:
         dags = {"ours": open_until_the_end.enter_context(model_in_dag_file(airflow, "sleeper", OURS)).stem}
         dags |= {way: open_until_the_end.enter_context(providers(airflow, way)) for way in WAITS}
         for _ in range(TURNS):
             for way, dag in dags.items():
-                found[way].append(measure(airflow, dag, {} if way == "ours" else {"request": write_request()}))
-                print(way, found[way][-1], flush=True)
-    keep("submission", found)
-    for name in found["ours"][0]:
-        told = "   ".join(f"{way} {spread([row[name] for row in rows[1:]], 1)}" for way, rows in found.items())
-        print(f"{name:<32} {told}")
+                results[way].append(measure(airflow, dag, {} if way == "ours" else {"request": write_request()}))
+                print(way, results[way][-1], flush=True)
+    keep("submission", results)
+    for name in results["ours"][0]:
+        columns = "   ".join(f"{way} {spread([row[name] for row in rows[1:]], 1)}" for way, rows in results.items())
+        print(f"{name:<32} {columns}")
 
 
 def measure(airflow: Airflow, dag: str, conf: dict[str, Any]) -> dict[str, float]:
@@ -101,7 +101,7 @@ def measure(airflow: Airflow, dag: str, conf: dict[str, Any]) -> dict[str, float
     while airflow.run_state(dag, run) not in ENDED:
         states = {task.task: task.state for task in airflow.tasks(dag, run)}
         started = started or (time.time() if states.get(TASK) == "running" else 0.0)
-        app = next((each for id, each in applications(dag).items() if id not in before), {})
+        app = next((application for id, application in applications(dag).items() if id not in before), {})
         if app.get("state") == "RUNNING":
             waiting.append((worker_mb() - idle, states[TASK] == "running"))
         time.sleep(0.2)
@@ -118,24 +118,24 @@ def measure(airflow: Airflow, dag: str, conf: dict[str, Any]) -> dict[str, float
 
 
 def ended_at(airflow: Airflow, dag: str, run: str) -> float:
-    task = next(each for each in airflow.tasks(dag, run) if each.task == TASK)
+    task = next(candidate for candidate in airflow.tasks(dag, run) if candidate.task == TASK)
     if task.state != "success":
         raise SystemExit(f"{dag} {run} ended as {task.state}, so there is nothing to measure: read its log in {AIRFLOW_URL}")
     return task.ended
 
 
 def applications(dag: str) -> dict[str, Any]:
-    return {each["id"]: each for each in cluster.HADOOP.applications(f"model:{dag}")}
+    return {application["id"]: application for application in cluster.HADOOP.applications(f"model:{dag}")}
 
 
 def worker_mb() -> float:
     """Proportional set size of the scheduler with its children: its workers, their tasks, and what these start."""
     running = psutil.process_iter(["cmdline"])  # None where a process has just ended
-    scheduler = next(each for each in running if (each.info["cmdline"] or [])[-3:] == ["-m", "airflow", "scheduler"])
+    scheduler = next(process for process in running if (process.info["cmdline"] or [])[-3:] == ["-m", "airflow", "scheduler"])
     total = 0.0
-    for each in (scheduler, *scheduler.children(recursive=True)):
+    for process in (scheduler, *scheduler.children(recursive=True)):
         try:
-            total += each.memory_full_info().pss / 1e6
+            total += process.memory_full_info().pss / 1e6
         except psutil.Error:
             continue  # it has ended meanwhile
     return total
@@ -143,7 +143,7 @@ def worker_mb() -> float:
 
 @contextmanager
 def providers(airflow: Airflow, way: str) -> Iterator[str]:
-    """With what our engine ships and sets, for the same application."""
+    """A DAG of the provider's operator with the files and settings of our engine, for the same application."""
     dag, request = f"{way}_{int(time.time())}", write_request()
     work = work_of(request)
     spark, store = work.run.platform.spark, work.store
@@ -151,7 +151,7 @@ def providers(airflow: Airflow, way: str) -> Iterator[str]:
     command = engine.command(Job(request_of(work), request, 0, {}), store, LOG)
     conf = dict(value.split("=", 1) for name, value in pairwise(command) if name == "--conf")
     conf = {name: value.replace("{{PWD}}", "{{ '{{PWD}}' }}") for name, value in conf.items()}  # Airflow fills templates here
-    del conf["spark.yarn.submit.waitAppCompletion"]  # its own to say
+    del conf["spark.yarn.submit.waitAppCompletion"]  # set by the operator itself
     shipped = ship(store, spark.python, LOG)
     options = {
         "application": str(APPLICATION),
@@ -168,7 +168,7 @@ def providers(airflow: Airflow, way: str) -> Iterator[str]:
 
 
 def write_request() -> str:
-    """Of a run whose application is no other's; its path in the store."""
+    """Writes the request of a new run, which no other application has; its path in the store."""
     known = load_platform(platform(), HOME)
     model = load_model(FOLDER / f"{MODEL}.yaml")
     run = RunDocument(

@@ -12,14 +12,14 @@ from demo.airflow_api import Airflow
 from demo.paths import MODEL, ROOT
 
 FOLDER = ROOT / "dags" / "models"
-MARGIN = 0.05  # what is timed is a run that goes through; the gate's strictness is measured elsewhere
+MARGIN = 0.05  # wide, so that every timed run is released; the gate's strictness is measured elsewhere
 
 Grid = dict[str, list[float]]
 
 
 @contextmanager
 def timed_model(airflow: Airflow, kind: str, grid: Grid | None = None) -> Iterator[Path]:
-    """Its spec's file, known to Airflow meanwhile; `grid` replaces the demo's search."""
+    """Its spec's file, which Airflow knows inside the context; `grid` replaces the demo's search."""
     with timed_models(airflow, [kind], grid) as (path,):
         airflow.unpause(path.stem)
         yield path
@@ -27,7 +27,7 @@ def timed_model(airflow: Airflow, kind: str, grid: Grid | None = None) -> Iterat
 
 @contextmanager
 def timed_models(airflow: Airflow, kinds: Sequence[str], grid: Grid | None = None, **more: Any) -> Iterator[list[Path]]:
-    """As many, of new names each time, and paused; `more` are further keys of their specs."""
+    """One model per kind, under new names each time, and paused; `more` are further keys of their specs."""
     paths = [write_spec(FOLDER, kind, grid, **more) for kind in kinds]
     try:
         for path in paths:
@@ -42,7 +42,7 @@ def write_spec(folder: Path, kind: str, grid: Grid | None = None, **more: Any) -
     name = f"{MODEL}_{kind}_{int(time.time())}"
     spec = yaml.safe_load((FOLDER / f"{MODEL}.yaml").read_text()) | more
     spec["gate"]["margin"] = MARGIN
-    spec["serving"]["max_hold"] = spec["serving"]["hold"]  # nobody sends it requests to wait for
+    spec["serving"]["max_hold"] = spec["serving"]["hold"]  # it gets no requests to wait for
     if grid:
         spec["algorithm"]["search"]["grid"] = grid
     path = folder / f"{name}.yaml"

@@ -1,4 +1,4 @@
-"""Airflow's REST API, as far as the demo and the benchmarks ask it."""
+"""The part of Airflow's REST API that the demo and the benchmarks use."""
 
 import time
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class TaskState:
 
 
 class Airflow:
-    """Signs in at once; a token lasts longer than a demo."""
+    """Signs in when it is made; a token lasts longer than a demo."""
 
     def __init__(self, url: str = AIRFLOW_URL):
         self._http = httpx.Client(base_url=url, timeout=60)
@@ -35,9 +35,9 @@ class Airflow:
         self._http.patch(f"/api/v2/dags/{dag}", json={"is_paused": False}).raise_for_status()
 
     def unpause_all(self, prefix: str) -> None:
-        """Of up to a hundred DAGs, in one request; with `dag_id_prefix_pattern` Airflow 3.3 would find none here."""
-        asked = {"dag_id_pattern": f"{prefix}%", "limit": 100}
-        self._http.patch("/api/v2/dags", params=asked, json={"is_paused": False}).raise_for_status()
+        """Up to a hundred DAGs in one request; with `dag_id_prefix_pattern` Airflow 3.3 finds none here."""
+        parameters = {"dag_id_pattern": f"{prefix}%", "limit": 100}
+        self._http.patch("/api/v2/dags", params=parameters, json={"is_paused": False}).raise_for_status()
 
     def trigger(self, dag: str, conf: dict[str, Any]) -> str:
         """The new run's id."""
@@ -48,8 +48,8 @@ class Airflow:
         return self._http.get(f"/api/v2/dags/{dag}/dagRuns/{run}").raise_for_status().json()["state"]
 
     def tasks(self, dag: str, run: str) -> list[TaskState]:
-        found = self._http.get(f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances").raise_for_status().json()["task_instances"]
-        return [TaskState(row["task_id"], row["state"], row["duration"] or 0.0, _unix(row["end_date"])) for row in found]
+        instances = self._http.get(f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances").raise_for_status().json()["task_instances"]
+        return [TaskState(row["task_id"], row["state"], row["duration"] or 0.0, _unix(row["end_date"])) for row in instances]
 
     def xcom(self, dag: str, run: str, task: str) -> Any:
         path = f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value"
@@ -57,9 +57,9 @@ class Airflow:
         return answer.json().get("value") if answer.status_code == 200 else None
 
     def clear(self, dag: str, run: str, task: str) -> None:
-        """The task and all that follow are done anew."""
-        asked = {"dry_run": False, "dag_run_id": run, "task_ids": [task], "include_downstream": True, "only_failed": False}
-        self._http.post(f"/api/v2/dags/{dag}/clearTaskInstances", json=asked).raise_for_status()
+        """Clears the task and all downstream of it."""
+        options = {"dry_run": False, "dag_run_id": run, "task_ids": [task], "include_downstream": True, "only_failed": False}
+        self._http.post(f"/api/v2/dags/{dag}/clearTaskInstances", json=options).raise_for_status()
 
     def await_dag(self, dag: str, timeout_s: float = 90) -> None:
         until = time.monotonic() + timeout_s

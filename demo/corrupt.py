@@ -1,4 +1,4 @@
-"""Faulty copies of the demo's flights, as they happen: `python -m demo.corrupt FAULT --data FOLDER --out FOLDER --as-of DAY`."""
+"""Copies of the demo's flights with upstream faults: `python -m demo.corrupt FAULT --data FOLDER --out FOLDER --as-of DAY`."""
 
 import argparse
 from datetime import date, timedelta
@@ -69,8 +69,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--as-of", type=date.fromisoformat, required=True)
-    asked = parser.parse_args()
-    write(asked.data, asked.out, asked.fault, asked.as_of)
+    arguments = parser.parse_args()
+    write(arguments.data, arguments.out, arguments.fault, arguments.as_of)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from demo.traffic import Tally
 from release.ledger.commands import answer, ask
 from release.ledger.entries import Outcome
 
-AS_OF = "2013-08-01T00:00:00+00:00"  # the gate promotes here, too, unless something is wrong
+AS_OF = "2013-08-01T00:00:00+00:00"  # the gate promotes as of this time, too, unless something is wrong
 TASK_TIMEOUT_S = 600
 
 
@@ -42,7 +42,7 @@ class Failures:
         self._still_serving()
 
     def damaged_image(self) -> str:
-        """The run, which the next fault goes on with."""
+        """Returns the run, which the next fault continues."""
         run = self._trigger({})
         with faults.controller_stopped():
             image = self._await_image(run)
@@ -61,7 +61,7 @@ class Failures:
         _print_tally(tally)
 
     def _thaw(self) -> None:
-        """Each time these faults are shown a version is rolled back, and the third time in a week the model is frozen."""
+        """Each demonstration rolls a version back, and the third rollback in a week freezes the model."""
         last = self.live.ledger.last(MODEL)
         if last and last.state.frozen:
             answer(self.live.store, ask(self.live.store, "unfreeze", MODEL, "demo", "shown before"), TASK_TIMEOUT_S)

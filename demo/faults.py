@@ -19,7 +19,7 @@ AWAKE_S = 0.05
 
 
 def faulty_data(fault: str, as_of: str) -> str:
-    """The address of a faulty copy of the demo's data; a cluster's nodes are on this machine, too."""
+    """URI of a faulty copy of the demo's data: a local path, also for a cluster, whose nodes are on this machine."""
     out = HOME / "what-if" / fault
     command = [
         python_of("spark"),
@@ -38,7 +38,7 @@ def faulty_data(fault: str, as_of: str) -> str:
 
 
 def damage_model_layer(image: Image) -> None:
-    """Turns one byte of the model's layer, as a failing disk would."""
+    """Inverts one byte of the model's layer, as a failing disk would."""
     folder = Path(image.reference.removeprefix("oci:").split("@")[0])
     blobs = folder / "blobs" / "sha256"
     manifest = json.loads((blobs / image.digest.removeprefix("sha256:")).read_text())
@@ -51,7 +51,7 @@ def damage_model_layer(image: Image) -> None:
 
 @contextmanager
 def controller_stopped() -> Iterator[None]:
-    """The release controller is down meanwhile; requests to it wait in the ledger."""
+    """The release controller is down inside; requests to it wait in the ledger."""
     _serving_control("stop", "controller")
     try:
         yield
@@ -99,15 +99,15 @@ class SlowedDown:
 
 def _pids_of(digest: str) -> list[str]:
     """Processes whose environment names the digest."""
-    wanted = f"IMAGE_DIGEST={digest}".encode()
-    found = []
+    variable = f"IMAGE_DIGEST={digest}".encode()
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(folder.name)
+            if variable in (folder / "environ").read_bytes().split(b"\0"):
+                pids.append(folder.name)
         except OSError:
             continue
-    return found
+    return pids
 
 
 def _send(pids: list[int], number: signal.Signals) -> None:

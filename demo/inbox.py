@@ -1,4 +1,4 @@
-"""Takes the demo's alerts: a mail server and a Slack webhook in one small process, writing to .demo/inbox.txt."""
+"""Receives the demo's alerts: a mail server and a Slack webhook in one small process, writing to .demo/inbox.txt."""
 
 import asyncio
 import email
@@ -18,7 +18,7 @@ def deliver(channel: str, to: str, text: str) -> None:
 
 
 async def smtp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """The few words of RFC 5321 that a client needs to hand over a message."""
+    """The few commands of RFC 5321 that a client needs to deliver a message."""
 
     async def say(line: str) -> None:
         writer.write(f"{line}\r\n".encode())

@@ -1,4 +1,4 @@
-"""What the demo reads of the product: the ledger, documents, and rows to ask a live model with."""
+"""What the demo reads of the product: the ledger, documents, and rows to send to a live model."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -12,11 +12,11 @@ from demo.paths import HOME, platform
 from demo.platforms import cluster
 from release.ledger.ledger import Ledger
 
-Found = TypeVar("Found", bound=Strict)
+Document = TypeVar("Document", bound=Strict)
 
 
 class Live:
-    """One view on the demo's platform."""
+    """Platform, store and ledger of the demo."""
 
     def __init__(self) -> None:
         cluster.find_hdfs()
@@ -27,13 +27,13 @@ class Live:
     def champion(self, model: str) -> Image | None:
         return self.ledger.champion(model)
 
-    def document(self, path: str, kind: type[Found]) -> Found:
+    def document(self, path: str, kind: type[Document]) -> Document:
         return documents.read(self.store, path, kind)
 
     def golden_rows(self, model: str) -> GoldenRows:
-        """The newest rows that a check asked: real ones, fit to ask a live model with."""
-        asked = (entry.state.active.request.golden for entry in self.ledger.entries(model) if entry.state.active)
-        return self.document(next(path for path in asked if path), GoldenRows)
+        """The golden rows of the newest check: real rows, to be sent to a live model."""
+        paths = (entry.state.active.request.golden for entry in self.ledger.entries(model) if entry.state.active)
+        return self.document(next(path for path in paths if path), GoldenRows)
 
     def url(self, model: str) -> str:
         return f"{self.platform.serving.url}/{model}/invocations"

@@ -1,4 +1,4 @@
-"""Follows one DAG run, a line per task, and says at the end how it went."""
+"""Follows one DAG run, a line per task, and returns its states and seconds."""
 
 import time
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Ended:
 def follow(airflow: Airflow, live: Live, dag: str, run: str, on_start: Callable[[str], object] = lambda _: None) -> Ended:
     """Returns when the run has ended; a step that waits for long is shown with its last line of log.
 
-    `on_start` is told of each step when it has begun.
+    `on_start` is called with each step that has begun.
     """
     lines: dict[str, ConsoleLine] = {}
     until = time.monotonic() + RUN_TIMEOUT_S
@@ -42,7 +42,7 @@ def follow(airflow: Airflow, live: Live, dag: str, run: str, on_start: Callable[
             seconds = {name: line.elapsed() for name, line in lines.items()}
             return Ended(run, state, seconds, {name: task.state for name, task in tasks.items()})
         time.sleep(0.5)
-    raise TimeoutError(f"{dag} {run} did not end within {RUN_TIMEOUT_S} s: look at it in the Airflow UI")
+    raise TimeoutError(f"{dag} {run} did not end within {RUN_TIMEOUT_S} s: open it in the Airflow UI")
 
 
 def _show_step(task: TaskState, lines: dict[str, ConsoleLine], live: Live) -> bool:
@@ -55,7 +55,7 @@ def _show_step(task: TaskState, lines: dict[str, ConsoleLine], live: Live) -> bo
         return begins
     if task.state in ("success", "failed"):
         line.detail = "stopped here" if task.state == "failed" else ""
-        line.end(task.seconds if begins else None)  # it was over when we looked first
+        line.end(task.seconds if begins else None)  # it had ended before the first poll
         show(line)
     else:
         line.detail = _progress(live) if task.task in ("validate", "train", "compare") else ""

@@ -1,4 +1,4 @@
-"""Where the demo lives: folders, ports and addresses, all on this machine's loopback."""
+"""Folders, ports and addresses of the demo, all on this machine's loopback."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".demo"
 LOGS = HOME / "service-logs"
 PLATFORMS = ROOT / "dags" / "platforms"
-CHOSEN = HOME / "platform"  # what the demo was started on, until `make clean`
+CHOSEN = HOME / "platform"  # name of the platform that the demo was started on, until `make clean`
 
 AIRFLOW_URL = "http://127.0.0.1:8080"
 MLFLOW_URL = "http://127.0.0.1:5000"
@@ -30,11 +30,11 @@ MODEL = "flight_delay"
 AS_OF = ("2013-05-15T00:00:00+00:00", "2013-06-01T00:00:00+00:00")  # the untouched gate promotes at both (a test)
 
 
-MADE = ("docker", "yarn")  # platforms whose files the demo writes, for they name what it starts
+MADE = ("docker", "yarn")  # platforms whose files the demo writes, because they name services that it starts
 
 
 def platform() -> Path:
-    """`make demo PLATFORM=docker` chooses; all later commands go by what was chosen."""
+    """The platform's file: `make demo PLATFORM=docker` chooses it, and all later commands use the choice."""
     name = CHOSEN.read_text().strip() if CHOSEN.exists() else os.environ.get("PLATFORM") or "local"
     return HOME / f"{name}.yaml" if name in MADE else PLATFORMS / f"{name}.yaml"
 
@@ -43,5 +43,5 @@ def on_containers() -> bool:
     return platform().stem == "docker"
 
 
-def python_of(room: str) -> str:
-    return str(ROOT / ".venv" / room / "bin" / "python")
+def python_of(environment: str) -> str:
+    return str(ROOT / ".venv" / environment / "bin" / "python")

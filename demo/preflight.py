@@ -1,4 +1,4 @@
-"""Looks at the machine before anything is installed; written for any Python 3, so that a wrong one can say so."""
+"""Checks the machine before anything is installed; runs on any Python 3, so that a wrong version is reported, too."""
 
 import os
 import re
@@ -14,11 +14,11 @@ FREE_BYTES = 6 * 1024**3
 def python_problem():
     if sys.version_info[:2] == NEEDED_PYTHON:
         return None
-    found = "{}.{}".format(*sys.version_info[:2])
+    version = "{}.{}".format(*sys.version_info[:2])
     return (
         "Python 3.11 is needed and {} is {}: install it (Debian, Ubuntu: apt install python3.11 "
         "python3.11-venv) or name one: make demo PYTHON=/path/to/python3.11"
-    ).format(sys.executable, found)
+    ).format(sys.executable, version)
 
 
 def venv_problem():
@@ -42,8 +42,8 @@ def java_problem():
     text = subprocess.run([java, "-version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout.decode(errors="replace")
     match = re.search(r'version "(?:1\.)?(\d+)', text)
     if match is None or int(match.group(1)) not in GOOD_JAVA:
-        found = "version " + match.group(1) if match else "of unknown version"
-        return "Java 17 or 21 is needed and {} is {}: {}".format(where, found, advice)
+        version = "version " + match.group(1) if match else "of unknown version"
+        return "Java 17 or 21 is needed and {} is {}: {}".format(where, version, advice)
     return None
 
 

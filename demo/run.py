@@ -1,4 +1,4 @@
-"""`make demo`: the whole loop, twice, on real flights; the second release meets traffic and loses none of it."""
+"""`make demo`: the whole loop, twice, on real flights; the second release happens under traffic and loses no request."""
 
 import argparse
 import fcntl
@@ -30,7 +30,7 @@ REQUESTS_PER_SECOND = 150
 
 @dataclass(frozen=True)
 class DemoRun:
-    """One retraining and what became of it."""
+    """One retraining and its results; `tally` is None for the first version, which no client could ask."""
 
     as_of: str
     ended: Ended
@@ -53,7 +53,7 @@ def show_alone(began: float) -> int:
 
 @contextmanager
 def only_one() -> Iterator[None]:
-    """A second `make demo` says so instead of breaking the first."""
+    """Raises DemoError for a second `make demo`, which would break the first."""
     HOME.mkdir(exist_ok=True)
     with (HOME / "demo.lock").open("w") as lock:
         try:
@@ -82,13 +82,13 @@ def show_all(began: float) -> int:
 
 
 def choose_platform() -> None:
-    """What was live on one platform is not on another: both do not share a folder."""
-    wanted = os.environ.get("PLATFORM") or (CHOSEN.read_text().strip() if CHOSEN.exists() else "local")
-    if wanted not in ("local", *MADE):
-        raise DemoError(f"the demo knows the platforms local, {' and '.join(MADE)}, not {wanted}")
-    if CHOSEN.exists() and CHOSEN.read_text().strip() != wanted:
-        raise DemoError(f"this folder's demo is on {CHOSEN.read_text().strip()}: `make clean` first, then PLATFORM={wanted}")
-    CHOSEN.write_text(wanted)
+    """Raises DemoError if this folder belongs to another platform: what is live there is not live here."""
+    chosen = os.environ.get("PLATFORM") or (CHOSEN.read_text().strip() if CHOSEN.exists() else "local")
+    if chosen not in ("local", *MADE):
+        raise DemoError(f"the demo knows the platforms local, {' and '.join(MADE)}, not {chosen}")
+    if CHOSEN.exists() and CHOSEN.read_text().strip() != chosen:
+        raise DemoError(f"this folder's demo is on {CHOSEN.read_text().strip()}: `make clean` first, then PLATFORM={chosen}")
+    CHOSEN.write_text(chosen)
 
 
 def make_data() -> None:
@@ -116,7 +116,7 @@ def is_done(live: Live, as_of: str) -> bool:
 
 
 def retrain(airflow: Airflow, live: Live, as_of: str) -> DemoRun:
-    """One run from trigger to live; if something is live already, clients ask it from before the release until after."""
+    """One run from trigger to live; if a version is live already, clients send requests from before the release until after it."""
     print(f"\n  retrain as of {as_of[:10]}")
     with Clients(live) as asking:
         run = airflow.trigger(MODEL, {"as_of": as_of})
@@ -137,7 +137,7 @@ def retrain(airflow: Airflow, live: Live, as_of: str) -> DemoRun:
 
 
 class Clients:
-    """Ask what is live from the moment a new image is packed; nothing to ask, nothing sent."""
+    """Send requests to the live version from the packaging of the next one on; none if nothing is live."""
 
     def __init__(self, live: Live):
         self.tally: Tally | None = None

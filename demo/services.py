@@ -37,13 +37,13 @@ SOCKET = HOME / "services.sock"
 
 
 def tell(show: Callable[[], int]) -> int:
-    """Its exit code; what ends it early is one sentence, and 1."""
+    """Exit code of `show`; an error that ends it early is printed as one sentence, and the code is 1."""
     try:
         return show()
     except (DemoError, RetrainingError) as error:
         said = str(error)
     except (httpx.HTTPError, TimeoutError) as error:
-        said = f"a service does not answer ({error}): look at `make status`, then `make demo` goes on with what is live"
+        said = f"a service does not answer ({error}): read `make status`; `make demo` goes on with what is live"
     except KeyboardInterrupt:
         said = "interrupted; the services run on: `make demo` goes on with what is live, `make stop` ends them"
     print(f"\ndemo: {said}", file=sys.stderr)
@@ -62,14 +62,14 @@ def commands() -> dict[str, str]:
         "mlflow": f"{bare} {python_of('spark')} -m mlflow server --host 127.0.0.1 --port 5000 --workers 1 "
         f"--backend-store-uri sqlite:///{mlflow}/mlflow.db --artifacts-destination {mlflow}/artifacts",
         "inbox": f"{bare} {python_of('release')} -m demo.inbox",
-        **{name: f"{bare} {command}" for name, command in (besides().commands() if besides() else {}).items()},
+        **{name: f"{bare} {command}" for name, command in (platform_services().commands() if platform_services() else {}).items()},
         "serving-host": f"{bare} DOCKER_HOST={containers.address()} "
         f"{python_of('release')} -m release.routing.host --platform {platform()}",
     }
 
 
-def besides() -> ModuleType | None:
-    """What the chosen platform needs besides, as a module of this package."""
+def platform_services() -> ModuleType | None:
+    """Module with the further services of the chosen platform; None for the local one."""
     return {"docker": containers, "yarn": cluster}.get(platform().stem)
 
 
@@ -114,7 +114,7 @@ def environment() -> dict[str, str]:
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",  # a killed scheduler's tasks are taken over, else after 300 s
-        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # ends of tasks are noticed sooner
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # the end of a task is noticed sooner
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": AIRFLOW_URL.rsplit(":", 1)[1],
         "AIRFLOW__API__BASE_URL": AIRFLOW_URL,
@@ -130,8 +130,8 @@ def environment() -> dict[str, str]:
 
 
 def start() -> None:
-    """Everything up and answering, or a DemoError that names the service and its log."""
-    more = besides()
+    """Returns when every service answers; else raises DemoError with the service and its log."""
+    more = platform_services()
     check_ports(PORTS | (dict.fromkeys(cluster.HADOOP.ports.all(), "Hadoop") if more is cluster else {}))
     for folder in (LOGS, HOME / "mlflow"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -185,12 +185,12 @@ def _control(*words: str) -> subprocess.CompletedProcess[str]:
 
 def _orphans() -> list[psutil.Process]:
     """What a killed scheduler left. Airflow's processes write a title over their command and their environment."""
-    found = []
+    orphans = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.cwd() == str(ROOT) and " ".join(process.cmdline()).startswith("airflow "):
-                found.append(process)
-    return found
+                orphans.append(process)
+    return orphans
 
 
 def _migrate(env: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""One line a stage, with seconds; a person always sees what is going on and for how long."""
+"""One line a stage with its seconds, updated while it runs."""
 
 import sys
 import threading
@@ -16,7 +16,7 @@ class ConsoleLine:
         self.title = " " * indent + title
         self.detail = ""
         self.seconds: float | None = None
-        self.told_at_s = 0.0
+        self.printed_at_s = 0.0
         self._started = time.monotonic()
 
     def elapsed(self) -> float:
@@ -30,12 +30,12 @@ class ConsoleLine:
 
 
 @contextmanager
-def stage(title: str, detail: str = "", indent: int = 0, look: Callable[[], str] | None = None) -> Iterator[ConsoleLine]:
-    """Prints the line when the stage ends; `look` gives its detail while it runs."""
+def stage(title: str, detail: str = "", indent: int = 0, progress: Callable[[], str] | None = None) -> Iterator[ConsoleLine]:
+    """Prints the line when the stage ends; `progress` returns its detail while it runs."""
     line = ConsoleLine(title, indent)
     line.detail = detail
     done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(line, done, look), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(line, done, progress), daemon=True)
     watcher.start()
     try:
         yield line
@@ -46,10 +46,10 @@ def stage(title: str, detail: str = "", indent: int = 0, look: Callable[[], str]
     show(line)
 
 
-def _watch(line: ConsoleLine, done: threading.Event, look: Callable[[], str] | None) -> None:
+def _watch(line: ConsoleLine, done: threading.Event, progress: Callable[[], str] | None) -> None:
     while not done.wait(1):
-        if look:
-            line.detail = look() or line.detail
+        if progress:
+            line.detail = progress() or line.detail
         show_running(line)
 
 
@@ -62,7 +62,7 @@ def show_running(line: ConsoleLine) -> None:
     """On a terminal the line is redrawn each second; in a file it is written again each minute."""
     if sys.stdout.isatty():
         sys.stdout.write("\r\033[K" + line.line())
-    elif line.elapsed() - line.told_at_s >= QUIET_S:
-        line.told_at_s = line.elapsed()
+    elif line.elapsed() - line.printed_at_s >= QUIET_S:
+        line.printed_at_s = line.elapsed()
         sys.stdout.write(f"{line.line()} …\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Clients that ask a served model without pause, and remember every answer that was not one."""
+"""Clients that send requests to a served model at a steady rate, and record every failure."""
 
 import http.client
 import itertools
@@ -27,7 +27,7 @@ class Tally:
 
 
 class LoadGenerator:
-    """`with Traffic(url, rows, per_second=100) as tally:` half of the clients keep their connection, half never."""
+    """`with LoadGenerator(url, columns, rows, per_second=100) as tally:` half of the clients keep their connection, half never."""
 
     def __init__(self, url: str, columns: list[str], rows: list[list], per_second: float, clients: int = 4):
         self._url = urlsplit(url)
@@ -57,7 +57,7 @@ class LoadGenerator:
             self._ask(connection, body)
             if not keeps:
                 connection.close()
-            due = max(due + self._pause_s, time.monotonic() - 1)  # a slow second is not made up for by a burst
+            due = max(due + self._pause_s, time.monotonic() - 1)  # at most one second of delay is caught up with by a burst
             self._stopped.wait(max(0, due - time.monotonic()))
         connection.close()
 

@@ -14,12 +14,12 @@ from serving.server import App, Identity
 
 
 def main() -> None:
-    asked = _arguments()
+    arguments = _arguments()
     identity = Identity(os.environ.get("MODEL_NAME", "model"), os.environ.get("MODEL_VERSION", "0"), os.environ.get("IMAGE_DIGEST"))
     try:
-        model = Model.load(asked.model)  # the port opens after this: who can connect is answered
-        kept = RequestBuffer.asked_for(os.environ, model.columns.names)
-        asyncio.run(serve(App(model, identity, kept), asked.host, asked.port))
+        model = Model.load(arguments.model)  # the port opens after this: whoever can connect gets an answer
+        buffer = RequestBuffer.from_environment(os.environ, model.columns.names)
+        asyncio.run(serve(App(model, identity, buffer), arguments.host, arguments.port))
     except CannotServe as error:
         sys.exit(str(error))
 

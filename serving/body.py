@@ -9,7 +9,7 @@ from msgspec.json import Decoder
 from serving.errors import RequestRefused
 
 MAX_BYTES = 8 * 1024 * 1024
-DISCARDED = 4  # bodies up to this many times the limit are read to their end, so that the client gets to read the refusal
+DISCARDED = 4  # bodies up to this many times the limit are read to the end, so that the client can read the refusal
 
 Form = TypeVar("Form")
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from serving.errors import RequestRefused
 
-NULL = "\ue000null"  # how the graph is told of a missing category
+NULL = "\ue000null"  # stands for a missing category in the graph's input
 NUMBER = frozenset({float, int, bool, NoneType})  # true counts as 1, as a boolean column does in Spark
 TEXT = frozenset({str, NoneType})
-SHOWN = 5  # problems told in one sentence
+SHOWN = 5  # problems listed in one message
 JSON_NAMES = {str: "a string", dict: "an object", list: "an array", NoneType: "null"}
 
 Row = Sequence[Any]
@@ -24,7 +24,7 @@ Pick = Callable[[Row], Row]
 
 
 class TensorLayout(NamedTuple):
-    """Where a request's rows hold the model's columns."""
+    """Number of values in each row of a request, and getters of the model's numeric and categorical ones."""
 
     width: int
     numeric: Pick
@@ -32,13 +32,13 @@ class TensorLayout(NamedTuple):
 
 
 class Columns:
-    """The columns a model is asked with; `known` holds the only levels it accepts of a column."""
+    """The columns of a model's input. `known`: column → the only levels accepted; columns that are absent there accept any."""
 
     def __init__(self, numeric: Sequence[str], categorical: Sequence[str], known: Mapping[str, frozenset[str]]):
         self.numeric = tuple(numeric)
         self.categorical = tuple(categorical)
         self.names = self.numeric + self.categorical
-        self._wanted = frozenset(self.names)
+        self._name_set = frozenset(self.names)
         self._known = [(self.categorical.index(name), name, levels) for name, levels in known.items()]
         self.layout = lru_cache(maxsize=64)(self._find_layout)  # clients seldom change their order
 
@@ -56,14 +56,14 @@ class Columns:
         if self.numeric:
             feeds["numeric"] = self._numbers(numeric)
         if self.categorical:
-            told = [[NULL if level is None else level for level in row] for row in categorical]
-            feeds["categorical"] = np.array(told, dtype=object)
+            categories = [[NULL if level is None else level for level in row] for row in categorical]
+            feeds["categorical"] = np.array(categories, dtype=object)
         return feeds
 
     def rows_of(self, records: Sequence[Mapping[str, Any]]) -> list[Row]:
         """Records as rows in the order of `names`."""
         for record in records:
-            if record.keys() != self._wanted:
+            if record.keys() != self._name_set:
                 self.check(record)
         return [tuple(map(record.__getitem__, self.names)) for record in records]
 
@@ -71,17 +71,17 @@ class Columns:
         """Raises unless these are the model's columns, each once, in whatever order."""
         given = Counter(iter(names))  # a mapping would be taken for counts
         missing = [name for name in self.names if name not in given]
-        unknown = [name for name in given if name not in self._wanted]
+        unknown = [name for name in given if name not in self._name_set]
         twice = [name for name in self.names if given[name] > 1]
         kinds = (("missing", missing), ("unknown", unknown), ("given twice", twice))
-        wrong = "; ".join(f"{kind}: {_some(found)}" for kind, found in kinds if found)
+        wrong = "; ".join(f"{kind}: {_abbreviated(columns)}" for kind, columns in kinds if columns)
         if wrong:
             raise RequestRefused(f"The columns do not fit ({wrong}); expected {self._expected()}.")
 
     def _find_layout(self, names: tuple[str, ...]) -> TensorLayout:
         self.check(names)
-        places = {name: place for place, name in enumerate(names)}
-        return TensorLayout(len(names), *(_pick([places[name] for name in group]) for group in (self.numeric, self.categorical)))
+        positions = {name: position for position, name in enumerate(names)}
+        return TensorLayout(len(names), *(_pick([positions[name] for name in group]) for group in (self.numeric, self.categorical)))
 
     def _check_widths(self, width: int, rows: Sequence[Row]) -> None:
         if set(map(len, rows)) != {width}:
@@ -97,22 +97,22 @@ class Columns:
     def _wrong_types(self, numeric: list[Row], categorical: list[Row]) -> RequestRefused:
         groups = ((self.numeric, numeric, NUMBER, "a number"), (self.categorical, categorical, TEXT, "a string"))
         wrong = [
-            f"{name} is {_what(values[row])} in row {row} where {wanted} or null is expected"
-            for names, rows, allowed, wanted in groups
+            f"{name} is {_kind_of(values[row])} in row {row} where {expected} or null is expected"
+            for names, rows, allowed, expected in groups
             for name, values in zip(names, zip(*rows, strict=True), strict=False)
             if (row := _first_misfit(values, allowed)) is not None
         ]
-        return RequestRefused(f"Wrong values: {_some(wrong, '; ')}.")
+        return RequestRefused(f"Wrong values: {_abbreviated(wrong, '; ')}.")
 
     def _expected(self) -> str:
         groups = (("numeric", self.numeric), ("categorical", self.categorical))
         return " and ".join(f"{kind} {', '.join(names)}" for kind, names in groups if names)
 
 
-def _pick(places: list[int]) -> Pick:
-    if len(places) > 1:
-        return itemgetter(*places)
-    return lambda row: [row[place] for place in places]  # itemgetter of one place would give a bare value
+def _pick(positions: list[int]) -> Pick:
+    if len(positions) > 1:
+        return itemgetter(*positions)
+    return lambda row: [row[position] for position in positions]  # itemgetter of one position would give a bare value
 
 
 def _all_of(allowed: frozenset[type], rows: list[Row]) -> bool:
@@ -127,7 +127,7 @@ def _is_too_large(value: Any) -> bool:
     return type(value) is int and abs(value) > sys.float_info.max
 
 
-def _what(value: Any) -> str:
+def _kind_of(value: Any) -> str:
     return "too large a number" if _is_too_large(value) else JSON_NAMES.get(type(value), "a number or truth value")
 
 
@@ -140,6 +140,6 @@ def _check_levels(name: str, levels: frozenset[str], values: list[str | None]) -
             )
 
 
-def _some(found: list[str], separator: str = ", ") -> str:
-    told = [one[:200] for one in found[:SHOWN]]
-    return separator.join(told) + (f"{separator}and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+def _abbreviated(items: list[str], separator: str = ", ") -> str:
+    shown = [item[:200] for item in items[:SHOWN]]
+    return separator.join(shown) + (f"{separator}and {len(items) - SHOWN} more" if len(items) > SHOWN else "")

@@ -1,4 +1,4 @@
-"""What this server says no with; each message is one sentence for the person who asked."""
+"""Errors of this server; each message is one sentence for the client or the person who started it."""
 
 CODES = {
     400: "BAD_REQUEST",
@@ -11,11 +11,11 @@ CODES = {
 
 
 class CannotServe(Exception):
-    """The server will not start: its model or its address is not fit for use."""
+    """The server will not start: its model or its address cannot be used."""
 
 
 class RequestRefused(Exception):
-    """This request gets an error, all of it; other requests go on."""
+    """The whole request is refused with this HTTP status; other requests are not affected."""
 
     def __init__(self, message: str, status: int = 400):
         self.message = message

@@ -1,7 +1,7 @@
 """Granian, started inside this process and stopped without losing a request.
 
 Granian's own stop resets connections that wait to be accepted and idle ones on which a request is just arriving (up to
-30 of 32 clients in trials). So this stop first shuts the door, then tells the clients inside to leave with their next answer.
+30 of 32 clients in trials). So this stop first refuses new connections, then closes each open one with its next answer.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from serving.server import App
 
 BACKLOG = 1024
 KEEP_ALIVE_MS = 180_000  # longer than the 90 s for which a router keeps idle connections: only the router closes them
-LEAVING_S = 0.5  # how long clients inside may take to send one more request
+LEAVING_S = 0.5  # for clients with an open connection to send one more request
 STOP_LIMIT_S = 25.0  # then requests still unanswered are given up
 SO_ATTACH_FILTER = 26  # Linux; the socket module does not name it
 
@@ -43,23 +43,23 @@ def listen(host: str, port: int) -> socket.socket:
 
 async def serve(app: App, host: str, port: int) -> None:
     """Raises CannotServe if it cannot listen or go on; returns after SIGTERM or SIGINT, with every request answered."""
-    told_to_stop = asyncio.Event()
+    stop_requested = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
     threads = _threads()
     listener = listen(host, port)
     server = _Granian(app, listener)
-    stopping = asyncio.create_task(_stop(told_to_stop, server, app, listener))
+    stopping = asyncio.create_task(_stop(stop_requested, server, app, listener))
     print(f"serving {app.identity.model} version {app.identity.version} on {host}:{port}", flush=True)
     await server.serve()
     if not stopping.done():
-        raise CannotServe("The HTTP server ended though nobody told it to.")
+        raise CannotServe("The HTTP server ended without a SIGTERM or SIGINT.")
     while _threads() > threads:  # granian's threads still hand out answers, and abort if Python ends before them
         await asyncio.sleep(0.005)
 
 
 class _Granian(Server):
-    """Granian's server on a socket that is ours, so that we can shut its door."""
+    """Granian's server on our own socket, so that we can refuse new connections."""
 
     def __init__(self, app: App, listener: socket.socket):
         self._listener = listener
@@ -76,11 +76,11 @@ class _Granian(Server):
         self._shd = SocketHolder(os.dup(self._listener.fileno()), False, BACKLOG)
 
 
-async def _stop(told_to_stop: asyncio.Event, server: Server, app: App, listener: socket.socket) -> None:
-    await told_to_stop.wait()
+async def _stop(stop_requested: asyncio.Event, server: Server, app: App, listener: socket.socket) -> None:
+    await stop_requested.wait()
     begun = perf_counter()
     app.draining = True  # from here each answer closes its connection
-    _shut_door(listener)
+    _refuse_connections(listener)
     await asyncio.sleep(LEAVING_S)
     while app.in_flight and perf_counter() - begun < STOP_LIMIT_S:
         await asyncio.sleep(0.01)
@@ -88,17 +88,17 @@ async def _stop(told_to_stop: asyncio.Event, server: Server, app: App, listener:
 
 
 def _threads() -> int:
-    """Of this process, whoever started them. Known on Linux only."""
+    """Number of this process's threads, native ones included; 0 where it is not known (not Linux)."""
     return len(os.listdir("/proc/self/task")) if sys.platform == "linux" else 0
 
 
-def _shut_door(listener: socket.socket) -> None:
-    """Lets no new connection in, while those already in the queue are still accepted: closing the socket would reset them.
+def _refuse_connections(listener: socket.socket) -> None:
+    """Refuses new connections, while those already in the queue are still accepted: closing the socket would reset them.
 
-    A socket filter that drops every packet. Whoever tries to connect tries again after a second, and is then refused.
+    By a socket filter that drops every packet. A client that tries to connect retries after a second, and is then refused.
     """
     drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
     program = struct.pack("HL", 1, ctypes.addressof(drop_all))
-    with suppress(OSError):  # elsewhere than on Linux the door stays open until the end
+    with suppress(OSError):  # without Linux new connections are accepted until the end
         if sys.platform == "linux":
             listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)

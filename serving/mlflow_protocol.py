@@ -13,7 +13,7 @@ FORMS = "dataframe_split, dataframe_records or inputs"
 
 
 class SplitFrame(msgspec.Struct, forbid_unknown_fields=True):
-    """A frame as pandas writes it with orient="split"; its index says nothing to a model."""
+    """A frame as pandas writes it with orient="split"; its index is ignored."""
 
     columns: tuple[str, ...]
     data: list[list[Any]]
@@ -38,22 +38,22 @@ def invoke(model: Model, body: bytes) -> Exchange:
     return Exchange(names, rows, answer, _encode({"predictions": _records(model, answer)}))
 
 
-def _table(model: Model, asked: Invocation) -> tuple[tuple[str, ...], list[Row]]:
-    forms = (asked.dataframe_split, asked.dataframe_records, asked.inputs)
+def _table(model: Model, invocation: Invocation) -> tuple[tuple[str, ...], list[Row]]:
+    forms = (invocation.dataframe_split, invocation.dataframe_records, invocation.inputs)
     if forms.count(None) != 2:
         raise RequestRefused(f"The body has {3 - forms.count(None)} of {FORMS}; send exactly one.")
-    if asked.dataframe_split is not None:
-        return asked.dataframe_split.columns, asked.dataframe_split.data
-    if isinstance(asked.inputs, dict):
-        return _from_columns(asked.inputs)
-    return model.columns.names, model.columns.rows_of(asked.dataframe_records or asked.inputs or [])
+    if invocation.dataframe_split is not None:
+        return invocation.dataframe_split.columns, invocation.dataframe_split.data
+    if isinstance(invocation.inputs, dict):
+        return _from_columns(invocation.inputs)
+    return model.columns.names, model.columns.rows_of(invocation.dataframe_records or invocation.inputs or [])
 
 
 def _from_columns(columns: dict[str, list[Any]]) -> tuple[tuple[str, ...], list[Row]]:
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} has {length}" for name, length in list(lengths.items())[:5])
-        raise RequestRefused(f"The columns of inputs differ in length: {told}.")
+        shown = ", ".join(f"{name} has {length}" for name, length in list(lengths.items())[:5])
+        raise RequestRefused(f"The columns of inputs differ in length: {shown}.")
     return tuple(columns), list(zip(*columns.values(), strict=True))
 
 
@@ -64,4 +64,4 @@ def _records(model: Model, answer: Answer) -> list[dict[str, Any]]:
     if model.description.task == "binary":
         return [{"prediction": label, "probability": both[1]} for label, both in pairs]
     names = [str(label) for label in model.description.labels or ()]
-    return [{"prediction": label, "probabilities": dict(zip(names, each, strict=True))} for label, each in pairs]
+    return [{"prediction": label, "probabilities": dict(zip(names, values, strict=True))} for label, values in pairs]

@@ -1,4 +1,4 @@
-"""One model: model.onnx and model.json, loaded, tried, and asked."""
+"""One model, model.onnx and model.json: loaded, tried once, and used to predict."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ class Description(msgspec.Struct, frozen=True):
     known: dict[str, frozenset[str]] = {}
 
     def problem(self) -> str | None:
-        """The first thing that does not hold together."""
+        """The first inconsistency; None if there is none."""
         columns = self.numeric + self.categorical
         labels = len(self.labels or ())
         checks = (
@@ -53,7 +53,7 @@ class Answer(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """A request as it was understood, its answer, and that in the protocol's words."""
+    """A request as it was decoded, its answer, and the encoded response body."""
 
     names: tuple[str, ...]
     rows: Sequence[Row]
@@ -62,7 +62,7 @@ class Exchange(NamedTuple):
 
 
 class Model:
-    """Never guesses: what it cannot answer with finite numbers raises RequestRefused."""
+    """Raises RequestRefused for what it cannot answer with finite numbers."""
 
     def __init__(self, description: Description, session: onnxruntime.InferenceSession):
         self.description = description
@@ -93,7 +93,7 @@ class Model:
         return Answer([labels[index] for index in outputs[1].tolist()], values)
 
     def _warm_up(self, folder: Path) -> None:
-        """The first answer is slow, and shows whether graph and description fit: nobody should have to wait for either."""
+        """The first answer is slow, and shows whether graph and description fit: no client should meet either."""
         known = self.description.known
         levels = [min(known[name]) if name in known else None for name in self.columns.categorical]
         try:

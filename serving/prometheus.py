@@ -15,11 +15,11 @@ BUCKETS = (
 
 
 class Metrics:
-    """Every request is counted; only predictions are timed, or health checks would make the model look quick."""
+    """Every request is counted; only predictions are timed, or health checks would lower the model's latency."""
 
-    def __init__(self, model: str, version: str, spread: PredictionCounter):
+    def __init__(self, model: str, version: str, histogram: PredictionCounter):
         self._labels = f'model="{_escaped(model)}",version="{_escaped(version)}"'
-        self._spread = spread
+        self._histogram = histogram
         self._requests: Counter[tuple[str, int]] = Counter()
         self._buckets = [0] * (len(BUCKETS) + 1)
         self._seconds = 0.0
@@ -52,12 +52,12 @@ class Metrics:
             "# HELP serving_answers_total Rows answered, by the bin that the answer lies in.",
             "# TYPE serving_answers_total counter",
             *(
-                f'serving_answers_total{{{self._labels},bin="{_escaped(place)}"}} {number}'
-                for place, number in self._spread.rows().items()
+                f'serving_answers_total{{{self._labels},bin="{_escaped(name)}"}} {number}'
+                for name, number in self._histogram.rows().items()
             ),
             "# HELP serving_answers_squares_total Sum of each request's rows squared: how far rows came together.",
             "# TYPE serving_answers_squares_total counter",
-            f"serving_answers_squares_total{{{self._labels}}} {self._spread.squares}",
+            f"serving_answers_squares_total{{{self._labels}}} {self._histogram.squares}",
         ]
         return ("\n".join(lines) + "\n").encode()
 

@@ -1,4 +1,4 @@
-"""The HTTP side: which path is answered by what, as an application of the RSGI interface."""
+"""The HTTP side, an RSGI application: which function answers which path."""
 
 import sys
 import traceback
@@ -18,7 +18,9 @@ from serving.request_buffer import LARGEST, RequestBuffer
 
 JSON = ("content-type", "application/json")
 TEXT = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
-REHEARSAL = "x-rehearsal"  # a request of the release controller: answered and timed, but no client's, so neither kept nor counted
+REHEARSAL = (
+    "x-rehearsal"  # marks a request of the release controller: answered and timed, but neither kept nor counted as a client's
+)
 _encode = msgspec.json.Encoder().encode
 
 Header = tuple[str, str]
@@ -26,7 +28,7 @@ Protocol = Callable[[bytes], Exchange]
 
 
 class Identity(NamedTuple):
-    """What the answers say they come from."""
+    """Model, version and image digest, sent with every answer."""
 
     model: str
     version: str
@@ -40,13 +42,13 @@ class Identity(NamedTuple):
 class App:
     """One model's server. `in_flight` requests have begun and are not answered yet."""
 
-    def __init__(self, model: Model, identity: Identity, kept: RequestBuffer | None):
+    def __init__(self, model: Model, identity: Identity, buffer: RequestBuffer | None):
         self.draining = False
         self.in_flight = 0
         self.identity = identity
-        self._kept = kept
-        self._spread = PredictionCounter(model.description)
-        self._metrics = Metrics(identity.model, identity.version, self._spread)
+        self._buffer = buffer
+        self._histogram = PredictionCounter(model.description)
+        self._metrics = Metrics(identity.model, identity.version, self._histogram)
         self._headers = identity.headers()
         name, version = identity.model, identity.version
         own = f"/v2/models/{name}"
@@ -65,8 +67,8 @@ class App:
             f"{own}/ready": self._ready,
             "/metrics": self._metrics.text,
         }
-        if kept is not None:
-            self._pages["/replay"] = kept.page
+        if buffer is not None:
+            self._pages["/replay"] = buffer.page
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         begun = perf_counter()
@@ -97,12 +99,12 @@ class App:
         if scope.method != "POST":
             raise RequestRefused(f"{scope.path} takes POST, not {scope.method}.", 405)
         headers = scope.headers
-        asked = await body.read(headers, protocol)
-        exchange = predict(asked)
+        payload = await body.read(headers, protocol)
+        exchange = predict(payload)
         if REHEARSAL not in headers:
-            self._spread.count(exchange.answer)
-            if self._kept is not None and len(asked) <= LARGEST:
-                self._kept.keep(exchange.names, exchange.rows)
+            self._histogram.count(exchange.answer)
+            if self._buffer is not None and len(payload) <= LARGEST:
+                self._buffer.keep(exchange.names, exchange.rows)
         return exchange.content
 
     def _page(self, scope: Any) -> bytes:
@@ -114,7 +116,7 @@ class App:
         return page()
 
     def _ready(self) -> bytes:
-        """The port opens after the model's first answer, so a server that can be asked is ready until it is told to stop."""
+        """The port opens after the model's first answer, so a server that can be reached is ready until it is stopped."""
         if self.draining:
             raise RequestRefused("This server is stopping.", 503)
         return b"{}"
@@ -122,4 +124,4 @@ class App:
 
 def _refusal(path: str, refused: RequestRefused) -> bytes:
     said = {"error_code": CODES[refused.status], "message": refused.message}
-    return _encode(said | {"error": refused.message} if path.startswith("/v2") else said)  # V2's clients look for `error`
+    return _encode(said | {"error": refused.message} if path.startswith("/v2") else said)  # V2's clients read `error`

@@ -34,7 +34,7 @@ class OutputName(msgspec.Struct):
 
 
 class Inference(msgspec.Struct):
-    """Unknown keys, such as parameters, are left alone: the protocol allows extensions."""
+    """Unknown keys, such as parameters, are ignored: the protocol allows extensions."""
 
     inputs: list[InputTensor]
     id: str | None = None
@@ -46,16 +46,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 def infer(model: Model, name: str, version: str, body: bytes) -> Exchange:
-    asked = decode(_decoder, body)
-    names = tuple(tensor.name for tensor in asked.inputs)
+    request = decode(_decoder, body)
+    names = tuple(tensor.name for tensor in request.inputs)
     model.columns.layout(names)  # raises unless they are the model's
-    columns = [_values(tensor, model) for tensor in asked.inputs]
+    columns = [_values(tensor, model) for tensor in request.inputs]
     if len(set(map(len, columns))) > 1:
-        raise RequestRefused(f"The inputs differ in rows: {', '.join(f'{t.name} has {t.shape[0]}' for t in asked.inputs[:5])}.")
+        raise RequestRefused(f"The inputs differ in rows: {', '.join(f'{t.name} has {t.shape[0]}' for t in request.inputs[:5])}.")
     rows = list(zip(*columns, strict=True))
     answer = model.predict(names, rows)
-    outputs = _chosen(_outputs(model, answer), asked.outputs)
-    identity = {"model_name": name, "model_version": version} | ({"id": asked.id} if asked.id is not None else {})
+    outputs = _chosen(_outputs(model, answer), request.outputs)
+    identity = {"model_name": name, "model_version": version} | ({"id": request.id} if request.id is not None else {})
     return Exchange(names, rows, answer, _encode(identity | {"outputs": outputs}))
 
 
@@ -75,13 +75,13 @@ def _tensor(name: str, datatype: str, *width: int) -> dict[str, Any]:
 
 
 def _values(tensor: InputTensor, model: Model) -> list[Any]:
-    wanted = ("FP64", "FP32", "INT64", "BOOL") if tensor.name in model.columns.numeric else ("BYTES",)
-    if tensor.datatype not in wanted:
-        raise RequestRefused(f"{tensor.name} has datatype {tensor.datatype[:100]}; expected {' or '.join(wanted)}.")
+    datatypes = ("FP64", "FP32", "INT64", "BOOL") if tensor.name in model.columns.numeric else ("BYTES",)
+    if tensor.datatype not in datatypes:
+        raise RequestRefused(f"{tensor.name} has datatype {tensor.datatype[:100]}; expected {' or '.join(datatypes)}.")
     values = [one for item in tensor.data for one in (item if type(item) is list else (item,))]  # nested or flat, as [N,1] may be
     if tensor.shape not in ((len(values),), (len(values), 1)):
-        told = "×".join(map(str, tensor.shape[:5]))
-        raise RequestRefused(f"{tensor.name} has shape {told} and {len(values)} values; expected shape [N] or [N,1] and N values.")
+        shown = "×".join(map(str, tensor.shape[:5]))
+        raise RequestRefused(f"{tensor.name} has shape {shown} and {len(values)} values; expected shape [N] or [N,1] and N values.")
     allowed = VALUES[tensor.datatype]
     if not allowed.issuperset(map(type, values)):
         row = next(row for row, value in enumerate(values) if type(value) not in allowed)
@@ -98,14 +98,14 @@ def _outputs(model: Model, answer: Answer) -> list[dict[str, Any]]:
     return outputs
 
 
-def _chosen(outputs: list[dict[str, Any]], asked: list[OutputName] | None) -> list[dict[str, Any]]:
-    if not asked:
+def _chosen(outputs: list[dict[str, Any]], requested: list[OutputName] | None) -> list[dict[str, Any]]:
+    if not requested:
         return outputs
-    there = {output["name"]: output for output in outputs}
-    unknown = [one.name[:100] for one in asked if one.name not in there]
+    available = {output["name"]: output for output in outputs}
+    unknown = [one.name[:100] for one in requested if one.name not in available]
     if unknown:
-        raise RequestRefused(f"There is no output {', '.join(unknown[:5])}; there is {' and '.join(there)}.")
-    return [there[one.name] for one in asked]
+        raise RequestRefused(f"There is no output {', '.join(unknown[:5])}; there is {' and '.join(available)}.")
+    return [available[one.name] for one in requested]
 
 
 def _label_datatype(model: Model) -> str:

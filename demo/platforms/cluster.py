@@ -1,4 +1,4 @@
-"""What the demo on YARN needs besides: HDFS with the data and the store, a ResourceManager, and a node."""
+"""Further services of the demo on YARN: HDFS with the data and the store, a ResourceManager, and a node."""
 
 import json
 import os
@@ -15,7 +15,7 @@ HADOOP = Hadoop(HOME / "hadoop")  # one node: each unpacks the environment for i
 
 
 def write_platform(file: Path) -> None:
-    """As the local one, but for where data and documents lie and jobs run."""
+    """The local platform with data and store in HDFS and jobs on YARN."""
     HADOOP.make()
     local = yaml.safe_load((PLATFORMS / "local.yaml").read_text())
     spark = local["spark"]
@@ -47,17 +47,17 @@ def environment() -> dict[str, str]:
 
 
 def find_hdfs() -> None:
-    """This process finds it as Airflow and the serving host do, if the demo is on YARN."""
+    """Sets HADOOP_CONF_DIR for this process, as for Airflow and the serving host, if the demo is on YARN."""
     if platform().stem == "yarn":
         os.environ["HADOOP_CONF_DIR"] = str(HADOOP.conf)
 
 
 def await_ready() -> None:
-    """With the data in HDFS."""
+    """Waits for Hadoop, and puts the data into HDFS."""
     HADOOP.await_ready()
     HADOOP.put(HOME / "data", "/data")
 
 
 def stop() -> None:
-    """What a NodeManager leaves when it is stopped."""
+    """Kills the containers that a NodeManager leaves when it is stopped."""
     HADOOP.kill_containers()

@@ -1,4 +1,4 @@
-"""What the demo on containers needs besides: a registry, an engine where none runs, and a base to put models on."""
+"""Further services of the demo on containers: a registry, an engine where none runs, and the serving base."""
 
 import json
 import os
@@ -31,32 +31,32 @@ PUBLIC_KEY = HOME / "signing.pub"
 
 
 def address() -> str:
-    """Of the engine that answers here already; else of the demo's own."""
-    for found in dict.fromkeys([os.environ.get("DOCKER_HOST", ""), "unix:///var/run/docker.sock"]):
+    """URL of an engine that answers on this machine; else of the demo's own."""
+    for candidate in dict.fromkeys([os.environ.get("DOCKER_HOST", ""), "unix:///var/run/docker.sock"]):
         with suppress(DockerException, OSError):
-            if found and docker.DockerClient(found, timeout=3).ping():
-                return found
+            if candidate and docker.DockerClient(candidate, timeout=3).ping():
+                return candidate
     return f"unix://{OWN_SOCKET}"
 
 
 def commands() -> dict[str, str]:
     """The services that this machine lacks."""
-    wanted = {"registry": f"docker-registry serve {REGISTRY_CONF}"}
+    services = {"registry": f"docker-registry serve {REGISTRY_CONF}"}
     if address() == f"unix://{OWN_SOCKET}":
-        places = " ".join(f"--{name}={HOME / 'docker' / name}" for name in ("data-root", "exec-root", "pidfile"))
-        wanted["engine"] = f"dockerd --iptables=false {places} --host=unix://{OWN_SOCKET}"
-    absent = [command.split()[0] for command in wanted.values() if shutil.which(command.split()[0]) is None]
+        options = " ".join(f"--{name}={HOME / 'docker' / name}" for name in ("data-root", "exec-root", "pidfile"))
+        services["engine"] = f"dockerd --iptables=false {options} --host=unix://{OWN_SOCKET}"
+    absent = [command.split()[0] for command in services.values() if shutil.which(command.split()[0]) is None]
     if not ROOTFS.exists() and shutil.which("debootstrap") is None:
         absent.append("debootstrap")
     if absent:
         package = {"dockerd": "docker.io"}
         names = " ".join(package.get(name, name) for name in absent)
         raise DemoError(f"the demo on containers needs {' and '.join(absent)} (Debian, Ubuntu: apt install {names}), and root")
-    return wanted
+    return services
 
 
 def write_platform(file: Path) -> None:
-    """As the local one, but for where images lie and servers run; the system under them is named by digest."""
+    """The local platform with images in a registry and servers in containers; their root file system is named by digest."""
     if not ROOTFS.exists():
         done = subprocess.run([str(ROOT / "images/make_rootfs.sh"), str(ROOTFS)], capture_output=True, text=True)
         if done.returncode:
@@ -79,7 +79,7 @@ def write_platform(file: Path) -> None:
 
 
 def new_signing_key() -> str:
-    """The private one, for Airflow's processes alone: it is in no file, and another one at each start."""
+    """The private one, for Airflow's processes alone: it is in no file, and new at each start."""
     key = ec.generate_private_key(ec.SECP256R1())
     PUBLIC_KEY.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -91,7 +91,7 @@ def environment() -> dict[str, str]:
 
 
 def await_ready() -> None:
-    """With the base in the registry."""
+    """Waits for the registry, and puts the serving base into it."""
     registry = f"http://127.0.0.1:{REGISTRY_PORT}/v2/"
     await_answer("the registry", "registry", lambda: httpx.get(registry, timeout=2).status_code == 200)
     platform = load_platform(paths.platform(), HOME)
@@ -99,7 +99,7 @@ def await_ready() -> None:
 
 
 def stop() -> None:
-    """An engine restarts its containers for ever: they are removed."""
+    """Removes the containers, which the engine would restart for ever."""
     with suppress(DockerException, OSError):
         for container in docker.DockerClient(address(), timeout=10).containers.list(all=True, filters={"label": MODEL}):
             container.remove(force=True)

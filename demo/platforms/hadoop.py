@@ -60,20 +60,20 @@ class Hadoop:
         self._memory_mb, self._vcores = memory_mb // max(nodes, 1), vcores // max(nodes, 1)
 
     def make(self) -> None:
-        """Jars, settings and an empty HDFS; what is there already stays."""
+        """Fetches the jars, writes the settings and formats HDFS, unless it exists."""
         fetch_jars()
         self._write_conf()
         if not (self.home / "name").exists():
             self._format()
 
     def commands(self) -> dict[str, str]:
-        """Name of each server: the command that runs it. They see nothing of the caller's environment, so no job does."""
+        """Name of each server: the command that runs it. They do not inherit the caller's environment, so no job does."""
         servers = {name: self._java([self.conf], main) for name, main in (HDFS | (YARN if self.nodes else {})).items()}
         nodes = {f"nodemanager{n + 1}": self._java([self._node_conf(n), self.conf], NODE_MAIN) for n in range(self.nodes)}
         return {name: shlex.join(command) for name, command in (servers | nodes).items()}
 
     def await_ready(self, seconds: float = READY_S) -> None:
-        """Returns when HDFS can be written and all nodes can run containers; else a DemoError names what is missing."""
+        """Returns when HDFS is writable and all nodes run containers; else raises DemoError with the server that is missing."""
         end = time.monotonic() + seconds
         while missing := self.missing():
             if time.monotonic() > end:
@@ -81,7 +81,7 @@ class Hadoop:
             time.sleep(0.2)
 
     def missing(self) -> str:
-        """The first server that does not do its work yet; empty if all do."""
+        """The first server that is not ready; empty if all are."""
         at_work = {
             "namenode": lambda: self.namenode_state()["Safemode"] == "",
             "datanode": lambda: self._answers("data_http", "jmx") and self.namenode_state()["LiveNodes"] != "{}",
@@ -102,23 +102,23 @@ class Hadoop:
         return httpx.get(url, timeout=5).json()["beans"][0]
 
     def node_reports(self) -> list[dict[str, Any]]:
-        """The ResourceManager's, one for each node that it has seen."""
+        """Of the ResourceManager: one report for each node that has registered."""
         answer = httpx.get(f"{self.rm_url}/ws/v1/cluster/nodes", timeout=5).json()
         return (answer["nodes"] or {}).get("node", [])
 
     def applications(self, tag: str) -> list[dict[str, Any]]:
-        """Those of YARN with this tag, the oldest first."""
-        asked = {"applicationTags": tag, "deSelects": "resourceRequests"}
-        answer = httpx.get(f"{self.rm_url}/ws/v1/cluster/apps", params=asked, timeout=10).raise_for_status().json()
+        """YARN's applications with this tag, oldest first."""
+        parameters = {"applicationTags": tag, "deSelects": "resourceRequests"}
+        answer = httpx.get(f"{self.rm_url}/ws/v1/cluster/apps", params=parameters, timeout=10).raise_for_status().json()
         return sorted((answer.get("apps") or {}).get("app", []), key=lambda app: app["id"])
 
-    def put(self, folder: Path, place: str) -> None:
-        """A folder of this machine into HDFS, unless it is there."""
+    def put(self, folder: Path, path: str) -> None:
+        """Copies a local folder into HDFS, unless the path exists there."""
         shell = f"{PACKAGE}.fs.FsShell"
-        there = subprocess.run(self._java([self.conf], shell, "-test", "-e", place), capture_output=True)
+        there = subprocess.run(self._java([self.conf], shell, "-test", "-e", path), capture_output=True)
         if there.returncode == 0:
             return
-        done = subprocess.run(self._java([self.conf], shell, "-put", str(folder), place), capture_output=True, text=True)
+        done = subprocess.run(self._java([self.conf], shell, "-put", str(folder), path), capture_output=True, text=True)
         if done.returncode:
             raise DemoError(f"{folder} could not be put into HDFS: {done.stderr.strip()[-300:]}")
 
@@ -131,16 +131,16 @@ class Hadoop:
         return httpx.get(f"http://{self.ports.address(name, node)}/{path}", timeout=5).status_code == httpx.codes.OK
 
     def containers(self) -> list[psutil.Process]:
-        """Of all nodes: a container's folder is below its node's."""
-        found = []
+        """Processes of all nodes' containers, found by their working directory."""
+        processes = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if Path(process.cwd()).is_relative_to(self.home / "nodes"):
-                    found.append(process)
-        return found
+                    processes.append(process)
+        return processes
 
     def kill_containers(self) -> None:
-        """A NodeManager that ends by a signal leaves them, for the next one to find."""
+        """A NodeManager that ends by a signal leaves its containers to the next one."""
         for process in self.containers():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -173,11 +173,15 @@ class Hadoop:
             raise DemoError(f"HDFS could not be made in {self.home}: {said.strip()[:300]}")
 
     def _java(self, conf: list[Path], main: str, *arguments: str) -> list[str]:
-        """`env -i`, for a container sees some of what its NodeManager sees."""
+        """With `env -i`, because a container inherits some of its NodeManager's environment."""
         java = java_home()
         given = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "JAVA_HOME": java, "HADOOP_CONF_DIR": self.conf}
         given |= {"SPARK_LOCAL_IP": LOOPBACK}  # the ports of jobs, too
-        lean = [f"-Xmx{HEAP_MB}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]  # five servers beside all else
+        lean = [
+            f"-Xmx{HEAP_MB}m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+        ]  # five servers share the machine with everything else
         options = [*lean, "--add-opens=java.base/java.lang=ALL-UNNAMED", "-Djava.net.preferIPv4Stack=true"]
         classes = ":".join(map(str, [*conf, JARS, JARS / "*"]))
         environment = [f"{name}={value}" for name, value in given.items()]
@@ -185,7 +189,7 @@ class Hadoop:
 
 
 def fetch_jars() -> None:
-    """Once: renamed when it is whole."""
+    """Once; the folder is renamed when it is complete."""
     if JARS.exists():
         return
     if shutil.which("mvn") is None:

@@ -1,4 +1,4 @@
-"""What Hadoop's servers on this machine are told: settings made of ports, folders and sizes. All listen on its loopback only."""
+"""Settings of Hadoop's servers on this machine, from ports, folders and sizes. All listen on loopback only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class Ports:
     nodes: int
 
     def address(self, name: str, node: int = 0) -> str:
-        place = SERVERS.index(name) if name in SERVERS else len(SERVERS) + node * len(PER_NODE) + PER_NODE.index(name)
-        return f"{LOOPBACK}:{self.first + place}"
+        offset = SERVERS.index(name) if name in SERVERS else len(SERVERS) + node * len(PER_NODE) + PER_NODE.index(name)
+        return f"{LOOPBACK}:{self.first + offset}"
 
     def all(self) -> range:
         return range(self.first, self.first + len(SERVERS) + self.nodes * len(PER_NODE))
@@ -48,12 +48,12 @@ def hdfs_site(ports: Ports, home: Path) -> Settings:
         "dfs.namenode.datanode.registration.ip-hostname-check": "false",
         "dfs.heartbeat.interval": "1s",
         "dfs.client.block.write.locateFollowingBlock.initial.delay.ms": 20,  # else each small file takes 250 ms
-        "dfs.namenode.safemode.extension": "0s",  # one DataNode: nothing to wait for once its blocks are told
+        "dfs.namenode.safemode.extension": "0s",  # one DataNode: nothing to wait for once it has reported its blocks
     }
 
 
 def yarn_site(ports: Ports, home: Path, memory_mb: int, vcores: int) -> Settings:
-    """The ResourceManager, and what all nodes share: a restarted server finds again what ran, and a dead one is noticed soon."""
+    """Of the ResourceManager and all nodes: a restarted server recovers what ran, and a dead one is noticed soon."""
     return {
         "yarn.resourcemanager.hostname": LOOPBACK,
         "yarn.resourcemanager.address": ports.address("rm"),
@@ -87,21 +87,21 @@ def yarn_site(ports: Ports, home: Path, memory_mb: int, vcores: int) -> Settings
 
 def node_site(ports: Ports, home: Path, node: int) -> Settings:
     """Two nodes on one machine differ in ports and folders."""
-    place = home / "nodes" / str(node + 1)
+    folder = home / "nodes" / str(node + 1)
     return {
         "yarn.nodemanager.hostname": LOOPBACK,
         "yarn.nodemanager.address": ports.address("node", node),
         "yarn.nodemanager.localizer.address": ports.address("localizer", node),
         "yarn.nodemanager.webapp.address": ports.address("node_http", node),
-        "yarn.nodemanager.local-dirs": place / "local",
-        "yarn.nodemanager.log-dirs": place / "logs",
+        "yarn.nodemanager.local-dirs": folder / "local",
+        "yarn.nodemanager.log-dirs": folder / "logs",
         "yarn.nodemanager.recovery.enabled": "true",
-        "yarn.nodemanager.recovery.dir": place / "recovery",
+        "yarn.nodemanager.recovery.dir": folder / "recovery",
     }
 
 
 def capacity_scheduler() -> Settings:
-    """Two queues, and no third: an application for another one is refused."""
+    """Two queues; an application for any other is refused."""
     capacity = "yarn.scheduler.capacity"
     return {
         f"{capacity}.resource-calculator": "org.apache.hadoop.yarn.util.resource.DominantResourceCalculator",

@@ -101,7 +101,7 @@ def raising(error: BaseException) -> int:
         (StoreError("/store/a.json could not be read"), "/store/a.json could not be read"),
         (
             httpx.ConnectError("Connection refused"),
-            "a service does not answer (Connection refused): look at `make status`, then `make demo` goes on with what is live",
+            "a service does not answer (Connection refused): read `make status`; `make demo` goes on with what is live",
         ),
         (
             KeyboardInterrupt(),

@@ -13,8 +13,12 @@ IGNORED = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().split(
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout of which only what `make` and git look at is there."""
-    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # the tests themselves may run under a make, which these would speak of
+    """A checkout with only the files that `make` and git read."""
+    for name in (
+        "MAKEFLAGS",
+        "MFLAGS",
+        "MAKELEVEL",
+    ):  # the tests themselves may run under a make, and these variables would pass its options on
         monkeypatch.delenv(name, raising=False)
     for name in ("Makefile", ".gitignore"):
         shutil.copy(ROOT / name, tmp_path)
@@ -37,9 +41,9 @@ def strange_files(folder: Path) -> list[str]:
 
 def test_clean_leaves_nothing_behind(folder):
     for name in IGNORED:
-        for place in (folder / name, *([folder / "room" / name] if name == "__pycache__" else [])):
-            place.mkdir(parents=True)
-            (place / "file").write_text("")
+        for path in (folder / name, *([folder / "package" / name] if name == "__pycache__" else [])):
+            path.mkdir(parents=True)
+            (path / "file").write_text("")
     assert len(strange_files(folder)) == len(IGNORED) + 1
 
     cleaned = make(folder, "clean")
@@ -62,10 +66,10 @@ def test_clean_and_stop_work_where_the_set_up_broke_off(folder):
 
 @pytest.mark.parametrize("target", ["status", "demo-failures"])
 def test_what_needs_the_set_up_says_so(folder, target):
-    asked = make(folder, target)
+    result = make(folder, target)
 
-    assert asked.returncode != 0
-    assert asked.stdout == "nothing is set up yet: run make demo\n"
+    assert result.returncode != 0
+    assert result.stdout == "nothing is set up yet: run make demo\n"
 
 
 def test_a_second_demo_waits_for_the_set_up_of_the_first(folder):

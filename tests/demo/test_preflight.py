@@ -26,7 +26,7 @@ def java_17(tmp_path: Path) -> Path:
     return java(tmp_path / "good", 'openjdk version "17.0.9" 2023-10-17')
 
 
-def look(path: Path, *command: str, folder: Path | None = None, **variables: str) -> tuple[int, list[str]]:
+def preflight(path: Path, *command: str, folder: Path | None = None, **variables: str) -> tuple[int, list[str]]:
     """Exit code and lines, with nothing on PATH but `path` and what the stub itself needs."""
     environment = {name: value for name, value in os.environ.items() if name != "JAVA_HOME"}
     environment |= {"PATH": f"{path}:/nowhere", **variables}
@@ -39,16 +39,16 @@ def look(path: Path, *command: str, folder: Path | None = None, **variables: str
     return done.returncode, done.stderr.splitlines()
 
 
-def test_a_fit_machine_is_told_nothing(java_17):
-    assert look(java_17) == (0, [])
+def test_a_fit_machine_gets_no_message(java_17):
+    assert preflight(java_17) == (0, [])
 
 
 def test_java_21_will_do(tmp_path):
-    assert look(java(tmp_path / "bin", 'openjdk version "21" 2023-09-19')) == (0, [])
+    assert preflight(java(tmp_path / "bin", 'openjdk version "21" 2023-09-19')) == (0, [])
 
 
 def test_no_java(tmp_path):
-    assert look(tmp_path / "empty") == (
+    assert preflight(tmp_path / "empty") == (
         1,
         [
             "preflight: Java 17 or 21 is needed and no java is on PATH: "
@@ -58,24 +58,24 @@ def test_no_java(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "found"),
+    ("said", "version"),
     [
         ('openjdk version "11.0.2" 2019-01-15', "version 11"),
         ('java version "1.8.0_292"', "version 8"),
         ("this is not Java at all", "of unknown version"),
     ],
 )
-def test_java_of_another_version(tmp_path, said, found):
-    assert look(java(tmp_path / "bin", said)) == (
+def test_java_of_another_version(tmp_path, said, version):
+    assert preflight(java(tmp_path / "bin", said)) == (
         1,
-        [f"preflight: Java 17 or 21 is needed and java on PATH is {found}: put the right one first on PATH"],
+        [f"preflight: Java 17 or 21 is needed and java on PATH is {version}: put the right one first on PATH"],
     )
 
 
 def test_java_home_is_what_spark_will_take_whatever_is_on_path(java_17, tmp_path):
     home = java(tmp_path / "jdk" / "bin", 'openjdk version "11.0.2" 2019-01-15').parent
 
-    assert look(java_17, JAVA_HOME=str(home)) == (
+    assert preflight(java_17, JAVA_HOME=str(home)) == (
         1,
         [
             f"preflight: Java 17 or 21 is needed and {home}/bin/java, of JAVA_HOME, is version 11: "
@@ -85,7 +85,7 @@ def test_java_home_is_what_spark_will_take_whatever_is_on_path(java_17, tmp_path
 
 
 def test_a_java_home_that_is_gone(java_17):
-    assert look(java_17, JAVA_HOME="/gone") == (
+    assert preflight(java_17, JAVA_HOME="/gone") == (
         1,
         [
             "preflight: Java 17 or 21 is needed and /gone/bin/java, of JAVA_HOME, is not there: "
@@ -95,7 +95,7 @@ def test_a_java_home_that_is_gone(java_17):
 
 
 def test_another_python_says_so_itself(java_17):
-    assert look(java_17, "-c", AS_PYTHON_3_9) == (
+    assert preflight(java_17, "-c", AS_PYTHON_3_9) == (
         1,
         [
             f"preflight: Python 3.11 is needed and {sys.executable} is 3.9: install it (Debian, Ubuntu: apt install python3.11 "
@@ -110,7 +110,7 @@ def test_an_old_python_can_read_the_file():
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path):
-    code, lines = look(tmp_path / "empty", "-c", AS_PYTHON_3_9)
+    code, lines = preflight(tmp_path / "empty", "-c", AS_PYTHON_3_9)
 
     assert code == 1
     assert [line.split(" is needed")[0] for line in lines] == ["preflight: Python 3.11", "preflight: Java 17 or 21"]
@@ -123,8 +123,8 @@ def test_a_disk_with_little_room(java_17, tmp_path):
     if mounted.returncode:
         pytest.skip("this user may not mount a small disk")
     try:
-        found = look(java_17, folder=disk)
+        result = preflight(java_17, folder=disk)
     finally:
         subprocess.run(["umount", disk], check=True)
 
-    assert found == (1, ["preflight: 6 GB of free disk are needed and 0.1 GB are free here: free some space"])
+    assert result == (1, ["preflight: 6 GB of free disk are needed and 0.1 GB are free here: free some space"])

@@ -1,4 +1,4 @@
-"""A checkout of its own with services of its own, run as `make demo` runs them: what is killed here is nobody else's."""
+"""A checkout of its own with services of its own, run as `make demo` runs them, so that tests kill no other's processes."""
 
 import os
 import shutil
@@ -20,15 +20,15 @@ from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-ORPHANS_S = 3  # what looks each second for its parent may be there as long
+ORPHANS_S = 3  # a process that checks for its parent each second may live on for so long
 
 
 def require_ports() -> None:
-    """Skips the test where another process holds one of the services', but for CI."""
+    """Skips the test where another process holds a port of the services; in CI the test fails."""
     port = next(filter(is_taken, PORTS), None)
     if port:
-        told = f"port {port}, which {PORTS[port]} needs, is taken: stop its owner (`make stop`, if it is the demo) and try again"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(told)
+        reason = f"port {port}, which {PORTS[port]} needs, is taken: stop its owner (`make stop`, if it is the demo) and try again"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
 
 
 class Checkout:
@@ -69,8 +69,8 @@ class Checkout:
             process.kill()
         return list(left.values())
 
-    def python(self, room: str, *arguments: str) -> None:
-        command = [str(self.folder / ".venv" / room / "bin/python"), *arguments]
+    def python(self, environment: str, *arguments: str) -> None:
+        command = [str(self.folder / ".venv" / environment / "bin/python"), *arguments]
         done = subprocess.run(
             command, cwd=self.folder, env=self._environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
@@ -124,10 +124,10 @@ class Program:
 
 def processes_with(*parts: str) -> dict[psutil.Process, str]:
     """Those whose name, command line and working directory hold all of the parts, with the three."""
-    found = {}
+    matches = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            told = f"{process.name()} {' '.join(process.cmdline())} {process.cwd()}"
-            if process.status() != psutil.STATUS_ZOMBIE and all(part in told for part in parts):
-                found[process] = told
-    return found
+            description = f"{process.name()} {' '.join(process.cmdline())} {process.cwd()}"
+            if process.status() != psutil.STATUS_ZOMBIE and all(part in description for part in parts):
+                matches[process] = description
+    return matches

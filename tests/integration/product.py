@@ -1,4 +1,4 @@
-"""The running product, as the tests ask it and wait for it."""
+"""The running product: what the tests request of it and wait for."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ class Run(NamedTuple):
 
 
 class AirflowOfTests(Airflow):
-    """What only tests ask."""
+    """Requests that only tests make."""
 
     def task(self, run: str, task: str) -> dict[str, Any]:
         return self._http.get(f"/api/v2/dags/{MODEL}/dagRuns/{run}/taskInstances/{task}").raise_for_status().json()
@@ -57,12 +57,12 @@ class AirflowOfTests(Airflow):
         self._http.patch(path, json={"chosen_options": [chosen], "params_input": {"reason": reason}}).raise_for_status()
 
     def backfill(self, first: datetime, last: datetime) -> None:
-        asked = {"dag_id": MODEL, "from_date": first.isoformat(), "to_date": last.isoformat(), "max_active_runs": 2}
-        self._http.post("/api/v2/backfills", json=asked).raise_for_status()
+        request = {"dag_id": MODEL, "from_date": first.isoformat(), "to_date": last.isoformat(), "max_active_runs": 2}
+        self._http.post("/api/v2/backfills", json=request).raise_for_status()
 
     def runs(self, kind: str) -> list[str]:
-        found = self._http.get(f"/api/v2/dags/{MODEL}/dagRuns", params={"run_type": kind}).raise_for_status().json()
-        return [run["dag_run_id"] for run in found["dag_runs"]]
+        answer = self._http.get(f"/api/v2/dags/{MODEL}/dagRuns", params={"run_type": kind}).raise_for_status().json()
+        return [run["dag_run_id"] for run in answer["dag_runs"]]
 
 
 class Product:
@@ -115,11 +115,11 @@ class Product:
     def await_spark(self, run: str, job: str) -> psutil.Process:
         """The Java process of a Spark job, once its Python has begun."""
 
-        def found() -> list[psutil.Process]:
+        def java_processes() -> list[psutil.Process]:
             running = processes_with(str(self.checkout.folder), f"run.py {job} --store")
-            return [process for process, told in running.items() if told.startswith("java ")]
+            return [process for process, description in running.items() if description.startswith("java ")]
 
-        return self._during(run, found, f"{job} is a Spark job")[0]
+        return self._during(run, java_processes, f"{job} is a Spark job")[0]
 
     def _during(self, run: str, holds: Callable[[], Answer], what: str, seconds: float = RUN_TIMEOUT_S) -> Answer:
         """The first true answer while the run goes on."""
@@ -166,16 +166,16 @@ class Product:
 
     def version_tags(self, version: int) -> dict[str, str]:
         """In MLflow."""
-        asked = {"name": MODEL, "version": str(version)}
-        answer = httpx.get(f"{MLFLOW_URL}/api/2.0/mlflow/model-versions/get", params=asked, timeout=30, trust_env=False)
+        parameters = {"name": MODEL, "version": str(version)}
+        answer = httpx.get(f"{MLFLOW_URL}/api/2.0/mlflow/model-versions/get", params=parameters, timeout=30, trust_env=False)
         return {tag["key"]: tag["value"] for tag in answer.raise_for_status().json()["model_version"]["tags"]}
 
     def artifact(self, mlflow_run: str, path: str) -> str:
-        asked = {"run_uuid": mlflow_run, "path": path}
-        return httpx.get(f"{MLFLOW_URL}/get-artifact", params=asked, timeout=30, trust_env=False).raise_for_status().text
+        parameters = {"run_uuid": mlflow_run, "path": path}
+        return httpx.get(f"{MLFLOW_URL}/get-artifact", params=parameters, timeout=30, trust_env=False).raise_for_status().text
 
     def outcomes(self, request_id: str) -> list[Outcome]:
-        """All that the ledger ever told of it."""
+        """All outcomes of the request that the ledger has."""
         return [outcome for entry in self.ledger.entries(MODEL) for outcome in entry.outcomes if outcome.request == request_id]
 
     def messages(self, subject: str) -> list[str]:
@@ -184,10 +184,10 @@ class Product:
         return [message for message in text.split("--- ") if subject in message]
 
     def serving_version(self) -> str:
-        """Of the answer to one request; empty where there is none."""
-        asked = {"dataframe_split": {"columns": ["distance", "wind", "carrier"], "data": [[120.0, 3.0, "AA"]]}}
+        """Version in the header of one answer; empty without an answer."""
+        body = {"dataframe_split": {"columns": ["distance", "wind", "carrier"], "data": [[120.0, 3.0, "AA"]]}}
         try:
-            answer = httpx.post(f"{self.platform.serving.url}/{MODEL}/invocations", json=asked, timeout=10, trust_env=False)
+            answer = httpx.post(f"{self.platform.serving.url}/{MODEL}/invocations", json=body, timeout=10, trust_env=False)
         except httpx.TransportError:
             return ""
         return answer.headers.get("X-Model-Version", "") if answer.is_success else ""
@@ -210,5 +210,5 @@ def running(checkout: Checkout) -> Iterator[Product]:
 def _register_again(version: int) -> int:
     mlflow = httpx.Client(base_url=f"{MLFLOW_URL}/api/2.0/mlflow/model-versions", timeout=30, trust_env=False)
     known = mlflow.get("/get", params={"name": MODEL, "version": str(version)}).raise_for_status().json()["model_version"]
-    asked = {"name": MODEL, "source": known["source"], "run_id": known["run_id"], "tags": known["tags"]}
-    return int(mlflow.post("/create", json=asked).raise_for_status().json()["model_version"]["version"])
+    fields = {"name": MODEL, "source": known["source"], "run_id": known["run_id"], "tags": known["tags"]}
+    return int(mlflow.post("/create", json=fields).raise_for_status().json()["model_version"]["version"])

@@ -1,4 +1,4 @@
-"""What a run leans on is away or damaged: it says so in one sentence, what was live goes on serving, and the run can be mended."""
+"""A service or an image that a run needs is absent or damaged: the run says so, the live version serves on, the run is mended."""
 
 import time
 
@@ -14,8 +14,8 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900, func_only=True)]
 
-TOLD_WITHIN_S = 180
-STOPPED_WITHIN_S = 8  # a Spark job looks each second for its task; the rest is for a busy machine
+REPORTED_WITHIN_S = 180
+STOPPED_WITHIN_S = 8  # a Spark job checks for its task each second; the rest is for a busy machine
 
 
 def test_a_run_goes_on_over_an_absent_mlflow_a_stop_of_everything_and_a_damaged_image(live: Product):
@@ -42,8 +42,8 @@ def stops_at_train_without_mlflow(live: Product, run: str) -> None:
     try:
         live.await_task(run, "train", "running")
         started = time.monotonic()
-        live.await_task(run, "train", "failed", seconds=TOLD_WITHIN_S)
-        print(f"train told of MLflow after {time.monotonic() - started:.0f} s")
+        live.await_task(run, "train", "failed", seconds=REPORTED_WITHIN_S)
+        print(f"train reported MLflow's absence after {time.monotonic() - started:.0f} s")
         assert live.ended(run).state == "failed"
     finally:
         mlflow.start()

@@ -30,7 +30,7 @@ def test_the_next_version_waits_for_a_person_and_arrives_while_clients_ask_and_n
     assert set(tally.versions) == {str(old.version), str(new.version)}
     assert new.version == version
     assert_live(live, new, old)
-    assert_answer_told(live, new)
+    assert_answer_recorded(live, new)
 
     live.airflow.clear(MODEL, run, "package")  # the same version again: the same image, which is live already
     assert live.ended(run) == Run("success", dict.fromkeys(live.ended(run).tasks, "success"))
@@ -59,11 +59,11 @@ def assert_live(live: Product, new: Image, old: Image) -> None:
     ended = [outcome for entry in entries for outcome in entry.outcomes if new.digest in outcome.model_dump_json()]
     assert [outcome.kind for outcome in ended] == ["release", "check"]
     assert ended[0].release.previous == old.digest
-    told = live.messages(f"version {new.version} is live")
-    assert sorted(message.split()[1] for message in told) == ["mail", "slack"]
+    notifications = live.messages(f"version {new.version} is live")
+    assert sorted(message.split()[1] for message in notifications) == ["mail", "slack"]
 
 
-def assert_answer_told(live: Product, new: Image) -> None:
+def assert_answer_recorded(live: Product, new: Image) -> None:
     """Who answered what and why: in the version's tags and on the verdict's page."""
     tags = live.version_tags(new.version)
     assert (tags["verdict"], tags["approval"], tags["approval.by"], tags["approval.reason"]) == (

@@ -11,7 +11,7 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900, func_only=True)]
 
-ORPHAN_S = 8  # a job looks each second for its task, and leaves; the rest is for a busy machine
+ORPHAN_S = 8  # a job checks for its task each second, and ends without it; the rest is for a busy machine
 SHORT = ("freeze_run", "decide", "package", "check", "release")  # tasks without a job
 OUTAGE_S = 5  # Traefik is started again at once
 
@@ -70,14 +70,16 @@ def test_a_run_goes_on_over_the_death_of_each_of_its_tasks_and_of_the_scheduler(
     assert list(live.checkout.condemned.iterdir()) == []
     assert (ended.state, set(ended.tasks.values())) == ("success", {"success"})
     tries = {step: live.airflow.task(run, step)["try_number"] for step in ended.tasks if step != "release"}
-    assert tries == dict.fromkeys(tries, 2)  # a look at the release that the scheduler's death lost may be a try more
+    assert tries == dict.fromkeys(tries, 2)  # a poke that the scheduler's death lost may count as one more try
     assert tally.failures == []
     assert_released(live, active.request.id, active.image, tally)
     assert active.image.version > old.version
-    asked = [each.request for entry in live.ledger.entries(MODEL) for each in entry.outcomes if active.image.digest in str(each)]
-    assert len(asked) == len(set(asked)) == 2  # one check, one release
-    told = live.messages(f"version {active.image.version} is live")
-    assert sorted(message.split()[1] for message in told) == ["mail", "slack"]
+    requests = [
+        outcome.request for entry in live.ledger.entries(MODEL) for outcome in entry.outcomes if active.image.digest in str(outcome)
+    ]
+    assert len(requests) == len(set(requests)) == 2  # one check, one release
+    notifications = live.messages(f"version {active.image.version} is live")
+    assert sorted(message.split()[1] for message in notifications) == ["mail", "slack"]
 
 
 def assert_released(product: Product, request_id: str, image: Image, tally: Tally) -> None:

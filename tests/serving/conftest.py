@@ -1,4 +1,4 @@
-"""Real servers in processes of their own, asked over real HTTP."""
+"""Real servers in processes of their own, tested over real HTTP."""
 
 import http.client
 import json

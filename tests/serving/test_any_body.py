@@ -30,7 +30,7 @@ tensors = st.fixed_dictionaries({
 EXAMPLES = settings(max_examples=200, deadline=None)
 
 
-def asked(protocol, content):
+def answer_to(protocol, content):
     """Status and answer, as the server would send them."""
     try:
         return 200, json.loads(protocol(json.dumps(content).encode()).content)
@@ -41,7 +41,7 @@ def asked(protocol, content):
 @EXAMPLES
 @given(junk | st.fixed_dictionaries({"dataframe_split": st.fixed_dictionaries({"columns": columns, "data": rows})}))
 def test_mlflow(content):
-    status, answer = asked(partial(mlflow_protocol.invoke, MODEL), content)
+    status, answer = answer_to(partial(mlflow_protocol.invoke, MODEL), content)
 
     assert status in (200, 400)
     assert status == 400 or all(0 <= record["probability"] <= 1 for record in answer["predictions"])
@@ -50,7 +50,7 @@ def test_mlflow(content):
 @EXAMPLES
 @given(junk | st.fixed_dictionaries({"inputs": st.lists(tensors, max_size=3, unique_by=lambda tensor: tensor["name"])}))
 def test_v2(content):
-    status, answer = asked(partial(v2_protocol.infer, MODEL, "demo", "7"), content)
+    status, answer = answer_to(partial(v2_protocol.infer, MODEL, "demo", "7"), content)
 
     assert status in (200, 400)
     assert status == 400 or all(0 <= value <= 1 for value in answer["outputs"][1]["data"])

@@ -108,8 +108,8 @@ def test_a_client_that_leaves_is_no_error_of_the_server(regression):
 
 
 def metric(server, line):
-    found = [text for text in server.get("/metrics").body.decode().splitlines() if text.startswith(line + " ")]
-    return float(found[0].rpartition(" ")[2]) if found else 0.0
+    lines = [text for text in server.get("/metrics").body.decode().splitlines() if text.startswith(line + " ")]
+    return float(lines[0].rpartition(" ")[2]) if lines else 0.0
 
 
 @pytest.mark.parametrize(("body", "code"), [(ROW, "200"), (b"{", "400")])

@@ -8,12 +8,12 @@ from serving import request_buffer as module
 from serving.request_buffer import RequestBuffer
 from tests.serving.test_mlflow_protocol import COLUMNS, records, split
 from tests.serving.test_starting import run
-from tests.serving.test_v2_protocol import PATH, asked, tensor
+from tests.serving.test_v2_protocol import PATH, inference, tensor
 
 
 @pytest.fixture
 def keeper(start):
-    """It keeps three requests, and of no request who flew."""
+    """A server that keeps three requests and masks the carrier."""
     server = start("binary", REPLAY_REQUESTS="3", REPLAY_MASK="carrier")
     yield server
     server.stop()
@@ -37,8 +37,8 @@ def test_without_being_asked_a_server_keeps_nothing(binary):
         ("/invocations", split(["UA", 0, 20], columns=COLUMNS[::-1]), COLUMNS[::-1], [[None, 0, 20]]),
         ("/invocations", records([20, 0, "AA"], [21, 1, "UA"]), COLUMNS, [[20, 0, None], [21, 1, None]]),
         ("/invocations", {"inputs": {"carrier": ["A"], "distance": [0], "dep_delay": [2**70]}}, COLUMNS[::-1], [[None, 0, 2**70]]),
-        (PATH, asked(), COLUMNS, [[20, 0, None], [20, 0, None]]),
-        (PATH, asked(tensor("dep_delay", "FP64", None, 3)), COLUMNS, [[None, 0, None], [3, 0, None]]),
+        (PATH, inference(), COLUMNS, [[20, 0, None], [20, 0, None]]),
+        (PATH, inference(tensor("dep_delay", "FP64", None, 3)), COLUMNS, [[None, 0, None], [3, 0, None]]),
     ],
 )  # fmt: skip
 def test_what_is_kept_is_the_rows_as_they_were_understood(keeper, path, body, columns, rows):
@@ -59,7 +59,7 @@ def test_a_masked_value_is_nowhere_in_the_server(keeper):
         ("/invocations", b"{", 400),
         ("/invocations", split(["20", 0, "AA"]), 400),
         ("/invocations", split([20, 0, "AA"], columns=["a", "b", "c"]), 400),
-        (PATH, asked(outputs=[{"name": "score"}]), 400),
+        (PATH, inference(outputs=[{"name": "score"}]), 400),
         ("/invocations", split([20, 0, "AA"] * 2), 400),
     ],
 )
@@ -128,11 +128,11 @@ def test_the_page_is_read_only(keeper):
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"REPLAY_REQUESTS": "many"}, "REPLAY_REQUESTS is 'many'; a number from 1 on is wanted.\n"),
-        ({"REPLAY_REQUESTS": "0"}, "REPLAY_REQUESTS is '0'; a number from 1 on is wanted.\n"),
+        ({"REPLAY_REQUESTS": "many"}, "REPLAY_REQUESTS is 'many'; set it to an integer from 1 on.\n"),
+        ({"REPLAY_REQUESTS": "0"}, "REPLAY_REQUESTS is '0'; set it to an integer from 1 on.\n"),
         (
             {"REPLAY_REQUESTS": "9", "REPLAY_MASK": "carrier,passport"},
-            "REPLAY_MASK names passport; this model is asked with dep_delay, distance, carrier only.\n",
+            "REPLAY_MASK names passport; this model has the columns dep_delay, distance, carrier only.\n",
         ),
     ],
 )

@@ -105,11 +105,11 @@ def test_a_multiclass_answer_names_each_label(multiclass):
     assert second["prediction"] == "c"
 
 
-@pytest.mark.parametrize(("colour", "told"), [("green", "'green'"), (None, "null")])
-def test_where_the_model_accepts_known_levels_only_others_are_refused(multiclass, colour, told):
+@pytest.mark.parametrize(("colour", "shown"), [("green", "'green'"), (None, "null")])
+def test_where_the_model_accepts_known_levels_only_others_are_refused(multiclass, colour, shown):
     reply = multiclass.post("/invocations", {"inputs": {"size": [0, 0], "colour": ["red", colour]}})
 
-    message = f"colour is {told} in row 1, which is none of the 2 levels known to this model."
+    message = f"colour is {shown} in row 1, which is none of the 2 levels known to this model."
     assert (reply.status, reply.json()["message"]) == (400, message)
 
 

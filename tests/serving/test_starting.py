@@ -116,15 +116,15 @@ def test_starting_is_quick_and_the_server_small(start, record_property):
     server.post("/invocations", {"inputs": {"dep_delay": [1.0] * 10_000, "distance": [1.0] * 10_000, "carrier": ["AA"] * 10_000}})
     memory = server.memory_mb()
 
-    print(f"\nready after {server.started_s:.2f} s (wanted: 3), {memory:.0f} MB after 10,000 rows (wanted: 150)")
+    print(f"\nready after {server.started_s:.2f} s (target: 3), {memory:.0f} MB after 10,000 rows (target: 150)")
     assert server.started_s < 15  # other work may keep this machine busy
     assert memory < 200
     server.stop()
     assert server.log.read_text().count("\n") == 1  # one line on starting, no access log
 
 
-def test_nobody_is_told_of_the_model(folder, tmp_path):
-    """ONNX Runtime keeps what it tells, and to whom, below the home folder, unless it is told not to."""
+def test_no_telemetry_is_sent_or_stored(folder, tmp_path):
+    """ONNX Runtime stores its telemetry below the home folder, unless it is disabled."""
     home = tmp_path / "home"
     home.mkdir()
     environment = {"HOME": str(home), "PATH": "/usr/bin", "PYTHONPATH": os.getcwd()}

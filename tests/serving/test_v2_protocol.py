@@ -9,7 +9,7 @@ def tensor(name, datatype, *data, shape=None):
     return {"name": name, "datatype": datatype, "shape": shape or [len(data)], "data": list(data)}
 
 
-def asked(delay=None, distance=None, carrier=None, **more):
+def inference(delay=None, distance=None, carrier=None, **more):
     return {
         "inputs": [
             delay or tensor("dep_delay", "FP64", 20, 20),
@@ -22,12 +22,12 @@ def asked(delay=None, distance=None, carrier=None, **more):
 @pytest.mark.parametrize(
     "body",
     [
-        asked(),
-        asked(delay=tensor("dep_delay", "INT64", 20, 20), distance=tensor("distance", "FP32", 0.0, 0)),
-        asked(distance=tensor("distance", "BOOL", False, False)),
-        asked(delay=tensor("dep_delay", "FP64", 20, 20, shape=[2, 1])),
-        asked(delay={"name": "dep_delay", "datatype": "FP64", "shape": [2, 1], "data": [[20], [20]]}),
-        asked(parameters={"whatever": 1}),
+        inference(),
+        inference(delay=tensor("dep_delay", "INT64", 20, 20), distance=tensor("distance", "FP32", 0.0, 0)),
+        inference(distance=tensor("distance", "BOOL", False, False)),
+        inference(delay=tensor("dep_delay", "FP64", 20, 20, shape=[2, 1])),
+        inference(delay={"name": "dep_delay", "datatype": "FP64", "shape": [2, 1], "data": [[20], [20]]}),
+        inference(parameters={"whatever": 1}),
     ],
 )
 def test_one_tensor_per_column_gets_predictions_and_probabilities(binary, body):
@@ -43,13 +43,13 @@ def test_one_tensor_per_column_gets_predictions_and_probabilities(binary, body):
 
 
 def test_null_is_a_missing_value_whatever_the_datatype(binary):
-    body = asked(tensor("dep_delay", "INT64", None), tensor("distance", "FP64", 500), tensor("carrier", "BYTES", None))
+    body = inference(tensor("dep_delay", "INT64", None), tensor("distance", "FP64", 500), tensor("carrier", "BYTES", None))
 
     assert binary.post(PATH, body).json()["outputs"][1]["data"] == pytest.approx([0.5, 0.5])
 
 
 def test_only_the_outputs_asked_for_are_sent(binary):
-    reply = binary.post(PATH, asked(outputs=[{"name": "probability"}]))
+    reply = binary.post(PATH, inference(outputs=[{"name": "probability"}]))
 
     assert [output["name"] for output in reply.json()["outputs"]] == ["probability"]
 
@@ -61,19 +61,22 @@ SHAPES = "expected shape [N] or [N,1] and N values."
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"inputs": asked()["inputs"][:2]}, f"The columns do not fit (missing: carrier); {EXPECTED}"),
+        ({"inputs": inference()["inputs"][:2]}, f"The columns do not fit (missing: carrier); {EXPECTED}"),
         (
-            asked(carrier=tensor("distance", "FP64", 1)),
+            inference(carrier=tensor("distance", "FP64", 1)),
             f"The columns do not fit (missing: carrier; given twice: distance); {EXPECTED}",
         ),
-        (asked(carrier=tensor("carrier", "INT64", 1, 2)), "carrier has datatype INT64; expected BYTES."),
-        (asked(tensor("dep_delay", "BYTES", "20", "20")), "dep_delay has datatype BYTES; expected FP64 or FP32 or INT64 or BOOL."),
-        (asked(tensor("dep_delay", "INT64", 20, 20.5)), "dep_delay has a value in row 1 that is not of its datatype INT64."),
-        (asked(tensor("dep_delay", "FP64", 20, "20")), "dep_delay has a value in row 1 that is not of its datatype FP64."),
-        (asked(tensor("dep_delay", "FP64", 20, 20, shape=[1, 2])), f"dep_delay has shape 1×2 and 2 values; {SHAPES}"),
-        (asked(tensor("dep_delay", "FP64", 20, shape=[2])), f"dep_delay has shape 2 and 1 values; {SHAPES}"),
-        (asked(tensor("dep_delay", "FP64", 20)), "The inputs differ in rows: dep_delay has 1, distance has 2, carrier has 2."),
-        (asked(outputs=[{"name": "score"}]), "There is no output score; there is prediction and probability."),
+        (inference(carrier=tensor("carrier", "INT64", 1, 2)), "carrier has datatype INT64; expected BYTES."),
+        (
+            inference(tensor("dep_delay", "BYTES", "20", "20")),
+            "dep_delay has datatype BYTES; expected FP64 or FP32 or INT64 or BOOL.",
+        ),
+        (inference(tensor("dep_delay", "INT64", 20, 20.5)), "dep_delay has a value in row 1 that is not of its datatype INT64."),
+        (inference(tensor("dep_delay", "FP64", 20, "20")), "dep_delay has a value in row 1 that is not of its datatype FP64."),
+        (inference(tensor("dep_delay", "FP64", 20, 20, shape=[1, 2])), f"dep_delay has shape 1×2 and 2 values; {SHAPES}"),
+        (inference(tensor("dep_delay", "FP64", 20, shape=[2])), f"dep_delay has shape 2 and 1 values; {SHAPES}"),
+        (inference(tensor("dep_delay", "FP64", 20)), "The inputs differ in rows: dep_delay has 1, distance has 2, carrier has 2."),
+        (inference(outputs=[{"name": "score"}]), "There is no output score; there is prediction and probability."),
         ({}, "The body has not the expected form: Object missing required field `inputs`."),
     ],
 )
