@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV := .venv/uv/bin/uv
-ROOMS := airflow spark serving release
+ENVIRONMENTS := airflow spark serving release
 COMPILE = $(UV) pip compile -q --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
           --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 IS_SET_UP = if [ ! -e .venv/release/requirements.lock ]; then echo "nothing is set up yet: run make demo"; exit 1; fi
@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
-setup: $(ROOMS:%=.venv/%/requirements.lock) .venv/flights/requirements.lock ## install the four locked environments into .venv/
+setup: $(ENVIRONMENTS:%=.venv/%/requirements.lock) .venv/flights/requirements.lock ## install the four locked environments into .venv/
 
 demo: ## the whole loop on real flight data: two retrains, two releases, serving at the end
 	@$(PYTHON) demo/preflight.py && started=$$(date +%s) && mkdir -p .demo \
@@ -33,13 +33,13 @@ status: ## what is live, what runs, and where each log is
 stop: ## stop every process of the demo; what is live stays recorded
 	@if [ -e .venv/release/requirements.lock ]; then .venv/release/bin/python -m demo.stop; fi
 
-test: $(ROOMS:%=.venv/%/tests.lock) ## all tests that need no minutes of services
+test: $(ENVIRONMENTS:%=.venv/%/tests.lock) ## all tests that need no minutes of services
 	@$(PYTHON) tests/suites.py
 
-test-integration: $(ROOMS:%=.venv/%/tests.lock) .venv/spark35/tests.lock .venv/flights/requirements.lock ## end to end and kill tests with the real services
+test-integration: $(ENVIRONMENTS:%=.venv/%/tests.lock) .venv/spark35/tests.lock .venv/flights/requirements.lock ## end to end and kill tests with the real services
 	@$(PYTHON) tests/suites.py --integration
 
-lint: .venv/lint/tests.lock ## ruff, and the arrows between the rooms
+lint: .venv/lint/tests.lock ## ruff, and the imports between packages
 	@.venv/lint/bin/ruff format --check -q . && .venv/lint/bin/ruff check -q . && .venv/lint/bin/lint-imports
 
 bench: setup .venv/spark/tests.lock ## the README's figures, measured anew (hours; on YARN after make demo PLATFORM=yarn)
@@ -47,7 +47,7 @@ bench: setup .venv/spark/tests.lock ## the README's figures, measured anew (hour
 
 lock: $(UV) ## lock every environment again
 	$(COMPILE) --override requirements.overrides.txt requirements.txt -o requirements.lock
-	for room in spark_jobs serving release; do $(COMPILE) $$room/requirements.txt -o $$room/requirements.lock; done
+	for folder in spark_jobs serving release; do $(COMPILE) $$folder/requirements.txt -o $$folder/requirements.lock; done
 	$(COMPILE) --override spark_jobs/requirements-3.5.txt spark_jobs/requirements.txt -o spark_jobs/requirements-3.5.lock
 	$(COMPILE) --override requirements.overrides.txt requirements.txt tests/requirements.txt -c requirements.lock -o tests/locks/airflow.lock
 	$(COMPILE) spark_jobs/requirements.txt tests/requirements.txt -c spark_jobs/requirements.lock -o tests/locks/spark.lock
