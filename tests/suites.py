@@ -1,4 +1,4 @@
-"""Runs each suite in its own environment, two at a time, and ends with the counts.
+"""Runs each room's tests in its own environment, two suites at a time, and ends with the counts.
 
 `python tests/suites.py [--integration] [SUITE …]`
 """
@@ -47,7 +47,7 @@ class Result(NamedTuple):
 
 
 def run_suite(suite: str, integration: bool) -> Result:
-    """Its output is shown when it has ended, and stays in .build; a run that breaks before it counts anything is one failure."""
+    """What it says is shown when it has ended, and stays in .build; a run that breaks before it counts anything is one failure."""
     report, log = ROOT / ".build" / f"{suite}.xml", ROOT / ".build" / f"{suite}.log"
     report.unlink(missing_ok=True)
     started = time.monotonic()
@@ -93,11 +93,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suites", nargs="*", choices=[*ENVIRONMENTS, []], metavar="SUITE")
     parser.add_argument("--integration", action="store_true")
-    arguments = parser.parse_args()
+    asked = parser.parse_args()
     (ROOT / ".build").mkdir(exist_ok=True)
-    chosen = arguments.suites or [suite for suite in ENVIRONMENTS if arguments.integration or suite not in MINUTES]
-    suites = [suite for suite in ENVIRONMENTS if suite in chosen]
-    results = run_all(suites, arguments.integration)
+    wanted = asked.suites or [suite for suite in ENVIRONMENTS if asked.integration or suite not in MINUTES]
+    suites = [suite for suite in ENVIRONMENTS if suite in wanted]
+    results = run_all(suites, asked.integration)
     total = sum((result.counts for result in results.values()), Counter())
     print()
     for suite, result in results.items():

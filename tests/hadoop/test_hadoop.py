@@ -22,7 +22,7 @@ def submit(cluster: Cluster, command: str, queue: str = "default", user: str = "
     """An application of one container that never calls its ResourceManager."""
     url = f"{cluster.rm_url}/ws/v1/cluster/apps"
     application = httpx.post(f"{url}/new-application", timeout=10).json()["application-id"]
-    asked = {
+    request = {
         "application-id": application,
         "application-name": "one container",
         "application-type": "YARN",
@@ -31,7 +31,7 @@ def submit(cluster: Cluster, command: str, queue: str = "default", user: str = "
         "resource": {"memory": 256, "vCores": 1},
         "am-container-spec": {"commands": {"command": f"{{ {command}; }} 1><LOG_DIR>/stdout 2><LOG_DIR>/stderr"}},
     }
-    httpx.post(url, params={"user.name": user}, json=asked, timeout=10).raise_for_status()
+    httpx.post(url, params={"user.name": user}, json=request, timeout=10).raise_for_status()
     return application
 
 

@@ -73,7 +73,7 @@ def test_a_server_killed_amid_writes_leaves_nothing_half_written_and_the_writes_
 
     assert writer.failures == []
     assert store.names("ledger") == writer.won
-    assert all(store.read(f"ledger/{each}") == CONTENT for each in writer.won)
+    assert all(store.read(f"ledger/{number}") == CONTENT for number in writer.won)
 
 
 def test_a_namenode_that_stays_away_is_told_with_what_to_do(cluster, store, monkeypatch):
@@ -115,11 +115,11 @@ def test_another_user_may_not_write_and_is_told_so(cluster, store, monkeypatch):
 
 
 @pytest.mark.parametrize(("quota", "value"), [("namespacequota", 2), ("storagespacequota", 1000)])
-def test_a_quota_that_is_used_up_is_told_as_one(cluster, store, quota, value):
+def test_a_quota_that_is_used_up_is_reported_as_one(cluster, store, quota, value):
     store.create("a.json", b"x")
-    place = store.root.removeprefix(cluster.fs)
+    path = store.root.removeprefix(cluster.fs)
     given = {"op": "SETQUOTA", "user.name": cluster.user, quota: value}
-    httpx.put(f"{cluster.webhdfs}{place}", params=given, timeout=10).raise_for_status()
+    httpx.put(f"{cluster.webhdfs}{path}", params=given, timeout=10).raise_for_status()
 
     with pytest.raises(StoreError, match=r"c.json could not be written: the quota is used up: free space, then clear this task"):
         store.create("c.json", b"x" * 10)

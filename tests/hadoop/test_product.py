@@ -29,9 +29,9 @@ class OnYarn(Checkout):
         environments = self.folder / ".venv"
         environments.unlink()
         environments.mkdir()
-        for room in (ROOT / ".venv").iterdir():
-            if room.name != "spark":
-                (environments / room.name).symlink_to(room)
+        for source in (ROOT / ".venv").iterdir():
+            if source.name != "spark":
+                (environments / source.name).symlink_to(source)
         make_thin(ROOT / ".venv/spark", environments / "spark")
         (self.home / "platform").write_text("yarn")
         self.platform = self.home / "yarn.yaml"
