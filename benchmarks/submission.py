@@ -26,7 +26,7 @@ from demo.airflow_api import ENDED, Airflow
 from demo.paths import AIRFLOW_URL, HOME, MODEL, ROOT, platform
 from demo.platforms import cluster
 from plugins.retraining.catalog import load_model
-from plugins.retraining.context import Work
+from plugins.retraining.context import TaskContext
 from plugins.retraining.engines.artifact_staging import ship
 from plugins.retraining.engines.base import Job
 from plugins.retraining.engines.yarn import YarnEngine
@@ -145,7 +145,7 @@ def worker_mb() -> float:
 def providers(airflow: Airflow, way: str) -> Iterator[str]:
     """A DAG of the provider's operator with the files and settings of our engine, for the same application."""
     dag, request = f"{way}_{int(time.time())}", write_request()
-    work = work_of(request)
+    work = context_of(request)
     spark, store = work.run.platform.spark, work.store
     engine = YarnEngine(spark)
     command = engine.command(Job(request_of(work), request, 0, {}), store, LOG)
@@ -186,17 +186,17 @@ def write_request() -> str:
         champion=None,
         code_hash="benchmark",
     )
-    work = Work(TASK, run, store_at(known.store), {}, 0)
+    work = TaskContext(TASK, run, store_at(known.store), {}, 0)
     return documents.write(work.store, work.beside("request"), request_of(work))
 
 
-def request_of(work: Work) -> JobRequest:
+def request_of(work: TaskContext) -> JobRequest:
     return JobRequest(job=TASK, key=work.key, run=work.run)
 
 
-def work_of(request: str) -> Work:
+def context_of(request: str) -> TaskContext:
     store = store_at(load_platform(platform(), HOME).store)
-    return Work(TASK, documents.read(store, request, JobRequest).run, store, {}, 0)
+    return TaskContext(TASK, documents.read(store, request, JobRequest).run, store, {}, 0)
 
 
 if __name__ == "__main__":
