@@ -1,4 +1,4 @@
-"""Runs each room's tests in its own environment, two suites at a time, and ends with the counts.
+"""Runs each suite in its own environment, two at a time, and ends with the counts.
 
 `python tests/suites.py [--integration] [SUITE …]`
 """
