@@ -1,4 +1,4 @@
-"""One Airflow DAG for each command that changes what is live; plugins/retraining/maintenance/command_dags.py has their shape."""
+"""One Airflow DAG for each command that changes what is live; built by plugins/retraining/maintenance/command_dags.py."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ models = sorted(model_files(Path(__file__).parent / "models"))
 try:
     platform = platform_for(Path(__file__).parent / "models" / "any.yaml")
 except InvalidFile:
-    models = []  # each model's DAG says what is wrong with it
+    models = []  # each model's DAG fails with the problems
 
 if models:
     dags = [*(command_dag(command, models, platform) for command in WHAT), images_dag(models, platform)]

@@ -1,4 +1,4 @@
-"""The platform's own Airflow DAGs; plugins/retraining/maintenance/dags.py has their shape."""
+"""The platform's own Airflow DAGs; built by plugins/retraining/maintenance/dags.py."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ models = Path(__file__).parent / "models"
 try:
     platform = platform_for(models / "any.yaml")
 except InvalidFile:
-    platform = None  # each model's DAG says what is wrong with it
+    platform = None  # each model's DAG fails with the problems
 
 if platform:
     dags = [reconcile_dag(platform, models), retention_dag(platform)]

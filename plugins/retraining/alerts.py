@@ -1,4 +1,4 @@
-"""Messages to people, by Slack and mail. One that cannot be sent is logged, and never fails a run."""
+"""Slack and mail messages to people. One that cannot be sent is logged and never fails a run."""
 
 import html
 import logging
@@ -21,21 +21,21 @@ from plugins.retraining.errors import RolledBack, Stopped
 log = logging.getLogger(__name__)
 
 ADVICE = {
-    "freeze_run": "Correct what is named, then clear this task.",
-    "validate": "Mend the data, then clear this task; or change the source's checks in the spec or its suite.",
+    "freeze_run": "Correct the named setting, then clear this task.",
+    "validate": "Fix the data, then clear this task; or change the source's checks in the spec or its suite.",
     "train": "Read the task's log; clear this task when the cause is gone.",
     "compare": "Read the task's log; clear this task when the cause is gone.",
-    "decide": "Nothing, if the reason is right. To release it nevertheless, clear `decide` and answer with a reason.",
+    "decide": "Nothing, if the reason is right. To release it anyway, clear `decide` and answer with a reason.",
     "package": "Clear this task when the cause is gone; nothing was released.",
-    "check": "Look at the reason and at the model's servers; clear `package` to build the image anew.",
-    "release": "Look at the reason, then trigger a new run; or `unquarantine` it and clear `check` to try it again.",
+    "check": "Read the reason and the model's server logs; clear `package` to build the image again.",
+    "release": "Read the reason, then trigger a new run; or `unquarantine` the version and clear `check` to try it again.",
 }
-UNTOUCHED = "Nothing was changed: what served before goes on serving."
-UNKNOWN = "Its end is not known: the controller may still end it, well or not. See what is live, then clear this task to hear."
+UNTOUCHED = "Nothing was changed: the previous version keeps serving."
+UNKNOWN = "The outcome is unknown: the controller may still finish it. See what is live, then clear this task to get the outcome."
 
 
 class Audience(Strict):
-    """Who hears of a model, and by which Airflow connections; made of its spec and platform."""
+    """Recipients of a model's messages and the Airflow connections used; built from its spec and platform."""
 
     model: str
     slack: str | None
@@ -61,7 +61,7 @@ def audience_of(spec: ModelSpec, platform: Platform) -> Audience:
 
 
 def platform_audience(platform: Platform) -> Audience:
-    """Of what concerns no model, or one whose spec is gone: the platform's Slack only, for its file names nobody's address."""
+    """For messages about no model, or about one whose spec is gone: Slack only, since the platform's file has no mail addresses."""
     alerts = platform.alerts
     return Audience(model=platform.name, slack=alerts.slack, smtp=None, sender=alerts.sender, email=())
 
@@ -70,8 +70,8 @@ def stopped(model: str, step: str, why: str, link: str) -> Message:
     return Message(f"{model}: stopped at {step}", f"{why}\n{UNTOUCHED}\nWhat to do: {ADVICE[step]}\n{link}")
 
 
-def asked(model: str, why: str, patience: timedelta, link: str) -> Message:
-    return Message(f"{model}: waits for your answer", f"{why}\nUnanswered within {_spell(patience)}, it is not released.\n{link}")
+def approval_needed(model: str, why: str, patience: timedelta, link: str) -> Message:
+    return Message(f"{model}: approval needed", f"{why}\nUnanswered within {_in_minutes(patience)}, it is not released.\n{link}")
 
 
 def overridden(model: str, verdict: Verdict, link: str) -> Message:
@@ -83,13 +83,13 @@ def overridden(model: str, verdict: Verdict, link: str) -> Message:
     )
 
 
-def _spell(duration: timedelta) -> str:
+def _in_minutes(duration: timedelta) -> str:
     return f"{max(round(duration.total_seconds() / 60), 1)} minutes"
 
 
-def lost(model: str, step: str, why: str, link: str) -> Message:
-    """The task failed, not the release that it had asked for."""
-    return Message(f"{model}: {step} lost sight of", f"{why}\n{UNKNOWN}\n{link}")
+def outcome_unknown(model: str, step: str, why: str, link: str) -> Message:
+    """The task failed; the release that it requested may still succeed."""
+    return Message(f"{model}: outcome of {step} unknown", f"{why}\n{UNKNOWN}\n{link}")
 
 
 def promoted(model: str, version: int, reason: str, link: str) -> Message:
@@ -97,82 +97,85 @@ def promoted(model: str, version: int, reason: str, link: str) -> Message:
 
 
 def replayed(model: str, version: int, by: str, replay: ReplayResult, link: str) -> Message:
-    """To those who approved: what they could not know when they did."""
-    told = f"{by} approved it; {_replay_told(replay)}"
-    unwanted = "If that is not what was expected: trigger `retraining_rollback`, which ends the release."
-    return Message(f"{model}: version {version} answered recent requests", f"{told}\n{unwanted}\n{link}")
+    """To those who approved: the replay result, which was not known at approval."""
+    sentence = f"{by} approved it; {_replay_sentence(replay)}"
+    advice = "If this is not what you expected, trigger `retraining_rollback`, which ends the release."
+    return Message(f"{model}: version {version} answered recent requests", f"{sentence}\n{advice}\n{link}")
 
 
-def _replay_told(replay: ReplayResult) -> str:
+def _replay_sentence(replay: ReplayResult) -> str:
     if replay.problem:
         return f"nothing could be replayed: {replay.problem}."
-    told = [f"of {replay.requests:,} requests ({replay.rows:,} rows) that the live version answers it refuses {replay.refused:,}"]
+    clauses = [
+        f"of {replay.requests:,} requests ({replay.rows:,} rows) that the live version answers, it refuses {replay.refused:,}"
+    ]
     if replay.moved is not None:
-        told.append(f"{100 * replay.moved:.1f} % of the rows are answered otherwise")
+        clauses.append(f"{100 * replay.moved:.1f} % of the rows get a different prediction")
     if replay.moved and replay.mean is not None and replay.largest is not None:
-        told.append(f"by {replay.mean:.4g} on average and {replay.largest:.4g} at most")
+        clauses.append(f"by {replay.mean:.4g} on average and {replay.largest:.4g} at most")
     if replay.p95_ms is not None and replay.p95_ms_live is not None:
-        told.append(f"its 95th percentile is {replay.p95_ms:.1f} ms, the live version's {replay.p95_ms_live:.1f} ms")
-    return f"{', '.join(told)}."
+        clauses.append(f"its 95th percentile is {replay.p95_ms:.1f} ms, the live version's {replay.p95_ms_live:.1f} ms")
+    return f"{', '.join(clauses)}."
 
 
 def notification(model: str, text: str, when: datetime, link: str) -> Message:
-    """Of the controller, where no task waited for it."""
+    """From the controller, about an event that no task waits for."""
     return Message(f"{model}: {text.partition(':')[0]}", f"{text}\nAt {when:%Y-%m-%d %H:%M:%S} UTC.\n{link}")
 
 
-def differ(places: Sequence[str], sentences: Sequence[str], link: str) -> Message:
+def ledger_differs(components: Sequence[str], sentences: Sequence[str], link: str) -> Message:
     what = "\n".join(sentences)
-    where = " and ".join(dict.fromkeys(places))
+    where = " and ".join(dict.fromkeys(components))
     return Message(
-        f"ledger and {where} differ", f"{what}\nWhat to do: on the serving host, `python -m release reconcile` says more.\n{link}"
+        f"ledger and {where} differ",
+        f"{what}\nWhat to do: run `python -m release reconcile` on the serving host for details.\n{link}",
     )
 
 
-def not_removed(why: str, link: str) -> Message:
-    return Message("retention: not all was removed", f"{why}\nWhat to do: mend what is named; it is tried again tomorrow.\n{link}")
+def retention_incomplete(why: str, link: str) -> Message:
+    return Message("retention: removal incomplete", f"{why}\nWhat to do: fix the named cause; removal is retried tomorrow.\n{link}")
 
 
 def rolled_back(model: str, why: str, link: str) -> Message:
     return Message(
         f"{model}: rolled back",
-        f"{why}\nAll traffic is back to what served before.\nWhat to do: {ADVICE['release']}\n{link}",
+        f"{why}\nAll traffic is back on the previous version.\nWhat to do: {ADVICE['release']}\n{link}",
     )
 
 
-def near_deadline(model: str, run: str, allowed: str, link: str) -> Message:
+def deadline_approaching(model: str, run: str, allowed: str, link: str) -> Message:
     return Message(f"{model}: deadline near", f"Run {run} has used 80 % of its {allowed} and is not finished.\n{link}")
 
 
-def over_deadline(model: str, run: str, allowed: str, link: str) -> Message:
+def deadline_missed(model: str, run: str, allowed: str, link: str) -> Message:
     return Message(
-        f"{model}: deadline broken",
-        f"Run {run} is not finished after its {allowed}; it goes on.\nWhat to do: read the running task's log.\n{link}",
+        f"{model}: deadline missed",
+        f"Run {run} is not finished after its {allowed}; it continues.\nWhat to do: read the running task's log.\n{link}",
     )
 
 
 def on_failure(context: dict[str, Any], audience: Audience) -> None:
-    """A task of the run has failed for good."""
+    """Callback for a task that failed with no try left."""
     task, error = context["ti"], context.get("exception")
     why = _sentence(error, task.task_id)
     if isinstance(error, RolledBack):
         send(audience, rolled_back(audience.model, why, task.log_url))
     elif task.task_id == "release" and not isinstance(error, Stopped):
-        send(audience, lost(audience.model, task.task_id, why, task.log_url))
+        send(audience, outcome_unknown(audience.model, task.task_id, why, task.log_url))
     else:
         send(audience, stopped(audience.model, task.task_id, why, task.log_url))
 
 
 def deadline_near(context: dict[str, Any], audience: str, allowed: str) -> None:
-    _on_deadline(context, audience, allowed, near_deadline)
+    _on_deadline(context, audience, allowed, deadline_approaching)
 
 
 def deadline_broken(context: dict[str, Any], audience: str, allowed: str) -> None:
-    _on_deadline(context, audience, allowed, over_deadline)
+    _on_deadline(context, audience, allowed, deadline_missed)
 
 
 def _on_deadline(context: dict[str, Any], audience: str, allowed: str, template: Callable[..., Message]) -> None:
-    """`context` is a REST answer. A deadline also falls due for a run that has failed, which has said so already."""
+    """`context` holds the run as the REST API gives it. Finished runs are ignored: Airflow checks deadlines of failed runs too."""
     run = context["dag_run"]
     if run["state"] in ("success", "failed"):
         return
@@ -194,7 +197,7 @@ def send(audience: Audience, message: Message) -> None:
 
 
 def _try(kind: str, connection: str, deliver: Callable[[], None]) -> None:
-    """Only the error's kind is logged: its text may hold the webhook's token."""
+    """Logs only the error's type: its text may contain the webhook's token."""
     try:
         deliver()
     except Exception as error:
@@ -219,7 +222,7 @@ def _sentence(error: BaseException | str | None, step: str) -> str:
     if isinstance(error, RetrainingError):
         return str(error)
     if isinstance(error, AirflowSensorTimeout):
-        return f"The release controller gave {step} no outcome in time; is it running?"
+        return f"The release controller gave no outcome for {step} in time; check that it is running."
     if error is None:
-        return "The task ended without an error of its own (killed, or its worker lost)."
+        return "The task ended without an error (it was killed, or its worker was lost)."
     return f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else error

@@ -1,6 +1,6 @@
-"""What people wrote, read and checked as a whole: the bundle's models, their SQL and suites, and the platform.
+"""Loads and validates the bundle's files: model specs, their SQL and expectation suites, and the platform.
 
-A model's file is `<bundle>/dags/models/<name>.yaml`; the other folders are found from there, never from the working directory.
+A model's file is `<bundle>/dags/models/<name>.yaml`; the other folders are resolved from it, not from the working directory.
 """
 
 import json
@@ -20,13 +20,13 @@ from contract.platform import Platform, load_platform
 from contract.spark import excesses
 from contract.spec import ModelSpec, parse_spec
 
-SOME_DAY, DAY_S, MOST_TIMES = datetime(2026, 1, 1, tzinfo=UTC).timestamp(), 86_400, 1000
-LONGEST_PROBATION = timedelta(hours=1)  # where the spec says nothing
+REFERENCE_DAY, DAY_S, MAX_TIMES = datetime(2026, 1, 1, tzinfo=UTC).timestamp(), 86_400, 1000
+MAX_DEFAULT_PROBATION = timedelta(hours=1)  # default where the spec sets none
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A spec with the files it names, and with its probation filled in."""
+    """A spec, the files that it names, and its default probation filled in."""
 
     spec: ModelSpec
     sql: str | None
@@ -34,18 +34,18 @@ class ModelFiles:
 
 
 def load_entry(path: Path) -> tuple[ModelFiles, Platform]:
-    """A model and its platform; raises InvalidFile with the problems of both."""
-    found, problems = [], []
+    """A model and its platform. Raises InvalidFile with the problems of both."""
+    loaded, problems = [], []
     for load in (load_model, platform_for):
         try:
-            found.append(load(path))
+            loaded.append(load(path))
         except InvalidFile as error:
             problems += [f"{Path(error.path).name}: {problem}" for problem in error.problems]
-    if len(found) == 2:
-        problems += [f"{path.name}: {problem}" for problem in excesses(found[0].spec.spark, found[1].spark.limits)]
+    if len(loaded) == 2:
+        problems += [f"{path.name}: {problem}" for problem in excesses(loaded[0].spec.spark, loaded[1].spark.limits)]
     if problems:
         raise InvalidFile(str(path), problems)
-    return found[0], found[1]
+    return loaded[0], loaded[1]
 
 
 def load_model(path: Path) -> ModelFiles:
@@ -59,11 +59,11 @@ def load_model(path: Path) -> ModelFiles:
 
 
 def platform_for(path: Path) -> Platform:
-    """The platform that RETRAINING_PLATFORM names, or whose file it gives; relative to AIRFLOW_HOME, as all of its paths."""
-    wanted = os.environ.get("RETRAINING_PLATFORM", "local")
+    """The platform from RETRAINING_PLATFORM: a name in dags/platforms/, or a file path relative to AIRFLOW_HOME."""
+    name_or_file = os.environ.get("RETRAINING_PLATFORM", "local")
     home = airflow_home()
-    is_file = "/" in wanted or wanted.endswith(".yaml")
-    return load_platform(home / wanted if is_file else path.parents[1] / "platforms" / f"{wanted}.yaml", home)
+    is_file = "/" in name_or_file or name_or_file.endswith(".yaml")
+    return load_platform(home / name_or_file if is_file else path.parents[1] / "platforms" / f"{name_or_file}.yaml", home)
 
 
 def airflow_home() -> Path:
@@ -83,45 +83,45 @@ def _schedule_problems(spec: ModelSpec) -> list[str]:
     if spec.schedule is None:
         return []
     if not croniter.is_valid(spec.schedule):
-        return [f'schedule: {spec.schedule!r} is no cron expression; write five fields such as "0 6 * * *", or @daily']
+        return [f'schedule: {spec.schedule!r} is not a cron expression; write five fields such as "0 6 * * *", or @daily']
     shortest, probation = shortest_interval(spec.schedule), spec.serving.probation
     if shortest is None:
-        return [f"schedule: {spec.schedule!r} never comes: there is no such day"]
+        return [f"schedule: {spec.schedule!r} never fires: no such date exists"]
     if probation is None or probation < shortest:
         return []
-    told = f"{format_duration(probation)} is not shorter than the schedule's shortest interval, {format_duration(shortest)}"
-    return [f"serving.probation: {told}; the next release would wait for its end: shorten it, or write 0s for none"]
+    problem = f"{format_duration(probation)} is not shorter than the schedule's shortest interval, {format_duration(shortest)}"
+    return [f"serving.probation: {problem}; the next release would wait until it ends: shorten it, or write 0s for none"]
 
 
 @cache
 def shortest_interval(schedule: str) -> timedelta | None:
-    """Between a cron expression's times: of two days where every day is alike, else of a year, of 1000 at most.
+    """Shortest interval between a cron expression's times, None if it never fires.
 
-    None if it never comes.
+    Checks two days where all days are alike, else a year, and at most 1000 times.
     """
-    times = croniter(schedule, SOME_DAY)
+    times = croniter(schedule, REFERENCE_DAY)
     days = 2 if times.expanded[2:5] == [["*"]] * 3 else 366
-    found = _times(times, SOME_DAY + days * DAY_S)
-    return timedelta(seconds=min(later - sooner for sooner, later in pairwise(found))) if found else None
+    moments = _times(times, REFERENCE_DAY + days * DAY_S)
+    return timedelta(seconds=min(later - sooner for sooner, later in pairwise(moments))) if moments else None
 
 
 def _times(times: croniter, until: float) -> list[float]:
-    """Two at least; empty for days such as the 30th of February."""
+    """Unix times, two at least; empty for an impossible date such as 30 February."""
     try:
-        found = [times.get_next(float), times.get_next(float)]
-        while found[-1] < until and len(found) < MOST_TIMES:
-            found.append(times.get_next(float))
+        moments = [times.get_next(float), times.get_next(float)]
+        while moments[-1] < until and len(moments) < MAX_TIMES:
+            moments.append(times.get_next(float))
     except CroniterBadDateError:
         return []
-    return found
+    return moments
 
 
 def _with_probation(spec: ModelSpec) -> ModelSpec:
-    """An hour, or half of the schedule's shortest interval if that is less: its end is waited for by the next release."""
+    """Default: one hour, or half of the schedule's shortest interval if less, because the next release waits for its end."""
     if spec.serving.probation is not None:
         return spec
     shortest = shortest_interval(spec.schedule) if spec.schedule else None
-    probation = min(LONGEST_PROBATION, shortest / 2) if shortest else LONGEST_PROBATION
+    probation = min(MAX_DEFAULT_PROBATION, shortest / 2) if shortest else MAX_DEFAULT_PROBATION
     return spec.model_copy(update={"serving": spec.serving.model_copy(update={"probation": probation})})
 
 

@@ -1,4 +1,4 @@
-"""One step's work in one run, and what ends the run before its release."""
+"""The context of one step of one run, and the reasons that end a run before its release."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +13,9 @@ from plugins.retraining.errors import Stopped
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What one step of one run has to do.
+    """One step of one run.
 
-    `inputs` is step: path of its document; `clear_number` is the run's of now, not of its opening.
+    `inputs`: path of the document by step; `clear_number`: the run's current one, not that of its freeze.
     """
 
     step: str
@@ -26,7 +26,7 @@ class TaskContext:
 
     @cached_property
     def attempt(self) -> Attempt:
-        """Fixed for this try, whatever it leaves in the run's folder."""
+        """Computed once per try, so that files written by the try do not change its key."""
         return attempt_of(self.store, self.run.folder, self.step, list(self.inputs.values()), self.clear_number)
 
     @property
@@ -47,14 +47,17 @@ class TaskContext:
         return documents.read(self.store, self.inputs[step], kind)
 
 
-def comparison_of(work: TaskContext, version: int) -> Comparison:
-    """Of this version with what the run found live; else Stopped: somebody cleared a step without what follows it."""
-    comparison, champion = work.read("compare", Comparison), work.run.champion
+def comparison_of(task: TaskContext, version: int) -> Comparison:
+    """The comparison of this version with the champion frozen by the run.
+
+    Raises Stopped where it is of other versions: a step was cleared without its downstream steps.
+    """
+    comparison, champion = task.read("compare", Comparison), task.run.champion
     compared, opened = comparison.comparisons[0].version, champion.version if champion else None
     if (comparison.version, compared) != (version, opened):
         raise Stopped(
             f"this run is about version {version} against {_against(opened)}, but its comparison is of version "
-            f"{comparison.version} against {_against(compared)}: clear `compare` and what follows"
+            f"{comparison.version} against {_against(compared)}: clear `compare` and its downstream tasks"
         )
     return comparison
 
@@ -64,7 +67,7 @@ def _against(version: int | None) -> str:
 
 
 def ends_here(run: RunDocument, verdict: Verdict) -> str:
-    """Why this run is not to release its challenger, as one sentence; empty: it goes on."""
+    """Why this run must not release its challenger, in one sentence; empty if it may."""
     if not verdict.goes_on:
         answered = f"; {approval_sentence(verdict.approval)}" if verdict.approval else ""
         return f"{verdict.decision}: {verdict.reason}{answered}"
@@ -76,11 +79,11 @@ def approval_sentence(approval: Approval) -> str:
 
 
 def unreleasable(run: RunDocument, verdict: Verdict) -> str:
-    """Why this run releases nothing whatever its verdict; empty: it may."""
+    """Why this run releases nothing, whatever its verdict; empty if it may release."""
     if run.backfill:
         return f"a backfill never releases; its verdict would be: {verdict.reason}"
     if not run.release:
-        return f"this run was asked not to release; its verdict would be: {verdict.reason}"
+        return f"this run was triggered with release off; its verdict would be: {verdict.reason}"
     if run.champion and run.as_of <= run.champion.as_of:
         return (
             f"not released: as of {run.as_of:%Y-%m-%d %H:%M} is not later than the live "

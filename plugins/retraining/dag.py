@@ -1,4 +1,4 @@
-"""A model's file → its DAG: the tasks, their order, and what people see of them. Nothing else."""
+"""Builds a model's DAG from its file: the tasks, their order, and their texts in the UI."""
 
 import re
 from collections.abc import Callable
@@ -36,7 +36,7 @@ from plugins.retraining.operators import base
 from plugins.retraining.operators.cluster import ClusterStep, EndClusterStep
 from plugins.retraining.operators.decide import DecideStep
 
-RETRIES = ExceptionRetryPolicy(  # bad data, a file with mistakes, a gate that said no: another try would say the same
+RETRIES = ExceptionRetryPolicy(  # bad data, an invalid file or a gate's «no» would give the same result again
     rules=[
         RetryRule(exception=[EngineTrouble, StoreError, OutOfMemory], action=RetryAction.RETRY),
         RetryRule(exception=RetrainingError, action=RetryAction.FAIL),
@@ -44,23 +44,23 @@ RETRIES = ExceptionRetryPolicy(  # bad data, a file with mistakes, a gate that s
 )
 
 
-# Airflow 3.3 fails a look that it queued before it heard of the end of the one before, as a busy scheduler does, and counts a try
-# (see ADR 9). How often a job may die is counted in spark/job_runner.py.
-LOST_LOOKS = 10
+# Airflow 3.3 fails a poke that a busy scheduler queued before it noticed the end of the previous one, and counts it as a try
+# (see ADR 9). The limit of a job's failures is in spark/job_runner.py.
+LOST_POKES = 10
 
 
 def model_files(folder: Path) -> dict[str, Path]:
-    """Each model's file by the id of its DAG. A file whose id another has gets one of its own: none hides another."""
+    """Each model's file by DAG id. On a collision the later file gets a suffixed id, so that no file hides another."""
     files = [path for path in folder.glob("*") if path.suffix.lower() in (".yaml", ".yml")]
-    found: dict[str, Path] = {}
-    for path in sorted(files, key=lambda path: (dag_id_of(path) != path.stem, path.name)):  # right names first
+    by_id: dict[str, Path] = {}
+    for path in sorted(files, key=lambda path: (dag_id_of(path) != path.stem, path.name)):  # files whose name is the id go first
         dag_id = dag_id_of(path)
-        found[f"{dag_id}-{digest_of(path.name)[:6]}" if dag_id in found else dag_id] = path
-    return found
+        by_id[f"{dag_id}-{digest_of(path.name)[:6]}" if dag_id in by_id else dag_id] = path
+    return by_id
 
 
 def dag_for(path: Path, engine_for: Callable[[Spark], Engine] = engine_of, dag_id: str = "") -> DAG:
-    """The model's DAG; if its file or the platform's cannot be used, one that says why and harms no other."""
+    """The model's DAG; for an invalid model or platform file, a DAG that fails with the problems."""
     dag_id = dag_id or dag_id_of(path)
     try:
         _refuse_name(path, dag_id)
@@ -68,7 +68,7 @@ def dag_for(path: Path, engine_for: Callable[[Spark], Engine] = engine_of, dag_i
         return build_dag(model, platform, engine_for)
     except InvalidFile as error:
         return broken_dag(dag_id, path, error.problems)
-    except Exception as error:  # whatever it is: one file must not take the other models' DAGs with it
+    except Exception as error:  # any error: one file must not break the other models' DAGs
         return broken_dag(dag_id, path, [f"{type(error).__name__}: {error}"])
 
 
@@ -79,15 +79,15 @@ def dag_id_of(path: Path) -> str:
 
 def _refuse_name(path: Path, dag_id: str) -> None:
     if path.suffix != ".yaml":
-        raise InvalidFile(str(path), [f"a model's file ends in .yaml: rename it to {path.stem}.yaml, or remove it"])
+        raise InvalidFile(str(path), [f"a model's file must end in .yaml: rename it to {path.stem}.yaml, or remove it"])
     if dag_id != dag_id_of(path):
-        raise InvalidFile(str(path), [f"the DAG {dag_id_of(path)} is another file's: rename this one"])
+        raise InvalidFile(str(path), [f"another file has the DAG id {dag_id_of(path)}: rename this one"])
 
 
 def broken_dag(dag_id: str, path: Path, problems: list[str]) -> DAG:
     with DAG(
         dag_id,
-        description=f"{path.name} cannot be used",
+        description=f"{path.name} is invalid",
         doc_md=ui_docs.broken(path.name, problems),
         schedule=None,
         tags={"retraining", "broken-spec"},
@@ -123,17 +123,17 @@ def build_dag(model: ModelFiles, platform: Platform, engine_for: Callable[[Spark
         tasks = steps(model, platform, audience, engine_for)
         end = tasks.pop("end_cluster", None)
         chain(*tasks.values())
-        if end:  # it never decides how the run ends
+        if end:  # a teardown does not affect the run's state
             tasks["compare"] >> end.as_teardown(setups=tasks["cluster"].as_setup())
     return dag
 
 
 def params() -> dict[str, Param]:
-    """New ones for each DAG: Airflow puts a run's values into them."""
-    as_of = {"title": "As of", "description": "Train as if it were this time; absent: the run's own."}
+    """New objects for each DAG, because Airflow writes a run's values into them."""
+    as_of = {"title": "As of", "description": "Train as if it were this time; absent: the run's own time."}
     data = {
         "title": "Data root",
-        "description": "What if the sources' relative paths were read below this folder? Absent: the platform's.",
+        "description": "Folder that the sources' relative paths are read from; absent: the platform's.",
     }
     release = {"title": "Release", "description": "Off: the run ends at its verdict."}
     return {
@@ -144,7 +144,7 @@ def params() -> dict[str, Param]:
 
 
 def deadlines(spec: ModelSpec, audience: Audience) -> list[DeadlineAlert]:
-    """Counted from queued, for asset and manual runs have no other date."""
+    """Counted from the time of queueing, the only date that asset-triggered and manual runs have."""
     kwargs = {"audience": audience.model_dump_json(), "allowed": format_duration(spec.deadline)}
     tiers = (("near", 0.8, alerts.deadline_near), ("broken", 1.0, alerts.deadline_broken))
     return [
@@ -159,13 +159,13 @@ def deadlines(spec: ModelSpec, audience: Audience) -> list[DeadlineAlert]:
 
 
 def steps(model: ModelFiles, platform: Platform, audience: Audience, engine_for: Callable[[Spark], Engine]) -> dict[str, Any]:
-    """In their order, but for `end_cluster`, which follows `compare` beside what else does."""
+    """In execution order, except `end_cluster`, which runs after `compare` in parallel with the rest."""
     shared = {"platform": platform, "audience": audience}
     longest = model.spec.deadline + (merged(platform.spark, model.spec.spark).time_limit or model.spec.deadline)
-    waits = {"mode": "reschedule", "poke_interval": base.POKE_S, "retries": LOST_LOOKS}
+    waits = {"mode": "reschedule", "poke_interval": base.POKE_S, "retries": LOST_POKES}
     spark = {**shared, **waits, "timeout": longest, "engine_for": engine_for}
     if platform.spark.engine == "local":
-        spark.pop("retries")  # one look is the whole job
+        spark.pop("retries")  # one poke is the whole job
     wait = {**shared, **waits, "timeout": longest_wait(model.spec)}
     own = {"cluster": partial(ClusterStep, **spark), "end_cluster": partial(EndClusterStep, engine_for=engine_for, **shared)}
     tasks = {
@@ -186,10 +186,10 @@ def steps(model: ModelFiles, platform: Platform, audience: Audience, engine_for:
 
 
 def longest_wait(spec: ModelSpec) -> timedelta:
-    """The deadline, or as long as the controller may take if that is more: a release must not go live unheard.
+    """Sensor timeout: the deadline, or the controller's longest release if that is more, so that no release goes live unnoticed.
 
-    It begins at the end of the previous release's probation. Then each step at its longest and once from the start again, with the
-    minutes that it gives to routing, golden rows and starting.
+    Longest release: the previous release's probation, each canary step at its longest and one restart from the first step, plus the
+    minutes allowed for routing, golden rows and start-up.
     """
     steps, waits = len(spec.serving.canary), spec.serving.probation or timedelta(0)
     at_work = (steps + 1) * spec.serving.longest_hold + steps * timedelta(minutes=6) + timedelta(minutes=5)

@@ -1,4 +1,4 @@
-"""From a verdict to live: the image, and what is asked of the release controller. Nothing here touches a server or the router."""
+"""From a verdict to a release: the image, and the requests to the release controller. Touches no server and no router."""
 
 import time
 from logging import Logger
@@ -16,7 +16,7 @@ from contract.platform import Images
 from contract.serving import replay_env
 from plugins.retraining.context import TaskContext, comparison_of, ends_here
 from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
-from plugins.retraining.mlflow_registry import be_impatient
+from plugins.retraining.mlflow_registry import limit_mlflow_retries
 from release.ledger.entries import Outcome, Request
 from release.ledger.ledger import Ledger
 
@@ -25,10 +25,10 @@ SERVED = ("model.onnx", "model.json")
 POLL_S = 0.3
 
 
-def package_version(work: TaskContext, log: Logger) -> str:
-    """Path of the Image document; the same version gives the same digest, so a retry changes nothing.
+def package_version(task: TaskContext, log: Logger) -> str:
+    """Path of the Image document. The same version gives the same digest, so a retry changes nothing.
 
-    Raises Stopped without a verdict to go on: Airflow's skipping is for people to see, and can be overruled.
+    Raises Stopped where the verdict forbids it: a skipped task in Airflow can be overruled by hand.
     """
     from images.base import NAME, embedded_base, stored_base
     from images.oci import RegistryTrouble
@@ -36,21 +36,21 @@ def package_version(work: TaskContext, log: Logger) -> str:
     from images.references import repository_of
     from images.signature import FINGERPRINT, VERDICT, annotations_of, sign
 
-    verdict = work.read("decide", Verdict)
-    reason = ends_here(work.run, verdict)
+    verdict = task.read("decide", Verdict)
+    reason = ends_here(task.run, verdict)
     if reason:
         raise Stopped(reason)
-    if work.find(Image):
-        log.info("%s is there already: taken up", work.path)
-        return work.path
-    training, run = work.read("train", Training), work.run
+    if task.find(Image):
+        log.info("%s exists already: reused", task.path)
+        return task.path
+    training, run = task.read("train", Training), task.run
     labels = {
         "retraining.run": run.run_id,
         "retraining.mlflow_run": training.mlflow_run,
         "retraining.spec_hash": run.spec_hash,
         "retraining.code_hash": run.code_hash,
         VERDICT: verdict.decision,
-        FINGERPRINT: work.read("validate", ValidationReport).snapshot.fingerprint,
+        FINGERPRINT: task.read("validate", ValidationReport).snapshot.fingerprint,
         **anchor_label(run, verdict, training.version),
     }
     files = download_served(run.platform.mlflow, training.mlflow_run)
@@ -70,30 +70,30 @@ def package_version(work: TaskContext, log: Logger) -> str:
     except RegistryTrouble as error:
         raise EngineTrouble(str(error)) from error
     log.info("version %d of %s is %s, %s bytes", image.version, image.model, image.digest, f"{image.size:,}")
-    return documents.write(work.store, work.path, image)
+    return documents.write(task.store, task.path, image)
 
 
 def login_of(images: Images) -> Any:
-    """The registry's user and password, from Airflow's own keeping; where it keeps none, AWS gives those of its own registries."""
+    """The registry's user and password: from the Airflow connection, or from AWS for ECR where none is set."""
     from images.ecr import ecr_login
     from images.login import Login
     from images.references import host_of
 
     if images.connection is None:
         return ecr_login(host_of(images.repository))
-    found = _connection(images.connection, "images.connection")
-    return Login(found.login or "", found.password or "")
+    connection = _connection(images.connection, "images.connection")
+    return Login(connection.login or "", connection.password or "")
 
 
 def _connection(name: str, setting: str) -> Connection:
     try:
         return BaseHook.get_connection(name)
     except AirflowNotFoundException:
-        raise Stopped(f"there is no Airflow connection {name}, which {setting} names: add it, then clear this task") from None
+        raise Stopped(f"the Airflow connection {name}, named by {setting}, does not exist: add it, then clear this task") from None
 
 
 def anchor_label(run: RunDocument, verdict: Verdict, version: int) -> dict[str, str]:
-    """Small losses are counted from the last version that was shown to be better, or from the first of all."""
+    """The anchor: the last version that was shown to be better, or the first of all; `not_worse` compares with it, too."""
     shown_better = verdict.decision == "promote" and run.spec.gate.rule == "better"
     anchor = version if run.champion is None or shown_better else run.champion.anchor
     return {} if anchor is None else {ANCHOR: str(anchor)}
@@ -101,8 +101,8 @@ def anchor_label(run: RunDocument, verdict: Verdict, version: int) -> dict[str, 
 
 def download_served(url: str, mlflow_run: str) -> dict[str, bytes]:
     """The files of the ONNX model that the training run logged."""
-    be_impatient()
-    from mlflow.artifacts import download_artifacts  # two seconds: the task pays them, the parser does not
+    limit_mlflow_retries()
+    from mlflow.artifacts import download_artifacts  # takes two seconds: not at module level, which the DAG parser reads
     from mlflow.exceptions import MlflowException
 
     with TemporaryDirectory() as folder:
@@ -117,16 +117,16 @@ def download_served(url: str, mlflow_run: str) -> dict[str, bytes]:
         return {name: (got / name).read_bytes() for name in SERVED}
 
 
-def ask(work: TaskContext, kind: Literal["check", "release"], patience_s: float = 0) -> Outcome | None:
-    """The controller's outcome, None if it has none within `patience_s`; the request is made once, however often this is called."""
-    ledger, run, image = Ledger(work.store), work.run, work.read("package", Image)
+def request_outcome(task: TaskContext, kind: Literal["check", "release"], patience_s: float = 0) -> Outcome | None:
+    """The controller's outcome, None without one within `patience_s`. Idempotent: the request is written once per key."""
+    ledger, run, image = Ledger(task.store), task.run, task.read("package", Image)
     ledger.request(
         Request(
-            id=work.key,
+            id=task.key,
             kind=kind,
             model=run.model,
             image=image,
-            golden=comparison_of(work, image.version).golden,
+            golden=comparison_of(task, image.version).golden,
             serving=run.spec.serving,
             expected_live=run.champion.digest if run.champion else None,
             who="airflow",
@@ -134,24 +134,24 @@ def ask(work: TaskContext, kind: Literal["check", "release"], patience_s: float 
         )
     )
     until = time.monotonic() + patience_s
-    while (outcome := ledger.outcome(run.model, work.key)) is None and time.monotonic() < until:
+    while (outcome := ledger.outcome(run.model, task.key)) is None and time.monotonic() < until:
         time.sleep(POLL_S)
     return outcome
 
 
-def accept_check(work: TaskContext, outcome: Outcome) -> Check:
-    """Raises Stopped with the controller's sentence."""
+def accept_check(task: TaskContext, outcome: Outcome) -> Check:
+    """Raises Stopped with the controller's reason."""
     if outcome.check:
-        documents.write(work.store, work.path, outcome.check)
+        documents.write(task.store, task.path, outcome.check)
     if not outcome.done or outcome.check is None or not outcome.check.passed:
         raise Stopped(outcome.reason)
     return outcome.check
 
 
-def accept_release(work: TaskContext, outcome: Outcome) -> Release:
-    """Raises RolledBack or Stopped with the controller's sentence."""
+def accept_release(task: TaskContext, outcome: Outcome) -> Release:
+    """Raises RolledBack or Stopped with the controller's reason."""
     if outcome.release:
-        documents.write(work.store, work.path, outcome.release)
+        documents.write(task.store, task.path, outcome.release)
     if outcome.release and outcome.release.outcome == "rolled_back":
         alone = "" if outcome.release.previous else "; nothing served before, so requests are answered 503"
         raise RolledBack(outcome.reason + alone)

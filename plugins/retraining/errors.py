@@ -1,23 +1,23 @@
-"""What stops a run on Airflow's side. `BadData`, `InvalidFile` and everything below `Stopped` are not worth a second try."""
+"""Errors that stop a run on Airflow's side. `BadData`, `InvalidFile`, `Stopped` and its subclasses are not retried."""
 
 from contract.errors import RetrainingError
 
 
 class EngineTrouble(RetrainingError):
-    """The machinery under a job failed; another try may find it well again."""
+    """The infrastructure under a job failed; a retry may succeed."""
 
 
 class GivenUp(RetrainingError):
-    """A job died so often that another try would be a waste."""
+    """A job failed too often to be retried."""
 
 
 class InvalidParam(RetrainingError):
-    """A run was triggered with a param that cannot be used."""
+    """A run was triggered with an invalid param."""
 
 
 class Stopped(RetrainingError):
-    """A gate after the comparison said no; the old version goes on serving."""
+    """The run ends without a release; the previous version keeps serving."""
 
 
 class RolledBack(Stopped):
-    """The release was begun and everything returned to the old version."""
+    """The release was started, and all traffic went back to the previous version."""

@@ -1,4 +1,4 @@
-"""The first step: freeze the run, so that a file edited or a champion changed in its middle does not reach it."""
+"""The first step: freezes the run, so that a file edit or a new champion during the run does not affect it."""
 
 import difflib
 import hashlib
@@ -19,16 +19,16 @@ from plugins.retraining.errors import InvalidParam
 from release.ledger.ledger import Ledger
 
 BUNDLE = Path(__file__).resolve().parents[2]
-SOME_DAY, YEAR, MOST_COUNTED = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=365), 10_000
-ROOMS = ("contract", "images", "plugins", "release", "serving", "spark_jobs")
+REFERENCE_DAY, YEAR, MAX_COUNTED = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=365), 10_000
+PACKAGES = ("contract", "images", "plugins", "release", "serving", "spark_jobs")
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """What Airflow says about the run. `conf` is what the person who triggered it gave, unchecked.
+    """Airflow's data about the run. `conf`: given by whoever triggered it, unvalidated.
 
-    `started` stays as it is over the retries of one clearing: the only thing in Airflow's words that a run that was deleted
-    and made again under its id does not share with the first.
+    `started` is the same over the retries of one clearing, and the only value that distinguishes a run from a deleted one of the
+    same id.
     """
 
     run_id: str
@@ -41,7 +41,7 @@ class Trigger:
 
 
 def freeze_run(model: ModelFiles, platform: Platform, trigger: Trigger, params: dict[str, Any], store: Store) -> str:
-    """Path of the run document; the one that is there already wins."""
+    """Path of the run document; an existing one is kept."""
     _refuse_unknown(trigger.conf, list(params))
     champion = Ledger(store).champion(model.spec.name)
     folder = run_folder(model.spec.name, trigger.run_id, trigger.started.isoformat())
@@ -73,44 +73,44 @@ def champion_of(image: Image) -> Champion:
 
 
 def runs_a_year(schedule: str) -> float:
-    """How often a cron expression, or @daily and its like, comes in a year; of a frequent one the first 10,000 times tell."""
-    times = croniter(schedule, SOME_DAY)
-    for count in range(MOST_COUNTED):
-        if times.get_next(datetime) > SOME_DAY + YEAR:
+    """How often a cron expression, or @daily and its like, fires per year; extrapolated from the first 10,000 times if frequent."""
+    times = croniter(schedule, REFERENCE_DAY)
+    for count in range(MAX_COUNTED):
+        if times.get_next(datetime) > REFERENCE_DAY + YEAR:
             return max(count, 1)
-    return MOST_COUNTED * (YEAR / (times.get_current(datetime) - SOME_DAY))
+    return MAX_COUNTED * (YEAR / (times.get_current(datetime) - REFERENCE_DAY))
 
 
 def parse_as_of(text: str) -> datetime:
-    """A time without a zone is UTC, as everywhere in this project."""
+    """A time without a zone is UTC. Raises InvalidParam."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidParam(f"as_of: {text!r} is no time; write one such as 2013-06-01T00:00:00+00:00") from None
+        raise InvalidParam(f"as_of: {text!r} is not a time; write one such as 2013-06-01T00:00:00+00:00") from None
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    if moment > datetime.now(UTC):  # live once, it would refuse every release until then
-        raise InvalidParam(f"as_of: {text} is in the future; write a time that has been")
+    if moment > datetime.now(UTC):  # once live, such a version would block every release until then
+        raise InvalidParam(f"as_of: {text} is in the future; write a past time")
     return moment
 
 
 def code_hash(bundle: Path, model: ModelFiles) -> str:
-    """What the run is computed with: the rooms' Python, and the model's own SQL and suites. Needs no git."""
-    files = sorted(file for room in ROOMS for file in (bundle / room).rglob("*.py"))
+    """Hash of the packages' Python files and of the model's SQL and suites. Needs no git."""
+    files = sorted(file for package in PACKAGES for file in (bundle / package).rglob("*.py"))
     code = {str(file.relative_to(bundle)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     return digest_of({"code": code, "sql": model.sql, "suites": model.suites})
 
 
 def _with_data(platform: Platform, data: str | None) -> Platform:
-    """A what-if run reads the same relative source paths below another root."""
+    """The param `data` replaces the root of the sources' relative paths."""
     if not data:
         return platform
     return platform.model_copy(update={"data": data if "://" in data else str(airflow_home() / data)})
 
 
 def _refuse_unknown(conf: dict[str, Any], known: list[str]) -> None:
-    """Airflow itself lets an unknown key pass in silence."""
+    """Raises InvalidParam; Airflow itself ignores an unknown key."""
     for name in conf:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
-            raise InvalidParam(f"{name}: there is no such param ({hint})")
+            raise InvalidParam(f"{name}: unknown param ({hint})")

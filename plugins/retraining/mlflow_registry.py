@@ -1,4 +1,4 @@
-"""What Airflow says to MLflow about a version: the verdict on it, as tags and as a page for people."""
+"""Writes the verdict on a version to MLflow, as tags and as an HTML page."""
 
 import os
 from datetime import UTC
@@ -12,9 +12,9 @@ LONGEST_TAG = 4_500  # MLflow refuses tags beyond 5,000 bytes
 
 
 def record_verdict(url: str, model: str, training: Training, verdict: Verdict, page: str) -> str:
-    """Address of the page in MLflow. A retry writes the same again. Raises EngineTrouble."""
-    be_impatient()
-    from mlflow import MlflowClient  # seconds: the task pays them, the parser does not
+    """URL of the page in MLflow. Idempotent. Raises EngineTrouble."""
+    limit_mlflow_retries()
+    from mlflow import MlflowClient  # takes seconds: not at module level, which the DAG parser reads
     from mlflow.exceptions import MlflowException
 
     client = MlflowClient(url, url)
@@ -25,20 +25,22 @@ def record_verdict(url: str, model: str, training: Training, verdict: Verdict, p
         client.log_text(training.mlflow_run, page, PAGE)
     except MlflowException as error:
         reason = str(error).partition("\n")[0][:300]
-        raise EngineTrouble(f"the verdict on version {training.version} was not written to MLflow at {url}: {reason}") from error
+        raise EngineTrouble(
+            f"the verdict on version {training.version} could not be written to MLflow at {url}: {reason}"
+        ) from error
     return f"{training.mlflow_url}/artifacts/{PAGE}"
 
 
 def tags_of(verdict: Verdict) -> dict[str, str]:
-    found = {"verdict": verdict.decision, "verdict.reason": verdict.reason}
+    tags = {"verdict": verdict.decision, "verdict.reason": verdict.reason}
     if verdict.approval:
         approval = verdict.approval
-        found |= {"approval": "yes" if approval.approved else "no", "approval.by": approval.by, "approval.reason": approval.reason}
-        found["approval.at"] = approval.at.astimezone(UTC).isoformat(timespec="seconds")
-    return found
+        tags |= {"approval": "yes" if approval.approved else "no", "approval.by": approval.by, "approval.reason": approval.reason}
+        tags["approval.at"] = approval.at.astimezone(UTC).isoformat(timespec="seconds")
+    return tags
 
 
-def be_impatient() -> None:
-    """Airflow retries the task; MLflow's own default takes minutes."""
+def limit_mlflow_retries() -> None:
+    """Airflow retries the task; MLflow's own retries take minutes by default."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

@@ -1,4 +1,4 @@
-"""What people read in the Airflow UI about a model and its steps (Markdown)."""
+"""Markdown texts of the Airflow UI for a model and its steps."""
 
 from typing import NamedTuple
 
@@ -17,38 +17,39 @@ STEPS = {
         "Freeze run",
         "Freezes the run: spec, SQL, suites, platform, `as_of` and the live version. Every later step reads only this document.",
     ),
-    "cluster": Page(
-        "Make cluster", "Makes this run's own cluster, or finds the one that an earlier try made; waits until it is up."
-    ),
+    "cluster": Page("Make cluster", "Creates this run's own cluster, or finds the one of an earlier try; waits until it is up."),
     "end_cluster": Page(
-        "End cluster", "Ends this run's own cluster after its Spark jobs, also when they failed. Idle, it would end by itself."
+        "End cluster",
+        "Terminates this run's own cluster after its Spark jobs, also if they failed. An idle cluster also terminates by itself.",
     ),
     "validate": Page(
         "Validate data",
-        "Writes the sources' windows as a snapshot, reads it back and checks it. Bad data stops here; the report names each check.",
+        "Writes the sources' windows as a snapshot, reads it back and checks it. Bad data stops the run; see the report.",
     ),
     "train": Page(
         "Train challenger",
-        "Searches and fits on the snapshot, and registers a version in MLflow. Its holdout rows are not seen here.",
+        "Searches and fits on the snapshot without its holdout rows, and registers a version in MLflow.",
     ),
     "compare": Page(
         "Compare on holdout",
-        "Scores challenger and live version on the same holdout rows, and proves that the ONNX model answers as Spark does.",
+        "Scores challenger and live version on the same holdout rows, and verifies that the ONNX model predicts as Spark does.",
     ),
     "decide": Page(
         "Decide",
-        "Promote, keep or inconclusive, by the spec's gate. But for promote, the run ends here, green; the XCom `reason` says why. "
-        "Where the spec wants it, a person is asked first; clear this task to be asked whether to override its verdict.",
+        "Promote, keep or inconclusive, by the spec's gate. Unless it is promote, the run ends green; see the XCom `reason`. "
+        "Where the spec requires approval, a person decides first; clear this task to be asked whether to override its verdict.",
     ),
-    "package": Page("Package image", "Makes the version an OCI image, named by its digest: the same version, the same digest."),
+    "package": Page(
+        "Package image", "Packages the version as an OCI image, identified by its digest: the same version gives the same digest."
+    ),
     "check": Page(
         "Check image",
-        "Asks the release controller to start the image alone and put the golden rows to it. It waits without holding a slot.",
+        "Requests a check: the controller starts the image alone and sends it the golden rows. Holds no slot while it waits.",
     ),
     "release": Page(
         "Release",
-        "Asks the release controller to move traffic to the image step by step, and back if it misbehaves. "
-        "The release goes on if Airflow stops.",
+        "Requests a release: the controller moves traffic to the image step by step, and back if it misbehaves. "
+        "The release continues if Airflow stops.",
     ),
 }
 
@@ -62,7 +63,7 @@ def model(spec: ModelSpec, platform: Platform) -> str:
         "Algorithm": f"`{spec.algorithm.name}`",
         "Gate": f"{spec.gate.metric}, {spec.gate.rule.replace('_', ' ')}, margin {spec.gate.margin:g}",
         "Canary": " → ".join(f"{percent} %" for percent in spec.serving.canary),
-        "Schedule": f"`{spec.schedule}` UTC" if spec.schedule else "by hand",
+        "Schedule": f"`{spec.schedule}` UTC" if spec.schedule else "manual",
         "Deadline": format_duration(spec.deadline),
         "Platform": platform.name,
         "Endpoint": f"{platform.serving.url}/{spec.name}/",
@@ -73,4 +74,4 @@ def model(spec: ModelSpec, platform: Platform) -> str:
 
 def broken(name: str, problems: list[str]) -> str:
     lines = "\n".join(f"    {line}" for problem in problems for line in problem.splitlines())
-    return f"`{name}` cannot be used. Mend what is named; the DAG comes back by itself.\n\n{lines}\n"
+    return f"`{name}` is invalid. Fix the problems below; the DAG then comes back by itself.\n\n{lines}\n"

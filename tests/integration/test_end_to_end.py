@@ -47,7 +47,7 @@ def asks_a_person(live: Product) -> str:
         live.await_task(run, "decide", "awaiting_input")
     finally:
         path.write_text(text)
-    assert len(live.messages("waits for your answer")) == 2  # by mail and Slack
+    assert len(live.messages("approval needed")) == 2  # by mail and Slack
     return run
 
 

@@ -1,4 +1,4 @@
-"""The stand-in for AWS beside Airflow's tests: started, made to fail, and asked what it was asked."""
+"""The stand-in for AWS beside Airflow's tests: started, made to fail, and queried for the calls it got."""
 
 import json
 import os
@@ -63,12 +63,12 @@ class Aws:
     def recover(self) -> None:
         requests.post(f"{self.url}/faults", json={"of": "", "code": "", "times": 0, "status": ""}, timeout=5)
 
-    def asked(self, operation: str) -> int:
+    def calls(self, operation: str) -> int:
         return requests.get(f"{self.url}/asked", timeout=5).json().count(operation)
 
     def cluster(self, **more: Any) -> str:
         """A long-running one."""
-        asked = {
+        request = {
             "Name": "shared",
             "Instances": {"KeepJobFlowAliveWhenNoSteps": True},
             "LogUri": f"s3://{BUCKET}/logs/",
@@ -76,15 +76,15 @@ class Aws:
             "JobFlowRole": "nodes",
             "ServiceRole": "emr",
         }
-        return self.client("emr").run_job_flow(**{**asked, **more})["JobFlowId"]
+        return self.client("emr").run_job_flow(**{**request, **more})["JobFlowId"]
 
     def application(self) -> str:
-        asked = {"name": "shared", "releaseLabel": "emr-7.1.0-20260101", "type": "SPARK", "clientToken": uuid.uuid4().hex}
-        return self.client("emr-serverless").create_application(**asked)["applicationId"]
+        request = {"name": "shared", "releaseLabel": "emr-7.1.0-20260101", "type": "SPARK", "clientToken": uuid.uuid4().hex}
+        return self.client("emr-serverless").create_application(**request)["applicationId"]
 
 
 def states(aws: Aws) -> dict[str, str]:
-    return {each["Id"]: each["Status"]["State"] for each in aws.client("emr").list_clusters()["Clusters"]}
+    return {cluster["Id"]: cluster["Status"]["State"] for cluster in aws.client("emr").list_clusters()["Clusters"]}
 
 
 @contextmanager

@@ -52,15 +52,15 @@ class FakeEngine(Engine):
 def leave(request: JobRequest, behaviour: str) -> int:
     """What the job leaves in the store, and its exit code."""
     store = store_at(request.run.platform.store)
-    place = f"{request.run.folder}/{request.job}-{request.key}"
+    prefix = f"{request.run.folder}/{request.job}-{request.key}"
     if behaviour in INTERVALS:
-        documents.write(store, f"{place}.json", DOCUMENTS[request.job](request, behaviour))
+        documents.write(store, f"{prefix}.json", DOCUMENTS[request.job](request, behaviour))
         return 0
     if behaviour == "dies":
         return 137
     bad = behaviour == "bad data"
     reason = "parcels: 3 of 5 rows have no weight" if bad else "the disk is full: free space, then clear this task"
-    documents.write(store, f"{place}.error.json", Failure(step=request.job, reason=reason, cause="data" if bad else "machinery"))
+    documents.write(store, f"{prefix}.error.json", Failure(step=request.job, reason=reason, cause="data" if bad else "machinery"))
     return 3 if bad else 1
 
 

@@ -54,8 +54,8 @@ class Run:
     def question(self, task_id: str) -> tuple[str, str]:
         """What a person is shown: subject and body."""
         with create_session() as session:
-            asked = _asked(self._run(session).get_task_instance(task_id, session=session), session)
-            return asked.subject, asked.body
+            detail = _hitl_detail(self._run(session).get_task_instance(task_id, session=session), session)
+            return detail.subject, detail.body
 
     def answer(self, task_id: str, chosen: str, reason: str = "", by: str | None = "ada") -> "Run":
         """As Airflow's API does for a person, or with `by` None its scheduler after the time is over; and on to the end."""
@@ -64,7 +64,7 @@ class Run:
 
         with create_session() as session:
             ti = self._run(session).get_task_instance(task_id, session=session)
-            said = _asked(ti, session)
+            said = _hitl_detail(ti, session)
             said.chosen_options, said.params_input, said.responded_at = [chosen], {"reason": reason}, datetime.now(UTC)
             said.responded_by = {"id": by, "name": by} if by else None
             handle_event_submit(TriggerEvent(said.as_resume_event_payload(timedout=by is None)), task_instance=ti, session=session)
@@ -83,7 +83,7 @@ class Run:
         return self
 
     def kill(self, task_id: str) -> "Run":
-        """The task's process is gone before it could say that it was done: it is to be tried once more."""
+        """The task's process was killed before Airflow noticed its success: it is tried once more."""
         with create_session() as session:
             run = self._run(session)
             run.set_state(DagRunState.RUNNING)
@@ -119,8 +119,8 @@ class Run:
 
         with create_session() as session:
             query = XComModel.get_many(run_id=self.run_id, dag_ids=self.dag.dag_id, task_ids=task_id, key=key)
-            found = session.scalars(query).first()
-            return XComModel.deserialize_value(found) if found else None
+            row = session.scalars(query).first()
+            return XComModel.deserialize_value(row) if row else None
 
     def _run(self, session: Any) -> Any:
         from airflow.models.dagrun import DagRun
@@ -128,7 +128,7 @@ class Run:
         return session.query(DagRun).filter_by(dag_id=self.dag.dag_id, run_id=self.run_id).one()
 
 
-def _asked(ti: Any, session: Any) -> Any:
+def _hitl_detail(ti: Any, session: Any) -> Any:
     from airflow.models.hitl import HITLDetail
 
     return session.get(HITLDetail, ti.id)

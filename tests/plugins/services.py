@@ -1,4 +1,4 @@
-"""Small real servers on free local ports: MLflow's one route that packaging asks, a Slack webhook, a mail sink."""
+"""Small real servers on free local ports: MLflow's one route that packaging uses, a Slack webhook, a mail sink."""
 
 import json
 import random

@@ -14,11 +14,11 @@ from plugins.retraining.errors import Stopped
 
 PEOPLE = ("a@x.org", "b@x.org")
 AUDIENCE = Audience(model="late", slack="slack_test", smtp="smtp_test", sender="retraining@example.com", email=PEOPLE)
-NEWS = Message("late: version 7 is live", "log_loss < 0.3 & falling")
+MESSAGE = Message("late: version 7 is live", "log_loss < 0.3 & falling")
 
 
 def test_slack_and_mail_get_the_same_words(inbox):
-    alerts.send(AUDIENCE, NEWS)
+    alerts.send(AUDIENCE, MESSAGE)
 
     assert inbox.slack == ["*late: version 7 is live*\nlog_loss < 0.3 & falling"]
     assert [(mail.to, mail.subject, mail.body.strip()) for mail in inbox.mail] == [
@@ -27,8 +27,8 @@ def test_slack_and_mail_get_the_same_words(inbox):
 
 
 @pytest.mark.parametrize(("slack", "mail"), [(None, "smtp_test"), ("slack_test", None), (None, None)])
-def test_only_those_who_asked_are_told(inbox, slack, mail):
-    alerts.send(AUDIENCE.model_copy(update={"slack": slack, "smtp": mail}), NEWS)
+def test_only_configured_channels_are_used(inbox, slack, mail):
+    alerts.send(AUDIENCE.model_copy(update={"slack": slack, "smtp": mail}), MESSAGE)
 
     assert (len(inbox.slack), len(inbox.mail)) == (int(slack is not None), int(mail is not None))
 
@@ -48,7 +48,7 @@ def test_one_way_that_fails_is_logged_without_its_secrets_and_the_other_still_go
     monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEAD", f'{{"conn_type": "slackwebhook", "host": "{url}", "password": "T0/B0/secret"}}')
 
     with caplog.at_level(logging.WARNING, alerts.log.name):
-        alerts.send(AUDIENCE.model_copy(update={"slack": "slack_dead"}), NEWS)
+        alerts.send(AUDIENCE.model_copy(update={"slack": "slack_dead"}), MESSAGE)
 
     said = [record.getMessage() for record in caplog.records if record.name == alerts.log.name]
     assert said == ["no Slack sent: URLError; check the Airflow connection slack_dead"]
@@ -57,7 +57,7 @@ def test_one_way_that_fails_is_logged_without_its_secrets_and_the_other_still_go
 
 def test_a_connection_that_is_missing_is_logged_too(inbox, caplog):
     with caplog.at_level(logging.WARNING, alerts.log.name):
-        alerts.send(AUDIENCE.model_copy(update={"slack": "absent", "smtp": "absent"}), NEWS)
+        alerts.send(AUDIENCE.model_copy(update={"slack": "absent", "smtp": "absent"}), MESSAGE)
 
     said = [record.getMessage() for record in caplog.records if record.name == alerts.log.name]
     assert [line.partition(":")[0] for line in said] == ["no Slack sent", "no mail sent"]
@@ -75,12 +75,12 @@ def at_deadline(state: str) -> dict:
         (alerts.deadline_near, "*late: deadline near*\nRun {run} has used 80 % of its 90m and is not finished.\n"),
         (
             alerts.deadline_broken,
-            "*late: deadline broken*\nRun {run} is not finished after its 90m; it goes on.\n"
+            "*late: deadline missed*\nRun {run} is not finished after its 90m; it continues.\n"
             "What to do: read the running task's log.\n",
         ),
     ],
 )
-def test_a_deadline_is_told_while_the_run_works_with_a_link_to_it(inbox, callback, text):
+def test_a_deadline_is_notified_while_the_run_works_with_a_link_to_it(inbox, callback, text):
     callback(at_deadline("running"), audience=AUDIENCE.model_dump_json(), allowed="90m")
 
     link = "http://localhost:8080/dags/late/runs/manual__2013-06-15T06%3A00%3A00%2B00%3A00"
@@ -114,9 +114,9 @@ def test_airflow_stores_and_runs_the_deadlines_callbacks_as_they_are(bundle, inb
     [
         ("check", Stopped("row 3: 0.9 instead of 0.1"), "stopped at check", alerts.UNTOUCHED),
         ("release", Stopped("version 8 is live"), "stopped at release", alerts.UNTOUCHED),
-        ("release", StoreError("the disk is full"), "release lost sight of", alerts.UNKNOWN),
-        ("release", AirflowSensorTimeout(), "release lost sight of", alerts.UNKNOWN),
-        ("release", None, "release lost sight of", alerts.UNKNOWN),
+        ("release", StoreError("the disk is full"), "outcome of release unknown", alerts.UNKNOWN),
+        ("release", AirflowSensorTimeout(), "outcome of release unknown", alerts.UNKNOWN),
+        ("release", None, "outcome of release unknown", alerts.UNKNOWN),
     ],
 )
 def test_that_nothing_was_changed_is_said_only_where_it_is_known(inbox, step, error, subject, effect):

@@ -50,18 +50,18 @@ def test_a_file_whose_name_does_not_do_says_so_in_a_dag_of_its_own_and_hides_no_
 
     dags = DagBag(copy / "dags" / "retraining.py", bundle_name="dags-folder").dags
 
-    told = {name: dag.doc_md.splitlines()[-1].strip() for name, dag in dags.items() if "broken-spec" in dag.tags}
-    spaced, waved = sorted(name for name in told if name.startswith("two_words-"))
-    assert sorted(set(dags) - set(told)) == ["late", "path", "two_words"]
-    assert told == {
-        "late.yml": "a model's file ends in .yaml: rename it to late.yaml, or remove it",
-        "UPPER.YAML": "a model's file ends in .yaml: rename it to UPPER.yaml, or remove it",
-        spaced: "the DAG two_words is another file's: rename this one",
-        waved: "the DAG two_words is another file's: rename this one",
+    sentences = {name: dag.doc_md.splitlines()[-1].strip() for name, dag in dags.items() if "broken-spec" in dag.tags}
+    spaced, waved = sorted(name for name in sentences if name.startswith("two_words-"))
+    assert sorted(set(dags) - set(sentences)) == ["late", "path", "two_words"]
+    assert sentences == {
+        "late.yml": "a model's file must end in .yaml: rename it to late.yaml, or remove it",
+        "UPPER.YAML": "a model's file must end in .yaml: rename it to UPPER.yaml, or remove it",
+        spaced: "another file has the DAG id two_words: rename this one",
+        waved: "another file has the DAG id two_words: rename this one",
     }
     assert {dags[name].description for name in (spaced, waved)} == {
-        "two words.yaml cannot be used",
-        "two~words.yaml cannot be used",
+        "two words.yaml is invalid",
+        "two~words.yaml is invalid",
     }
 
 
@@ -70,7 +70,7 @@ def test_a_broken_dag_shows_all_problems_of_spec_and_named_files_and_never_runs_
 
     assert wrong.schedule is None
     assert wrong.doc_md.splitlines()[2:] == [
-        "    wrong.yaml: schedule: '61 6 * * *' is no cron expression; write five fields such as \"0 6 * * *\", or @daily",
+        "    wrong.yaml: schedule: '61 6 * * *' is not a cron expression; write five fields such as \"0 6 * * *\", or @daily",
         "    wrong.yaml: examples.sql: there is no file dags/models/absent.sql",
         "    wrong.yaml: expectations.parcels: there is no file expectations/nothing_here.json",
     ]
@@ -85,7 +85,7 @@ def test_a_file_that_is_no_text_and_one_indented_by_tabs_say_what_to_do(dags):
 def test_the_task_of_a_broken_dag_fails_with_the_problems(dags):
     from contract.errors import InvalidFile
 
-    with pytest.raises(InvalidFile, match=r"wrong.yaml: 3 problems: .*no cron expression.*absent.sql"):
+    with pytest.raises(InvalidFile, match=r"wrong.yaml: 3 problems: .*not a cron expression.*absent.sql"):
         dags["wrong"].get_task("broken_spec").execute({})
 
 
@@ -189,7 +189,7 @@ def test_a_probation_is_filled_in_that_ends_before_the_next_release(late, schedu
         ("0 6 * * *", "1d", "serving.probation: 1d is not shorter than the schedule's shortest interval, 1d; "),
         ("0 8,9 * * 1-5", "90m", "serving.probation: 90m is not shorter than the schedule's shortest interval, 1h; "),
         ("0 1,23 13 * 5", "2h", "serving.probation: 2h is not shorter than the schedule's shortest interval, 2h; "),
-        ("0 6 30 2 *", "2h", "schedule: '0 6 30 2 *' never comes: there is no such day"),
+        ("0 6 30 2 *", "2h", "schedule: '0 6 30 2 *' never fires: no such date exists"),
     ],
 )
 def test_a_probation_that_the_next_release_would_wait_for_is_refused(late, schedule, probation, problem):
@@ -240,9 +240,9 @@ def test_parsing_takes_under_a_second_of_cpu_and_imports_neither_spark_nor_mlflo
 
 
 def test_a_task_process_builds_its_own_dag_only(bundle):
-    found = in_a_new_process(PARSE.format(path=str(bundle / "dags" / "retraining.py")), _AIRFLOW_PARSING_CONTEXT_DAG_ID="late")
+    output = in_a_new_process(PARSE.format(path=str(bundle / "dags" / "retraining.py")), _AIRFLOW_PARSING_CONTEXT_DAG_ID="late")
 
-    assert found.split(" ", 1)[1] == "['late'] []"
+    assert output.split(" ", 1)[1] == "['late'] []"
 
 
 def test_the_repository_as_a_bundle_offers_airflow_its_three_dag_files_only():
@@ -255,9 +255,9 @@ def test_the_repository_as_a_bundle_offers_airflow_its_three_dag_files_only():
 def test_the_plugins_folder_offers_airflow_no_module():
     from airflow.sdk._shared.module_loading import find_path_from_directory
 
-    found = find_path_from_directory(str(ROOT / "plugins"), ".airflowignore", "glob")
+    modules = find_path_from_directory(str(ROOT / "plugins"), ".airflowignore", "glob")
 
-    assert [path for path in found if path.endswith(".py")] == []
+    assert [path for path in modules if path.endswith(".py")] == []
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_only_what_another_try_can_mend_is_tried_again(dags, error, action):
         assert task.retry_policy.evaluate(raised, try_number=1, max_tries=2).action.value == action
 
 
-def test_a_look_that_airflow_loses_is_not_the_end_of_the_work(dags, bundle):
+def test_a_poke_that_airflow_loses_does_not_fail_the_task(dags, bundle):
     tries = {task.task_id: task.retries for task in dags["late"].tasks}
     platform = platform_for(bundle / "dags" / "models" / "late.yaml")
     cluster = platform.model_copy(update={"spark": Spark(engine="yarn", python="python", hadoop_conf="/etc/hadoop")})

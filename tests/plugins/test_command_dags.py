@@ -35,8 +35,8 @@ def controller(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeController]:
     shutil.rmtree(STORE, ignore_errors=True)
     controller, over = FakeController(store_at(str(STORE))), threading.Event()
     for kind in ("check", "release"):
-        asked = Request(id=kind, kind=kind, model="late", image=IMAGE, golden="g", serving=Serving(), who="airflow", why="a run")
-        controller.ledger.request(asked)
+        running = Request(id=kind, kind=kind, model="late", image=IMAGE, golden="g", serving=Serving(), who="airflow", why="a run")
+        controller.ledger.request(running)
         controller.reconcile()
     thread = threading.Thread(target=lambda: [controller.reconcile() for _ in iter(lambda: over.wait(0.05), True)])
     thread.start()
@@ -55,7 +55,7 @@ def trigger(airflow: None, bundle: Path, controller: FakeController) -> Callable
     return begin
 
 
-def test_a_freeze_is_asked_and_answered(trigger, controller):
+def test_a_freeze_is_requested_and_has_an_outcome(trigger, controller):
     run = trigger("freeze", model="late", why="a holiday")
 
     assert run.state == "success"
@@ -69,7 +69,7 @@ def test_what_the_controller_refuses_fails_with_its_sentence(trigger, controller
     assert controller.ledger.last("late").state.outcomes[-1].reason == "there is no previous version to go back to"
 
 
-def test_a_version_that_was_never_live_is_refused_before_anything_is_asked(trigger, controller):
+def test_a_version_that_was_never_live_is_refused_before_any_request(trigger, controller):
     before = controller.ledger.last("late").n
 
     assert trigger("rollback", model="late", why="it is slow", to_version=9).state == "failed"
@@ -89,13 +89,13 @@ def test_a_version_that_was_taken_back_leaves_its_quarantine(trigger, controller
     assert trigger("unquarantine", model="late", why="once more", version=2).state == "failed"
 
 
-def test_a_reason_is_wanted_and_a_model_that_is_there():
-    found = params_of("rollback", ["late", "early"])
+def test_a_reason_and_an_existing_model_are_required():
+    params = params_of("rollback", ["late", "early"])
 
-    assert (found["why"].schema["minLength"], found["model"].schema["enum"]) == (1, ["late", "early"])
-    assert found["to_version"].schema["type"] == ["null", "integer"]
+    assert (params["why"].schema["minLength"], params["model"].schema["enum"]) == (1, ["late", "early"])
+    assert params["to_version"].schema["type"] == ["null", "integer"]
     assert "to_version" not in params_of("freeze", ["late"])
-    assert (params_of("unquarantine", ["late"])["version"].schema["type"], "version" in found) == ("integer", False)
+    assert (params_of("unquarantine", ["late"])["version"].schema["type"], "version" in params) == ("integer", False)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def layout(airflow: None) -> Layout:
 
 @pytest.mark.parametrize("model", ["late", EVERY])
 @pytest.mark.parametrize(("delete", "names"), [(False, ["v1", "v2", "v3", "v4"]), (True, ["v1", "v3", "v4"])])
-def test_images_are_deleted_only_where_that_is_asked_for(bundle, controller, layout, model, delete, names):
+def test_images_are_deleted_only_with_the_param(bundle, controller, layout, model, delete, names):
     platform = platform_for(bundle / "dags" / "models" / "late.yaml")
     two = platform.model_copy(update={"images": platform.images.model_copy(update={"keep": 2})})
 

@@ -1,4 +1,4 @@
-"""The ledger compared with what can be seen from Airflow, and what people are told that no run waits for."""
+"""The ledger compared with what can be seen from Airflow, and the notifications that no run waits for."""
 
 import json
 import shutil
@@ -20,9 +20,9 @@ from images.layout import Layout
 from images.oci import CONFIG, MANIFEST
 from plugins.retraining.catalog import platform_for
 from plugins.retraining.maintenance import consistency
-from plugins.retraining.maintenance.consistency import differences, lasting
+from plugins.retraining.maintenance.consistency import confirmed, differences
 from plugins.retraining.maintenance.dags import reconcile_dag
-from plugins.retraining.maintenance.notifications import MANY, send_notifications
+from plugins.retraining.maintenance.notifications import MAX_UNMARKED, send_notifications
 from release.ledger.entries import Active, Draft, Request, State
 from release.ledger.ledger import Ledger
 from tests.plugins import services
@@ -35,7 +35,7 @@ CHAMPION = "/api/2.0/mlflow/registered-models/alias"
 
 
 class World(NamedTuple):
-    """`answers` is path: status and content; `alias` model: version; both may be changed while it is asked."""
+    """`answers` is path: status and content; `alias` model: version; both may change between requests."""
 
     platform: Platform
     layout: Layout
@@ -79,7 +79,7 @@ def served(answers: dict[str, tuple[int, str]], alias: dict[str, int | str]) -> 
 
 @pytest.fixture
 def world(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(consistency, "LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr(consistency, "RECHECK_DELAY_S", 0.01)
     shutil.rmtree(STORE, ignore_errors=True)
     answers, alias = {}, {}
     platform = platform_for(bundle / "dags" / "models" / "late.yaml")
@@ -99,8 +99,8 @@ def record(store: Store, notification: str = "", model: str = "late", **state: o
     return ledger.append(model, ledger.last(model), draft).n
 
 
-def found(world: World, store: Store) -> list[str]:
-    return [each.sentence.replace(world.platform.mlflow, "URL") for each in differences(world.platform, store)]
+def sentences(world: World, store: Store) -> list[str]:
+    return [difference.sentence.replace(world.platform.mlflow, "URL") for difference in differences(world.platform, store)]
 
 
 def release_of(image: Image, kind: str = "release") -> Active:
@@ -113,68 +113,68 @@ def test_a_world_that_is_as_the_ledger_says_has_no_difference(world, store):
     record(store, live=seven, previous=six)
     world.show(seven, six)
 
-    assert found(world, store) == []
+    assert sentences(world, store) == []
 
 
 def test_a_model_that_never_was_live_needs_nothing(world, store):
     record(store)
 
-    assert found(world, store) == []
+    assert sentences(world, store) == []
 
 
-def test_each_place_that_differs_is_one_sentence(world, store):
+def test_each_component_that_differs_is_one_sentence(world, store):
     six, seven = world.image(6), world.image(7)
     record(store, live=seven, previous=six)
     world.show(six)
 
-    assert found(world, store) == [
+    assert sentences(world, store) == [
         f"late: MLflow's alias champion is version 6, but version 7 ({seven.digest}) is live",
-        f"late: the image named production is {six.digest}, but the ledger's is version 7 ({seven.digest})",
-        f"late: the image named previous is none, but the ledger's is version 6 ({six.digest})",
+        f"late: the image tagged production is {six.digest}, but the ledger's is version 7 ({seven.digest})",
+        f"late: the image tagged previous is missing, but the ledger's is version 6 ({six.digest})",
         f"late: URL/late answers as version 6 ({six.digest}), but version 7 ({seven.digest}) is live",
     ]
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "summary"),
     [
         ((503, "no available server"), "answers 503"),
         ((200, "<html>"), "does not answer as a model server does"),
         ((200, '{"version": "7", "digest": null}'), "answers as version 7 (None)"),
     ],
 )
-def test_what_is_no_answer_of_the_live_version_is_told(world, store, answer, told):
+def test_what_is_no_answer_of_the_live_version_is_reported(world, store, answer, summary):
     seven = world.image(7)
     record(store, live=seven)
     world.show(seven)
     world.answers["/late/version"] = answer
 
-    assert found(world, store) == [f"late: URL/late {told}, but version 7 ({seven.digest}) is live"]
+    assert sentences(world, store) == [f"late: URL/late {summary}, but version 7 ({seven.digest}) is live"]
 
 
-def test_what_answers_though_nothing_is_live_is_told(world, store):
+def test_what_answers_though_nothing_is_live_is_reported(world, store):
     seven = world.image(7)
     world.show(seven)
     record(store)
 
-    assert found(world, store) == [f"late: URL/late answers as version 7 ({seven.digest}), but nothing is live"]
+    assert sentences(world, store) == [f"late: URL/late answers as version 7 ({seven.digest}), but nothing is live"]
 
 
-def test_during_a_release_only_what_is_neither_side_is_told(world, store):
+def test_during_a_release_only_what_is_neither_side_is_reported(world, store):
     five, six, seven = world.image(5), world.image(6), world.image(7)
     record(store, live=six, previous=five, active=release_of(seven))
 
     world.show(seven, six)
-    assert found(world, store) == []
+    assert sentences(world, store) == []
     world.show(six, five)
-    assert found(world, store) == []
+    assert sentences(world, store) == []
     world.alias.clear()
     world.answers["/late/version"] = 503, ""
-    assert found(world, store) == []
+    assert sentences(world, store) == []
     world.show(five)
-    assert [sentence.partition(", but")[0] for sentence in found(world, store)] == [
+    assert [sentence.partition(", but")[0] for sentence in sentences(world, store)] == [
         "late: MLflow's alias champion is version 5",
-        f"late: the image named production is {five.digest}",
+        f"late: the image tagged production is {five.digest}",
         f"late: URL/late answers as version 5 ({five.digest})",
     ]
 
@@ -185,21 +185,21 @@ def test_a_check_moves_nothing(world, store):
     world.show(six)
     world.alias["late"] = 7
 
-    assert found(world, store) == [f"late: MLflow's alias champion is version 7, but version 6 ({six.digest}) is live"]
+    assert sentences(world, store) == [f"late: MLflow's alias champion is version 7, but version 6 ({six.digest}) is live"]
 
 
-def test_a_broken_ledger_is_told_and_the_other_models_are_looked_at(world, store):
+def test_a_broken_ledger_is_reported_and_the_other_models_are_compared(world, store):
     seven = world.image(7)
     record(store, live=seven)
     world.show(seven)
     store.create("ledger/early/00000/00000002.json", b"{}")
 
-    assert found(world, store) == [
+    assert sentences(world, store) == [
         f"{STORE}/ledger/early/00000/00000001.json is missing: restore it from a backup; releases wait until then"
     ]
 
 
-def test_a_place_out_of_reach_is_one_difference_of_its_own_for_all_models(world, store):
+def test_an_unreachable_component_is_one_difference_for_all_models(world, store):
     for model in ("early", "late"):
         record(store, model=model, live=world.image(7, model))
     world.layout.name(world.image(7).digest, "production")
@@ -208,27 +208,27 @@ def test_a_place_out_of_reach_is_one_difference_of_its_own_for_all_models(world,
         update={"mlflow": nowhere, "serving": world.platform.serving.model_copy(update={"url": nowhere})}
     )
 
-    assert [each.sentence for each in differences(away, store)] == [
-        f"MLflow could not be asked: {nowhere}{CHAMPION} does not answer (ConnectError)",
-        f"router could not be asked: {nowhere}/early/version cannot be reached from here (ConnectError)",
+    assert [difference.sentence for difference in differences(away, store)] == [
+        f"MLflow could not be reached: {nowhere}{CHAMPION} does not answer (ConnectError)",
+        f"router could not be reached: {nowhere}/early/version cannot be reached from here (ConnectError)",
     ]
 
 
-def test_what_answers_in_mlflows_place_is_out_of_reach_as_well(world, store):
+def test_another_server_at_mlflows_address_is_out_of_reach_as_well(world, store):
     record(store, live=world.image(7))
     world.show(world.image(7))
     elsewhere = world.platform.model_copy(update={"mlflow": f"{world.platform.mlflow}/late/version?"})
 
-    assert "MLflow could not be asked" in [each.text for each in differences(elsewhere, store)]
+    assert "MLflow could not be reached" in [difference.text for difference in differences(elsewhere, store)]
 
 
-def test_only_what_two_looks_see_lasts(monkeypatch):
-    monkeypatch.setattr(consistency, "LOOK_AGAIN_S", 0)
+def test_only_what_two_observations_see_is_confirmed(monkeypatch):
+    monkeypatch.setattr(consistency, "RECHECK_DELAY_S", 0)
     one, two, three = (consistency.Difference("router", text) for text in ("one", "two", "three"))
-    looks = iter([[one, two], [two._replace(detail="again"), three]])
+    observations = iter([[one, two], [two._replace(detail="again"), three]])
 
-    assert lasting(lambda: next(looks)) == [two._replace(detail="again")]
-    assert lasting(lambda: []) == []
+    assert confirmed(lambda: next(observations)) == [two._replace(detail="again")]
+    assert confirmed(lambda: []) == []
 
 
 # The DAG.
@@ -240,7 +240,7 @@ def go(airflow: None, bundle: Path, world: World) -> Callable[[], Run]:
     return lambda: start(dag, lambda: None, due=NOW).go()
 
 
-def test_a_difference_fails_the_task_and_is_told_once_a_day(go, world, store, inbox):
+def test_a_difference_fails_the_task_and_is_notified_once_a_day(go, world, store, inbox):
     six, seven = world.image(6), world.image(7)
     record(store, live=seven)
     world.show(seven)
@@ -257,7 +257,7 @@ def test_a_difference_fails_the_task_and_is_told_once_a_day(go, world, store, in
     assert (len(inbox.slack), inbox.mail) == (2, [])
 
 
-def test_news_reaches_the_models_people_once(go, world, store, inbox):
+def test_a_notification_reaches_the_models_recipients_once(go, world, store, inbox):
     seven = world.image(7)
     world.show(seven)
     record(store, live=seven)
@@ -275,43 +275,43 @@ def test_news_reaches_the_models_people_once(go, world, store, inbox):
     assert store.names("notifications/late") == ["2.json"]
 
 
-def test_news_of_a_model_whose_file_is_gone_or_broken_reaches_the_platforms_slack(go, store, inbox):
+def test_a_notification_of_a_model_without_a_valid_file_reaches_the_platforms_slack(go, store, inbox):
     for model in ("gone", "wrong"):
         record(store, model=model, notification=f"releases of {model} are frozen: 3 rollbacks within 7 days")
 
     go()
 
-    told = sorted(text.splitlines()[0] for text in inbox.slack if "frozen" in text)
-    assert told == ["*gone: releases of gone are frozen*", "*wrong: releases of wrong are frozen*"]
+    subjects = sorted(text.splitlines()[0] for text in inbox.slack if "frozen" in text)
+    assert subjects == ["*gone: releases of gone are frozen*", "*wrong: releases of wrong are frozen*"]
     assert inbox.mail == []
 
 
-# What is told of a ledger.
+# Notifications of a ledger.
 
 
-def told(store: Store, now: datetime | None = None) -> list[str]:
+def sent_notifications(store: Store, now: datetime | None = None) -> list[str]:
     sent: list[str] = []
     send_notifications(store, Ledger(store), "late", now or datetime.now(UTC), lambda entry: sent.append(entry.notification))
     return sent
 
 
-def test_news_are_told_in_their_order_and_what_comes_later_by_itself(store):
+def test_notifications_are_sent_in_order_and_later_ones_by_themselves(store):
     shutil.rmtree(STORE, ignore_errors=True)
     record(store, notification="one")
     record(store, notification="two")
 
-    assert told(store) == ["one", "two"]
+    assert sent_notifications(store) == ["one", "two"]
     record(store)
     record(store, notification="three")
-    assert told(store) == ["three"]
-    assert told(store) == []
+    assert sent_notifications(store) == ["three"]
+    assert sent_notifications(store) == []
 
 
-def test_what_is_a_day_old_is_no_news(store):
+def test_what_is_a_day_old_is_not_sent(store):
     shutil.rmtree(STORE, ignore_errors=True)
     record(store, notification="one")
 
-    assert told(store, datetime.now(UTC) + timedelta(hours=25)) == []
+    assert sent_notifications(store, datetime.now(UTC) + timedelta(hours=25)) == []
 
 
 def test_a_killed_task_tells_again_what_it_had_not_noted_and_nothing_else(store):
@@ -327,14 +327,14 @@ def test_a_killed_task_tells_again_what_it_had_not_noted_and_nothing_else(store)
 
     with pytest.raises(InterruptedError):
         send_notifications(store, Ledger(store), "late", datetime.now(UTC), send)
-    assert (sent, told(store)) == (["one", "two"], ["two", "three"])
+    assert (sent, sent_notifications(store)) == (["one", "two"], ["two", "three"])
 
 
-def test_many_entries_without_news_are_gone_through_once(store):
+def test_many_entries_without_a_notification_are_read_once(store):
     shutil.rmtree(STORE, ignore_errors=True)
-    for _ in range(MANY + 1):
+    for _ in range(MAX_UNMARKED + 1):
         record(store)
 
-    told(store)
+    sent_notifications(store)
 
-    assert store.names("notifications/late") == [f"{MANY + 1}.json"]
+    assert store.names("notifications/late") == [f"{MAX_UNMARKED + 1}.json"]

@@ -1,4 +1,4 @@
-"""What a verdict is given for, what it costs, and what people may say to it: whole runs up to an answer."""
+"""What a verdict is given for, what it costs, and the approval: whole runs up to an answer."""
 
 import shutil
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from contract.store.factory import store_at
 from plugins.retraining import mlflow_registry
 from plugins.retraining.context import TaskContext
 from plugins.retraining.dag import dag_for
-from plugins.retraining.decision.approval import answered, patience
+from plugins.retraining.decision.approval import patience, with_answer
 from plugins.retraining.decision.evaluation_budget import Evaluation
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.operators import base
@@ -63,7 +63,7 @@ def test_a_promotion_waits_for_a_person_where_the_spec_wants_it(play, inbox):
     assert "| log_loss | 0.3 | 0.3 | +0.004 (+0.001 to +0.007) |" in body
     assert "- The guard log_loss at most 0.5 holds: the challenger has 0.3" in body
     assert "[MLflow run of version 7](http://mlflow.example/#/runs/r1)" in body
-    assert inbox.slack[0].startswith("*late: waits for your answer*\nlog_loss improves: ")
+    assert inbox.slack[0].startswith("*late: approval needed*\nlog_loss improves: ")
     assert inbox.slack[0].splitlines()[2] == "Unanswered within 10 minutes, it is not released."  # the deadline, not 30 minutes
 
     run.answer("decide", "Release version 7", "looks right")
@@ -80,17 +80,18 @@ def test_a_promotion_waits_for_a_person_where_the_spec_wants_it(play, inbox):
 
 
 @pytest.mark.parametrize(
-    ("by", "reason", "told"), [("ada", "not before the holidays", "ada said no: not before the holidays"), (None, "", "said no")]
+    ("by", "reason", "sentence"),
+    [("ada", "not before the holidays", "ada said no: not before the holidays"), (None, "", "said no")],
 )
-def test_a_no_and_no_answer_in_time_end_the_run_green(play, inbox, by, reason, told):
+def test_a_no_and_no_answer_in_time_end_the_run_green(play, inbox, by, reason, sentence):
     run = play(FakeEngine(), "approval: required").answer("decide", "Do not release", reason, by)
 
     assert (run.state, run.states()["package"], live()) == ("success", "skipped", None)
-    assert told in run.xcom("decide", "reason")
+    assert sentence in run.xcom("decide", "reason")
     assert inbox.slack[1].startswith("*late: stopped at decide*\npromote: log_loss improves")
 
 
-def test_what_is_unclear_is_asked_about_where_the_spec_wants_it(play, inbox):
+def test_an_inconclusive_verdict_requests_an_approval_where_the_spec_wants_it(play, inbox):
     run = play(FakeEngine(compare="unclear"), "on_inconclusive: ask")
 
     assert run.question("decide")[0] == "late version 7: inconclusive. Release it?"
@@ -135,8 +136,8 @@ def test_the_same_pair_as_of_the_same_time_gets_the_stored_verdict(play):
     assert "keep: log_loss worsens" in run.question("decide")[1].replace("*", "").replace("\\", "")
 
 
-def test_a_yearly_budget_pays_for_a_look_a_day_and_no_more(play, monkeypatch):
-    """365 looks a year share two false promotions; the 366th within a year is not looked at."""
+def test_a_yearly_budget_pays_for_an_evaluation_a_day_and_no_more(play, monkeypatch):
+    """365 evaluations a year share two false promotions; the 366th within a year is refused."""
     folder = STORE / "evaluations" / "late"
     folder.mkdir(parents=True)
     for day in range(364):
@@ -148,7 +149,7 @@ def test_a_yearly_budget_pays_for_a_look_a_day_and_no_more(play, monkeypatch):
 
     assert last.xcom("decide", "reason").startswith("keep: log_loss worsens")
     assert beyond.xcom("decide", "reason").startswith(
-        "keep: No evaluation is left: all 365 that gate.yearly_false_promotions pays for"
+        "keep: No evaluation is left: all 365 that gate.yearly_false_promotions allows"
     )
     assert live() is None
 
@@ -156,7 +157,7 @@ def test_a_yearly_budget_pays_for_a_look_a_day_and_no_more(play, monkeypatch):
     assert (beyond.state, live()) == ("success", VERSION)
 
 
-def test_a_run_that_releases_nothing_spends_no_look_and_asks_nobody(play):
+def test_a_run_that_releases_nothing_spends_no_evaluation_and_requests_no_approval(play):
     play(FakeEngine(), "approval: required", due=DUE + timedelta(days=30), kind="backfill")
     run = play(FakeEngine(compare="unclear"), "on_inconclusive: ask", conf={"release": False})
 
@@ -207,7 +208,7 @@ def test_a_comparison_of_another_version_decides_nothing(play, inbox):
     assert (run.state, run.states()["decide"]) == ("failed", "failed")
     assert (
         "this run is about version 8 against the trivial baseline, but its comparison is of version 7 against the trivial "
-        "baseline: clear `compare` and what follows"
+        "baseline: clear `compare` and its downstream tasks"
     ) in inbox.slack[-1]
 
 
@@ -215,15 +216,15 @@ def test_a_comparison_of_another_version_decides_nothing(play, inbox):
     ("after_m", "again", "minutes"),
     [(0, False, 10), (4, False, 6), (60, False, 1), (60, True, 30)],  # a deadline of ten minutes; half an hour to answer
 )
-def test_a_question_ends_with_the_deadline_but_a_later_look_has_its_whole_time(play, after_m, again, minutes):
+def test_an_approval_request_ends_with_the_deadline_but_a_later_one_has_its_whole_time(play, after_m, again, minutes):
     run = play(FakeEngine(), "approval: required")
     opened = read(store_at(str(STORE)), run.xcom("freeze_run"), RunDocument)
-    work = TaskContext("decide", opened, store_at(str(STORE)), {}, 0)
+    task = TaskContext("decide", opened, store_at(str(STORE)), {}, 0)
     evaluation = Evaluation(
-        key="another" if again else work.key, verdict=Verdict(decision="keep", reason="worse"), number=1, allowed=None
+        key="another" if again else task.key, verdict=Verdict(decision="keep", reason="worse"), number=1, allowed=None
     )
 
-    assert patience(work, evaluation, opened.started + timedelta(minutes=after_m)) == timedelta(minutes=minutes)
+    assert patience(task, evaluation, opened.started + timedelta(minutes=after_m)) == timedelta(minutes=minutes)
 
 
 def test_a_yes_after_the_time_is_a_no():
@@ -234,7 +235,7 @@ def test_a_yes_after_the_time_is_a_no():
         "responded_by_user": {"id": "1", "name": "ada"},
     }
 
-    found = [answered(verdict, 7, {**given, "responded_at": until + timedelta(minutes=late)}, until) for late in (0, 10)]
+    verdicts = [with_answer(verdict, 7, {**given, "responded_at": until + timedelta(minutes=late)}, until) for late in (0, 10)]
 
-    assert [each.goes_on for each in found] == [True, False]
-    assert found[1].approval.reason == "the yes came after 2026-02-01 02:25 UTC, too late"
+    assert [verdict.goes_on for verdict in verdicts] == [True, False]
+    assert verdicts[1].approval.reason == "the yes came after 2026-02-01 02:25 UTC, too late"

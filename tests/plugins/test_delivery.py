@@ -1,4 +1,4 @@
-"""What is asked of a version before it becomes an image."""
+"""What a version must fulfil before it becomes an image."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
         ("keep", "scheduled", True, "^keep: by 0.1$"),
         ("inconclusive", "scheduled", True, "^inconclusive: by 0.1$"),
         ("promote", "backfill", True, "^a backfill never releases; its verdict would be: by 0.1$"),
-        ("promote", "manual", False, "^this run was asked not to release; its verdict would be: by 0.1$"),
+        ("promote", "manual", False, "^this run was triggered with release off; its verdict would be: by 0.1$"),
     ],
 )
 def test_nothing_is_packaged_that_the_verdict_does_not_let_go_on(bundle, tmp_path, decision, kind, release, reason):
@@ -91,13 +91,15 @@ def test_an_image_is_signed_by_the_key_that_the_connection_keeps(packaging, monk
 
 
 def test_without_its_key_nothing_is_left_that_could_be_released(packaging):
-    with pytest.raises(Stopped, match=r"no Airflow connection signer, which images.signing names: add it, then clear this task"):
+    with pytest.raises(
+        Stopped, match=r"Airflow connection signer, named by images.signing, does not exist: add it, then clear this task"
+    ):
         package_version(packaging, logging.getLogger())
 
     assert packaging.find(Image) is None
 
 
-def test_a_registry_is_asked_as_the_connection_says_and_amazon_s_as_aws_says(monkeypatch):
+def test_a_registrys_login_is_the_connections_and_for_amazons_that_of_aws(monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_REGISTRY", json.dumps({"conn_type": "generic", "login": "ann", "password": "secret"}))
     elsewhere, ecr = "registry.example.com/models", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/models"
 

@@ -1,4 +1,4 @@
-"""A job that died without a word: what its engine and its driver say becomes one sentence, with the driver's last lines below."""
+"""A job that died without a reason: its diagnostics and log become one sentence, with the driver's last lines below."""
 
 import pytest
 
@@ -16,11 +16,11 @@ LARGE = "Required AM memory (65536+6553 MB) is above the max threshold (4096 MB)
 
 
 @pytest.mark.parametrize(
-    ("said", "lines", "kind", "told"),
+    ("diagnostics", "lines", "kind", "sentence"),
     [
-        (MEMORY, [], OutOfMemory, "YARN killed the driver's container, which took more memory than it may: raise spark.driver"),
+        (MEMORY, [], OutOfMemory, "YARN killed the driver's container, which exceeded its memory limit: raise spark.driver"),
         (QUEUE, [], EngineTrouble, "the queue nowhere refused the application: set spark.queue to one that exists"),
-        (LARGE, [], EngineTrouble, "the cluster has no node large enough for what is asked"),
+        (LARGE, [], EngineTrouble, "the cluster has no node large enough for the request"),
         (
             "FAILED: ",
             ["x", "java.lang.OutOfMemoryError: Java heap space"],
@@ -32,22 +32,22 @@ LARGE = "Required AM memory (65536+6553 MB) is above the max threshold (4096 MB)
         ("FAILED: AM Container released on a *lost* node", [], EngineTrouble, "the node of the driver was lost"),
     ],
 )
-def test_a_sign_is_told_with_what_to_do(said, lines, kind, told):
-    found = diagnose("train", Application("application_1_0001", "ended", said), lines)
+def test_a_sign_is_explained_with_what_to_do(diagnostics, lines, kind, sentence):
+    error = diagnose("train", Application("application_1_0001", "ended", diagnostics), lines)
 
-    assert type(found) is kind
-    assert str(found).startswith(f"train (application_1_0001): {told}")
+    assert type(error) is kind
+    assert str(error).startswith(f"train (application_1_0001): {sentence}")
 
 
-def test_without_a_sign_the_engines_own_words_are_told():
-    found = diagnose("train", Application("a1", "ended", "FAILED: something new\nand more"), [])
+def test_without_a_sign_the_engines_diagnostics_are_reported():
+    error = diagnose("train", Application("a1", "ended", "FAILED: something new\nand more"), [])
 
-    assert str(found) == "train ended without a result or a reason (a1: FAILED: something new); clear this task to try again"
+    assert str(error) == "train ended without a result or a reason (a1: FAILED: something new); clear this task to try again"
 
 
 def test_the_drivers_last_lines_follow_and_no_more_than_twenty():
-    found = diagnose("train", Application("a1", "ended", "exit code 9"), [f"line {number}" for number in range(50)] + [" "])
+    error = diagnose("train", Application("a1", "ended", "exit code 9"), [f"line {number}" for number in range(50)] + [" "])
 
-    _, title, *shown = str(found).splitlines()
+    _, title, *shown = str(error).splitlines()
     assert title == "The driver's last lines:"
     assert shown == [f"  line {number}" for number in range(30, 50)]

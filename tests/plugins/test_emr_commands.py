@@ -1,4 +1,4 @@
-"""What EMR's engines ask for, piece by piece, and what they do without."""
+"""What EMR's engines request, piece by piece, and what they do without."""
 
 import io
 import logging
@@ -45,15 +45,17 @@ def test_a_number_of_executors_that_is_set_is_kept_and_so_is_the_limit(settings,
         ((), 0),
     ],
 )
-def test_vcpus_are_counted_from_what_was_asked_for_and_not_guessed(conf, expected):
-    assert _vcpus(["spark-submit", *(part for each in conf for part in ("--conf", each)), "s3://store/code/run.py"]) == expected
+def test_vcpus_are_counted_from_the_request_and_not_guessed(conf, expected):
+    assert (
+        _vcpus(["spark-submit", *(part for setting in conf for part in ("--conf", setting)), "s3://store/code/run.py"]) == expected
+    )
 
 
 @pytest.mark.parametrize(
     ("store", "data", "expected"),
     [("/store", "/data", {}), ("hdfs://n/store", "hdfs://n/data", {}), (LAKE, "/data", S3A), ("/store", LAKE, S3A)],
 )
-def test_plain_hadoop_is_told_what_s3_means_where_a_bucket_is_used(store, data, expected):
+def test_plain_hadoop_gets_a_file_system_for_s3_where_a_bucket_is_used(store, data, expected):
     assert file_systems(Platform.model_construct(store=store, data=data)) == expected
 
 
@@ -73,6 +75,6 @@ def test_the_shipped_environment_uses_the_nodes_interpreter(tmp_path, on_nodes, 
 
 
 def test_reading_the_dags_imports_nothing_of_aws():
-    asked = "import plugins.retraining.dag, sys; print(*{'boto3', 'botocore', 'airflow.providers.amazon.aws'} & set(sys.modules))"
+    program = "import plugins.retraining.dag, sys; print(*{'boto3', 'botocore', 'airflow.providers.amazon.aws'} & set(sys.modules))"
 
-    assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.splitlines()[-1] == ""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.splitlines()[-1] == ""

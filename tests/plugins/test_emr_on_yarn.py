@@ -69,8 +69,8 @@ def aws(cluster, tmp_path_factory) -> Iterator[Aws]:
 
 def write_programs(folder: Path, cluster: Cluster, aws: Aws) -> None:
     """What EMR's primary node has: Spark and Hadoop that know the bucket, and a role to use it."""
-    asked = "from tests.spark_jobs.jars import settings_with_jars as s; print(s()['spark.driver.extraClassPath'])"
-    jars = subprocess.run([SPARK / "bin" / "python", "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    program = "from tests.spark_jobs.jars import settings_with_jars as s; print(s()['spark.driver.extraClassPath'])"
+    jars = subprocess.run([SPARK / "bin" / "python", "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     given = {"home": folder, "java": java_home(), "conf": cluster.conf, "spark": HOME, "jars": jars.strip()}
     commands = {
         "spark-submit": HOME / "bin" / "spark-submit",
@@ -98,9 +98,9 @@ def mlflow(tmp_path_factory) -> Iterator[str]:
     """A real server."""
     home = tmp_path_factory.mktemp("mlflow")
     port = next(port for port in range(21000, 22000, 7) if not is_taken(port))
-    place = ("--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts"))
+    arguments = ("--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts"))
     listen = ("--workers", "1", "--host", "127.0.0.1", "--port", str(port))
-    command = [SPARK / "bin" / "python", "-m", "mlflow", "server", *listen, *place]
+    command = [SPARK / "bin" / "python", "-m", "mlflow", "server", *listen, *arguments]
     quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=quiet, start_new_session=True)
@@ -151,7 +151,7 @@ def interpreter() -> str:
 
 
 @pytest.fixture
-def work(platform_of, trip_delay) -> Callable[..., Callable[[], TaskContext]]:
+def task_maker(platform_of, trip_delay) -> Callable[..., Callable[[], TaskContext]]:
     """The first job of a run."""
 
     def make(name: str, **given: object) -> Callable[[], TaskContext]:
@@ -177,17 +177,17 @@ def work(platform_of, trip_delay) -> Callable[..., Callable[[], TaskContext]]:
     return make
 
 
-def engine_of(work: TaskContext) -> Engine:
-    return engine_for(work.run.platform.spark).of_run(work.run)
+def engine_of(task: TaskContext) -> Engine:
+    return engine_for(task.run.platform.spark).of_run(task.run)
 
 
-def see(work: TaskContext) -> str | None:
-    return poke(work, engine_of(work), LOG).path
+def see(task: TaskContext) -> str | None:
+    return poke(task, engine_of(task), LOG).path
 
 
 def applications(cluster: Cluster, key: str) -> list[str]:
     """Their states in YARN."""
-    return [each["state"] for each in cluster.applications(key)]
+    return [application["state"] for application in cluster.applications(key)]
 
 
 def test_a_whole_run_on_emr_with_real_spark(airflow, aws, cluster, mlflow, platform_of, trip_delay, tmp_path, monkeypatch):
@@ -205,11 +205,11 @@ def test_a_whole_run_on_emr_with_real_spark(airflow, aws, cluster, mlflow, platf
     assert run.xcom("decide", "document")["decision"] == "promote"
     assert states(aws)[run.xcom("cluster")] == "TERMINATED"
     steps = aws.client("emr").list_steps(ClusterId=run.xcom("cluster"))["Steps"]
-    assert [each["Name"].split()[1] for each in steps] == ["compare", "train", "validate"]
+    assert [step["Name"].split()[1] for step in steps] == ["compare", "train", "validate"]
 
 
-def test_a_stopped_step_leaves_nothing_in_yarn(aws, cluster, work):
-    make = work("stopped", engine="emr", emr=Emr(cluster=aws.cluster(), python=interpreter()))
+def test_a_stopped_step_leaves_nothing_in_yarn(aws, cluster, task_maker):
+    make = task_maker("stopped", engine="emr", emr=Emr(cluster=aws.cluster(), python=interpreter()))
     key = make().key
     stopped = make()
     see(stopped)
@@ -220,17 +220,19 @@ def test_a_stopped_step_leaves_nothing_in_yarn(aws, cluster, work):
     wait_for(lambda: applications(cluster, key) == ["KILLED"], "its end")
 
 
-def test_a_job_run_on_emr_serverless_with_real_spark(aws, cluster, work):
+def test_a_job_run_on_emr_serverless_with_real_spark(aws, cluster, task_maker):
     role = f"arn:aws:iam::{ACCOUNT}:role/jobs"
     serverless = EmrServerless(
         application=aws.application(), execution_role=role, log_uri=f"s3://{BUCKET}/logs", python=interpreter()
     )
-    make = work("serverless", engine="emr_serverless", emr_serverless=serverless)
+    make = task_maker("serverless", engine="emr_serverless", emr_serverless=serverless)
 
     path = wait_for(lambda: see(make()), "its document")
 
     report = documents.read(make().store, path, ValidationReport)
     assert report.snapshot.rows == {"trips": 20 * 150}
-    application = wait_for(lambda: [each for each in engine_of(make()).find(make().key) if each.phase == "ended"], "its end")[0]
-    assert application.said == "SUCCESS"
+    application = wait_for(
+        lambda: [candidate for candidate in engine_of(make()).find(make().key) if candidate.phase == "ended"], "its end"
+    )[0]
+    assert application.diagnostics == "SUCCESS"
     assert application.vcpu_hours > 0

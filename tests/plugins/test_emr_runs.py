@@ -89,8 +89,8 @@ def test_a_whole_run_on_emr_goes_live_and_leaves_no_cluster(dag_of, aws):
     made = {id: state for id, state in states(aws).items() if id not in before}
     assert made == {run.xcom("cluster"): "TERMINATED"}
     steps = aws.client("emr").list_steps(ClusterId=run.xcom("cluster"))["Steps"]
-    assert [each["Name"].split()[1] for each in reversed(steps)] == ["validate", "train", "compare"]
-    assert {each["Status"]["State"] for each in steps} == {"COMPLETED"}
+    assert [step["Name"].split()[1] for step in reversed(steps)] == ["validate", "train", "compare"]
+    assert {step["Status"]["State"] for step in steps} == {"COMPLETED"}
 
 
 def test_a_run_whose_job_fails_has_failed_and_leaves_no_cluster_either(dag_of, aws):
@@ -116,7 +116,7 @@ def test_clearing_a_job_makes_a_cluster_anew_and_ends_it_again(dag_of, aws):
     assert states(aws)[run.xcom("cluster")] == "TERMINATED"
 
 
-def test_a_cluster_that_is_refused_is_asked_for_again_by_the_next_try(dag_of, aws):
+def test_a_cluster_that_is_refused_is_requested_again_by_the_next_try(dag_of, aws):
     aws.fail("RunJobFlow", "ValidationException", message="Subnet subnet-0a1b does not exist")
 
     run = play(*dag_of("bad data"))

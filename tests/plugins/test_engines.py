@@ -65,7 +65,7 @@ def make_engine(request, spark, monkeypatch) -> MakeEngine:
 
 
 @pytest.fixture
-def work(bundle, tmp_path, spark) -> Callable[..., TaskContext]:
+def make_task(bundle, tmp_path, spark) -> Callable[..., TaskContext]:
     store = LocalStore(str(tmp_path / "store"))
     run = late_run(bundle, store, spark, "r")
     return lambda clear_number=0: TaskContext("validate", run, store, {}, clear_number)
@@ -76,8 +76,8 @@ def log() -> logging.Logger:
     return logging.getLogger("retraining.test")
 
 
-def test_a_job_that_ends_well_leaves_its_document(make_engine, work, log):
-    task = work()
+def test_a_job_that_ends_well_leaves_its_document(make_engine, make_task, log):
+    task = make_task()
 
     path = poke(task, make_engine("well"), log).path
 
@@ -85,11 +85,11 @@ def test_a_job_that_ends_well_leaves_its_document(make_engine, work, log):
     assert task.find(ValidationReport).snapshot.rows == {"parcels": 5}
 
 
-def test_a_finished_job_is_taken_up_and_not_done_again(make_engine, work, log):
+def test_a_finished_job_is_taken_up_and_not_done_again(make_engine, make_task, log):
     engine = FakeEngine()
-    path = poke(work(), make_engine("well"), log).path
+    path = poke(make_task(), make_engine("well"), log).path
 
-    assert poke(work(), engine, log).path == path
+    assert poke(make_task(), engine, log).path == path
     assert engine.ran == []
 
 
@@ -101,30 +101,30 @@ def test_a_finished_job_is_taken_up_and_not_done_again(make_engine, work, log):
         ("dies", EngineTrouble, "the driver was killed from outside: by a person, or by a host short of memory"),
     ],
 )
-def test_a_job_that_fails_is_recorded_told_in_its_own_words_and_gets_a_new_key(make_engine, work, log, behaviour, kind, sentence):
-    first = work()
+def test_a_failed_job_is_recorded_with_its_own_reason_and_gets_a_new_key(make_engine, make_task, log, behaviour, kind, sentence):
+    first = make_task()
 
     with pytest.raises(kind, match=re.escape(sentence)):
         poke(first, make_engine(behaviour), log)
 
     assert sentence in documents.read(first.store, first.beside("failed"), Failure).reason
-    assert work().key != first.key
-    assert poke(work(), make_engine("well"), log).path == work().path
+    assert make_task().key != first.key
+    assert poke(make_task(), make_engine("well"), log).path == make_task().path
 
 
-def test_the_third_death_of_a_job_is_its_last_and_a_clearing_begins_to_count_anew(work, log):
+def test_the_third_death_of_a_job_is_its_last_and_a_clearing_begins_to_count_anew(make_task, log):
     for _ in range(2):
         with pytest.raises(EngineTrouble, match="the disk is full"):
-            poke(work(), FakeEngine(validate="fails"), log)
-    with pytest.raises(GivenUp, match=r"the disk is full.* \(it failed 3 times: clear the task when the cause is gone\)"):
-        poke(work(), FakeEngine(validate="fails"), log)
+            poke(make_task(), FakeEngine(validate="fails"), log)
+    with pytest.raises(GivenUp, match=r"the disk is full.* \(it failed 3 times: clear the task when the cause is fixed\)"):
+        poke(make_task(), FakeEngine(validate="fails"), log)
 
     with pytest.raises(EngineTrouble, match="the disk is full"):
-        poke(work(clear_number=1), FakeEngine(validate="fails"), log)
+        poke(make_task(clear_number=1), FakeEngine(validate="fails"), log)
 
 
-def test_a_failure_that_the_job_left_before_its_task_was_killed_is_not_waited_for_again(work, log):
-    task, engine = work(), FakeEngine()
+def test_a_failure_that_the_job_left_before_its_task_was_killed_is_not_waited_for_again(make_task, log):
+    task, engine = make_task(), FakeEngine()
     documents.write(task.store, task.beside("error"), Failure(step="validate", reason="no rows in the window", cause="data"))
 
     with pytest.raises(BadData, match="no rows in the window"):
@@ -132,8 +132,8 @@ def test_a_failure_that_the_job_left_before_its_task_was_killed_is_not_waited_fo
     assert engine.ran == []
 
 
-def test_a_store_that_fails_while_the_result_is_looked_at_does_not_make_the_job_be_done_again(work, log, monkeypatch):
-    task, engine = work(), FakeEngine()
+def test_a_store_that_fails_while_the_result_is_read_does_not_repeat_the_job(make_task, log, monkeypatch):
+    task, engine = make_task(), FakeEngine()
     there = [None, StoreError("the store does not answer")]  # before the job, and after it
 
     def read(path: str) -> None:
@@ -145,30 +145,30 @@ def test_a_store_that_fails_while_the_result_is_looked_at_does_not_make_the_job_
         poke(task, engine, log)
     monkeypatch.undo()
 
-    assert poke(work(), engine, log).path == task.path
+    assert poke(make_task(), engine, log).path == task.path
     assert engine.ran == ["validate"]
 
 
-def test_clearing_gives_new_work(work, log):
+def test_clearing_gives_new_work(make_task, log):
     engine = FakeEngine()
 
-    poke(work(clear_number=0), engine, log)
-    poke(work(clear_number=1), engine, log)
+    poke(make_task(clear_number=0), engine, log)
+    poke(make_task(clear_number=1), engine, log)
 
     assert engine.ran == ["validate", "validate"]
 
 
-def test_stopping_without_a_job_is_harmless_and_gives_its_key_up(make_engine, work):
-    task = work()
+def test_stopping_without_a_job_is_harmless_and_gives_its_key_up(make_engine, make_task):
+    task = make_task()
 
     stop(task, make_engine("well"))
 
-    assert work().key != task.key
+    assert make_task().key != task.key
 
 
-def test_the_task_log_has_the_jobs_lines_and_the_named_file_has_all(spark, work, log, caplog):
+def test_the_task_log_has_the_jobs_lines_and_the_named_file_has_all(spark, make_task, log, caplog):
     with caplog.at_level(logging.INFO, log.name):
-        poke(work(), engine_for(spark), log)
+        poke(make_task(), engine_for(spark), log)
 
     first, *rest = [record.message for record in caplog.records if record.name == log.name]
     file = Path(first.removeprefix("validate: Spark's whole output is in "))
@@ -178,46 +178,46 @@ def test_the_task_log_has_the_jobs_lines_and_the_named_file_has_all(spark, work,
     assert "validate: at work" in file.read_text()
 
 
-def test_nothing_of_airflows_reaches_the_job(spark, work, log, caplog, monkeypatch):
+def test_nothing_of_airflows_reaches_the_job(spark, make_task, log, caplog, monkeypatch):
     monkeypatch.setenv("STAND_IN", "tells")
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
 
     with caplog.at_level(logging.INFO, log.name):
-        poke(work(), engine_for(spark), log)
+        poke(make_task(), engine_for(spark), log)
 
     assert "nothing of Airflow" in [record.message for record in caplog.records]
 
 
-def test_the_command_has_the_connections_master_and_the_platforms_conf(spark, work, log):
-    poke(work(), engine_for(spark), log)
+def test_the_command_has_the_connections_master_and_the_platforms_conf(spark, make_task, log):
+    poke(make_task(), engine_for(spark), log)
 
     submitted = Path(spark.python).with_name("submitted").read_text()
     assert submitted.startswith("--master local[1] --conf spark.ui.enabled=false --conf spark.yarn.tags=")
-    arguments = f"--store {work().store.root} --request runs/late/r/validate-{work().key}.request.json --claim 0"
+    arguments = f"--store {make_task().store.root} --request runs/late/r/validate-{make_task().key}.request.json --claim 0"
     assert f"{ROOT}/spark_jobs/run.py validate {arguments}" in submitted
 
 
-def test_a_connection_that_is_missing_is_told_and_not_taken_for_yarn(spark, work, log):
+def test_a_missing_connection_is_reported_and_not_taken_for_yarn(spark, make_task, log):
     absent = LocalEngine(spark.model_copy(update={"connection": "spark_absent"}))
 
     with pytest.raises(EngineTrouble, match="connection spark_absent is missing or its master is yarn, but engine local"):
-        poke(work(), absent, log)
+        poke(make_task(), absent, log)
 
 
-def test_an_environment_without_spark_is_told(spark, work, log, tmp_path):
+def test_an_environment_without_spark_is_reported(spark, make_task, log, tmp_path):
     nowhere = LocalEngine(spark.model_copy(update={"python": str(tmp_path / "none" / "bin" / "python")}))
 
-    with pytest.raises(EngineTrouble, match=r"there is no pyspark in the environment of .*/none/bin/python: set spark.python"):
-        poke(work(), nowhere, log)
+    with pytest.raises(EngineTrouble, match=r"the environment of .*/none/bin/python has no pyspark: set spark.python"):
+        poke(make_task(), nowhere, log)
 
 
 def is_there(pid: int) -> bool:
     return Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() != b""
 
 
-def wait_for(found: Callable[[], object], seconds: float = 20) -> object:
+def wait_for(condition: Callable[[], object], seconds: float = 20) -> object:
     give_up = time.monotonic() + seconds
-    while not (value := found()):
+    while not (value := condition()):
         assert time.monotonic() < give_up, "waited in vain"
         time.sleep(0.05)
     return value
@@ -233,19 +233,19 @@ def job_of(task: TaskContext) -> Job:
     return Job(request, documents.write(task.store, task.beside("request"), request), 0, {})
 
 
-def test_stop_ends_the_job_with_all_of_its_processes(spark, work, log, monkeypatch):
+def test_stop_ends_the_job_with_all_of_its_processes(spark, make_task, log, monkeypatch):
     from plugins.retraining.engines.local import log_file
 
     monkeypatch.setenv("STAND_IN", "hangs")
-    engine, task = engine_for(spark), work()
+    engine, task = engine_for(spark), make_task()
     id = engine.submit(job_of(task), log)
     pid = wait_for(lambda: job_pid(log_file(job_of(task).request)))
-    assert [each.id for each in engine.find(task.key)] == [id]
+    assert [application.id for application in engine.find(task.key)] == [id]
 
     stop(task, engine)
 
     wait_for(lambda: not is_there(pid))
-    assert engine.state(id).said == f"exit code {-signal.SIGTERM}"
+    assert engine.state(id).diagnostics == f"exit code {-signal.SIGTERM}"
     assert engine.find(task.key) == []
 
 
@@ -263,10 +263,10 @@ time.sleep(60)
 """
 
 
-def test_a_job_dies_with_its_killed_task_and_is_done_anew_by_the_next_try(spark, work, log, monkeypatch):
+def test_a_job_dies_with_its_killed_task_and_is_done_anew_by_the_next_try(spark, make_task, log, monkeypatch):
     from plugins.retraining.engines.local import log_file
 
-    task = work()
+    task = make_task()
     job = job_of(task)
     worker = subprocess.Popen(
         [sys.executable, "-c", WORKER, spark.model_dump_json(), task.store.root, job.path],
@@ -277,18 +277,18 @@ def test_a_job_dies_with_its_killed_task_and_is_done_anew_by_the_next_try(spark,
 
     worker.send_signal(signal.SIGKILL)
     worker.wait()
-    path = poke(work(), engine_for(spark), log).path
+    path = poke(make_task(), engine_for(spark), log).path
 
     assert not is_there(pid)
     assert path == task.path
 
 
 @pytest.mark.integration
-def test_a_real_spark_job_without_its_data_fails_in_its_own_words(work, log, caplog):
+def test_a_real_spark_job_without_its_data_fails_in_its_own_words(make_task, log, caplog):
     python = ROOT / ".venv" / "spark" / "bin" / "python"
     engine = engine_for(Spark(connection="spark_test", python=str(python), conf={"spark.ui.enabled": False}))
 
     with caplog.at_level(logging.INFO, log.name), pytest.raises((BadData, EngineTrouble), match="parcels"):
-        poke(work(), engine, log)
+        poke(make_task(), engine, log)
 
     assert not any("WARN" in record.message for record in caplog.records if record.name == log.name)

@@ -9,7 +9,7 @@ from contract.documents import RunDocument, read
 from contract.store.local import LocalStore
 from plugins.retraining.catalog import load_entry
 from plugins.retraining.errors import InvalidParam
-from plugins.retraining.freeze_run import BUNDLE, ROOMS, Trigger, code_hash, freeze_run, parse_as_of
+from plugins.retraining.freeze_run import BUNDLE, PACKAGES, Trigger, code_hash, freeze_run, parse_as_of
 
 DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
 NONE_GIVEN = {"as_of": None, "data": None, "release": True}
@@ -26,8 +26,8 @@ def store(tmp_path):
 
 
 def opened(entry, store, params=NONE_GIVEN, **trigger) -> RunDocument:
-    told = {"run_id": "r", "run_type": "scheduled", "clear_number": 0, "started": DUE, "due": DUE, "conf": {}, "url": "http://r"}
-    return read(store, freeze_run(*entry, Trigger(**{**told, **trigger}), params, store), RunDocument)
+    fields = {"run_id": "r", "run_type": "scheduled", "clear_number": 0, "started": DUE, "due": DUE, "conf": {}, "url": "http://r"}
+    return read(store, freeze_run(*entry, Trigger(**{**fields, **trigger}), params, store), RunDocument)
 
 
 def test_a_run_without_params_is_as_of_its_due_time_and_has_spec_sql_and_suites(entry, store):
@@ -71,14 +71,14 @@ def test_times_are_utc(text, moment):
     assert parse_as_of(text) == moment
 
 
-def test_what_is_no_time_is_told(entry, store):
-    with pytest.raises(InvalidParam, match=r"^as_of: 'yesterday' is no time; write one such as 2013-06-01T00:00:00\+00:00$"):
+def test_an_invalid_time_is_reported(entry, store):
+    with pytest.raises(InvalidParam, match=r"^as_of: 'yesterday' is not a time; write one such as 2013-06-01T00:00:00\+00:00$"):
         opened(entry, store, params={**NONE_GIVEN, "as_of": "yesterday"})
 
 
 def test_a_time_that_has_not_been_is_refused():
     """A model without time would train as if nothing were wrong, and no later run could replace it before that day."""
-    with pytest.raises(InvalidParam, match=r"^as_of: 2113-06-01 is in the future; write a time that has been$"):
+    with pytest.raises(InvalidParam, match=r"^as_of: 2113-06-01 is in the future; write a past time$"):
         parse_as_of("2113-06-01")
 
 
@@ -88,8 +88,8 @@ def test_a_what_if_run_reads_below_another_root(entry, store):
 
 @pytest.fixture
 def copy_of_the_rooms(tmp_path):
-    for room in ROOMS:
-        shutil.copytree(BUNDLE / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for package in PACKAGES:
+        shutil.copytree(BUNDLE / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
 

@@ -105,7 +105,7 @@ def test_models_that_cannot_be_compared_are_for_a_person_to_decide() -> None:
     )
 
     assert verdict.decision == "inconclusive"
-    assert verdict.reason == "An honest comparison is impossible: the champion's label is late, the challenger's delay."
+    assert verdict.reason == "No valid comparison is possible: the champion's label is late, the challenger's delay."
 
 
 def test_an_obstacle_outweighs_whatever_numbers_came_with_it() -> None:
@@ -143,13 +143,14 @@ def test_a_guard_holds_breaks_or_is_unknown(guards: list, auc: Interval | None, 
 
 
 @pytest.mark.parametrize(
-    ("found", "policy", "reason"),
+    ("comparison", "policy", "reason"),
     [
         (
             compared(around(0.0123456, 0.0100123, 0.0146789), around(0.75, 0.71, 0.79)),
             gate(guards=AT_LEAST),
             "log_loss improves: +0.0123 (95 % interval +0.0100 to +0.0147) against champion version 3 on 51,234 rows in 14 blocks; "
-            "more than 0.002 was asked. The guard auc at least 0.7 holds: the challenger has 0.750 (95 % interval 0.710 to 0.790).",
+            "more than 0.002 is required. "
+            "The guard auc at least 0.7 holds: the challenger has 0.750 (95 % interval 0.710 to 0.790).",
         ),
         (
             compared(Interval(value=-0.5, low=-0.75, high=-0.25, blocks=14, level=0.005)),
@@ -161,7 +162,7 @@ def test_a_guard_holds_breaks_or_is_unknown(guards: list, auc: Interval | None, 
             compared(around(1.0, -20.0, 22.0), reference="baseline", version=None),
             gate(),
             "log_loss improves: +1 (95 % interval -20 to +22) against the trivial baseline on 51,234 rows in 14 blocks, "
-            "which cannot tell; a first model must be better than that.",
+            "which is not conclusive; a first model must be better than that.",
         ),
         (
             compared(NOWHERE),
@@ -172,7 +173,7 @@ def test_a_guard_holds_breaks_or_is_unknown(guards: list, auc: Interval | None, 
             compared(around(0.01, 0.005, 0.015), unseen_after=datetime(2026, 1, 8, 23, tzinfo=UTC)),
             gate(),
             "log_loss improves: +0.010 (95 % interval +0.005 to +0.015) against champion version 3 on 51,234 rows in 14 blocks "
-            "after 2026-01-08 23:00, until when that one has learned; more than 0.002 was asked.",
+            "after 2026-01-08 23:00, the end of that version's training data; more than 0.002 is required.",
         ),
         (
             compared(around(0.01, 0.005, 0.015), around(0.65, 0.6, 0.69)),
@@ -181,8 +182,8 @@ def test_a_guard_holds_breaks_or_is_unknown(guards: list, auc: Interval | None, 
         ),
     ],
 )
-def test_the_reason_names_the_metric_its_numbers_and_what_was_asked(found: Comparison, policy: Gate, reason: str) -> None:
-    assert decide(found, policy).reason == reason
+def test_the_reason_names_the_metric_its_numbers_and_what_is_required(comparison: Comparison, policy: Gate, reason: str) -> None:
+    assert decide(comparison, policy).reason == reason
 
 
 def against(reference: str, version: int, improvement: Interval, **changes: object) -> ReferenceComparison:
@@ -194,7 +195,7 @@ WELL, LOST = around(0.0, -0.0019, 0.002), around(-0.004, -0.006, -0.0021)
 
 
 @pytest.mark.parametrize(
-    ("found", "decision"),
+    ("comparison", "decision"),
     [
         (comparison(against("champion", 3, WELL), anchor=3), "promote"),  # the champion is the anchor
         (comparison(against("champion", 3, WELL), against("anchor", 1, WELL), anchor=1), "promote"),
@@ -208,8 +209,8 @@ WELL, LOST = around(0.0, -0.0019, 0.002), around(-0.004, -0.006, -0.0021)
         (comparison(against("champion", 3, WELL), anchor=None), "inconclusive"),
     ],
 )
-def test_not_worse_is_asked_of_champion_and_anchor(found: Comparison, decision: str) -> None:
-    assert decide(found, gate(**NOT_WORSE)).decision == decision
+def test_not_worse_is_required_against_champion_and_anchor(comparison: Comparison, decision: str) -> None:
+    assert decide(comparison, gate(**NOT_WORSE)).decision == decision
 
 
 def test_better_needs_no_anchor() -> None:
@@ -257,7 +258,7 @@ def test_a_slice_that_is_shown_to_be_worse_vetoes(p_values: list[float | None], 
         ([BETTER, around(-0.02, -0.05, -0.009)], "inconclusive"),
     ],
 )
-def test_each_slice_must_be_shown_not_to_be_worse_where_that_is_asked(improvements: list[Interval], decision: str) -> None:
+def test_each_slice_must_be_shown_not_to_be_worse_where_that_is_required(improvements: list[Interval], decision: str) -> None:
     policy = gate(slices={"columns": ["carrier"], "margin": 0.01, "require": "shown_not_worse"})
 
     assert decide(sliced(*(part(0.5, improvement) for improvement in improvements)), policy).decision == decision
@@ -284,11 +285,11 @@ def test_a_first_model_is_not_sliced_against_the_baseline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("budget", "looks", "level"),
+    ("budget", "evaluations", "level"),
     [(None, 365, 0.025), (1.0, 365, 1 / 365), (1.0, 8760, 1 / 8760), (20.0, 365, 0.025), (1.0, None, 0.025)],
 )
-def test_a_yearly_budget_is_shared_by_the_looks(budget: float | None, looks: float | None, level: float) -> None:
-    assert gate(yearly_false_promotions=budget).level(looks) == pytest.approx(level)
+def test_a_yearly_budget_is_shared_by_the_evaluations(budget: float | None, evaluations: float | None, level: float) -> None:
+    assert gate(yearly_false_promotions=budget).level(evaluations) == pytest.approx(level)
 
 
 @pytest.mark.parametrize(
@@ -300,16 +301,16 @@ def test_a_yearly_budget_is_shared_by_the_looks(budget: float | None, looks: flo
         ({}, "inconclusive"),
     ],
 )
-def test_a_guard_may_be_asked_of_the_folds(folds: dict[str, Interval], decision: str) -> None:
+def test_a_guard_may_be_over_the_folds(folds: dict[str, Interval], decision: str) -> None:
     """The holdout's own AUC, which would break it, does not count."""
-    found = compared(BETTER, around(0.65, 0.61, 0.69)).model_copy(update={"folds": folds})
+    comparison = compared(BETTER, around(0.65, 0.61, 0.69)).model_copy(update={"folds": folds})
 
-    assert decide(found, gate(guards=[{"metric": "auc", "min": 0.7, "over": "folds"}])).decision == decision
+    assert decide(comparison, gate(guards=[{"metric": "auc", "min": 0.7, "over": "folds"}])).decision == decision
 
 
 def test_a_guard_on_folds_says_that_it_is_about_the_recipe() -> None:
-    found = compared(WORSE).model_copy(update={"folds": {"auc": around(0.65, 0.61, 0.69)}})
+    comparison = compared(WORSE).model_copy(update={"folds": {"auc": around(0.65, 0.61, 0.69)}})
 
-    verdict = decide(found, gate(guards=[{"metric": "auc", "min": 0.7, "over": "folds"}]))
+    verdict = decide(comparison, gate(guards=[{"metric": "auc", "min": 0.7, "over": "folds"}]))
 
     assert "The guard auc at least 0.7 on the folds is broken: its recipe has 0.650" in verdict.reason

@@ -19,11 +19,11 @@ class Cluster(FakeEngine):
         super().__init__()
         self.stopped: list[str] = []
         tags = [frozenset({key, store_tag(root), "model:late"}) for key in (KEY, OTHERS)]
-        self.living = [Application(f"application_{number}", "running", tags=each) for number, each in enumerate(tags, 1)]
+        self.living = [Application(f"application_{number}", "running", tags=own_tags) for number, own_tags in enumerate(tags, 1)]
 
     def find(self, tag: str, live: bool = False) -> list[Application]:
         assert live
-        return [each for each in self.living if tag in each.tags]
+        return [application for application in self.living if tag in application.tags]
 
     def stop(self, id: str) -> None:
         self.stopped.append(id)
@@ -51,12 +51,12 @@ def store(tmp_path):
     ],
 )
 def test_a_job_is_stopped_when_its_task_will_not_ask_for_it_again(store, state, stopped):
-    asked = []
+    calls = []
     cluster = Cluster(store.root)
 
-    stop_orphans(store, cluster, lambda *task: asked.append(task) or state)
+    stop_orphans(store, cluster, lambda *task: calls.append(task) or state)
 
-    assert asked == [("late", "manual__1", "train")]
+    assert calls == [("late", "manual__1", "train")]
     assert cluster.stopped == stopped
 
 

@@ -40,8 +40,8 @@ def accept(bundle, tmp_path, inbox):
             "package": documents.write(store, f"{run.folder}/package-1.json", IMAGE),
         }
         for _ in range(2):
-            work = TaskContext("check", run, store, inputs, 0)
-            step.accept(work, Outcome(request=work.key, kind="check", done=passed, reason="too slow", check=check))
+            task = TaskContext("check", run, store, inputs, 0)
+            step.accept(task, Outcome(request=task.key, kind="check", done=passed, reason="too slow", check=check))
         return inbox.slack
 
     return accepted
@@ -50,22 +50,22 @@ def accept(bundle, tmp_path, inbox):
 def test_who_approved_hears_the_figures_once(accept, inbox):
     assert accept(YES, REPLAY) == [
         "*late: version 7 answered recent requests*\n"
-        "ada approved it; of 180 requests (1,412 rows) that the live version answers it refuses 2, 3.1 % of the rows are answered "
-        "otherwise, by 0.0123 on average and 0.2 at most, its 95th percentile is 3.1 ms, the live version's 2.9 ms.\n"
-        "If that is not what was expected: trigger `retraining_rollback`, which ends the release.\n"
+        "ada approved it; of 180 requests (1,412 rows) that the live version answers, it refuses 2, 3.1 % of the rows get a "
+        "different prediction, by 0.0123 on average and 0.2 at most, its 95th percentile is 3.1 ms, the live version's 2.9 ms.\n"
+        "If this is not what you expected, trigger `retraining_rollback`, which ends the release.\n"
         "http://airflow/run"
     ]
     assert len(inbox.mail) == 1
 
 
-def test_that_nothing_could_be_replayed_is_told_as_well(accept):
-    told = accept(YES, ReplayResult(requests=0, rows=0, refused=0, problem="the live version has kept no request yet"))
+def test_that_nothing_could_be_replayed_is_notified_as_well(accept):
+    text = accept(YES, ReplayResult(requests=0, rows=0, refused=0, problem="the live version has kept no request yet"))
 
-    assert told[0].splitlines()[1] == "ada approved it; nothing could be replayed: the live version has kept no request yet."
+    assert text[0].splitlines()[1] == "ada approved it; nothing could be replayed: the live version has kept no request yet."
 
 
 @pytest.mark.parametrize(("approval", "replay"), [(None, REPLAY), (YES, None), (None, None)])
-def test_nobody_is_told_where_nobody_approved_or_nothing_was_asked(accept, approval, replay):
+def test_nobody_is_notified_without_an_approval_or_a_replay(accept, approval, replay):
     assert accept(approval, replay) == []
 
 

@@ -52,12 +52,12 @@ def test_a_dry_run_removes_nothing(go, store):
     assert store.names("snapshots/late") == ["1"]
 
 
-def test_what_was_not_removed_is_told(go, store, inbox):
+def test_what_was_not_removed_is_notified(go, store, inbox):
     store.create("ledger/late/00000002.json", b"{}")
 
     assert go().state == "failed"
     assert store.names("snapshots/late") == ["1"]
-    assert [text.splitlines()[0] for text in inbox.slack] == ["*retention: not all was removed*"]
+    assert [text.splitlines()[0] for text in inbox.slack] == ["*retention: removal incomplete*"]
     assert "late: " in inbox.slack[0]
 
 

@@ -91,8 +91,8 @@ def test_a_dry_run_removes_nothing_and_tells_what_would_go(store, caplog):
         assert clean(store, 401 * DAYS, dry_run=True) == {"snapshots": 1, "runs": 1, "jobs": 0, "files": 0}
 
     assert left(store) == ([1], [1])
-    told = [record.getMessage() for record in caplog.records if record.name == LOG.name]
-    assert [line.partition(", last used")[0] for line in told] == [
+    lines = [record.getMessage() for record in caplog.records if record.name == LOG.name]
+    assert [line.partition(", last used")[0] for line in lines] == [
         "would remove snapshots/late/00000000000000000000000000000001",
         "would remove runs/late/run-of-1",
     ]
@@ -135,7 +135,7 @@ def test_a_snapshot_without_a_run_goes_by_its_own_age(store):
         {"run-0": ["no", "object"]},
     ],
 )
-def test_what_cannot_be_told_stays(store, documents):
+def test_what_cannot_be_judged_stays(store, documents):
     a_run(store, 1, **documents)
 
     clean(store, 500 * DAYS)
@@ -182,7 +182,7 @@ def test_a_ledger_that_is_broken_or_gone_keeps_all_of_its_model_and_others_are_c
     store.create("runs/early/run-1/run-0.json", b'{"run_id": "r"}')
 
     with pytest.raises(
-        NotAllRemoved, match=r"^1 model\(s\) were not cleaned, .*'runs': 1.*: late: .*/ledger/late is empty, but there"
+        NotAllRemoved, match=r"^1 model\(s\) could not be cleaned, .*'runs': 1.*: late: .*/ledger/late is empty, but there"
     ):
         clean(store, 500 * DAYS)
 

@@ -1,4 +1,4 @@
-"""Whole runs of one model: what each ends with, what it leaves, and what people are told."""
+"""Whole runs of one model: what each ends with, what it leaves, and its notifications."""
 
 import shutil
 import threading
@@ -132,8 +132,8 @@ def test_a_release_that_misbehaves_fails_once_and_people_read_that_it_was_rolled
     assert Ledger(store_at(str(STORE))).champion("late") is None
     assert inbox.slack[0].startswith(
         "*late: rolled back*\nat 50 %: 7 of 100 requests failed; nothing served before, so requests are answered 503\n"
-        "All traffic is back to what served before.\n"
-        "What to do: Look at the reason, then trigger a new run; or `unquarantine` it and clear `check` to try it again.\n"
+        "All traffic is back on the previous version.\n"
+        "What to do: Read the reason, then trigger a new run; or `unquarantine` the version and clear `check` to try it again.\n"
     )
 
 
@@ -182,7 +182,7 @@ def test_a_misspelled_param_is_refused_before_anything_is_done(play, inbox):
     run = play(conf={"asof": "2013-05-01T00:00:00Z"})
 
     assert (run.states()["freeze_run"], run.tries()["freeze_run"]) == ("failed", 1)
-    assert inbox.slack[0].startswith("*late: stopped at open*\nasof: there is no such param (did you mean 'as_of'?)\n")
+    assert inbox.slack[0].startswith("*late: stopped at freeze_run*\nasof: unknown param (did you mean 'as_of'?)\n")
 
 
 def test_the_next_run_is_compared_with_what_is_live_and_an_older_one_is_not_released(play, inbox):
@@ -240,7 +240,7 @@ def test_a_try_after_one_that_was_killed_does_not_tell_people_again(play, inbox,
 
 
 @pytest.mark.parametrize(("step", "compare"), [("decide", "worse"), ("release", "well")])
-def test_a_try_that_was_killed_before_it_told_people_leaves_that_to_the_next(play, inbox, step, compare):
+def test_a_try_that_was_killed_before_its_notification_leaves_that_to_the_next(play, inbox, step, compare):
     run = play(FakeEngine(compare=compare))
     next(STORE.rglob(f"{step}-*.notified.json")).unlink()
 

@@ -102,74 +102,74 @@ class Words(HTMLParser):
         return " ".join(self.words)
 
 
-def page(*comparisons: ReferenceComparison, approval: Approval | None = None, **found: object) -> Words:
+def page(*comparisons: ReferenceComparison, approval: Approval | None = None, **parts: object) -> Words:
     parity = Parity(rows=10000, largest=3e-15, labels_differ=0)
-    comparison = Comparison(version=4, comparisons=comparisons, anchor=1, parity=parity, golden="golden.json", seconds=9.0, **found)
+    comparison = Comparison(version=4, comparisons=comparisons, anchor=1, parity=parity, golden="golden.json", seconds=9.0, **parts)
     verdict = decide(comparison, RUN.spec.gate).model_copy(update={"approval": approval})
     return Words(verdict_page(RUN, 4, comparison, Evaluation(key="k", verdict=verdict, number=12, allowed=365), verdict))
 
 
 def test_the_page_shows_the_verdict_its_numbers_and_pictures() -> None:
-    found = page(CHAMPION, ANCHOR)
+    shown = page(CHAMPION, ANCHOR)
 
-    assert "late version 4 inconclusive" in found.text
-    assert "evaluation 12 of 365 of the year until then, each wrong by chance at most 2.5 % of the time" in found.text
-    assert "An honest comparison is impossible: MLflow has no version 1 of late any more." in found.text
-    assert "Against champion version 3 51,234 rows that neither has learned from" in found.text
-    assert "log_loss 0.75 0.74 +0.004 (95 %: +0.001 to +0.007)" in found.text
-    assert "auc 0.75 0.74 there are 5 blocks and at least 7 are needed" in found.text
-    assert "The guard auc at least 0.7 holds: the challenger has 0.750 (95 % interval 0.740 to 0.760)." in found.text
-    assert "carrier: <AA> 1,200 rows +0 (95 %: -0.01 to +0.01)" in found.text
-    assert "carrier: null 1,200 rows there are 5 blocks" in found.text
-    assert "carrier: 7 small values together" in found.text
-    assert "neighbouring blocks are correlated +0.20, and their values have a skewness of -0.50" in found.text
-    assert found.tags.count("figure") == 3  # calibration, ROC, precision and recall
-    assert found.tags.count("svg") == 3 + 1 + 2  # and an interval for each metric and slice that has one
+    assert "late version 4 inconclusive" in shown.text
+    assert "evaluation 12 of 365 of the year up to then, each with a false promotion rate of at most 2.5 %" in shown.text
+    assert "No valid comparison is possible: MLflow has no version 1 of late any more." in shown.text
+    assert "Against champion version 3 51,234 rows that neither model was trained on" in shown.text
+    assert "log_loss 0.75 0.74 +0.004 (95 %: +0.001 to +0.007)" in shown.text
+    assert "auc 0.75 0.74 there are 5 blocks and at least 7 are needed" in shown.text
+    assert "The guard auc at least 0.7 holds: the challenger has 0.750 (95 % interval 0.740 to 0.760)." in shown.text
+    assert "carrier: <AA> 1,200 rows +0 (95 %: -0.01 to +0.01)" in shown.text
+    assert "carrier: null 1,200 rows there are 5 blocks" in shown.text
+    assert "carrier: 7 small values pooled" in shown.text
+    assert "neighbouring blocks have a correlation of +0.20, and their values have a skewness of -0.50" in shown.text
+    assert shown.tags.count("figure") == 3  # calibration, ROC, precision and recall
+    assert shown.tags.count("svg") == 3 + 1 + 2  # and an interval for each metric and slice that has one
 
 
 def test_what_a_person_said_is_on_the_page() -> None:
     approval = Approval(approved=True, by="ada", at=datetime(2026, 2, 1, 8, tzinfo=UTC), reason="<b>the old one is a year old</b>")
 
-    found = page(CHAMPION, ANCHOR, approval=approval)
+    shown = page(CHAMPION, ANCHOR, approval=approval)
 
-    assert "inconclusive, approved" in found.text
-    assert "ada said yes on 2026-02-01 08:00 UTC: <b>the old one is a year old</b>" in found.text
+    assert "inconclusive, approved" in shown.text
+    assert "ada said yes on 2026-02-01 08:00 UTC: <b>the old one is a year old</b>" in shown.text
 
 
-def test_walk_forward_folds_are_told_apart_from_what_decides() -> None:
-    found = page(CHAMPION, ANCHOR, folds={"auc": around(0.75, 0.04), "log_loss": NOWHERE})
+def test_walk_forward_folds_are_separate_from_what_decides() -> None:
+    shown = page(CHAMPION, ANCHOR, folds={"auc": around(0.75, 0.04), "log_loss": NOWHERE})
 
-    assert "they say how good a way of making models is, not how good this version is, and promote nothing." in found.text
-    assert "auc 0.75 (95 %: 0.71 to 0.79) log_loss there are 5 blocks and at least 7 are needed" in found.text
+    assert "they estimate the recipe, not this version, and promote nothing." in shown.text
+    assert "auc 0.75 (95 %: 0.71 to 0.79) log_loss there are 5 blocks and at least 7 are needed" in shown.text
 
 
 def test_a_changed_recipe_is_shown_on_the_folds() -> None:
     result = CHAMPION.metrics[0]
-    found = page(CHAMPION, ANCHOR, recipe=RecipeChange(changed=("sql", "algorithm"), rows=1234, result=result))
+    shown = page(CHAMPION, ANCHOR, recipe=RecipeChange(changed=("sql", "algorithm"), rows=1234, result=result))
 
     assert (
-        "made in another way than the champion (other sql and algorithm). Both ways on the same 1,234 rows of the folds:"
-        in found.text
+        "another recipe than the champion (other sql and algorithm). Both recipes on the same 1,234 rows of the folds:"
+        in shown.text
     )
-    assert "log_loss 0.75 0.74 +0.004 (95 %: +0.001 to +0.007) What this says" in found.text
+    assert "log_loss 0.75 0.74 +0.004 (95 %: +0.001 to +0.007) How to read" in shown.text
 
 
-def test_why_a_changed_recipe_was_not_compared_is_told() -> None:
-    found = page(CHAMPION, ANCHOR, recipe=RecipeChange(changed=("columns",), why="x is missing"))
+def test_why_a_changed_recipe_was_not_compared_is_shown() -> None:
+    shown = page(CHAMPION, ANCHOR, recipe=RecipeChange(changed=("columns",), why="x is missing"))
 
-    assert "(other columns). The two ways were not compared: x is missing." in found.text
+    assert "(other columns). The two recipes were not compared: x is missing." in shown.text
 
 
 def test_residuals_are_drawn_for_numbers() -> None:
     curves = Curves(residuals=((-1.0, 0.0, 10), (0.0, 1.0, 30)))
 
-    found = page(CHAMPION.model_copy(update={"curves": {"challenger": curves, "reference": curves}, "slices": ()}), ANCHOR)
+    shown = page(CHAMPION.model_copy(update={"curves": {"challenger": curves, "reference": curves}, "slices": ()}), ANCHOR)
 
-    assert found.tags.count("figure") == 1
+    assert shown.tags.count("figure") == 1
 
 
 def test_a_comparison_without_any_number_is_still_a_page() -> None:
-    found = page(ReferenceComparison(reference="champion", version=3, rows=0, incomparable="the champion's task is binary"))
+    shown = page(ReferenceComparison(reference="champion", version=3, rows=0, incomparable="the champion's task is binary"))
 
-    assert "No honest comparison: the champion's task is binary." in found.text
-    assert found.tags.count("svg") == 0
+    assert "No valid comparison: the champion's task is binary." in shown.text
+    assert shown.tags.count("svg") == 0

@@ -143,7 +143,7 @@ def braces(pattern: str) -> list[str]:
 
 @pytest.mark.parametrize("file", ["plugins/retraining/freeze_run.py", "plugins/retraining/engines/artifact_staging.py"])
 def test_what_the_hash_and_the_zip_are_made_of_is_there(file):
-    rooms = re.search(r"(?m)^ROOMS = (\(.*\))$", (ROOT / file).read_text())
+    rooms = re.search(r"(?m)^PACKAGES = (\(.*\))$", (ROOT / file).read_text())
     refuse([problem(file, room) for room in ast.literal_eval(rooms[1]) if not any((ROOT / room).rglob("*.py"))])
 
 

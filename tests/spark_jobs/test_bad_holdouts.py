@@ -81,7 +81,7 @@ def test_a_better_challenger_is_promoted_here(holdout: DataFrame) -> None:
         ("0.5", GOOD, {"metric": "f1"}, "keep", "f1 worsens"),
         ("late", GOOD, {"metric": "f1", "rule": "better", "margin": 2}, "keep", "f1 improves"),
         ("1 - late", GOOD, {}, "keep", "log_loss worsens: -34"),  # certain, and wrong: −ln 1e-15 each
-        ("if(id = '7', 1 - late, late)", "late", {}, "inconclusive", "cannot tell"),
+        ("if(id = '7', 1 - late, late)", "late", {}, "inconclusive", "not conclusive"),
         ("if(id = '7', double('NaN'), late)", WORSE, {}, "inconclusive", "it is undefined on these rows"),
         ("if(id = '7', null, late)", WORSE, {}, "inconclusive", "it is undefined on these rows"),
         (BETTER, WORSE, {"blocks": ["one"]}, "inconclusive", "there are 1 blocks and at least 7 are needed"),

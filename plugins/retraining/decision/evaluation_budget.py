@@ -1,6 +1,6 @@
-"""One evaluation per `as_of`: a pair of versions is judged once as of one time, and the yearly budget pays for each evaluation.
+"""One evaluation per pair of versions and `as_of`, each charged to the yearly budget of false promotions.
 
-Whoever judges one challenger after another on the same rows, until one passes, promotes chance.
+Judging one challenger after another on the same rows until one passes would promote by chance (multiple testing).
 """
 
 from datetime import UTC, timedelta
@@ -17,7 +17,7 @@ STAMP = "%Y%m%dT%H%M%S"
 
 
 class Evaluation(Versioned):
-    """`key`: of the `decide` that evaluated first; `number`: how many of the year until `as_of`, with this one, of `allowed`."""
+    """`key`: of the `decide` that evaluated first; `number`: this one's, of `allowed` in the year up to `as_of`."""
 
     key: str
     verdict: Verdict
@@ -25,29 +25,30 @@ class Evaluation(Versioned):
     allowed: int | None
 
 
-def evaluate(work: TaskContext) -> Evaluation:
-    """The stored evaluation where this pair was judged before, else a new one. A run that releases nothing spends none."""
-    run, version = work.run, work.read("train", Training).version
-    comparison = comparison_of(work, version)
+def evaluate(task: TaskContext) -> Evaluation:
+    """The stored evaluation if this pair was judged before, else a new one. A run that releases nothing spends none."""
+    run, version = task.run, task.read("train", Training).version
+    comparison = comparison_of(task, version)
     name = f"{run.as_of.astimezone(UTC).strftime(STAMP)}-{_pair(run, version)}.json"
-    spent, refused = f"{_folder(run)}/{name}", f"evaluations-refused/{run.model}/{name}"  # who is refused has spent none
-    known = documents.find(work.store, spent, Evaluation) or documents.find(work.store, refused, Evaluation)
+    # a refused evaluation does not count as spent, so it has a folder of its own
+    spent, refused = f"{_folder(run)}/{name}", f"evaluations-refused/{run.model}/{name}"
+    known = documents.find(task.store, spent, Evaluation) or documents.find(task.store, refused, Evaluation)
     if known:
         return known
-    number, allowed = evaluations_spent(work) + 1, evaluations_allowed(run)
+    number, allowed = evaluations_spent(task) + 1, evaluations_allowed(run)
     none_left = allowed is not None and number > allowed
     verdict = _none_left(allowed) if none_left else decide(comparison, run.spec.gate)
-    evaluation = Evaluation(key=work.key, verdict=verdict, number=number, allowed=allowed)
+    evaluation = Evaluation(key=task.key, verdict=verdict, number=number, allowed=allowed)
     if unreleasable(run, verdict):
         return evaluation
-    path = documents.write(work.store, refused if none_left else spent, evaluation)
-    return documents.read(work.store, path, Evaluation)
+    path = documents.write(task.store, refused if none_left else spent, evaluation)
+    return documents.read(task.store, path, Evaluation)
 
 
-def evaluations_spent(work: TaskContext) -> int:
-    """Since a year before this run's `as_of`; also later ones, or a series of ever earlier times would be free."""
-    since = (work.run.as_of.astimezone(UTC) - YEAR).strftime(STAMP)
-    return sum(name.partition("-")[0] > since for name in work.store.names(_folder(work.run)))
+def evaluations_spent(task: TaskContext) -> int:
+    """Those since a year before this run's `as_of`. Includes later ones, else a series of ever earlier `as_of` would be free."""
+    since = (task.run.as_of.astimezone(UTC) - YEAR).strftime(STAMP)
+    return sum(name.partition("-")[0] > since for name in task.store.names(_folder(task.run)))
 
 
 def evaluations_allowed(run: RunDocument) -> int | None:
@@ -65,7 +66,7 @@ def _pair(run: RunDocument, version: int) -> str:
 
 def _none_left(allowed: int) -> Verdict:
     reason = (
-        f"No evaluation is left: all {allowed:,} that gate.yearly_false_promotions pays for in a year are spent, and one more "
-        "would promote too much by chance; wait for the oldest to be a year old, or accept more false promotions in the spec."
+        f"No evaluation is left: all {allowed:,} that gate.yearly_false_promotions allows in a year are spent, and one more "
+        "would exceed it; wait until the oldest is a year old, or raise gate.yearly_false_promotions in the spec."
     )
     return Verdict(decision="keep", reason=reason)

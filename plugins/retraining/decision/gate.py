@@ -1,6 +1,6 @@
-"""Whether a challenger may go on: a pure function from a comparison and the spec's gate to a verdict with its reason.
+"""The gate: a pure function from a comparison and the spec's gate to a verdict with its reason.
 
-Unknown means no: only what is shown is promoted. A «keep» outweighs an «inconclusive», which outweighs a «promote».
+Unknown means no promotion. A «keep» outweighs an «inconclusive», which outweighs a «promote».
 """
 
 from collections.abc import Iterator
@@ -14,17 +14,17 @@ from contract.metrics import MetricName
 
 
 class Finding(NamedTuple):
-    """What one part of the gate says by itself."""
+    """The decision of one part of the gate."""
 
     decision: Literal["promote", "keep", "inconclusive"]
     sentence: str
 
 
 class Bar(NamedTuple):
-    """The lower end of the improvement must lie above `height`; `told` says so to people."""
+    """The interval's lower end must lie above `height`; `requirement` is that as text."""
 
     height: float
-    told: str
+    requirement: str
 
 
 def decide(comparison: Comparison, gate: Gate) -> Verdict:
@@ -37,7 +37,7 @@ def decide(comparison: Comparison, gate: Gate) -> Verdict:
 
 
 def findings_of(comparison: Comparison, gate: Gate) -> Iterator[Finding]:
-    """Guards and slices are judged on the rows of the first contest."""
+    """Guards and slices are judged on the rows of the first comparison."""
     first = comparison.comparisons[0]
     for compared in comparison.comparisons:
         yield judge_comparison(compared, gate)
@@ -51,20 +51,22 @@ def findings_of(comparison: Comparison, gate: Gate) -> Iterator[Finding]:
 
 def judge_comparison(compared: ReferenceComparison, gate: Gate) -> Finding:
     if compared.incomparable:
-        return Finding("inconclusive", f"An honest comparison is impossible: {compared.incomparable}.")
+        return Finding("inconclusive", f"No valid comparison is possible: {compared.incomparable}.")
     result = _result_of(gate.metric, compared)
     if result is None or not _defined(result.improvement):
         why = _why(result and result.improvement)
         return Finding("inconclusive", f"The improvement of {gate.metric} against {named(compared)} is unknown: {why}.")
     bar, gained = bar_of(compared, gate), result.improvement
     rows = f"{compared.rows:,} rows in {gained.blocks} blocks"
-    later = f" after {compared.unseen_after:%Y-%m-%d %H:%M}, until when that one has learned" if compared.unseen_after else ""
+    later = (
+        f" after {compared.unseen_after:%Y-%m-%d %H:%M}, the end of that version's training data" if compared.unseen_after else ""
+    )
     seen = f"{gate.metric} {_change(gained)} against {named(compared)} on {rows}{later}"
     if gained.low > bar.height:
-        return Finding("promote", f"{seen}; {bar.told}.")
+        return Finding("promote", f"{seen}; {bar.requirement}.")
     if gained.high <= bar.height:
-        return Finding("keep", f"{seen}; {bar.told}.")
-    return Finding("inconclusive", f"{seen}, which cannot tell; {bar.told}.")
+        return Finding("keep", f"{seen}; {bar.requirement}.")
+    return Finding("inconclusive", f"{seen}, which is not conclusive; {bar.requirement}.")
 
 
 def bar_of(compared: ReferenceComparison, gate: Gate) -> Bar:
@@ -72,7 +74,7 @@ def bar_of(compared: ReferenceComparison, gate: Gate) -> Bar:
     if compared.reference == "baseline":
         return Bar(0.0, "a first model must be better than that")
     if gate.rule == "better":
-        return Bar(gate.margin, f"more than {gate.margin:g} was asked")
+        return Bar(gate.margin, f"more than {gate.margin:g} is required")
     return Bar(-gate.margin, f"it may worsen by less than {gate.margin:g}")
 
 
@@ -83,38 +85,44 @@ def judge_slices(compared: ReferenceComparison, slices: Slices, gate: Gate) -> F
 
 
 def _judge_harm(compared: ReferenceComparison, slices: Slices, gate: Gate) -> Finding:
-    """A veto on shown harm, at the gate's own confidence over all slices together (Holm 1979)."""
-    looked_at = sorted((each for each in compared.slices if each.p_worse is not None), key=lambda each: each.p_worse)
-    left = range(len(looked_at), 0, -1)
-    harmed = [*takewhile(lambda pair: pair[0].p_worse <= gate.side / pair[1], zip(looked_at, left, strict=True))]
-    told = f"of {len(compared.slices)} slices by {' and '.join(slices.columns)}"
+    """Vetoes slices that are significantly worse, at the gate's confidence over all slices together (Holm 1979)."""
+    judged = sorted((result for result in compared.slices if result.p_worse is not None), key=lambda result: result.p_worse)
+    left = range(len(judged), 0, -1)
+    harmed = [*takewhile(lambda pair: pair[0].p_worse <= gate.side / pair[1], zip(judged, left, strict=True))]
+    of_slices = f"of {len(compared.slices)} slices by {' and '.join(slices.columns)}"
     if harmed:
-        worst = _slice(harmed[0][0])
-        return Finding("keep", f"{len(harmed)} {told} are shown to be worse by more than {slices.margin:g}, such as {worst}.")
-    if not looked_at:
-        return Finding("inconclusive", f"None {told} could be judged, such as {_slice(compared.slices[0])}.")
-    unknown = len(compared.slices) - len(looked_at)
-    beside = f" ({unknown} are too small to tell)" if unknown else ""
-    return Finding("promote", f"None {told} is shown to be worse by more than {slices.margin:g}{beside}.")
+        worst = _slice_text(harmed[0][0])
+        return Finding("keep", f"{len(harmed)} {of_slices} are shown to be worse by more than {slices.margin:g}, such as {worst}.")
+    if not judged:
+        return Finding("inconclusive", f"None {of_slices} could be judged, such as {_slice_text(compared.slices[0])}.")
+    unknown = len(compared.slices) - len(judged)
+    beside = f" ({unknown} are too small to judge)" if unknown else ""
+    return Finding("promote", f"None {of_slices} is shown to be worse by more than {slices.margin:g}{beside}.")
 
 
 def _judge_all_shown(compared: ReferenceComparison, slices: Slices) -> Finding:
-    """Wants every slice to pass, which needs no correction for their number."""
-    failing = [each for each in compared.slices if not (_defined(each.improvement) and each.improvement.low > -slices.margin)]
-    harmed = [each for each in failing if _defined(each.improvement) and each.improvement.high <= -slices.margin]
-    told = f"of {len(compared.slices)} slices by {' and '.join(slices.columns)}"
+    """Requires every slice to pass, which needs no correction for multiple tests."""
+    failing = [
+        result for result in compared.slices if not (_defined(result.improvement) and result.improvement.low > -slices.margin)
+    ]
+    harmed = [result for result in failing if _defined(result.improvement) and result.improvement.high <= -slices.margin]
+    of_slices = f"of {len(compared.slices)} slices by {' and '.join(slices.columns)}"
     if harmed:
-        return Finding("keep", f"{len(harmed)} {told} are worse by more than {slices.margin:g}, such as {_slice(harmed[0])}.")
+        return Finding(
+            "keep", f"{len(harmed)} {of_slices} are worse by more than {slices.margin:g}, such as {_slice_text(harmed[0])}."
+        )
     if failing:
-        example = _slice(failing[0])
-        return Finding("inconclusive", f"{len(failing)} {told} are not shown to keep within {slices.margin:g}, such as {example}.")
-    return Finding("promote", f"Each {told} is shown to worsen by less than {slices.margin:g}.")
+        example = _slice_text(failing[0])
+        return Finding(
+            "inconclusive", f"{len(failing)} {of_slices} are not shown to keep within {slices.margin:g}, such as {example}."
+        )
+    return Finding("promote", f"Each {of_slices} is shown to worsen by less than {slices.margin:g}.")
 
 
-def _slice(found: SliceResult) -> str:
-    name = f"the {found.pooled:,} small ones together" if found.pooled else "null" if found.value is None else found.value
-    seen = _spelled(found.improvement, "+") if _defined(found.improvement) else f"unknown: {_why(found.improvement)}"
-    return f"{found.column} {name}: {seen} on {found.rows:,} rows"
+def _slice_text(result: SliceResult) -> str:
+    name = f"the {result.pooled:,} small ones together" if result.pooled else "null" if result.value is None else result.value
+    seen = _interval_text(result.improvement, "+") if _defined(result.improvement) else f"unknown: {_why(result.improvement)}"
+    return f"{result.column} {name}: {seen} on {result.rows:,} rows"
 
 
 def _guarded(guard: Guard, comparison: Comparison) -> Interval | None:
@@ -125,19 +133,19 @@ def _guarded(guard: Guard, comparison: Comparison) -> Interval | None:
 
 
 def judge_guard(guard: Guard, comparison: Comparison) -> Finding:
-    """Holds where the whole interval keeps the limit, breaks where none of it does, else it is unknown."""
-    limit, sign, asked = (guard.min, 1, "at least") if guard.max is None else (guard.max, -1, "at most")
-    told = f"guard {guard.metric} {asked} {limit:g}{' on the folds' if guard.over == 'folds' else ''}"
-    found = _guarded(guard, comparison)
-    if found is None or not _defined(found):
-        return Finding("inconclusive", f"The {told} is unknown: {_why(found)}.")
-    worst, best = sorted(sign * (bound - limit) for bound in (found.low, found.high))
-    seen = f"{'its recipe' if guard.over == 'folds' else 'the challenger'} has {_spelled(found)}"
+    """Holds where the whole interval is within the limit, is broken where none of it is, else unknown."""
+    limit, sign, comparator = (guard.min, 1, "at least") if guard.max is None else (guard.max, -1, "at most")
+    condition = f"guard {guard.metric} {comparator} {limit:g}{' on the folds' if guard.over == 'folds' else ''}"
+    interval = _guarded(guard, comparison)
+    if interval is None or not _defined(interval):
+        return Finding("inconclusive", f"The {condition} is unknown: {_why(interval)}.")
+    worst, best = sorted(sign * (bound - limit) for bound in (interval.low, interval.high))
+    seen = f"{'its recipe' if guard.over == 'folds' else 'the challenger'} has {_interval_text(interval)}"
     if worst >= 0:
-        return Finding("promote", f"The {told} holds: {seen}.")
+        return Finding("promote", f"The {condition} holds: {seen}.")
     if best < 0:
-        return Finding("keep", f"The {told} is broken: {seen}.")
-    return Finding("inconclusive", f"The {told} is unknown: {seen}.")
+        return Finding("keep", f"The {condition} is broken: {seen}.")
+    return Finding("inconclusive", f"The {condition} is unknown: {seen}.")
 
 
 def _result_of(metric: MetricName, compared: ReferenceComparison) -> MetricResult | None:
@@ -153,16 +161,16 @@ def _why(interval: Interval | None) -> str:
 
 
 def named(compared: ReferenceComparison) -> str:
-    """The opponent, as people read it."""
+    """The reference version, as text."""
     return "the trivial baseline" if compared.reference == "baseline" else f"{compared.reference} version {compared.version}"
 
 
 def _change(gained: Interval) -> str:
-    return f"{'improves' if gained.value >= 0 else 'worsens'}: {_spelled(gained, '+')}"
+    return f"{'improves' if gained.value >= 0 else 'worsens'}: {_interval_text(gained, '+')}"
 
 
-def _spelled(interval: Interval, sign: str = "") -> str:
-    """Two digits of the interval's width: more would be noise."""
+def _interval_text(interval: Interval, sign: str = "") -> str:
+    """Rounded to two significant digits of the interval's width: more would be noise."""
     width = interval.high - interval.low
     digits = min(max(1 - floor(log10(width)), 0), 12) if width > 0 else 6
     low, value, high = (f"{number:{sign}.{digits}f}" for number in (interval.low, interval.value, interval.high))

@@ -1,4 +1,4 @@
-"""Small pictures as SVG text: lines and histograms of two sides, and intervals beside what was asked of them."""
+"""SVG charts: lines of challenger and reference version, and intervals with the gate's required value."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT, EDGE = 300, 240, 34
 STRIP_WIDTH, STRIP_HEIGHT = 320, 26
-COLOURS = ("#0b6e99", "#c2571a")  # challenger, opponent
+COLOURS = ("#0b6e99", "#c2571a")  # challenger, reference version
 Points = Sequence[tuple[float, float]]
 
 
@@ -17,21 +17,21 @@ class Line(NamedTuple):
 
 
 def chart(title: str, across: str, up: str, lines: Sequence[Line], diagonal: bool = False) -> Markup:
-    """Up to two lines on one pair of axes; from 0 to 1 where `diagonal` is drawn, else as far as they reach."""
+    """Up to two lines on one pair of axes, which run from 0 to 1 with `diagonal`, else over the data's range."""
     xs, ys = ([point[axis] for line in lines for point in line.points] for axis in (0, 1))
     left, right = (0.0, 1.0) if diagonal else (min(xs), max(xs))
     top = 1.0 if diagonal else max(ys) or 1.0
-    place = _Place(left, right, 0.0, top)
-    drawn = [_polyline(line.points, place, colour) for line, colour in zip(lines, COLOURS, strict=False)]
-    guide = _polyline([(0, 0), (1, 1)], place, "#bbb", 1) if diagonal else ""
-    return Markup(  # noqa: S704  (numbers, and this module's own words)
-        f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">{_axes(place, across, up)}{guide}'
+    scale = _Scale(left, right, 0.0, top)
+    drawn = [_polyline(line.points, scale, colour) for line, colour in zip(lines, COLOURS, strict=False)]
+    guide = _polyline([(0, 0), (1, 1)], scale, "#bbb", 1) if diagonal else ""
+    return Markup(  # noqa: S704  (numbers and constant text only)
+        f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">{_axes(scale, across, up)}{guide}'
         f"{''.join(drawn)}</svg><figcaption>{title}</figcaption></figure>"
     )
 
 
 def strip(low: float, value: float, high: float, bar: float | None, reach: tuple[float, float]) -> Markup:
-    """An interval with its middle, zero as a thin line, and the bar that its lower end must clear as a dashed one."""
+    """An interval with its point estimate, a thin line at zero, and a dashed one at `bar`, the least allowed lower end."""
     left, right = reach
     span = (right - left) or 1.0
 
@@ -40,15 +40,15 @@ def strip(low: float, value: float, high: float, bar: float | None, reach: tuple
 
     middle = STRIP_HEIGHT / 2
     zero = f'<line x1="{at(0):.1f}" x2="{at(0):.1f}" y1="2" y2="{STRIP_HEIGHT - 2}" stroke="#999"/>' if left <= 0 <= right else ""
-    asked = "" if bar is None else _dashed(at(bar))
+    bar_line = "" if bar is None else _dashed(at(bar))
     return Markup(  # noqa: S704
-        f'<svg class="strip" viewBox="0 0 {STRIP_WIDTH} {STRIP_HEIGHT}">{zero}{asked}'
+        f'<svg class="strip" viewBox="0 0 {STRIP_WIDTH} {STRIP_HEIGHT}">{zero}{bar_line}'
         f'<line x1="{at(low):.1f}" x2="{at(high):.1f}" y1="{middle}" y2="{middle}" stroke="{COLOURS[0]}" stroke-width="3"/>'
         f'<circle cx="{at(value):.1f}" cy="{middle}" r="4.5" fill="{COLOURS[0]}"/></svg>'
     )
 
 
-class _Place(NamedTuple):
+class _Scale(NamedTuple):
     left: float
     right: float
     bottom: float
@@ -60,8 +60,8 @@ class _Place(NamedTuple):
         return EDGE + across * (WIDTH - EDGE - 8), HEIGHT - EDGE - up * (HEIGHT - EDGE - 10)
 
 
-def _polyline(points: Points, place: _Place, colour: str, width: float = 2) -> str:
-    drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
+def _polyline(points: Points, scale: _Scale, colour: str, width: float = 2) -> str:
+    drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in (scale(*point) for point in points))
     return f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
 
 
@@ -71,13 +71,13 @@ def _dashed(x: float) -> str:
     )
 
 
-def _axes(place: _Place, across: str, up: str) -> str:
-    (left, bottom), (right, top) = place(place.left, place.bottom), place(place.right, place.top)
+def _axes(scale: _Scale, across: str, up: str) -> str:
+    (left, bottom), (right, top) = scale(scale.left, scale.bottom), scale(scale.right, scale.top)
     frame = f'<path d="M{left:.0f} {top:.0f} V{bottom:.0f} H{right:.0f}" fill="none" stroke="#666"/>'
     marks = [
-        (left, bottom + 12, "start", f"{place.left:.3g}"),
-        (right, bottom + 12, "end", f"{place.right:.3g}"),
-        (left - 3, top + 8, "end", f"{place.top:.3g}"),
+        (left, bottom + 12, "start", f"{scale.left:.3g}"),
+        (right, bottom + 12, "end", f"{scale.right:.3g}"),
+        (left - 3, top + 8, "end", f"{scale.top:.3g}"),
         ((left + right) / 2, bottom + 26, "middle", across),
     ]
     texts = [f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{text}</text>' for x, y, anchor, text in marks]

@@ -1,11 +1,11 @@
-"""Where Spark jobs run: base.py has the interface, each other module one place."""
+"""Engines that run Spark jobs: base.py has the interface, the other modules one engine each or its parts."""
 
 from contract.spark import Spark
 from plugins.retraining.engines.base import Engine
 
 
 def engine_for(spark: Spark) -> Engine:
-    """Its module is read when a job runs, not at each parse."""
+    """Imports the engine's module here, when a job runs, so that DAG parsing does not pay for it."""
     if spark.engine == "yarn":
         from plugins.retraining.engines.yarn import YarnEngine
 

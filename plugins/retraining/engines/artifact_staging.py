@@ -1,6 +1,6 @@
-"""What a cluster gets from here, once each: the jobs' code, their Python environment, and Spark's own jars.
+"""Uploads the jobs' code, their Python environment and Spark's jars for a cluster, once each.
 
-All lie in the store under the hash of what they are, so that the cluster's nodes keep them from one job to the next.
+Each is stored under the hash of its content, so that the cluster's nodes cache it between jobs.
 """
 
 import fcntl
@@ -21,15 +21,15 @@ from contract.store.base import Store
 from plugins.retraining.engines.spark_submit import BUNDLE, RUN, spark_home
 from plugins.retraining.errors import EngineTrouble
 
-ROOMS = ("contract", "spark_jobs")
-LONG_AGO = (1980, 1, 1, 0, 0, 0)  # of every file: equal code makes an equal zip
-PYTHON = "./environment/bin/python"  # below a container's folder, where the environment is unpacked as `environment`
-ON_NODES = {"PYSPARK_PYTHON": PYTHON, "PYSPARK_DRIVER_PYTHON": PYTHON, "PYTHONUNBUFFERED": "1"}  # a driver's variables
-NOT_SHIPPED = {"pyspark", "py4j", "tests"}  # Spark's own come with Spark, which the cluster has
+PACKAGES = ("contract", "spark_jobs")
+ZIP_TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # of every file, so that equal code gives an equal zip
+PYTHON = "./environment/bin/python"  # relative to a container's working directory, where the environment is unpacked
+ON_NODES = {"PYSPARK_PYTHON": PYTHON, "PYSPARK_DRIVER_PYTHON": PYTHON, "PYTHONUNBUFFERED": "1"}  # environment variables of a driver
+NOT_SHIPPED = {"pyspark", "py4j", "tests"}  # the cluster has its own pyspark and py4j
 
 
 class StagedArtifacts(NamedTuple):
-    """Addresses that a cluster reads."""
+    """URLs that a cluster reads."""
 
     code: str
     environment: str
@@ -41,61 +41,61 @@ def ship(store: Store, python: str, log: Logger) -> StagedArtifacts:
 
 
 def ship_code(store: Store) -> str:
-    return _kept(store, code_zip(BUNDLE), "zip")
+    return _stored(store, code_zip(BUNDLE), "zip")
 
 
 def ship_run(store: Store) -> str:
-    """The entry of every job, which is started from an address of its own."""
-    return _kept(store, RUN.read_bytes(), "py")
+    """Every job's entry point, which spark-submit takes as a URL of its own."""
+    return _stored(store, RUN.read_bytes(), "py")
 
 
-def _kept(store: Store, content: bytes, ending: str) -> str:
-    """Under its hash: what is there already is the same."""
+def _stored(store: Store, content: bytes, ending: str) -> str:
+    """Stored under its hash: an existing object has the same content."""
     path = f"code/{hashlib.sha256(content).hexdigest()[:32]}.{ending}"
     store.create(path, content)
     return address(store, path)
 
 
 def code_zip(bundle: Path) -> bytes:
-    """spark_jobs with contract: equal sources, equal bytes."""
+    """spark_jobs and contract; equal sources give equal bytes."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as zipped:
-        for file in sorted(file for room in ROOMS for file in (bundle / room).rglob("*.py")):
-            about = zipfile.ZipInfo(file.relative_to(bundle).as_posix(), LONG_AGO)
+        for file in sorted(file for package in PACKAGES for file in (bundle / package).rglob("*.py")):
+            about = zipfile.ZipInfo(file.relative_to(bundle).as_posix(), ZIP_TIMESTAMP)
             about.compress_type = zipfile.ZIP_DEFLATED
             zipped.writestr(about, file.read_bytes())
     return out.getvalue()
 
 
 def ship_environment(store: Store, python: str, log: Logger, on_nodes: str = "") -> str:
-    """The worker's own environment of Spark's side, without Spark; keyed by the lock that it was made from.
+    """The worker's Spark environment without pyspark, keyed by the lock file that it was built from.
 
-    `on_nodes`: the interpreter there; absent: where it is here.
+    `on_nodes`: path of the interpreter on the nodes; default: its path here.
     """
     home = Path(python).absolute().parents[1]  # not resolved: its python is a link
     interpreter = on_nodes or str(Path(python).resolve())
     lock = home / "requirements.lock"
     if not lock.exists():
-        raise EngineTrouble(f"{lock} is missing: the environment of spark.python is keyed by the lock that it holds; make it anew")
+        raise EngineTrouble(f"{lock} is missing, which keys the environment of spark.python: build the environment again")
     content = hashlib.sha256(lock.read_bytes() + on_nodes.encode()).hexdigest()[:32]
     named = f"{content}-py{platform.python_version()}-{platform.machine()}"
-    return _once(store, f"environments/{named}.tar.gz", lambda file: _pack(home, interpreter, file), log)
+    return _uploaded_once(store, f"environments/{named}.tar.gz", lambda file: _pack(home, interpreter, file), log)
 
 
 def ship_jars(store: Store, home: Path, log: Logger) -> str:
-    """Else each submission would send them."""
+    """Without it each submission would upload the jars."""
     names = sorted(jar.name for jar in (home / "jars").glob("*.jar"))
     named = hashlib.sha256("\n".join(names).encode()).hexdigest()[:32]
-    return _once(store, f"jars/{named}.zip", lambda file: _zip_jars(home / "jars", file), log)
+    return _uploaded_once(store, f"jars/{named}.zip", lambda file: _zip_jars(home / "jars", file), log)
 
 
 def address(store: Store, path: str) -> str:
     return f"{store.root}/{path}" if "://" in store.root else f"file://{store.root}/{path}"
 
 
-def _once(store: Store, path: str, make: Callable[[Path], None], log: Logger) -> str:
+def _uploaded_once(store: Store, path: str, make: Callable[[Path], None], log: Logger) -> str:
     folder, _, name = path.rpartition("/")
-    with _alone(path), tempfile.TemporaryDirectory() as temporary:
+    with _exclusive(path), tempfile.TemporaryDirectory() as temporary:
         if name not in store.names(folder):
             log.info("packing %s for the cluster, once", path)
             file = Path(temporary, name)
@@ -106,17 +106,17 @@ def _once(store: Store, path: str, make: Callable[[Path], None], log: Logger) ->
 
 
 @contextmanager
-def _alone(path: str) -> Iterator[None]:
-    """Tasks of one host that begin together do not pack side by side."""
+def _exclusive(path: str) -> Iterator[None]:
+    """Lock across the host's processes, so that tasks that start together pack only once."""
     with Path(tempfile.gettempdir(), f"retraining-{hashlib.sha256(path.encode()).hexdigest()[:16]}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _pack(home: Path, interpreter: str, file: Path) -> None:
-    """Times stay: compiled modules go by them."""
+    """Keeps modification times, by which Python validates its .pyc files."""
 
-    def wanted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    def adjusted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
         if entry.issym() and entry.name.startswith("bin/python") and entry.linkname.startswith("/"):
             entry.linkname = interpreter
         return None if Path(entry.name).name in NOT_SHIPPED else entry
@@ -128,7 +128,7 @@ def _pack(home: Path, interpreter: str, file: Path) -> None:
     with tarfile.open(file, "w:gz", compresslevel=1) as packed:
         packed.addfile(about, io.BytesIO(there))
         for part in ("bin", "lib"):
-            packed.add(home / part, part, filter=wanted)
+            packed.add(home / part, part, filter=adjusted)
 
 
 def _zip_jars(jars: Path, file: Path) -> None:

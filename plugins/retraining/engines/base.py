@@ -1,4 +1,4 @@
-"""Where Spark jobs run: one small interface, one module for each place."""
+"""The interface of the engines that run Spark jobs."""
 
 import re
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ Phase = Literal["queued", "running", "ended"]
 
 
 class EngineAway(EngineTrouble):
-    """The engine does not answer just now; that says nothing about any job."""
+    """The engine is temporarily unavailable; that says nothing about any job."""
 
 
 class JobTags(NamedTuple):
-    """What a job is found by: its key; where it belongs, whatever its key; and whose it is."""
+    """Tags to find a job by: its key, its step of its run whatever the key, and its store."""
 
     key: str
     job: str
@@ -31,12 +31,12 @@ class JobTags(NamedTuple):
 
 
 def store_tag(root: str) -> str:
-    """Of every job of one installation."""
+    """Common to all jobs of one installation."""
     return f"store:{digest_of(root)[:16]}"
 
 
 class Job(NamedTuple):
-    """One Spark job. `path` is its request's in the store; `claim` is the number of the claim that is still free."""
+    """One Spark job. `path`: of its request in the store; `claim`: number of the next free claim."""
 
     request: JobRequest
     path: str
@@ -49,7 +49,7 @@ class Job(NamedTuple):
 
     @property
     def yarn_tags(self) -> str:
-        """With readable ones, as spark.yarn.tags."""
+        """Value of spark.yarn.tags, with readable tags added."""
         return ",".join([*self.tags, f"model:{self.request.run.model}", f"step:{self.request.job}"])
 
     @property
@@ -58,18 +58,18 @@ class Job(NamedTuple):
 
     @property
     def arguments(self) -> list[str]:
-        """Of spark_jobs/run.py."""
+        """Command line arguments of spark_jobs/run.py."""
         root = self.request.run.platform.store
         return [self.request.job, "--store", root, "--request", self.path, "--claim", str(self.claim)]
 
 
 @dataclass(frozen=True)
 class Application:
-    """A job as its engine sees it. `said` is how it ended, in the engine's own words; `seconds` since it was started."""
+    """A submitted Spark program. `diagnostics`: the engine's text on its state or end; `seconds`: since its start."""
 
     id: str
     phase: Phase
-    said: str = ""
+    diagnostics: str = ""
     seconds: float = 0.0
     link: str = ""
     vcpu_hours: float | None = None
@@ -81,24 +81,24 @@ class Application:
 
 
 class Engine(Protocol):
-    """All of it may raise EngineAway."""
+    """Every method may raise EngineAway."""
 
-    holds_slot: bool  # a job lives and dies with its task, which waits for it in its own process
+    holds_slot: bool  # the job runs below the task's process, which waits for it and ends it
 
     def of_run(self, run: RunDocument) -> "Engine":
-        """The same for the jobs of one run, where these have a place of their own."""
+        """The engine for one run's jobs, where each run has its own cluster."""
         return self
 
     def find(self, tag: str, live: bool = False) -> list[Application]:
-        """Those with this tag, the oldest first; `live`: only what has not ended."""
+        """Applications with this tag, oldest first; `live`: only those that have not ended."""
 
     def submit(self, job: Job, log: Logger) -> str:
-        """Id of the application. Raises EngineTrouble if it was refused; a process that dies here may still have submitted it."""
+        """Id of the application. Raises EngineTrouble if it was refused. A process killed here may still have submitted it."""
 
     def state(self, id: str) -> Application: ...
 
     def stop(self, id: str) -> None:
-        """Ends it with all of its processes; harmless for one that has ended."""
+        """Ends it with all of its processes; does nothing for one that has ended."""
 
     def logs(self, id: str) -> list[str]:
-        """The driver's last lines, as far as they can still be had."""
+        """The driver's last lines, as far as they are available."""

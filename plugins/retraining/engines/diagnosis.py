@@ -1,4 +1,4 @@
-"""Why a job died that left no word of its own: from what its engine and its driver's last lines say, one sentence."""
+"""Explains in one sentence why a job died without recording an error, from its engine's diagnostics and its driver's log."""
 
 import re
 from typing import NamedTuple
@@ -11,7 +11,7 @@ TAIL = 20
 
 
 class Sign(NamedTuple):
-    """A pattern of what is said, and what it means; {1} is the pattern's first group."""
+    """A pattern in the diagnostics or the log, and its meaning; {1} is the pattern's first group."""
 
     pattern: str
     meaning: str
@@ -19,7 +19,7 @@ class Sign(NamedTuple):
 
 
 ON_AWS = (
-    Sign(r"(?i)\bspot\b.{0,40}(?:interrupt|reclaim|terminat)", "AWS reclaimed a spot node that the job could not go on without"),
+    Sign(r"(?i)\bspot\b.{0,40}(?:interrupt|reclaim|terminat)", "AWS reclaimed a spot node that the job needed"),
     Sign(r"BOOTSTRAP_FAILURE", "the cluster's bootstrap failed: its log is in the cluster's folder of log_uri, below node/"),
     Sign(
         r"INSTANCE_FLEET_TIMEOUT|InsufficientInstanceCapacity|Insufficient capacity",
@@ -27,10 +27,10 @@ ON_AWS = (
     ),
     Sign(r"VALIDATION_ERROR: ([^\n]{1,200})", "AWS refused the cluster ({1}): see spark.emr.job_flow"),
     Sign(r"INSTANCE_FAILURE", "the cluster lost its primary node"),
-    Sign(r"(?i)auto-termination", "the cluster had ended itself after its idle timeout"),
-    Sign(r"has ended: TERMINATED: USER_REQUEST", "the cluster was ended from outside"),
-    Sign(r"(?i)(?:application )?max(?:imum)? ?capacity", "the application's maximum capacity is too small for what is asked"),
-    Sign(r"AccessDenied|Access Denied|Status Code: 403", "the job's role may not do this: give it the right (docs/emr.md)"),
+    Sign(r"(?i)auto-termination", "the cluster had terminated after its idle timeout"),
+    Sign(r"has ended: TERMINATED: USER_REQUEST", "the cluster was terminated from outside"),
+    Sign(r"(?i)(?:application )?max(?:imum)? ?capacity", "the application's maximum capacity is smaller than the request"),
+    Sign(r"AccessDenied|Access Denied|Status Code: 403", "the job's role lacks a permission: grant it (docs/emr.md)"),
 )
 SIGNS = (
     *ON_AWS,
@@ -40,11 +40,11 @@ SIGNS = (
     ),
     Sign(
         r"Required executor memory|Required AM memory|[Rr]equested resource.{0,80}(?:maximum allowed|greater than)",
-        "the cluster has no node large enough for what is asked: lower spark.driver or spark.executor memory and cores",
+        "the cluster has no node large enough for the request: lower spark.driver or spark.executor memory and cores",
     ),
     Sign(
         r"running beyond physical memory limits|beyond the 'PHYSICAL' memory limit|exceeding memory limits",
-        "YARN killed the driver's container, which took more memory than it may: raise spark.driver.memoryOverhead or memory",
+        "YARN killed the driver's container, which exceeded its memory limit: raise spark.driver.memoryOverhead or memory",
         OutOfMemory,
     ),
     Sign(
@@ -72,16 +72,16 @@ NEXT = "clear this task to try again"
 
 
 def diagnose(step: str, application: Application, lines: list[str]) -> RetrainingError:
-    """The engine's words are looked at first: a driver's last lines may tell of what followed from its end."""
-    said = application.said.strip()
-    for text in (said, "\n".join(lines)):
+    """Checks the engine's diagnostics first: a driver's last lines may show only consequences of its end."""
+    diagnostics = application.diagnostics.strip()
+    for text in (diagnostics, "\n".join(lines)):
         for sign in SIGNS:
             if match := re.search(sign.pattern, text):
                 groups = [group for group in match.groups() if group]
                 meaning = sign.meaning.replace("{1}", groups[0] if groups else "")
                 return sign.kind(f"{step} ({application.id}): {meaning}{_shown(lines)}")
-    told = f": {said.splitlines()[0][:300]}" if said else ""
-    return EngineTrouble(f"{step} ended without a result or a reason ({application.id}{told}); {NEXT}{_shown(lines)}")
+    detail = f": {diagnostics.splitlines()[0][:300]}" if diagnostics else ""
+    return EngineTrouble(f"{step} ended without a result or a reason ({application.id}{detail}); {NEXT}{_shown(lines)}")
 
 
 def _shown(lines: list[str]) -> str:

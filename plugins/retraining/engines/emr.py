@@ -1,6 +1,6 @@
-"""Spark as steps of an EMR cluster, one that is there or the run's own. The cluster runs spark-submit; here is only its command.
+"""Spark as steps of an EMR cluster, an existing one or the run's own. The cluster runs spark-submit; this builds its command.
 
-A job is known by its step's name, which holds the tags. The id of an application is CLUSTER/STEP.
+A job is found by its step's name, which contains the tags. The id of an application is CLUSTER/STEP.
 """
 
 import re
@@ -16,16 +16,16 @@ from contract.emr import Emr
 from contract.spark import Spark
 from contract.store.factory import store_at
 from plugins.retraining.engines.artifact_staging import ON_NODES, PYTHON, ship_code, ship_environment, ship_run
-from plugins.retraining.engines.aws import LOOKBACK, allocation, asking, client, last_lines, log_names, log_text
+from plugins.retraining.engines.aws import LOOKBACK, allocation, aws_errors, client, last_lines, log_names, log_text
 from plugins.retraining.engines.base import Application, Engine, Job, Phase
-from plugins.retraining.engines.emr_clusters import Cluster, clusters, described, request_for, run_tag
+from plugins.retraining.engines.emr_clusters import Cluster, clusters, describe, request_for, run_tag
 from plugins.retraining.errors import EngineTrouble
 
 LIVE = ("PENDING", "RUNNING", "CANCEL_PENDING")
-LOGS_WITHIN = timedelta(minutes=6)  # EMR brings them to S3 every five
+LOGS_WITHIN = timedelta(minutes=6)  # EMR copies them to S3 every five minutes
 APPLICATION = re.compile(r"application_\d+_\d+")
 DRIVERS = re.compile(r"_000001/(stderr|stdout)\.gz$")  # YARN's first container of an application
-# A step that is cancelled ends its spark-submit; its application in YARN, where the driver is, would go on.
+# Cancelling a step ends its spark-submit only; its YARN application, which contains the driver, would continue.
 END = (
     "yarn application -list -appStates NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING -appTags {key}"
     " | grep -o '^application_[0-9_]*' | xargs -r -n 1 yarn application -kill"
@@ -42,12 +42,12 @@ class EmrEngine(Engine):
         return EmrEngine(self.spark, self.emr, run)
 
     def find(self, tag: str, live: bool = False) -> list[Application]:
-        with asking(self.spark.connection):
-            found = [
+        with aws_errors(self.spark.connection):
+            matches = [
                 (id, step) for id in self._clusters(tag, live) for step in self._steps(id, live) if tag in step["Name"].split()
             ]
         return [
-            self._application(*each) for each in sorted(found, key=lambda each: each[1]["Status"]["Timeline"]["CreationDateTime"])
+            self._application(*pair) for pair in sorted(matches, key=lambda pair: pair[1]["Status"]["Timeline"]["CreationDateTime"])
         ]
 
     def submit(self, job: Job, log: Logger) -> str:
@@ -57,12 +57,12 @@ class EmrEngine(Engine):
 
     def state(self, id: str) -> Application:
         cluster, step = id.split("/")
-        with asking(self.spark.connection):
+        with aws_errors(self.spark.connection):
             return self._application(cluster, self._client.describe_step(ClusterId=cluster, StepId=step)["Step"])
 
     def stop(self, id: str) -> None:
         cluster, step = id.split("/")
-        with asking(self.spark.connection):
+        with aws_errors(self.spark.connection):
             there = self._client.describe_step(ClusterId=cluster, StepId=step)["Step"]
             if there["Status"]["State"] in LIVE:
                 self._client.cancel_steps(ClusterId=cluster, StepIds=[step], StepCancellationOption="TERMINATE_PROCESS")
@@ -70,44 +70,46 @@ class EmrEngine(Engine):
             self._add(cluster, f"end of {step}", ["bash", "-c", END.format(key=self._application(cluster, there).key)])
 
     def logs(self, id: str) -> list[str]:
-        """The driver's, which ran in YARN; where it never began, those of its spark-submit."""
+        """The driver's, which ran in YARN; if it never started, those of its spark-submit."""
         cluster, step = id.split("/")
-        submitted, driver = self._written(described(self._client, self.spark.connection, cluster)[1], cluster, step)
+        submitted, driver = self._written(describe(self._client, self.spark.connection, cluster)[1], cluster, step)
         return driver or submitted
 
     def cluster(self, log: Logger) -> Cluster:
-        """The run's own, made if there is none alive. Whoever dies after RunJobFlow finds it again by its name."""
+        """The run's own cluster, created if none is alive. A retry after a crash past RunJobFlow finds it by its name."""
         connection, run, flow = self.spark.connection, self.run, self.emr.job_flow
         if run is None or flow is None:
-            raise EngineTrouble("a cluster of its own is for a run, on a platform with spark.emr.job_flow")
-        if found := clusters(self._client, connection, run_tag(run), live=True):
-            return found[-1]
-        with asking(connection):
-            id = self._once.run_job_flow(**request_for(flow, run))["JobFlowId"]
-        log.info("cluster %s was made for this run: %s", id, self._link(id))
+            raise EngineTrouble("only a run on a platform with spark.emr.job_flow has its own cluster")
+        if alive := clusters(self._client, connection, run_tag(run), live=True):
+            return alive[-1]
+        with aws_errors(connection):
+            id = self._client_without_retries.run_job_flow(**request_for(flow, run))["JobFlowId"]
+        log.info("cluster %s was created for this run: %s", id, self._link(id))
         return self.known(id)
 
     def known(self, cluster: str) -> Cluster:
-        return described(self._client, self.spark.connection, cluster)[0]
+        return describe(self._client, self.spark.connection, cluster)[0]
 
     def end_clusters(self, log: Logger) -> None:
-        """All that live and are this run's."""
-        for each in clusters(self._client, self.spark.connection, run_tag(self.run), live=True) if self.run else ():
-            with asking(self.spark.connection):
-                self._client.terminate_job_flows(JobFlowIds=[each.id])
+        """Terminates all live clusters of this run."""
+        for cluster in clusters(self._client, self.spark.connection, run_tag(self.run), live=True) if self.run else ():
+            with aws_errors(self.spark.connection):
+                self._client.terminate_job_flows(JobFlowIds=[cluster.id])
             log.info(
-                "cluster %s ends, %.0f minutes after it was made", each.id, (datetime.now(UTC) - each.created).total_seconds() / 60
+                "cluster %s terminates, %.0f minutes after its creation",
+                cluster.id,
+                (datetime.now(UTC) - cluster.created).total_seconds() / 60,
             )
 
     def command(self, job: Job, log: Logger) -> list[str]:
         store = store_at(job.request.run.platform.store)
         environment = ship_environment(store, self.spark.python, log, self.emr.python)
-        driver = {**ON_NODES, "AWS_DEFAULT_REGION": self._client.meta.region_name}  # an instance profile has a role and no region
+        driver = {**ON_NODES, "AWS_DEFAULT_REGION": self._client.meta.region_name}  # an instance profile gives a role but no region
         conf = {
             **allocation(job.settings, self.spark.limits),
             **job.settings,
             "spark.yarn.tags": job.yarn_tags,
-            "spark.yarn.maxAppAttempts": "1",  # another attempt is Airflow's to make, with a key of its own
+            "spark.yarn.maxAppAttempts": "1",  # retries are Airflow's, with a new key
             **{f"spark.yarn.appMasterEnv.{name}": value for name, value in driver.items()},
             "spark.executorEnv.PYSPARK_PYTHON": PYTHON,
         }
@@ -130,8 +132,8 @@ class EmrEngine(Engine):
         return client("emr", self.spark.connection)
 
     @cached_property
-    def _once(self) -> Any:
-        """For what must not be said twice: an answer that was lost is looked for by its name instead."""
+    def _client_without_retries(self) -> Any:
+        """For calls that are not idempotent: after a lost answer the result is found by its name instead."""
         return client("emr", self.spark.connection, tries=1)
 
     @cached_property
@@ -139,14 +141,14 @@ class EmrEngine(Engine):
         return client("s3", self.spark.connection)
 
     def _clusters(self, tag: str, live: bool) -> list[str]:
-        """A cluster's name holds the tags of its run and its store; a job of the run may have ended with its cluster."""
+        """A cluster's name contains the tags of its run and store. Includes ended ones: a job may have ended with its cluster."""
         if self.emr.cluster:
             return [self.emr.cluster]
         named = run_tag(self.run) if self.run else tag
-        return [each.id for each in clusters(self._client, self.spark.connection, named, live)]
+        return [cluster.id for cluster in clusters(self._client, self.spark.connection, named, live)]
 
     def _steps(self, cluster: str, live: bool) -> Iterator[dict[str, Any]]:
-        """The newest first, as EMR lists them."""
+        """Newest first, as EMR lists them."""
         since, states = datetime.now(UTC) - LOOKBACK, {"StepStates": list(LIVE)} if live else {}
         for page in self._client.get_paginator("list_steps").paginate(ClusterId=cluster, **states):
             recent = [step for step in page["Steps"] if step["Status"]["Timeline"]["CreationDateTime"] > since]
@@ -156,9 +158,9 @@ class EmrEngine(Engine):
 
     def _add(self, cluster: str, name: str, command: list[str]) -> str:
         jar = {"Jar": "command-runner.jar", "Args": command}
-        with asking(self.spark.connection):
+        with aws_errors(self.spark.connection):
             steps = [{"Name": name, "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}]
-            return self._once.add_job_flow_steps(JobFlowId=cluster, Steps=steps)["StepIds"][0]
+            return self._client_without_retries.add_job_flow_steps(JobFlowId=cluster, Steps=steps)["StepIds"][0]
 
     def _application(self, cluster: str, step: dict[str, Any]) -> Application:
         status = step["Status"]
@@ -168,17 +170,17 @@ class EmrEngine(Engine):
         seconds = (
             ((times.get("EndDateTime") or now) - times["StartDateTime"]).total_seconds() if times.get("StartDateTime") else 0.0
         )
-        said = _said(status)
+        diagnostics = _step_diagnostics(status)
         if status["State"] not in (*LIVE, "COMPLETED"):
-            there, logs = described(self._client, self.spark.connection, cluster)
-            said += f"; the cluster {cluster} has ended: {there.state}: {there.said}" if there.has_ended else ""
+            there, logs = describe(self._client, self.spark.connection, cluster)
+            diagnostics += f"; the cluster {cluster} has ended: {there.state}: {there.reason}" if there.has_ended else ""
             is_fresh = status["State"] == "FAILED" and now - (times.get("EndDateTime") or now) < LOGS_WITHIN
             if is_fresh and logs and not all(self._written(logs, cluster, step["Id"])):
-                phase = "running"  # why it failed will be known in some minutes, and to wait costs no slot
+                phase = "running"  # its logs arrive within minutes, and waiting holds no slot
         return Application(
             id=f"{cluster}/{step['Id']}",
             phase=phase,
-            said=said,
+            diagnostics=diagnostics,
             seconds=seconds,
             link=self._link(cluster),
             vcpu_hours=_vcpus(step.get("Config", {}).get("Args", [])) * seconds / 3600 or None,
@@ -186,7 +188,7 @@ class EmrEngine(Engine):
         )
 
     def _written(self, logs: str, cluster: str, step: str) -> tuple[list[str], list[str]]:
-        """The last lines of spark-submit, and of the driver; where none began, the former twice."""
+        """The last lines of spark-submit and of the driver; if no driver started, the former twice."""
         submitted = log_text(self._s3, f"{logs}/{cluster}/steps/{step}/stderr.gz")
         began = APPLICATION.search(submitted)
         if not began:
@@ -203,14 +205,14 @@ class EmrEngine(Engine):
         return EmrClusterLink().format_link(aws_domain=domain, region_name=meta.region_name, job_flow_id=cluster)
 
 
-def _said(status: dict[str, Any]) -> str:
+def _step_diagnostics(status: dict[str, Any]) -> str:
     reason, failure = status.get("StateChangeReason") or {}, status.get("FailureDetails") or {}
-    told = (reason.get("Message"), failure.get("Reason"), failure.get("Message"))
-    return ": ".join(filter(None, (status["State"], *told)))
+    parts = (reason.get("Message"), failure.get("Reason"), failure.get("Message"))
+    return ": ".join(filter(None, (status["State"], *parts)))
 
 
 def _vcpus(command: list[str]) -> int:
-    """The most that spark-submit asked for; 0 where that is the cluster's own choice."""
+    """The most vCPUs that spark-submit may use; 0 if the cluster decides that."""
     conf = dict(part.split("=", 1) for flag, part in pairwise(command) if flag == "--conf" and "=" in part)
     executors = conf.get("spark.dynamicAllocation.maxExecutors") or conf.get("spark.executor.instances")
     cores = conf.get("spark.executor.cores")

@@ -1,4 +1,4 @@
-"""A cluster of EMR for one run: made once, found again by its name, and ended."""
+"""An EMR cluster for one run: created once, found by its name, and terminated."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from contract.documents import RunDocument
 from contract.emr import Fleet, JobFlow
 from contract.keys import digest_of
-from plugins.retraining.engines.aws import LOOKBACK, asking
+from plugins.retraining.engines.aws import LOOKBACK, aws_errors
 from plugins.retraining.engines.base import store_tag
 
 STARTING = ("STARTING", "BOOTSTRAPPING")
@@ -24,7 +24,7 @@ SPOT = {
 class Cluster(NamedTuple):
     id: str
     state: str
-    said: str
+    reason: str
     created: datetime
 
     @property
@@ -37,10 +37,11 @@ def run_tag(run: RunDocument) -> str:
 
 
 def clusters(emr: Any, connection: str, tag: str, live: bool = False) -> list[Cluster]:
-    """Those with this tag in their name, the oldest first."""
-    with asking(connection):
+    """Clusters with this tag in their name, oldest first."""
+    with aws_errors(connection):
         return sorted(
-            (_cluster(each) for each in _summaries(emr, live) if tag in each["Name"].split()), key=lambda each: each.created
+            (_cluster(cluster) for cluster in _summaries(emr, live) if tag in cluster["Name"].split()),
+            key=lambda cluster: cluster.created,
         )
 
 
@@ -50,22 +51,22 @@ def _summaries(emr: Any, live: bool) -> Iterator[dict[str, Any]]:
         yield from page["Clusters"]
 
 
-def described(emr: Any, connection: str, id: str) -> tuple[Cluster, str]:
-    """And where it puts its logs; empty: nowhere."""
-    with asking(connection):
+def describe(emr: Any, connection: str, id: str) -> tuple[Cluster, str]:
+    """The cluster and the URI of its logs, empty if it keeps none."""
+    with aws_errors(connection):
         answer = emr.describe_cluster(ClusterId=id)["Cluster"]
     return _cluster(answer), (answer.get("LogUri") or "").replace("s3n://", "s3://").rstrip("/")
 
 
 def _cluster(answer: dict[str, Any]) -> Cluster:
     status = answer["Status"]
-    reason = status.get("StateChangeReason", {})
-    said = ": ".join(filter(None, (reason.get("Code"), reason.get("Message"))))
-    return Cluster(answer["Id"], status["State"], said, status["Timeline"]["CreationDateTime"])
+    change = status.get("StateChangeReason", {})
+    reason = ": ".join(filter(None, (change.get("Code"), change.get("Message"))))
+    return Cluster(answer["Id"], status["State"], reason, status["Timeline"]["CreationDateTime"])
 
 
 def request_for(flow: JobFlow, run: RunDocument) -> dict[str, Any]:
-    """RunJobFlow's. It has no token against a second one: the name is what it is found by before."""
+    """Arguments of RunJobFlow, which has no idempotency token: search for a cluster of this name before."""
     fleets = [_fleet("MASTER", Fleet(instance_types=flow.primary.instance_types, on_demand=1)), _fleet("CORE", flow.core)]
     tags = {**flow.tags, "model": run.model, "run": run_tag(run), "store": store_tag(run.platform.store)}
     return {
@@ -79,9 +80,7 @@ def request_for(flow: JobFlow, run: RunDocument) -> dict[str, Any]:
             "KeepJobFlowAliveWhenNoSteps": True,
             "TerminationProtected": False,
         },
-        "AutoTerminationPolicy": {
-            "IdleTimeout": int(flow.idle_timeout.total_seconds())
-        },  # it ends also when nobody is left to end it
+        "AutoTerminationPolicy": {"IdleTimeout": int(flow.idle_timeout.total_seconds())},  # terminates it even if Airflow cannot
         "JobFlowRole": flow.job_flow_role,
         "ServiceRole": flow.service_role,
         "StepConcurrencyLevel": 1,
@@ -91,11 +90,11 @@ def request_for(flow: JobFlow, run: RunDocument) -> dict[str, Any]:
 
 
 def _fleet(kind: str, fleet: Fleet) -> dict[str, Any]:
-    """Each node counts as one, whatever its type."""
+    """Each node counts as one unit of capacity, whatever its type."""
     return {
         "Name": kind.lower(),
         "InstanceFleetType": kind,
-        "InstanceTypeConfigs": [{"InstanceType": each, "WeightedCapacity": 1} for each in fleet.instance_types],
+        "InstanceTypeConfigs": [{"InstanceType": instance_type, "WeightedCapacity": 1} for instance_type in fleet.instance_types],
         "TargetOnDemandCapacity": fleet.on_demand,
         "TargetSpotCapacity": fleet.spot,
         **({"LaunchSpecifications": SPOT} if fleet.spot else {}),

@@ -1,7 +1,7 @@
 """Spark as job runs of an EMR Serverless application.
 
-A job is known by its job run's name, which holds the tags. Its key with its claim is the token by which AWS answers a second
-submission with the first one's job run.
+A job is found by its job run's name, which contains the tags. Its key and claim form the client token, by which AWS answers a
+repeated submission with the first one's job run.
 """
 
 import math
@@ -18,12 +18,12 @@ from contract.emr import EmrServerless
 from contract.spark import Spark, merged
 from contract.store.factory import store_at
 from plugins.retraining.engines.artifact_staging import ON_NODES, PYTHON, ship_code, ship_environment, ship_run
-from plugins.retraining.engines.aws import LOOKBACK, allocation, asking, client, last_lines, log_text
+from plugins.retraining.engines.aws import LOOKBACK, allocation, aws_errors, client, last_lines, log_text
 from plugins.retraining.engines.base import Application, Engine, Job, Phase
 
 QUEUED = ("SUBMITTED", "PENDING", "SCHEDULED", "QUEUED")
 LIVE = (*QUEUED, "RUNNING", "CANCELLING")
-SHORTEST_MIN = 5  # that AWS takes as a limit
+SHORTEST_MIN = 5  # AWS's minimum
 
 
 class EmrServerlessEngine(Engine):
@@ -33,22 +33,22 @@ class EmrServerlessEngine(Engine):
         self.spark, self.serverless = spark, serverless
 
     def find(self, tag: str, live: bool = False) -> list[Application]:
-        with asking(self.spark.connection):
-            found = [each for each in self._job_runs(live) if tag in each.get("name", "").split()]
-        return [self.state(each["id"]) for each in sorted(found, key=lambda each: each["createdAt"])]
+        with aws_errors(self.spark.connection):
+            job_runs = [job_run for job_run in self._job_runs(live) if tag in job_run.get("name", "").split()]
+        return [self.state(job_run["id"]) for job_run in sorted(job_runs, key=lambda job_run: job_run["createdAt"])]
 
     def submit(self, job: Job, log: Logger) -> str:
-        asked = self.request(job, log)
-        with asking(self.spark.connection):
-            return self._client.start_job_run(**asked)["jobRunId"]
+        arguments = self.request(job, log)
+        with aws_errors(self.spark.connection):
+            return self._client.start_job_run(**arguments)["jobRunId"]
 
     def state(self, id: str) -> Application:
-        with asking(self.spark.connection):
+        with aws_errors(self.spark.connection):
             return self._application(self._client.get_job_run(applicationId=self.serverless.application, jobRunId=id)["jobRun"])
 
     def stop(self, id: str) -> None:
         if self.state(id).phase != "ended":
-            with asking(self.spark.connection):
+            with aws_errors(self.spark.connection):
                 self._client.cancel_job_run(applicationId=self.serverless.application, jobRunId=id)
 
     def logs(self, id: str) -> list[str]:
@@ -82,7 +82,7 @@ class EmrServerlessEngine(Engine):
         environment = ship_environment(store, self.spark.python, log, self.serverless.python)
         conf = {
             **allocation(job.settings, self.spark.limits),
-            **{name: value for name, value in job.settings.items() if not name.startswith("spark.yarn.")},  # there is no YARN
+            **{name: value for name, value in job.settings.items() if not name.startswith("spark.yarn.")},  # no YARN here
             **{f"spark.emr-serverless.driverEnv.{name}": value for name, value in ON_NODES.items()},
             "spark.executorEnv.PYSPARK_PYTHON": PYTHON,
             "spark.archives": f"{environment}#environment",
@@ -99,8 +99,8 @@ class EmrServerlessEngine(Engine):
         return client("s3", self.spark.connection)
 
     def _job_runs(self, live: bool) -> Iterator[dict[str, Any]]:
-        asked = {"applicationId": self.serverless.application, "createdAtAfter": datetime.now(UTC) - LOOKBACK}
-        for page in self._client.get_paginator("list_job_runs").paginate(**asked, **({"states": list(LIVE)} if live else {})):
+        arguments = {"applicationId": self.serverless.application, "createdAtAfter": datetime.now(UTC) - LOOKBACK}
+        for page in self._client.get_paginator("list_job_runs").paginate(**arguments, **({"states": list(LIVE)} if live else {})):
             yield from page["jobRuns"]
 
     def _application(self, job_run: dict[str, Any]) -> Application:
@@ -110,7 +110,7 @@ class EmrServerlessEngine(Engine):
         return Application(
             id=job_run["jobRunId"],
             phase=phase,
-            said=": ".join(filter(None, (state, job_run.get("stateDetails")))),
+            diagnostics=": ".join(filter(None, (state, job_run.get("stateDetails")))),
             seconds=(ended - began).total_seconds() if began else 0.0,
             link=self._link(job_run["jobRunId"]),
             vcpu_hours=job_run.get("totalResourceUtilization", {}).get("vCPUHour"),
@@ -118,7 +118,7 @@ class EmrServerlessEngine(Engine):
         )
 
     def _link(self, id: str) -> str:
-        """Its logs: the console's page of a job run is below a Studio, whose address nobody tells."""
+        """Link to its logs, because the URL of the console's page, which contains a Studio's id, is unknown."""
         from airflow.providers.amazon.aws.links.emr import EmrServerlessS3LogsLink
 
         meta = self._client.meta
@@ -132,7 +132,7 @@ class EmrServerlessEngine(Engine):
 
 
 def longest_min(run: RunDocument) -> int:
-    """After which AWS ends a job run that can end itself no more, also when nobody looks: as late as Airflow would."""
+    """Minutes after which AWS cancels a job run that does not end itself, even without Airflow; same limit as Airflow's."""
     limit = merged(run.platform.spark, run.spec.spark).time_limit or run.spec.deadline
     return max(SHORTEST_MIN, math.ceil((1.1 * limit.total_seconds() + 60) / 60))
 

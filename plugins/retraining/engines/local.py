@@ -1,4 +1,4 @@
-"""Spark in the worker's own host, through spark-submit from Spark's environment. The job dies with its task."""
+"""Spark on the worker's own host, by spark-submit from Spark's environment. The job ends with its task."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ CORES = os.cpu_count() or 1
 
 
 class LocalEngine(Engine):
-    """Knows the jobs that it started, and finds what a killed task of this host has left, for the moment that it lives on."""
+    """Knows the jobs that it started, and finds those that a killed task of this host left running for a moment."""
 
     holds_slot = True
 
@@ -37,7 +37,7 @@ class LocalEngine(Engine):
         return [Application(id, "running") for id, command in groups() if tag in command]
 
     def submit(self, job: Job, log: Logger) -> str:
-        """The job's own lines (its standard output) go to `log`, and with all that Spark says into the log file."""
+        """The job's standard output goes to `log`; that and Spark's output go to the log file."""
         file = log_file(job.request)
         log.info("%s: Spark's whole output is in %s", job.request.job, file)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ class LocalEngine(Engine):
         return process.application()
 
     def stop(self, id: str) -> None:
-        """Asked first, so that Spark removes its scratch folders."""
+        """SIGTERM first, so that Spark removes its scratch folders."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             if not self._is_gone(id):
                 _signal_group(id, number)
@@ -65,7 +65,7 @@ class LocalEngine(Engine):
         return self._own[id].last_lines() if id in self._own else []
 
     def command(self, job: Job) -> list[str]:
-        """The provider's command line, from the connection's master and the settings; the tags only name it, for `find`."""
+        """The provider's command line, from the connection's master and the settings; the tags are only for `find`."""
         settings = {**job.settings, "spark.yarn.tags": ",".join(job.tags)}
         return hook_for(self.spark, job, settings)._build_spark_submit_command(str(RUN))
 
@@ -75,7 +75,7 @@ class LocalEngine(Engine):
 
 
 class LocalProcess:
-    """spark-submit as the first of a process group of its own, and what it says."""
+    """spark-submit as leader of its own process group, and its output."""
 
     def __init__(self, command: list[str], env: dict[str, str], file: Path, log: Logger) -> None:
         self._file = file
@@ -97,7 +97,7 @@ class LocalProcess:
         hours = CORES * seconds / 3600
         if code is None:
             return Application(self.id, "running", seconds=seconds, vcpu_hours=hours)
-        _signal_group(self.id, signal.SIGKILL)  # what is left of the group when its leader has ended
+        _signal_group(self.id, signal.SIGKILL)  # the rest of the group, after its leader ended
         self._passing.join(GRACE_S)
         return Application(self.id, "ended", f"exit code {code}", seconds, vcpu_hours=hours)
 
@@ -112,7 +112,7 @@ class LocalProcess:
 
 
 def groups() -> Iterator[tuple[str, str]]:
-    """Id and command line of each process of this host that leads a group."""
+    """Id and command line of each process group leader of this host."""
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError):
             pid = int(folder.name)
@@ -121,7 +121,7 @@ def groups() -> Iterator[tuple[str, str]]:
 
 
 def started_at(pid: int) -> int:
-    """Clock ticks since boot: with it, a process id that came back for another process is told from the first."""
+    """Start time in clock ticks since boot, which distinguishes processes that reuse an id."""
     stat = Path(f"/proc/{pid}/stat").read_text()
     return int(stat.rpartition(")")[2].split()[19])
 

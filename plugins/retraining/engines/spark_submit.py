@@ -1,4 +1,4 @@
-"""spark-submit from Spark's environment: its command, by the provider's hook, and the variables that it may see."""
+"""spark-submit from Spark's environment: its command, by the provider's hook, and its environment variables."""
 
 import os
 from pathlib import Path
@@ -16,21 +16,21 @@ RUN = BUNDLE / "spark_jobs" / "run.py"
 
 
 def hook_for(spark: Spark, job: Job, conf: dict[str, str], **shipped: Any) -> SparkSubmitHook:
-    """Raises EngineTrouble where the connection's master is not of this engine: the hook takes an absent one for yarn, silently."""
+    """Raises EngineTrouble where the connection's master does not fit the engine; the hook takes a missing connection for yarn."""
     conf = {**file_systems(job.request.run.platform), **conf}
     hook = SparkSubmitHook(conn_id=spark.connection, conf=conf, name=job.name, application_args=job.arguments, **shipped)
     master = hook._connection["master"]
-    wanted = "local[*]" if spark.engine == "local" else spark.engine
+    expected = "local[*]" if spark.engine == "local" else spark.engine
     if not master.startswith(spark.engine):
         raise EngineTrouble(
             f"the Airflow connection {spark.connection} is missing or its master is {master}, "
-            f"but engine {spark.engine} needs {wanted}: add it (type spark, host {wanted}), or choose another platform"
+            f"but engine {spark.engine} needs {expected}: add it (type spark, host {expected}), or choose another platform"
         )
     return hook
 
 
 def file_systems(platform: Platform) -> dict[str, str]:
-    """Plain Hadoop knows a bucket as s3a://, EMR as s3://: in files and documents it is s3:// everywhere."""
+    """Maps s3://, which files and documents use everywhere, to plain Hadoop's s3a."""
     in_bucket = any(root.startswith("s3://") for root in (platform.store, platform.data))
     return {"spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem"} if in_bucket else {}
 
@@ -39,12 +39,12 @@ def spark_home(python: str) -> Path:
     interpreter = Path(os.path.abspath(python))  # not resolved: a virtual environment's python is a link
     homes = list(interpreter.parents[1].glob("lib/python3*/site-packages/pyspark"))
     if not homes:
-        raise EngineTrouble(f"there is no pyspark in the environment of {interpreter}: set spark.python in the platform's file")
+        raise EngineTrouble(f"the environment of {interpreter} has no pyspark: set spark.python in the platform's file")
     return homes[0]
 
 
 def environment(spark: Spark, **more: str) -> dict[str, str]:
-    """Spark's environment first on PATH; nothing of Airflow's, whose variables may hold secrets."""
+    """Spark's environment first on PATH; without Airflow's variables, which may contain secrets."""
     interpreter = os.path.abspath(spark.python)
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
     return ours | {

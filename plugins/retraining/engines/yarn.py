@@ -1,6 +1,6 @@
-"""Spark on YARN in cluster mode: submitted by spark-submit, which does not wait; seen and stopped over the ResourceManager's REST.
+"""Spark on YARN in cluster mode: submitted by spark-submit, which does not wait; found and stopped by YARN's REST API.
 
-A job is known by its tags, https://hadoop.apache.org/docs/r3.4.1/hadoop-yarn/hadoop-yarn-site/ResourceManagerRest.html.
+A job is found by its tags,  https://hadoop.apache.org/docs/r3.4.1/hadoop-yarn/hadoop-yarn-site/ResourceManagerRest.html.
 """
 
 import getpass
@@ -28,8 +28,8 @@ TIMEOUT_S, SUBMIT_TIMEOUT_S = 10, 300
 LAST_BYTES, LAST_LINES = 16 * 1024, 20
 QUEUED = ("NEW", "NEW_SAVING", "SUBMITTED", "ACCEPTED")
 LIVE = (*QUEUED, "RUNNING")
-QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # of spark-submit, which is gone after seconds: half its processor time
-PRIORITY = {"validate": 0, "train": 1, "compare": 2}  # in a queue, who has begun comes before who has not: the first is live early
+QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # of spark-submit, which runs for seconds: halves its processor time
+PRIORITY = {"validate": 0, "train": 1, "compare": 2}  # in a queue, runs that are further ahead go first
 
 
 class YarnEngine(Engine):
@@ -39,9 +39,9 @@ class YarnEngine(Engine):
         self.spark = spark
 
     def find(self, tag: str, live: bool = False) -> list[Application]:
-        asked = {"applicationTags": tag, "deSelects": "resourceRequests,timeouts", **({"states": ",".join(LIVE)} if live else {})}
-        found = (self._ask("GET", "apps", params=asked).get("apps") or {}).get("app", [])
-        return sorted(map(self._application, found), key=lambda each: each.id)
+        params = {"applicationTags": tag, "deSelects": "resourceRequests,timeouts", **({"states": ",".join(LIVE)} if live else {})}
+        apps = (self._call("GET", "apps", params=params).get("apps") or {}).get("app", [])
+        return sorted(map(self._application, apps), key=lambda application: application.id)
 
     def submit(self, job: Job, log: Logger) -> str:
         store = store_at(job.request.run.platform.store)
@@ -52,24 +52,24 @@ class YarnEngine(Engine):
         return ids[-1]
 
     def state(self, id: str) -> Application:
-        """One that the ResourceManager has forgotten has ended."""
-        answer = self._ask("GET", f"apps/{id}")
+        """One that the ResourceManager does not know any more has ended."""
+        answer = self._call("GET", f"apps/{id}")
         return self._application(answer["app"]) if "app" in answer else Application(id, "ended", "YARN does not know it any more")
 
     def stop(self, id: str) -> None:
-        self._ask("PUT", f"apps/{id}/state", params={"user.name": user()}, json={"state": "KILLED"})
+        self._call("PUT", f"apps/{id}/state", params={"user.name": user()}, json={"state": "KILLED"})
 
     def logs(self, id: str) -> list[str]:
-        """From the node where the driver ran: of what it wrote on both of its outputs, the end."""
-        app = self._ask("GET", f"apps/{id}").get("app", {})
-        place = re.match(r"(https?://[^/]+)/node/containerlogs/([^/]+)", app.get("amContainerLogs", ""))
-        if not place:
+        """The end of both of the driver's outputs, from the node where it ran."""
+        app = self._call("GET", f"apps/{id}").get("app", {})
+        match = re.match(r"(https?://[^/]+)/node/containerlogs/([^/]+)", app.get("amContainerLogs", ""))
+        if not match:
             return []
-        return [line for name in ("stderr", "stdout") for line in _tail(f"{place[1]}/ws/v1/node/containers/{place[2]}/logs/{name}")]
+        return [line for name in ("stderr", "stdout") for line in _tail(f"{match[1]}/ws/v1/node/containers/{match[2]}/logs/{name}")]
 
     def command(self, job: Job, store: Store, log: Logger) -> list[str]:
         shipped = ship(store, self.spark.python, log)
-        store.create("events/.keep", b"")  # Spark does not make the folder itself
+        store.create("events/.keep", b"")  # Spark does not create the folder itself
         conf = {
             "spark.yarn.archive": shipped.jars,
             "spark.eventLog.enabled": "true",
@@ -77,7 +77,7 @@ class YarnEngine(Engine):
             "spark.yarn.priority": str(PRIORITY[job.request.job]),
             **job.settings,
             "spark.yarn.tags": job.yarn_tags,
-            "spark.yarn.maxAppAttempts": "1",  # another attempt is Airflow's to make, with a key of its own
+            "spark.yarn.maxAppAttempts": "1",  # retries are Airflow's, with a new key
             "spark.yarn.submit.waitAppCompletion": "false",
             **{f"spark.yarn.appMasterEnv.{name}": value for name, value in _driver_environment().items()},
             "spark.executorEnv.PYSPARK_PYTHON": PYTHON,
@@ -92,14 +92,15 @@ class YarnEngine(Engine):
         return environment(self.spark, **given, SPARK_SUBMIT_OPTS=f"{QUICK_JVM} {os.environ.get('SPARK_SUBMIT_OPTS', '')}".strip())
 
     def _run(self, command: list[str]) -> str:
-        """What spark-submit says until the application is accepted. Its own JVM is gone before the wait begins."""
+        """Output of spark-submit until the application is accepted; its JVM does not live while the job is waited for."""
         env = self.environment()
         try:
             done = subprocess.run(  # noqa: S603  (a list, built here)
                 command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SUBMIT_TIMEOUT_S, check=False
             )
         except subprocess.TimeoutExpired:
-            raise EngineTrouble(f"spark-submit did not end within {SUBMIT_TIMEOUT_S} s: does YARN accept applications?") from None
+            problem = f"spark-submit did not end within {SUBMIT_TIMEOUT_S} s: check that YARN accepts applications"
+            raise EngineTrouble(problem) from None
         except OSError as error:
             raise EngineTrouble(f"{command[0]} could not be started: {error.strerror}; see spark.python") from error
         if done.returncode:
@@ -109,11 +110,11 @@ class YarnEngine(Engine):
     def _application(self, app: dict[str, Any]) -> Application:
         phase: Phase = "queued" if app["state"] in QUEUED else "running" if app["state"] == "RUNNING" else "ended"
         launched = app.get("launchTime") or app["startedTime"]
-        said = f"{app['finalStatus']}: {app.get('diagnostics', '')}" if phase == "ended" else app.get("diagnostics", "")
+        diagnostics = f"{app['finalStatus']}: {app.get('diagnostics', '')}" if phase == "ended" else app.get("diagnostics", "")
         return Application(
             id=app["id"],
             phase=phase,
-            said=said,
+            diagnostics=diagnostics,
             seconds=max(0.0, (app["startedTime"] + app["elapsedTime"] - launched) / 1000),
             link=f"{self._url}/cluster/app/{app['id']}",
             vcpu_hours=app.get("vcoreSeconds", 0) / 3600,
@@ -124,22 +125,22 @@ class YarnEngine(Engine):
     def _url(self) -> str:
         given = (BaseHook.get_connection(self.spark.connection).extra_dejson.get(ADDRESS) or "").strip().rstrip("/")
         if not given:
-            told = f"the Airflow connection {self.spark.connection} does not say where YARN's ResourceManager answers"
-            raise EngineTrouble(f"{told}: put {ADDRESS} into its extra, such as http://rm.example.com:8088")
+            problem = f"the Airflow connection {self.spark.connection} has no address of YARN's ResourceManager"
+            raise EngineTrouble(f"{problem}: set {ADDRESS} in its extra, such as http://rm.example.com:8088")
         return given if "://" in given else f"http://{given}"
 
-    def _ask(self, method: str, path: str, **given: Any) -> dict[str, Any]:
-        """Empty for what is not there. Raises EngineAway where nobody answers as a ResourceManager does."""
+    def _call(self, method: str, path: str, **given: Any) -> dict[str, Any]:
+        """The answer's JSON, empty for 404. Raises EngineAway for no answer, or for another status."""
         try:
             answer = requests.request(method, f"{self._url}/ws/v1/cluster/{path}", timeout=TIMEOUT_S, **given)
             if answer.status_code == requests.codes.not_found:
                 return {}
             if answer.ok:
                 return answer.json()
-            told = f"answers {answer.status_code}"
+            problem = f"answers {answer.status_code}"
         except requests.RequestException as error:
-            told = f"does not answer ({type(error).__name__})"
-        raise EngineAway(f"YARN's ResourceManager at {self._url} {told}")
+            problem = f"does not answer ({type(error).__name__})"
+        raise EngineAway(f"YARN's ResourceManager at {self._url} {problem}")
 
 
 def user() -> str:
@@ -163,4 +164,4 @@ def _tail(url: str) -> list[str]:
 
 
 def _last_line(text: str) -> str:
-    return next((line for line in reversed(text.splitlines()) if line.strip()), "it said nothing")[:300]
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "it printed nothing")[:300]

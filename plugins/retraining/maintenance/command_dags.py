@@ -1,4 +1,4 @@
-"""The commands of `python -m release` that change something, as DAGs that a person triggers in the Airflow UI."""
+"""The commands of `python -m release` that change something, as DAGs that people trigger in the Airflow UI."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from release.ledger.commands import WHAT, Command, answer, ask
 from release.ledger.ledger import Ledger
 from release.registries.image_retention import clean, plan, plan_lines
 
-PATIENCE_S = 120.0
-EVERY = "every model"  # no model is called so: it has a blank
+OUTCOME_TIMEOUT_S = 120.0
+EVERY = "every model"  # cannot be a model's name: it contains a blank
 
 
 class CommandStep(BaseOperator):
-    """Asks the controller, and ends as it answers. It is not tried again: whoever asked sees what came of it."""
+    """Sends the command to the controller and ends with its outcome. Not retried: the person who triggered it decides."""
 
     def __init__(self, *, command: Command, platform: Platform, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "retries": 0})
@@ -29,7 +29,7 @@ class CommandStep(BaseOperator):
         who = context["dag_run"].triggering_user_name or "Airflow"
         version = params.get("to_version") or params.get("version")
         request = ask(store, self.command, params["model"], who, params["why"], version)
-        outcome = answer(store, request, PATIENCE_S)
+        outcome = answer(store, request, OUTCOME_TIMEOUT_S)
         if not outcome.done:
             raise Stopped(f"the {self.command} of {params['model']} was refused: {outcome.reason}")
         self.log.info("%s of %s: %s", self.command, params["model"], outcome.reason)
@@ -37,7 +37,7 @@ class CommandStep(BaseOperator):
 
 
 class CleanImagesStep(BaseOperator):
-    """Its log says what goes and why the rest stays; it deletes only where that is asked for."""
+    """Logs which images would be removed and why the others are kept; deletes only with the param `delete`."""
 
     def __init__(self, *, platform: Platform, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "retries": 0})
@@ -50,28 +50,28 @@ class CleanImagesStep(BaseOperator):
         act = clean if params["delete"] else plan
         going = {}
         for model in ledger.models() if params["model"] == EVERY else [params["model"]]:
-            found = act(repository_of(where.repository, model, login_of(where)), model, ledger, where.keep)
-            self.log.info("%s", "\n".join(plan_lines(found)))
-            going[model] = len(found.going)
-        self.log.info("deleted" if params["delete"] else "nothing was deleted: trigger it with `delete`")
+            result = act(repository_of(where.repository, model, login_of(where)), model, ledger, where.keep)
+            self.log.info("%s", "\n".join(plan_lines(result)))
+            going[model] = len(result.going)
+        self.log.info("deleted" if params["delete"] else "nothing was deleted: trigger it with `delete` to remove them")
         return going
 
 
 def command_dag(command: Command, models: list[str], platform: Platform) -> DAG:
     what = f"{WHAT[command][0].upper()}{WHAT[command][1:]}"
-    advice = "Trigger it with the model and a reason: both are kept in the ledger, with your name."
+    advice = "Trigger it with the model and a reason: the ledger keeps both, with your name."
     with _dag(command, what, advice, params_of(command, models)) as dag:
         CommandStep(task_id=command, command=command, platform=platform)
     return dag
 
 
 def images_dag(models: list[str], platform: Platform) -> DAG:
-    what = "Old images go: never what had traffic, what is among the newest, or what has a name of its own"
+    what = "Removes old images, never those that had traffic, are among the newest, or have a tag of their own"
     params = {
         "model": Param(EVERY, type="string", enum=[EVERY, *models], title="Model"),
-        "delete": Param(False, type="boolean", title="Delete", description="Off: the log says what would go, and nothing goes."),
+        "delete": Param(False, type="boolean", title="Delete", description="Off: the log lists what would be deleted; nothing is."),
     }
-    with _dag("images_clean", what, "Look at its plan first, then trigger it with `delete`.", params) as dag:
+    with _dag("images_clean", what, "Read the plan in its log first, then trigger it with `delete`.", params) as dag:
         CleanImagesStep(task_id="images_clean", platform=platform)
     return dag
 
@@ -83,22 +83,22 @@ def _dag(name: str, what: str, advice: str, params: dict[str, Param]) -> DAG:
         doc_md=f"{what}. {advice}",
         schedule=None,
         catchup=False,
-        is_paused_upon_creation=False,  # at 3 a.m. nobody should have to switch it on first
+        is_paused_upon_creation=False,  # must be usable at once in an emergency
         params=params,
         tags={"retraining", "by hand"},
     )
 
 
 def params_of(command: Command, models: list[str]) -> dict[str, Param]:
-    why = "Kept in the ledger, and told to those who ask later."
-    found = {
+    why = "Kept in the ledger and shown in its history."
+    params = {
         "model": Param(models[0], type="string", enum=models, title="Model"),
         "why": Param("", type="string", minLength=1, title="Why", description=why),
     }
     if command == "rollback":
-        what = "One that was live before; absent: the previous one, warm during a probation."
-        found["to_version"] = Param(None, type=["null", "integer"], minimum=1, title="To version", description=what)
+        what = "A version that was live before; absent: the previous one, which is warm during a probation."
+        params["to_version"] = Param(None, type=["null", "integer"], minimum=1, title="To version", description=what)
     if command == "unquarantine":
-        what = "The one that was taken back; `python -m release status` lists what is in quarantine."
-        found["version"] = Param(type="integer", minimum=1, title="Version", description=what)
-    return found
+        what = "The version that was taken back; `python -m release status` lists those in quarantine."
+        params["version"] = Param(type="integer", minimum=1, title="Version", description=what)
+    return params

@@ -1,4 +1,4 @@
-"""Whether what can be seen from Airflow is as the ledger says. It only tells: the controller alone repairs."""
+"""Compares what Airflow can observe with the ledger. Only reports; repairs are the controller's."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,22 +18,22 @@ from release.ledger.entries import State
 from release.ledger.ledger import Ledger, LedgerBroken
 
 TIMEOUT_S = 3.0
-LOOK_AGAIN_S = 30.0  # what the controller is just about to bring about, it has brought about by then
-NO_ALIAS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's «no model», «no alias»
+RECHECK_DELAY_S = 30.0  # by then the controller has finished a change that was under way
+NO_ALIAS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's codes for «no model» and «no alias»
 
 
 class LedgerDiffers(RetrainingError):
-    """The world is not as the ledger says, and stays so."""
+    """An observed component differs from the ledger, in two observations."""
 
 
 class OutOfReach(RetrainingError):
-    """A place could not be asked from here; that says nothing about any model."""
+    """A component cannot be reached from here; that says nothing about any model."""
 
 
 class Difference(NamedTuple):
-    """Between the ledger and a place. `text` is the same at every look, `detail` may not be."""
+    """Between the ledger and a component. `text` is stable over observations, `detail` may vary."""
 
-    place: str
+    component: str
     text: str
     detail: str = ""
 
@@ -43,37 +43,37 @@ class Difference(NamedTuple):
 
 
 class EndpointAnswer(NamedTuple):
-    """What came back from a model's path: the digest that it says it is, if it says one."""
+    """Answer of a model's endpoint: the digest that it reports; None without an answer, empty where it reports none."""
 
     digest: str | None
-    told: str
+    summary: str
 
 
 Observe = Callable[[str, State], list[str]]
 Mark = TypeVar("Mark", int, str)
 
 
-def lasting(observe: Callable[[], list[Difference]]) -> list[Difference]:
-    """Those that two looks see."""
-    first = {each.text for each in observe()}
+def confirmed(observe: Callable[[], list[Difference]]) -> list[Difference]:
+    """Differences seen in two observations."""
+    first = {difference.text for difference in observe()}
     if not first:
         return []
-    time.sleep(LOOK_AGAIN_S)
-    return [each for each in observe() if each.text in first]
+    time.sleep(RECHECK_DELAY_S)
+    return [difference for difference in observe() if difference.text in first]
 
 
 def differences(platform: Platform, store: Store) -> list[Difference]:
-    ledger, states, found = Ledger(store), {}, []
+    ledger, states, result = Ledger(store), {}, []
     for model in ledger.models():
         try:
             last = ledger.last(model)
         except LedgerBroken as error:
-            found.append(Difference("itself", str(error)))
+            result.append(Difference("itself", str(error)))
         else:
             states[model] = last.state if last else State()
-    for place, observe in observers(platform).items():
-        found += _seen(place, observe, states)
-    return found
+    for component, observe in observers(platform).items():
+        result += _differences_of(component, observe, states)
+    return result
 
 
 def observers(platform: Platform) -> dict[str, Observe]:
@@ -85,99 +85,99 @@ def observers(platform: Platform) -> dict[str, Observe]:
     }
 
 
-def new(store: Store, found: list[Difference], now: datetime) -> list[Difference]:
-    """Those that nobody was told of today."""
-    return [each for each in found if store.read(_marker(each, now)) is None]
+def unreported(store: Store, current: list[Difference], now: datetime) -> list[Difference]:
+    """Differences not yet reported today."""
+    return [difference for difference in current if store.read(_marker(difference, now)) is None]
 
 
-def note(store: Store, told: list[Difference], now: datetime) -> None:
-    for each in told:
-        store.create(_marker(each, now), (each.sentence + "\n").encode())
+def mark_reported(store: Store, reported: list[Difference], now: datetime) -> None:
+    for difference in reported:
+        store.create(_marker(difference, now), (difference.sentence + "\n").encode())
 
 
 def alias_problems(http: httpx.Client, url: str, model: str, state: State) -> list[str]:
     live = state.live
-    if live is None:  # nothing takes the alias away after the first version of all was taken back
+    if live is None:  # the alias is not removed when the very first version is taken back
         return []
-    there = _alias(http, url, model)
-    if not _differs(there, live.version, {image.version for image in _moving(state)}):
+    actual = _alias(http, url, model)
+    if not _differs(actual, live.version, {image.version for image in _moving(state)}):
         return []
-    return [f"MLflow's alias champion is {f'version {there}' if there else 'nowhere'}, but {_named(live)} is live"]
+    return [f"MLflow's alias champion is {f'version {actual}' if actual else 'not set'}, but {_named(live)} is live"]
 
 
 def image_problems(login: Callable[[], Any], model: str, state: State) -> list[str]:
-    """In the repository of each image, which may be another than the platform's of today."""
+    """Checks each image's own repository, which may differ from the platform's current one."""
     from images.references import repository_of
 
-    wanted = {name: image for name, image in (("production", state.live), ("previous", state.previous)) if image}
-    open_ = cache(lambda place: repository_of(*place.rsplit("/", 1), login()))
-    there = {name: open_(image.reference.rpartition("@")[0]).named(name) for name, image in wanted.items()}
+    expected = {name: image for name, image in (("production", state.live), ("previous", state.previous)) if image}
+    open_ = cache(lambda repository: repository_of(*repository.rsplit("/", 1), login()))
+    actual = {name: open_(image.reference.rpartition("@")[0]).named(name) for name, image in expected.items()}
     moving = {image.digest for image in _moving(state)}
     return [
-        f"the image named {name} is {digest or 'none'}, but the ledger's is {_named(wanted[name])}"
-        for name, digest in there.items()
-        if _differs(digest, wanted[name].digest, moving)
+        f"the image tagged {name} is {digest or 'missing'}, but the ledger's is {_named(expected[name])}"
+        for name, digest in actual.items()
+        if _differs(digest, expected[name].digest, moving)
     ]
 
 
 def endpoint_problems(http: httpx.Client, url: str, model: str, state: State) -> list[str]:
     live = state.live
-    there = _answer(http, f"{url}/{model}/version")
-    if not _differs(there.digest, live.digest if live else None, {image.digest for image in _moving(state)}):
+    answer = _answer(http, f"{url}/{model}/version")
+    if not _differs(answer.digest, live.digest if live else None, {image.digest for image in _moving(state)}):
         return []
-    return [f"{url}/{model} {there.told}, but {f'{_named(live)} is' if live else 'nothing is'} live"]
+    return [f"{url}/{model} {answer.summary}, but {f'{_named(live)} is' if live else 'nothing is'} live"]
 
 
-def _seen(place: str, observe: Observe, states: dict[str, State]) -> Iterator[Difference]:
-    """One that a place is out of reach stands for all of its models."""
+def _differences_of(component: str, observe: Observe, states: dict[str, State]) -> Iterator[Difference]:
+    """For an unreachable component one difference stands for all models."""
     for model, state in states.items():
         try:
-            yield from (Difference(place, f"{model}: {text}") for text in observe(model, state))
+            yield from (Difference(component, f"{model}: {text}") for text in observe(model, state))
         except RetrainingError as error:
-            yield Difference(place, f"{place} could not be asked", str(error))
+            yield Difference(component, f"{component} could not be reached", str(error))
             return
 
 
 def _moving(state: State) -> tuple[Image, ...]:
-    """Both sides of a release or rollback that is under way: what is found of them is the controller's to judge."""
+    """Both images of a release or rollback under way; either may be observed meanwhile, so neither is a difference."""
     if state.active is None or state.active.request.kind == "check":
         return ()
     return (state.active.image, *((state.live,) if state.live else ()))
 
 
-def _differs(there: Mark | None, wanted: Mark | None, moving: set[Mark]) -> bool:
-    return there != wanted and not (moving and (there is None or there in moving))
+def _differs(actual: Mark | None, expected: Mark | None, moving: set[Mark]) -> bool:
+    return actual != expected and not (moving and (actual is None or actual in moving))
 
 
 def _alias(http: httpx.Client, url: str, model: str) -> int | None:
-    place = f"{url.rstrip('/')}/api/2.0/mlflow/registered-models/alias"
+    endpoint = f"{url.rstrip('/')}/api/2.0/mlflow/registered-models/alias"
     try:
-        answer = http.get(place, params={"name": model, "alias": "champion"})
-        said: dict[str, Any] = answer.json()
+        answer = http.get(endpoint, params={"name": model, "alias": "champion"})
+        body: dict[str, Any] = answer.json()
         if answer.is_success:
-            return int(said["model_version"]["version"])
-        if said["error_code"] in NO_ALIAS:
+            return int(body["model_version"]["version"])
+        if body["error_code"] in NO_ALIAS:
             return None
     except httpx.TransportError as error:
-        raise OutOfReach(f"{place} does not answer ({type(error).__name__})") from None
+        raise OutOfReach(f"{endpoint} does not answer ({type(error).__name__})") from None
     except (ValueError, KeyError, TypeError):
         pass
-    raise OutOfReach(f"{place} answers {answer.status_code}, and not as MLflow does")
+    raise OutOfReach(f"{endpoint} answers {answer.status_code}, and not as MLflow does")
 
 
-def _answer(http: httpx.Client, place: str) -> EndpointAnswer:
-    """Raises OutOfReach where nobody listens; a model that is slow, or not there, is an answer."""
+def _answer(http: httpx.Client, url: str) -> EndpointAnswer:
+    """Raises OutOfReach where nothing listens; a slow or missing model counts as an answer."""
     try:
-        answer = http.get(place)
+        answer = http.get(url)
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise OutOfReach(f"{place} cannot be reached from here ({type(error).__name__})") from None
+        raise OutOfReach(f"{url} cannot be reached from here ({type(error).__name__})") from None
     except httpx.TransportError as error:
         return EndpointAnswer(None, f"does not answer ({type(error).__name__})")
     if not answer.is_success:
         return EndpointAnswer(None, f"answers {answer.status_code}")
     try:
-        said = answer.json()
-        return EndpointAnswer(said["digest"] or "", f"answers as version {said['version']} ({said['digest']})")
+        body = answer.json()
+        return EndpointAnswer(body["digest"] or "", f"answers as version {body['version']} ({body['digest']})")
     except (ValueError, KeyError, TypeError):
         return EndpointAnswer("", "does not answer as a model server does")
 
@@ -186,5 +186,5 @@ def _named(image: Image) -> str:
     return f"version {image.version} ({image.digest})"
 
 
-def _marker(found: Difference, now: datetime) -> str:
-    return f"differences/{now:%Y-%m-%d}/{digest_of(found.text)[:16]}.json"
+def _marker(difference: Difference, now: datetime) -> str:
+    return f"differences/{now:%Y-%m-%d}/{digest_of(difference.text)[:16]}.json"

@@ -1,4 +1,4 @@
-"""The platform's own DAGs: people are told what no run waits for, the world is compared with the ledger, what is old goes."""
+"""The platform's own DAGs: the controller's notifications, the comparison with the ledger, orphaned jobs, and retention."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +16,7 @@ from plugins.retraining.catalog import load_model
 from plugins.retraining.dag import RETRIES
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import EngineAway
-from plugins.retraining.maintenance.consistency import LedgerDiffers, differences, lasting, new, note
+from plugins.retraining.maintenance.consistency import LedgerDiffers, confirmed, differences, mark_reported, unreported
 from plugins.retraining.maintenance.notifications import send_notifications
 from plugins.retraining.maintenance.retention import remove_expired
 from release.ledger.entries import Entry
@@ -24,7 +24,7 @@ from release.ledger.ledger import Ledger, LedgerBroken
 
 
 class NotifyStep(BaseOperator):
-    """Sends each model's people what its ledger has for them."""
+    """Sends each model's notifications from its ledger to its recipients."""
 
     def __init__(self, *, platform: Platform, models: Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -37,14 +37,14 @@ class NotifyStep(BaseOperator):
         for model in ledger.models():
             try:
                 send_notifications(store, ledger, model, now, partial(self.send, model, link))
-            except LedgerBroken as error:  # the task beside this one makes it known
+            except LedgerBroken as error:  # reported by CheckConsistencyStep
                 self.log.warning("%s", error)
 
     def send(self, model: str, link: str, entry: Entry) -> None:
         alerts.send(self.audience_of(model), alerts.notification(model, entry.notification, entry.time, link))
 
     def audience_of(self, model: str) -> Audience:
-        """The platform's, where the model's file is gone or broken."""
+        """The platform's audience if the model's file is missing or invalid."""
         try:
             return alerts.audience_of(load_model(self.models / f"{model}.yaml").spec, self.platform)
         except InvalidFile:
@@ -52,7 +52,7 @@ class NotifyStep(BaseOperator):
 
 
 class CheckConsistencyStep(BaseOperator):
-    """Fails while something differs for longer than a moment; says it once a day."""
+    """Fails while a difference persists; sends each difference once a day."""
 
     def __init__(self, *, platform: Platform, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -60,20 +60,20 @@ class CheckConsistencyStep(BaseOperator):
 
     def execute(self, context: Context) -> None:
         store, now = store_at(self.platform.store), datetime.now(UTC)
-        found = lasting(lambda: differences(self.platform, store))
-        if not found:
+        persistent = confirmed(lambda: differences(self.platform, store))
+        if not persistent:
             return
-        untold = new(store, found, now)
-        if untold:
-            places, sentences = [each.place for each in untold], [each.sentence for each in untold]
-            message = alerts.differ(places, sentences, context["ti"].log_url)
+        unsent = unreported(store, persistent, now)
+        if unsent:
+            components, sentences = [difference.component for difference in unsent], [difference.sentence for difference in unsent]
+            message = alerts.ledger_differs(components, sentences, context["ti"].log_url)
             alerts.send(alerts.platform_audience(self.platform), message)
-            note(store, untold, now)
-        raise LedgerDiffers("; ".join(each.sentence for each in found))
+            mark_reported(store, unsent, now)
+        raise LedgerDiffers("; ".join(difference.sentence for difference in persistent))
 
 
 class SweepStep(BaseOperator):
-    """Stops the cluster's jobs that nobody waits for any more."""
+    """Stops the cluster's orphaned jobs."""
 
     def __init__(self, *, platform: Platform, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -85,12 +85,12 @@ class SweepStep(BaseOperator):
         engine, state_of = engine_for(self.platform.spark), partial(_state_of, context["ti"])
         try:
             stopped = stop_orphans(store_at(self.platform.store), engine, state_of)
-        except EngineAway as error:  # the next minute's look is soon enough
+        except EngineAway as error:  # the next run, a minute later, tries again
             self.log.warning("%s", error)
             return []
-        for each in stopped:
-            self.log.warning("stopped %s: %s", each.application.id, each.why)
-        return [each.application.id for each in stopped]
+        for orphan in stopped:
+            self.log.warning("stopped %s: %s", orphan.application.id, orphan.why)
+        return [orphan.application.id for orphan in stopped]
 
 
 def _state_of(ti: Any, model: str, run: str, step: str) -> str | None:
@@ -109,31 +109,31 @@ class RetentionStep(BaseOperator):
 
 
 def reconcile_dag(platform: Platform, models: Path) -> DAG:
-    what = "Tells people what no run waits for, and compares the world with the ledger"
+    what = "Sends the controller's notifications, and compares what is served with the ledger"
     with _dag("reconcile", what, "* * * * *") as dag:
         limits = {"execution_timeout": timedelta(minutes=5)}
         NotifyStep(task_id="tell", platform=platform, models=models, **limits)
         CheckConsistencyStep(task_id="compare", platform=platform, **limits)
-        if platform.spark.engine != "local":  # there a job ends with its task
+        if platform.spark.engine != "local":  # a local job ends with its task
             SweepStep(task_id="sweep", platform=platform, **limits)
     return dag
 
 
 def retention_dag(platform: Platform) -> DAG:
-    what = "Removes snapshots and runs that are older than the platform keeps them"
-    dry_run = Param(False, type="boolean", title="Dry run", description="The log says what would go, and nothing goes.")
+    what = "Removes snapshots and runs that are older than the platform's retention"
+    dry_run = Param(False, type="boolean", title="Dry run", description="The log lists what would be removed; nothing is removed.")
     with _dag("retention", what, "30 3 * * *", params={"dry_run": dry_run}) as dag:
-        RetentionStep(task_id="remove", platform=platform, on_failure_callback=partial(tell_not_removed, platform))
+        RetentionStep(task_id="remove", platform=platform, on_failure_callback=partial(notify_retention_incomplete, platform))
     return dag
 
 
-def tell_not_removed(platform: Platform, context: Context) -> None:
-    why = str(context.get("exception") or "The task ended without an error of its own.")
-    alerts.send(alerts.platform_audience(platform), alerts.not_removed(why, context["ti"].log_url))
+def notify_retention_incomplete(platform: Platform, context: Context) -> None:
+    why = str(context.get("exception") or "The task ended without an error.")
+    alerts.send(alerts.platform_audience(platform), alerts.retention_incomplete(why, context["ti"].log_url))
 
 
 def _dag(name: str, what: str, schedule: str, **kwargs: Any) -> DAG:
-    """At work as soon as it is there: one that waits to be switched on protects nobody. A first day would be due at once."""
+    """Not paused on creation, because these DAGs protect production. Without catchup, no past interval is run."""
     return DAG(
         f"retraining_{name}",
         description=what,

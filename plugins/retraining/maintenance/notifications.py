@@ -1,4 +1,4 @@
-"""What the ledger has for people that no run of theirs waits for: such as a version that was taken back in its probation."""
+"""Notifications from the ledger about events that no run waits for, such as a version taken back in its probation."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -8,22 +8,22 @@ from contract.store.base import Store
 from release.ledger.entries import Entry
 from release.ledger.ledger import Ledger
 
-MAX_AGE = timedelta(days=1)  # what is older is no news, such as to an Airflow that was away
-MANY = 20  # entries without news are gone through again at the next look; so many are not
+MAX_AGE = timedelta(days=1)  # older ones are not sent, for example after an outage of Airflow
+MAX_UNMARKED = 20  # beyond so many new entries a marker is written even without a notification, so that they are not read again
 
 
 def send_notifications(store: Store, ledger: Ledger, model: str, now: datetime, send: Callable[[Entry], None]) -> None:
-    """The oldest first. A marker means that all up to its entry is told: killed before it, a task tells twice rather than never."""
-    entries = _untold(store, ledger, model, now)
+    """Oldest first. A marker means that all up to its entry was sent; a task killed before writing it sends twice, not never."""
+    entries = _unsent_entries(store, ledger, model, now)
     for entry in entries:
         if entry.notification:
             send(entry)
             store.create(_marker(model, entry.n), b"{}\n")
-    if len(entries) > MANY:
+    if len(entries) > MAX_UNMARKED:
         store.create(_marker(model, entries[-1].n), b"{}\n")
 
 
-def _untold(store: Store, ledger: Ledger, model: str, now: datetime) -> list[Entry]:
+def _unsent_entries(store: Store, ledger: Ledger, model: str, now: datetime) -> list[Entry]:
     def is_new(entry: Entry) -> bool:
         return now - entry.time <= MAX_AGE and store.read(_marker(model, entry.n)) is None
 

@@ -1,6 +1,6 @@
-"""What is older than the platform keeps it goes: snapshots and runs. Never the ledger, nor what the versions in it came from.
+"""Removes snapshots and runs beyond the platform's retention; never the ledger, nor the runs of the versions in its state.
 
-The age is that of the newest file: a run that is cleared after weeks is at work again, and has its rows still.
+The age is that of the newest file, so that a run cleared after weeks still has its snapshot.
 """
 
 import json
@@ -20,12 +20,12 @@ from contract.store.base import Store
 from release.ledger.entries import State
 from release.ledger.ledger import Ledger, LedgerBroken
 
-AT_WORK = timedelta(days=1)  # what is younger may be a job's, whatever the platform says
+AT_WORK = timedelta(days=1)  # minimum age: a job may still use what is younger
 VALIDATED, PACKAGED = re.compile(r"validate-([0-9a-f]+)\."), re.compile(r"package-[0-9a-f]+\.json")
 
 
 class NotAllRemoved(RetrainingError):
-    """What could not be told or removed stays; the rest is gone."""
+    """Some files could not be judged or removed; the rest is gone."""
 
 
 class Removal(NamedTuple):
@@ -36,7 +36,7 @@ class Removal(NamedTuple):
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run's folder. `snapshots` are the keys of its `validate` jobs, each of which named one."""
+    """A run's folder. `snapshots`: keys of its `validate` jobs, which name their snapshots."""
 
     folder: str
     documents: frozenset[str]
@@ -44,15 +44,15 @@ class StoredRun:
 
     @property
     def snapshots(self) -> set[str]:
-        return {found[1] for name in self.documents if (found := VALIDATED.match(name))}
+        return {match[1] for name in self.documents if (match := VALIDATED.match(name))}
 
     def reports(self, snapshot: str) -> bool:
-        """Also of rows that failed: somebody may want to see them."""
+        """Whether the job of this snapshot left a document, also for data that failed: people may inspect it."""
         return not self.documents.isdisjoint({f"validate-{snapshot}.json", f"validate-{snapshot}.report.json"})
 
 
 def remove_expired(store: Store, limits: Retention, now: datetime, dry_run: bool, log: Logger) -> dict[str, int]:
-    """How much of each kind was removed, or would be. Raises NotAllRemoved at the end; one model's trouble is not the others'."""
+    """Number removed (or to be removed) by kind. Raises NotAllRemoved at the end, so that one model does not block others."""
     counts, problems = {"snapshots": 0, "runs": 0, "jobs": 0, "files": 0}, []
     models = {*store.names("runs"), *store.names("snapshots")}
     plans = {model: partial(plan, store, model, limits, now) for model in sorted(models)} | {
@@ -67,15 +67,15 @@ def remove_expired(store: Store, limits: Retention, now: datetime, dry_run: bool
         except RetrainingError as error:
             problems.append(f"{name}: {error}")
     if problems:
-        raise NotAllRemoved(f"{len(problems)} model(s) were not cleaned, {counts}: {'; '.join(problems)}")
+        raise NotAllRemoved(f"{len(problems)} model(s) could not be cleaned, {counts}: {'; '.join(problems)}")
     return counts
 
 
 def plan(store: Store, model: str, limits: Retention, now: datetime) -> Iterator[Removal]:
-    """A run's snapshots before the run: it is what tells whose they are. Raises LedgerBroken where nothing can be told."""
+    """A run's snapshots before the run, which assigns them. Raises LedgerBroken where the ledger cannot be read."""
     runs = {run.folder: run for run in _runs(store, model)}
-    wanted = _wanted(store, model, runs.values())
-    needed = cache(lambda folder: _is_needed(store, runs[folder], wanted))
+    protected = _protected_by_ledger(store, model, runs.values())
+    needed = cache(lambda folder: _is_needed(store, runs[folder], protected))
     old = [run for run in runs.values() if now - run.last_used > max(limits.runs, AT_WORK) and not needed(run.folder)]
     owner = {key: run for run in runs.values() for key in run.snapshots}
 
@@ -95,10 +95,10 @@ def plan(store: Store, model: str, limits: Retention, now: datetime) -> Iterator
 
 def old_jobs(store: Store, limits: Retention, now: datetime) -> Iterator[Removal]:
     """Tickets and event logs of a cluster's jobs."""
-    for place in ("jobs", "events"):
-        for name, files in _grouped(store, place).items():
+    for folder in ("jobs", "events"):
+        for name, files in _grouped(store, folder).items():
             if now - max(files.values()) > max(limits.runs, AT_WORK):
-                yield Removal("jobs", f"{place}/{name}", max(files.values()))
+                yield Removal("jobs", f"{folder}/{name}", max(files.values()))
 
 
 def _runs(store: Store, model: str) -> Iterator[StoredRun]:
@@ -107,48 +107,49 @@ def _runs(store: Store, model: str) -> Iterator[StoredRun]:
 
 
 def _grouped(store: Store, folder: str) -> dict[str, dict[str, datetime]]:
-    """By the folders directly below."""
-    found: dict[str, dict[str, datetime]] = defaultdict(dict)
+    """Files by the first folder below `folder`: relative path to time."""
+    groups: dict[str, dict[str, datetime]] = defaultdict(dict)
     for path, written in store.files(folder):
         name, inside, rest = path.partition("/")
         if inside:
-            found[name][rest] = written
-    return found
+            groups[name][rest] = written
+    return groups
 
 
-class _Wanted(NamedTuple):
-    """What a model's versions came from: by the runs that their images name, and by their and their anchors' numbers."""
+class _Protected(NamedTuple):
+    """What must stay of a model: runs named by its images' labels, and version numbers of its images and their anchors."""
 
     runs: set[str]
     versions: set[int]
 
 
-def _wanted(store: Store, model: str, runs: Iterable[StoredRun]) -> _Wanted:
+def _protected_by_ledger(store: Store, model: str, runs: Iterable[StoredRun]) -> _Protected:
     last = Ledger(store).last(model)
     if last is None and any(name.startswith("check-") for run in runs for name in run.documents):
-        place = f"{store.root}/ledger/{model}"
-        raise LedgerBroken(f"{place} is empty, but there were checks: restore it from a backup; nothing is removed until then")
+        path = f"{store.root}/ledger/{model}"
+        raise LedgerBroken(f"{path} is empty, but there were checks: restore it from a backup; nothing is removed until then")
     images = _images(last.state) if last else []
     anchors = {int(image.labels[ANCHOR]) for image in images if ANCHOR in image.labels}
-    return _Wanted({image.labels.get("retraining.run", "") for image in images}, {image.version for image in images} | anchors)
+    return _Protected({image.labels.get("retraining.run", "") for image in images}, {image.version for image in images} | anchors)
 
 
 def _images(state: State) -> list[Image]:
     requests = (*state.queue, *([state.active.request] if state.active else ()))
-    found = (state.live, state.previous, state.checked, state.active and state.active.image, *(each.image for each in requests))
-    return [image for image in found if image]
+    requested = (request.image for request in requests)
+    images = (state.live, state.previous, state.checked, state.active and state.active.image, *requested)
+    return [image for image in images if image]
 
 
-def _is_needed(store: Store, run: StoredRun, wanted: _Wanted) -> bool:
-    """Only of what is old, for it reads. What cannot be read may be needed."""
+def _is_needed(store: Store, run: StoredRun, protected: _Protected) -> bool:
+    """Reads documents, so call it for old runs only. True if one cannot be read."""
     try:
-        opened = [_said(store, run, name)["run_id"] for name in run.documents if name.startswith("run-")]
-        packaged = [_said(store, run, name)["version"] for name in run.documents if PACKAGED.fullmatch(name)]
+        opened = [_document(store, run, name)["run_id"] for name in run.documents if name.startswith("run-")]
+        packaged = [_document(store, run, name)["version"] for name in run.documents if PACKAGED.fullmatch(name)]
     except (ValueError, KeyError, TypeError):
         return True
-    return not opened or not wanted.runs.isdisjoint(opened) or not wanted.versions.isdisjoint(packaged)
+    return not opened or not protected.runs.isdisjoint(opened) or not protected.versions.isdisjoint(packaged)
 
 
-def _said(store: Store, run: StoredRun, name: str) -> dict[str, Any]:
-    """As plain data: a document of an earlier release of this code is as good."""
+def _document(store: Store, run: StoredRun, name: str) -> dict[str, Any]:
+    """As plain JSON, to accept documents of earlier versions of this code."""
     return json.loads(store.read(f"{run.folder}/{name}") or b"")

@@ -1,4 +1,4 @@
-"""The tasks of a retraining DAG: each stores its settings, then calls one function and shows the document that it left."""
+"""The operators of a retraining DAG: each keeps its settings, calls one function and shows the document that it wrote."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from plugins.retraining import alerts
 from plugins.retraining.alerts import Audience, Message
 from plugins.retraining.catalog import ModelFiles
 from plugins.retraining.context import TaskContext
-from plugins.retraining.delivery import accept_check, accept_release, ask, package_version
+from plugins.retraining.delivery import accept_check, accept_release, package_version, request_outcome
 from plugins.retraining.engines.base import Engine, EngineAway
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.freeze_run import Trigger, freeze_run
@@ -28,13 +28,14 @@ from plugins.retraining.spark import job_runner
 from plugins.retraining.spark.job_log import forward_log
 from release.ledger.entries import Outcome
 
-# Airflow notices the end of a look up to a heartbeat late. A look that began meanwhile is taken for the one that ended, and failed.
+# Airflow notices the end of a poke up to a heartbeat late, and fails a poke that began meanwhile, taking it for the ended one.
 POKE_S = conf.getint("workers", "min_heartbeat_interval") + 3
-LATE, SELDOM_S = 0.1, 30  # a job's end may be noticed so late, in parts of its age and in seconds: each look costs a process
+# Poke interval: this share of the job's age, within limits. A longer one notices the end later; each poke costs a process.
+MAX_DELAY_RATIO, MAX_POKE_INTERVAL_S = 0.1, 30
 
 
 class DocumentLink(BaseOperatorLink):
-    """To the task's XComs, where its document is shown; the store itself may be out of a browser's reach."""
+    """To the task's XComs, which show its document, because a browser may not reach the store."""
 
     name = "Document"
 
@@ -43,14 +44,14 @@ class DocumentLink(BaseOperatorLink):
 
 
 class ResultLink(BaseOperatorLink):
-    """To a place that the task itself has found out; empty until then."""
+    """To a URL that the task sets; empty until then."""
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         return getattr(operator, "link", "")
 
 
 class ApplicationLink(BaseOperatorLink):
-    """To the cluster's page of the job, also while it is waited for."""
+    """To the cluster's page of the job, also while the job runs."""
 
     name = "Spark application"
 
@@ -67,10 +68,10 @@ class EndpointLink(ResultLink):
 
 
 class Step(BaseOperator):
-    """What all steps share. A subclass sets `inputs`, the steps whose documents it reads, in the order of its key, and `leaves`."""
+    """A subclass sets `inputs`, the steps whose documents it reads (in the order of its key), and `document_type`."""
 
     inputs: ClassVar[tuple[str, ...]] = ()
-    leaves: ClassVar[type[Strict]]
+    document_type: ClassVar[type[Strict]]
     operator_extra_links: Sequence[BaseOperatorLink] = (DocumentLink(),)
 
     def __init__(self, *, platform: Platform, audience: Audience, **kwargs: Any) -> None:
@@ -83,31 +84,31 @@ class Step(BaseOperator):
     def store(self) -> Store:
         return store_at(self.platform.store)
 
-    def work(self, context: Context) -> TaskContext:
-        """Everything from the frozen run; of Airflow only which clearing this is."""
+    def task_context(self, context: Context) -> TaskContext:
+        """From the frozen run's documents; Airflow gives only their paths and the clear number. Raises EngineTrouble."""
         ti = context["ti"]
         paths = {step: ti.xcom_pull(task_ids=step) for step in ("freeze_run", *self.inputs)}
         absent = [step for step, path in paths.items() if not path]
         if absent:
-            raise EngineTrouble(f"{absent[0]} left no document to work with: clear it")
+            raise EngineTrouble(f"{absent[0]} left no document: clear it")
         run = documents.read(self.store, paths.pop("freeze_run"), RunDocument)
         return TaskContext(self.task_id, run, self.store, paths, context["dag_run"].clear_number or 0)
 
-    def tell(self, work: TaskContext, message: Message, occasion: str = "notified") -> None:
-        """Once for each key and occasion; a try that is killed between sending and noting it says it twice rather than never."""
-        if work.store.read(work.beside(occasion)) is None:
+    def notify_once(self, task: TaskContext, message: Message, occasion: str = "notified") -> None:
+        """Once per key and occasion; a try killed between sending and writing the marker sends twice, not never."""
+        if task.store.read(task.beside(occasion)) is None:
             alerts.send(self.audience, message)
-            work.store.create(work.beside(occasion), b"{}\n")
+            task.store.create(task.beside(occasion), b"{}\n")
 
     def show(self, context: Context, path: str) -> Any:
-        """The document, also as an XCom for people."""
-        document = documents.read(self.store, path, self.leaves)
+        """Returns the document, and pushes it as an XCom for people."""
+        document = documents.read(self.store, path, self.document_type)
         context["ti"].xcom_push("document", json.loads(document.model_dump_json()))
         return document
 
 
 class FreezeRunStep(Step):
-    leaves = RunDocument
+    document_type = RunDocument
 
     def __init__(self, *, model: ModelFiles, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -124,7 +125,9 @@ class FreezeRunStep(Step):
             conf=run.conf or {},
             url=alerts.run_url(run.dag_id, run.run_id),
         )
-        params = {name: context["params"][name] for name in self.dag.params}  # the context's hold whatever `conf` held, too
+        params = {
+            name: context["params"][name] for name in self.dag.params
+        }  # context["params"] also contains unknown keys of `conf`
         path = freeze_run(self.model, self.platform, trigger, params, self.store)
         opened = self.show(context, path)
         live = f"version {opened.champion.version} is live" if opened.champion else "nothing is live yet"
@@ -133,7 +136,7 @@ class FreezeRunStep(Step):
 
 
 class SparkStep(Step, BaseSensorOperator):
-    """A job of spark_jobs/, run by the platform's engine; in a cluster it holds no slot while it is waited for."""
+    """A job of spark_jobs/, run by the platform's engine; waiting for a job on a cluster holds no slot."""
 
     operator_extra_links = (DocumentLink(), ApplicationLink())
 
@@ -144,19 +147,19 @@ class SparkStep(Step, BaseSensorOperator):
         self.stop_job: Callable[[], None] | None = None
 
     def poke(self, context: Context) -> PokeReturnValue:
-        work = self.work(context)
-        engine = self.engine_for(work.run.platform.spark).of_run(work.run)
-        # A job in a cluster outlives the look, which Airflow also ends by mistake: the sweep asks whether it is waited for.
+        task = self.task_context(context)
+        engine = self.engine_for(task.run.platform.spark).of_run(task.run)
+        # A job on a cluster outlives the poke, which Airflow may also kill by mistake; SweepStep stops it if it is orphaned.
         if engine.holds_slot:
-            self.stop_job = partial(job_runner.stop, work, engine)
+            self.stop_job = partial(job_runner.stop, task, engine)
         try:
-            path, self.application, age_s = job_runner.poke(work, engine, self.log)
-            self.poke_interval = max(POKE_S, min(SELDOM_S, LATE * age_s))
+            path, self.application, age_s = job_runner.poke(task, engine, self.log)
+            self.poke_interval = max(POKE_S, min(MAX_POKE_INTERVAL_S, MAX_DELAY_RATIO * age_s))
         except EngineAway as error:
-            self.log.warning("%s; looking again in %s s", error, POKE_S)
+            self.log.warning("%s; next poke in %s s", error, POKE_S)
             return PokeReturnValue(False)
         finally:
-            forward_log(work, context["task_state_store"], self.log)
+            forward_log(task, context["task_state_store"], self.log)
         if path:
             self.link = getattr(self.show(context, path), "mlflow_url", "")
         return PokeReturnValue(path is not None, path)
@@ -167,74 +170,74 @@ class SparkStep(Step, BaseSensorOperator):
 
 
 class ValidateStep(SparkStep):
-    leaves = ValidationReport
+    document_type = ValidationReport
 
 
 class TrainStep(SparkStep):
     inputs = ("validate",)
-    leaves = Training
+    document_type = Training
     operator_extra_links = (DocumentLink(), ApplicationLink(), MlflowLink())
 
 
 class CompareStep(SparkStep):
     inputs = ("validate", "train")
-    leaves = Comparison
+    document_type = Comparison
 
 
 class PackageStep(Step):
     inputs = ("validate", "train", "decide")
-    leaves = Image
+    document_type = Image
 
     def execute(self, context: Context) -> str:
-        path = package_version(self.work(context), self.log)
+        path = package_version(self.task_context(context), self.log)
         self.show(context, path)
         return path
 
 
-class AskingStep(Step, BaseSensorOperator):
-    """Asks the controller for what the task is called, and waits for the outcome, holding no slot after `patience_s`."""
+class RequestStep(Step, BaseSensorOperator):
+    """Sends the controller a request of the task's name, and waits for the outcome; holds no slot after `patience_s` seconds."""
 
     patience_s: ClassVar[float] = 0
 
     def poke(self, context: Context) -> PokeReturnValue:
-        work = self.work(context)
-        outcome = ask(work, self.task_id, self.patience_s)
+        task = self.task_context(context)
+        outcome = request_outcome(task, self.task_id, self.patience_s)
         if outcome is None:
             return PokeReturnValue(False)
-        self.accept(work, outcome)
-        self.show(context, work.path)
-        return PokeReturnValue(True, work.path)
+        self.accept(task, outcome)
+        self.show(context, task.path)
+        return PokeReturnValue(True, task.path)
 
-    def accept(self, work: TaskContext, outcome: Outcome) -> None:
+    def accept(self, task: TaskContext, outcome: Outcome) -> None:
         raise NotImplementedError
 
 
-class CheckStep(AskingStep):
+class CheckStep(RequestStep):
     inputs = ("package", "compare", "decide")
-    leaves = Check
-    patience_s = 10  # most checks are over by then, and coming back later takes as long again
+    document_type = Check
+    patience_s = 10  # most checks end within that time, and another poke would take as long again
 
-    def accept(self, work: TaskContext, outcome: Outcome) -> None:
-        check, approval = accept_check(work, outcome), work.read("decide", Verdict).approval
-        if check.replay and approval:  # whoever approved it could not know this yet
-            version = work.read("package", Image).version
-            self.tell(work, alerts.replayed(work.run.model, version, approval.by, check.replay, work.run.url), "replayed")
+    def accept(self, task: TaskContext, outcome: Outcome) -> None:
+        check, approval = accept_check(task, outcome), task.read("decide", Verdict).approval
+        if check.replay and approval:  # not known yet at approval
+            version = task.read("package", Image).version
+            self.notify_once(task, alerts.replayed(task.run.model, version, approval.by, check.replay, task.run.url), "replayed")
 
 
-class ReleaseStep(AskingStep):
+class ReleaseStep(RequestStep):
     inputs = ("package", "compare", "check")
-    leaves = Release
+    document_type = Release
     operator_extra_links = (DocumentLink(), EndpointLink())
 
-    def accept(self, work: TaskContext, outcome: Outcome) -> None:
-        accept_release(work, outcome)
-        self.link = f"{work.run.platform.serving.url}/{work.run.model}/"
-        version = work.read("package", Image).version
-        self.tell(work, alerts.promoted(work.run.model, version, outcome.reason, self.link))
+    def accept(self, task: TaskContext, outcome: Outcome) -> None:
+        accept_release(task, outcome)
+        self.link = f"{task.run.platform.serving.url}/{task.run.model}/"
+        version = task.read("package", Image).version
+        self.notify_once(task, alerts.promoted(task.run.model, version, outcome.reason, self.link))
 
 
 class BrokenStep(BaseOperator):
-    """The only task of a DAG whose file cannot be used."""
+    """The only task of a DAG whose file is invalid."""
 
     def __init__(self, *, path: str, problems: list[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)

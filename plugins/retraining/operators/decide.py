@@ -1,4 +1,4 @@
-"""The task that gives the verdict, and where people answer."""
+"""The task that gives the verdict, and requests an approval where one is needed."""
 
 from typing import Any
 
@@ -21,61 +21,63 @@ class VerdictLink(ResultLink):
 
 
 class DecideStep(Step, HITLOperator, SkipMixin):
-    """Gives the verdict, asks a person where one is wanted, and ends the run green where the challenger is not to be released."""
+    """Gives the verdict, requests an approval if needed, and skips the rest of the run if the challenger is not to be released."""
 
     inputs = ("train", "compare")
-    leaves = Verdict
+    document_type = Verdict
     operator_extra_links = (DocumentLink(), VerdictLink())
-    inherits_from_skipmixin = True  # the scheduler asks this, not the class: else clearing a skipped task would run it
+    inherits_from_skipmixin = True  # read by the scheduler: without it, clearing a skipped task would run it
 
     def __init__(self, **kwargs: Any) -> None:
-        wanted = "Kept with the version. A verdict is overridden only with one."
-        reason = Param("", type=["null", "string"], title="Reason", description=wanted)
+        description = "Kept with the version; required to override a verdict."
+        reason = Param("", type=["null", "string"], title="Reason", description=description)
         kwargs |= {"subject": "Release this version?", "options": [approval.NO], "defaults": [approval.NO]}
         super().__init__(**{**kwargs, "params": {"reason": reason}})  # Airflow adds the DAG's params to these
 
     def execute(self, context: Context) -> str:
-        work = self.work(context)
-        evaluation, said = evaluate(work), work.find(Verdict)
-        if said:  # by a try that was killed before it told all
-            return self.conclude(context, work, evaluation, said)
-        question = approval.question(work, evaluation)
-        if question is None:
-            return self.conclude(context, work, evaluation, evaluation.verdict)
+        task = self.task_context(context)
+        evaluation, known = evaluate(task), task.find(Verdict)
+        if known:  # from a try that was killed before it finished
+            return self.conclude(context, task, evaluation, known)
+        request = approval.approval_request(task, evaluation)
+        if request is None:
+            return self.conclude(context, task, evaluation, evaluation.verdict)
         ti = context["ti"]
-        left = approval.patience(work, evaluation, ti.start_date)
-        self.options = [approval.yes_to(work.read("train", Training).version), approval.NO]
-        self.subject, self.body, self.response_timeout = question.subject, question.body, left
+        left = approval.patience(task, evaluation, ti.start_date)
+        self.options = [approval.yes_to(task.read("train", Training).version), approval.NO]
+        self.subject, self.body, self.response_timeout = request.subject, request.body, left
         link = f"{alerts.run_url(ti.dag_id, ti.run_id)}/tasks/{self.task_id}/required_actions"
-        self.tell(work, alerts.asked(work.run.model, evaluation.verdict.reason, left, link), f"asked-{ti.try_number}")
+        self.notify_once(
+            task, alerts.approval_needed(task.run.model, evaluation.verdict.reason, left, link), f"asked-{ti.try_number}"
+        )
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
-        work = self.work(context)
-        evaluation, version = evaluate(work), work.read("train", Training).version
-        until = context["ti"].start_date + approval.patience(work, evaluation, context["ti"].start_date)
-        self.options = [approval.yes_to(version), approval.NO, *event.get("chosen_options", [])]  # what was said is judged below
-        verdict = approval.answered(evaluation.verdict, version, super().execute_complete(context, event), until)
-        return self.conclude(context, work, evaluation, verdict)
+        task = self.task_context(context)
+        evaluation, version = evaluate(task), task.read("train", Training).version
+        until = context["ti"].start_date + approval.patience(task, evaluation, context["ti"].start_date)
+        self.options = [approval.yes_to(version), approval.NO, *event.get("chosen_options", [])]  # the choice is judged below
+        verdict = approval.with_answer(evaluation.verdict, version, super().execute_complete(context, event), until)
+        return self.conclude(context, task, evaluation, verdict)
 
-    def conclude(self, context: Context, work: TaskContext, evaluation: Evaluation, verdict: Verdict) -> str:
-        path = documents.write(work.store, work.path, verdict)
+    def conclude(self, context: Context, task: TaskContext, evaluation: Evaluation, verdict: Verdict) -> str:
+        path = documents.write(task.store, task.path, verdict)
         verdict = self.show(context, path)
-        training, comparison = work.read("train", Training), work.read("compare", Comparison)
-        page = verdict_page(work.run, training.version, comparison, evaluation, verdict)
-        self.link = mlflow_registry.record_verdict(work.run.platform.mlflow, work.run.model, training, verdict, page)
-        reason = ends_here(work.run, verdict)
+        training, comparison = task.read("train", Training), task.read("compare", Comparison)
+        page = verdict_page(task.run, training.version, comparison, evaluation, verdict)
+        self.link = mlflow_registry.record_verdict(task.run.platform.mlflow, task.run.model, training, verdict, page)
+        reason = ends_here(task.run, verdict)
         context["ti"].xcom_push("reason", reason or verdict.reason)
         if reason:
-            self.end(context, work, path, reason)
-        self.log.info("goes on: %s", verdict.reason)
+            self.end(context, task, path, reason)
+        self.log.info("continues: %s", verdict.reason)
         if verdict.decision != "promote":
-            self.tell(work, alerts.overridden(work.run.model, verdict, self.link), "overridden")
+            self.notify_once(task, alerts.overridden(task.run.model, verdict, self.link), "overridden")
         return path
 
-    def end(self, context: Context, work: TaskContext, path: str, reason: str) -> None:
+    def end(self, context: Context, task: TaskContext, path: str, reason: str) -> None:
         self.log.info("The run ends here: %s", reason)
-        if work.run.release and not work.run.backfill:  # else nobody expected a release
-            self.tell(work, alerts.stopped(work.run.model, self.task_id, reason, context["ti"].log_url))
-        context["ti"].xcom_push("return_value", path)  # skip() does not come back
+        if task.run.release and not task.run.backfill:  # else nobody expects a release
+            self.notify_once(task, alerts.stopped(task.run.model, self.task_id, reason, context["ti"].log_url))
+        context["ti"].xcom_push("return_value", path)  # skip() raises
         self.skip(context["ti"], context["task"].get_flat_relatives(upstream=False))

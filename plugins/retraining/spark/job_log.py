@@ -1,4 +1,4 @@
-"""What a job on a cluster says while it works, passed on into its task's log, each line once."""
+"""Forwards a cluster job's progress lines to its task's log, each line once."""
 
 from logging import Logger
 from typing import Protocol
@@ -7,22 +7,22 @@ from plugins.retraining.context import TaskContext
 
 
 class Memory(Protocol):
-    """Airflow's state of a task, which outlives its process."""
+    """Airflow's task state store, which persists between pokes and tries."""
 
     def get(self, key: str, default: int) -> int: ...
 
     def set(self, key: str, value: int) -> None: ...
 
 
-def forward_log(work: TaskContext, memory: Memory, log: Logger) -> None:
-    """`<step>-<key>.progress-<n>.txt` in the order of n; how many were told is remembered over a task's looks and tries."""
-    marks = f"{work.step}-{work.key}.progress-"
-    parts = sorted(name for name in work.store.names(work.run.folder) if name.startswith(marks))
+def forward_log(task: TaskContext, memory: Memory, log: Logger) -> None:
+    """Reads `<step>-<key>.progress-<n>.txt` in order of n; the number already logged is kept in `memory`."""
+    marks = f"{task.step}-{task.key}.progress-"
+    parts = sorted(name for name in task.store.names(task.run.folder) if name.startswith(marks))
     if not parts:
         return
-    told = memory.get(marks, 0)
-    for name in parts[told:]:
-        for line in (work.store.read(f"{work.run.folder}/{name}") or b"").decode(errors="replace").splitlines():
+    logged = memory.get(marks, 0)
+    for name in parts[logged:]:
+        for line in (task.store.read(f"{task.run.folder}/{name}") or b"").decode(errors="replace").splitlines():
             log.info(line)
-    if told < len(parts):
+    if logged < len(parts):
         memory.set(marks, len(parts))

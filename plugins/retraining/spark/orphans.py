@@ -1,4 +1,4 @@
-"""Jobs on the cluster that nobody waits for any more: their task was marked failed, their run was deleted or cleared."""
+"""Orphans: jobs on the cluster that no task waits for any more (task marked failed, run deleted or cleared)."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from contract.store.base import Store
 from plugins.retraining.engines.base import Application, Engine, store_tag
 from plugins.retraining.spark.job_runner import Ticket
 
-# Of a task that waits, works, or is about to: whatever else it is in, nobody will ask for its job again.
+# States of a task that waits, runs or will run; in any other state nothing will poke its job again.
 WAITING = {None, "none", "scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule", "deferred"}
 States = Callable[[str, str, str], str | None]  # model, run, step: Airflow's state of the task, "removed" where there is none
 
@@ -19,11 +19,11 @@ class Orphan(NamedTuple):
 
 
 def stop_orphans(store: Store, engine: Engine, state_of: States) -> list[Orphan]:
-    """Those that were stopped. A job without a ticket is no job of this store, whatever its tags."""
-    found = list(orphans(store, engine, state_of))
-    for each in found:
-        engine.stop(each.application.id)
-    return found
+    """The jobs that were stopped. A job without a ticket is not of this store, whatever its tags."""
+    stopped = list(orphans(store, engine, state_of))
+    for orphan in stopped:
+        engine.stop(orphan.application.id)
+    return stopped
 
 
 def orphans(store: Store, engine: Engine, state_of: States) -> Iterator[Orphan]:

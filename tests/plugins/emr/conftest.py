@@ -8,7 +8,7 @@ from contract.store.factory import store_at
 from plugins.retraining.context import TaskContext
 from tests.plugins import aws as stand_in
 from tests.plugins.aws import BUCKET, Aws
-from tests.plugins.emr.looks import MakeWork
+from tests.plugins.emr.pokes import MakeTask
 from tests.plugins.late import late_run
 
 
@@ -37,10 +37,10 @@ def python(tmp_path_factory) -> str:
 
 
 @pytest.fixture
-def work(bundle, aws, python, tmp_path) -> Callable[..., MakeWork]:
-    """A run on the platform, whose jobs behave as told; each call of what it makes is a new look."""
+def task_maker(bundle, aws, python, tmp_path) -> Callable[..., MakeTask]:
+    """A run on the platform, whose jobs behave as set; each call of what it makes is a new poke."""
 
-    def make(engine: str, behaviour: str = "well", **given: object) -> MakeWork:
+    def make(engine: str, behaviour: str = "well", **given: object) -> MakeTask:
         store = store_at(f"s3://{BUCKET}/{tmp_path.name}/{behaviour.replace(' ', '-')}")
         spark = Spark(engine=engine, connection="aws_test", python=python, conf={"spark.standIn": behaviour}, **given)
         run = late_run(bundle, store, spark, "manual__2013-06-15T00:00:00+00:00")

@@ -19,7 +19,7 @@ from plugins.retraining.operators.base import ValidateStep
 from plugins.retraining.spark import job_runner
 from plugins.retraining.spark.job_runner import poke, stop
 from tests.plugins.aws import ACCOUNT, BUCKET
-from tests.plugins.emr.looks import LOG, MakeWork, end, engine_of, wait_for
+from tests.plugins.emr.pokes import LOG, MakeTask, end, engine_of, wait_for
 
 pytestmark = pytest.mark.integration  # a stand-in of AWS with processes of its own: minutes
 
@@ -33,25 +33,25 @@ def kind(request) -> str:
 
 
 @pytest.fixture
-def task(kind, aws, work) -> Callable[..., MakeWork]:
+def task(kind, aws, task_maker) -> Callable[..., MakeTask]:
     """On a cluster or an application of its own."""
 
-    def make(behaviour: str = "well", **given: object) -> MakeWork:
+    def make(behaviour: str = "well", **given: object) -> MakeTask:
         if kind == "emr":
-            return work(kind, behaviour, emr=Emr(cluster=aws.cluster()), **given)
+            return task_maker(kind, behaviour, emr=Emr(cluster=aws.cluster()), **given)
         role = f"arn:aws:iam::{ACCOUNT}:role/jobs"
         serverless = EmrServerless(application=aws.application(), execution_role=role, log_uri=f"s3://{BUCKET}/logs")
-        return work(kind, behaviour, emr_serverless=serverless, **given)
+        return task_maker(kind, behaviour, emr_serverless=serverless, **given)
 
     return make
 
 
-def job_of(work: TaskContext, claim: int = 0) -> Job:
-    request = JobRequest(job="validate", key=work.key, run=work.run)
-    return Job(request, documents.write(work.store, work.beside("request"), request), claim, work.run.platform.spark.conf)
+def job_of(task: TaskContext, claim: int = 0) -> Job:
+    request = JobRequest(job="validate", key=task.key, run=task.run)
+    return Job(request, documents.write(task.store, task.beside("request"), request), claim, task.run.platform.spark.conf)
 
 
-def test_a_job_is_submitted_once_found_at_every_look_and_leaves_its_document(task):
+def test_a_job_is_submitted_once_found_at_every_poke_and_leaves_its_document(task):
     make = task()
     key = make().key
 
@@ -60,10 +60,10 @@ def test_a_job_is_submitted_once_found_at_every_look_and_leaves_its_document(tas
     assert path == make().path
     assert make().find(ValidationReport).snapshot.rows == {"parcels": 5}
     wait_for(lambda: engine_of(make()).find(key)[0].phase == "ended", "its end, which comes after its document")
-    found = engine_of(make()).find(key)
-    assert [each.key for each in found] == [key]
-    assert found[0].said in ("COMPLETED", "SUCCESS")
-    assert "console.aws.amazon.com" in found[0].link
+    applications = engine_of(make()).find(key)
+    assert [application.key for application in applications] == [key]
+    assert applications[0].diagnostics in ("COMPLETED", "SUCCESS")
+    assert "console.aws.amazon.com" in applications[0].link
 
 
 def test_a_job_is_found_by_each_of_its_tags_and_by_no_other_ones(task):
@@ -71,7 +71,7 @@ def test_a_job_is_found_by_each_of_its_tags_and_by_no_other_ones(task):
     engine, tags = engine_of(make()), JobTags.of(job_of(make()).request)
     id = engine.submit(job_of(make()), LOG)
 
-    assert [[each.id for each in engine.find(tag)] for tag in tags] == [[id], [id], [id]]
+    assert [[application.id for application in engine.find(tag)] for tag in tags] == [[id], [id], [id]]
     assert engine.find("job:0123456789abcdef") == []
     assert tags.store == store_tag(make().store.root)
     wait_for(lambda: engine.state(id).phase == "ended", "its end")
@@ -92,7 +92,7 @@ def test_a_submission_whose_answer_was_lost_is_not_made_twice(task, aws, kind):
     aws.fail(ADD[kind], "InternalServerError", status="500 Internal Server Error", done=True)
 
     if kind == "emr":
-        with pytest.raises(EngineAway, match=r"AWS does not answer just now \(AddJobFlowSteps: InternalServerError\)"):
+        with pytest.raises(EngineAway, match=r"AWS is temporarily unavailable \(AddJobFlowSteps: InternalServerError\)"):
             poke(make(), engine_of(make()), LOG)
     end(make)
 
@@ -104,7 +104,7 @@ def test_throttling_is_waited_out_and_says_nothing_about_the_job(task, aws, kind
     poke(make(), engine_of(make()), LOG)
     aws.fail(LIST[kind], "ThrottlingException", times=4, message="Rate exceeded")  # as often as botocore tries by itself
 
-    with pytest.raises(EngineAway, match=r"AWS does not answer just now \(\w+: ThrottlingException\)"):
+    with pytest.raises(EngineAway, match=r"AWS is temporarily unavailable \(\w+: ThrottlingException\)"):
         poke(make(), engine_of(make()), LOG)
 
     assert poke(make(), engine_of(make()), LOG).path is None
@@ -119,28 +119,30 @@ def test_throttling_now_and_then_is_not_even_seen(task, aws, kind):
     assert end(task())
 
 
-def test_expired_credentials_are_told_with_what_to_renew_and_the_job_is_kept(task, aws, kind):
+def test_expired_credentials_are_reported_with_what_to_renew_and_the_job_is_kept(task, aws, kind):
     make = task("hangs")
     poke(make(), engine_of(make()), LOG)
     aws.fail(LIST[kind], "ExpiredTokenException", message="The security token included in the request is expired")
 
-    with pytest.raises(EngineAway, match=r"they expired, renew the Airflow connection aws_test"):
+    with pytest.raises(EngineAway, match=r"they expired; renew the Airflow connection aws_test"):
         poke(make(), engine_of(make()), LOG)
 
-    assert [each.phase for each in engine_of(make()).find(make().key)] in (["queued"], ["running"])
+    assert [application.phase for application in engine_of(make()).find(make().key)] in (["queued"], ["running"])
     stop(make(), engine_of(make()))
 
 
-def test_a_right_that_is_missing_is_told_at_once(task, aws, kind):
+def test_a_missing_permission_is_reported_at_once(task, aws, kind):
     aws.fail(LIST[kind], "AccessDeniedException", message="User: jobs is not authorized to perform: list", times=9)
     make = task()
 
-    with pytest.raises(EngineTrouble, match=r"AccessDeniedException\): User: jobs is not authorized .*; give this right") as caught:
+    with pytest.raises(
+        EngineTrouble, match=r"AccessDeniedException\): User: jobs is not authorized .*; grant this permission"
+    ) as caught:
         poke(make(), engine_of(make()), LOG)
     assert not isinstance(caught.value, EngineAway)
 
 
-def test_a_job_that_fails_is_told_in_its_own_words_and_the_next_try_is_another_job(task):
+def test_a_failed_job_is_reported_with_its_own_reason_and_the_next_try_is_another_job(task):
     make = task("bad data")
     first = make()
 
@@ -151,7 +153,7 @@ def test_a_job_that_fails_is_told_in_its_own_words_and_the_next_try_is_another_j
     assert make().key != first.key
 
 
-def test_a_death_without_a_word_is_told_with_the_drivers_last_lines(task):
+def test_a_death_without_a_reason_is_reported_with_the_drivers_last_lines(task):
     make = task("dies")
     first = make()
 
@@ -168,25 +170,25 @@ def test_a_stopped_job_ends_and_its_key_is_given_up(task, programs, kind):
     stop(make(), engine_of(make()))
 
     wait_for(lambda: engine_of(make()).find(key)[0].phase == "ended", "its end")
-    assert engine_of(make()).find(key)[0].said.startswith("CANCELLED")
+    assert engine_of(make()).find(key)[0].diagnostics.startswith("CANCELLED")
     assert engine_of(make()).find(key, live=True) == []
     assert make().key != key
     if kind == "emr":  # the step's end does not end its application in YARN
         wait_for(lambda: f"-appTags {key}" in (programs / "yarn.said").read_text(), "the command that ends it")
 
 
-def test_a_job_goes_on_when_airflow_ends_the_process_that_looks(task, monkeypatch):
+def test_a_job_continues_when_airflow_kills_the_process_that_pokes(task, monkeypatch):
     make = task("hangs")
     audience = Audience(model="trip_delay", slack=None, smtp=None, sender="", email=())
     step = ValidateStep(task_id="validate", engine_for=engine_for, platform=make().run.platform, audience=audience)
-    monkeypatch.setattr(step, "work", lambda context: make())
+    monkeypatch.setattr(step, "task_context", lambda context: make())
     key = make().key
     assert not step.poke({"task_state_store": {}}).is_done
 
     step.on_kill()
 
     assert make().key == key
-    assert [each.phase for each in engine_of(make()).find(key)] in (["queued"], ["running"])
+    assert [application.phase for application in engine_of(make()).find(key)] in (["queued"], ["running"])
     stop(make(), engine_of(make()))
 
 
@@ -195,7 +197,7 @@ def test_a_job_that_never_ends_is_ended_at_its_time_limit(task, monkeypatch):
     key = make().key
     poke(make(), engine_of(make()), LOG)
     wait_for(lambda: engine_of(make()).find(key)[0].phase == "running", "it runs")
-    monkeypatch.setattr(job_runner, "resources_of", lambda work: Resources.model_construct(time_limit=timedelta(seconds=-54)))
+    monkeypatch.setattr(job_runner, "resources_of", lambda task: Resources.model_construct(time_limit=timedelta(seconds=-54)))
 
     with pytest.raises(OutOfTime, match="validate ran longer than its time limit"):
         wait_for(lambda: poke(make(), engine_of(make()), LOG).path, "its end")
@@ -203,7 +205,7 @@ def test_a_job_that_never_ends_is_ended_at_its_time_limit(task, monkeypatch):
     wait_for(lambda: engine_of(make()).find(key)[0].phase == "ended", "its end")
 
 
-def test_older_jobs_of_this_place_are_stopped_before_a_new_one_begins(task):
+def test_older_jobs_of_this_step_are_stopped_before_a_new_one_begins(task):
     make = task("hangs")
     poke(make(), engine_of(make()), LOG)
     older = engine_of(make()).find(make().key)[0]
@@ -215,9 +217,9 @@ def test_older_jobs_of_this_place_are_stopped_before_a_new_one_begins(task):
     stop(cleared, engine_of(cleared))
 
 
-def test_a_connection_that_is_missing_is_told_and_nobody_elses_credentials_are_taken(task):
-    work = task()()
-    spark = work.run.platform.spark.model_copy(update={"connection": "aws_absent"})
+def test_a_missing_connection_is_reported_and_no_other_credentials_are_used(task):
+    context = task()()
+    spark = context.run.platform.spark.model_copy(update={"connection": "aws_absent"})
 
-    with pytest.raises(EngineTrouble, match=r"there is no Airflow connection aws_absent: add it \(type aws\)"):
-        engine_for(spark).find(work.key)
+    with pytest.raises(EngineTrouble, match=r"the Airflow connection aws_absent does not exist: add it \(type aws\)"):
+        engine_for(spark).find(context.key)

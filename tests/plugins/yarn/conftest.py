@@ -37,17 +37,17 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
 def small_environment(tmp_path_factory) -> Path:
     """Spark's, with what the stand-in needs: a node without Hadoop's native library takes a minute for the whole of it."""
     real, home = ROOT / ".venv/spark", tmp_path_factory.mktemp("environment")
-    place = "lib/python3.11/site-packages"
+    packages = "lib/python3.11/site-packages"
     (home / "bin").mkdir()
-    (home / place).mkdir(parents=True)
+    (home / packages).mkdir(parents=True)
     for path in (real / "bin").glob("python*"):
         shutil.copy(path, home / "bin", follow_symlinks=False)
     for name in PACKAGES:
-        for path in (real / place).glob(f"{name}*"):
+        for path in (real / packages).glob(f"{name}*"):
             copy = shutil.copytree if path.is_dir() else shutil.copy
-            copy(path, home / place / path.name)
+            copy(path, home / packages / path.name)
     for name in ("pyspark", "py4j"):
-        (home / place / name).symlink_to(real / place / name)
+        (home / packages / name).symlink_to(real / packages / name)
     (home / "bin/spark-submit").symlink_to(real / "bin/spark-submit")
     shutil.copy(real / "pyvenv.cfg", home)
     (home / "requirements.lock").write_text("\n".join(PACKAGES))
@@ -79,10 +79,10 @@ def task(cluster, bundle, small_environment) -> Iterator[Callable[..., Task]]:
         return made[-1]
 
     yield make
-    for each in made:
-        each.go()
-        for application in each.applications(yarn_store(each), live=True):
-            YarnEngine(each.spark).stop(application.id)
+    for task_made in made:
+        task_made.go()
+        for application in task_made.applications(yarn_store(task_made), live=True):
+            YarnEngine(task_made.spark).stop(application.id)
 
 
 def yarn_store(task: Task) -> str:

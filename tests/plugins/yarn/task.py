@@ -1,4 +1,4 @@
-"""One task of a run on a real YARN, as the tests look at it, kill what it started, and count what was done."""
+"""One task of a run on a real YARN, as the tests poke it, kill what it started, and count what was done."""
 
 import logging
 import time
@@ -23,7 +23,7 @@ wait_for = partial(until, seconds=PATIENCE_S, every_s=0.5)
 
 
 class Task:
-    """What one task of a run does, over as many looks and tries as are asked for; each look is by a new engine."""
+    """What one task of a run does, over any number of pokes and tries; each poke uses a new engine."""
 
     def __init__(self, cluster: Cluster, store: Store, run: RunDocument) -> None:
         self.cluster, self.store, self.run = cluster, store, run
@@ -34,18 +34,18 @@ class Task:
     def spark(self) -> Spark:
         return self.run.platform.spark
 
-    def work(self) -> TaskContext:
+    def task_context(self) -> TaskContext:
         return TaskContext(self.step, self.run, self.store, {}, self.clear_number)
 
-    def look(self) -> str | None:
-        return poke(self.work(), YarnEngine(self.spark), LOG).path
+    def poke_once(self) -> str | None:
+        return poke(self.task_context(), YarnEngine(self.spark), LOG).path
 
     def end(self) -> str:
-        """Looks as Airflow does, until there is a document."""
+        """Pokes as Airflow does, until there is a document."""
         until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until:
             try:
-                if path := self.look():
+                if path := self.poke_once():
                     return path
             except EngineAway:
                 pass
@@ -53,23 +53,23 @@ class Task:
         raise AssertionError(f"no result in {PATIENCE_S} s: {self.applications()}")
 
     def applications(self, key: str = "", live: bool = False) -> list[Application]:
-        return YarnEngine(self.spark).find(key or self.work().key, live)
+        return YarnEngine(self.spark).find(key or self.task_context().key, live)
 
     def is_at_work(self, key: str = "") -> bool:
-        return bool(self.store.names(f"worked/{key or self.work().key}"))
+        return bool(self.store.names(f"worked/{key or self.task_context().key}"))
 
     def go(self) -> None:
         self.store.create("signals/go", b"")
 
     def job(self) -> Job:
-        work = self.work()
-        request = JobRequest(job=self.step, key=work.key, run=work.run)
-        return Job(request, documents.write(self.store, work.beside("request"), request), 0, self.run.platform.spark.conf)
+        task = self.task_context()
+        request = JobRequest(job=self.step, key=task.key, run=task.run)
+        return Job(request, documents.write(self.store, task.beside("request"), request), 0, self.run.platform.spark.conf)
 
     def assert_done_once(self, key: str = "") -> None:
         """One application worked, and nothing lives that carries the key."""
-        key = key or self.work().key
+        key = key or self.task_context().key
         assert len(self.store.names(f"worked/{key}")) == 1
         wait_for(lambda: not self.applications(key, live=True), "none is left over")
-        report = documents.read(self.store, self.work().path, ValidationReport)
+        report = documents.read(self.store, self.task_context().path, ValidationReport)
         assert report.snapshot.rows == {"parcels": 5}

@@ -42,7 +42,7 @@ poke(TaskContext("validate", run, store_at(run.platform.store), {}, 0), YarnEngi
 
 @contextmanager
 def worker(task: Task, folder: Path) -> Iterator[subprocess.Popen]:
-    """A task's process that looks once: it finds nothing, and submits."""
+    """A task's process that pokes once: it finds nothing, and submits."""
     file = folder / "run.json"
     file.write_text(task.run.model_dump_json())
     command = [sys.executable, "-c", WORKER, str(file), str(JOB)]
@@ -59,14 +59,14 @@ def driver_of(application: str) -> list[psutil.Process]:
         line = " ".join(process.cmdline())
         return process.name() == "java" and "ApplicationMaster" in line and application.removeprefix("application_") in line
 
-    found = []
+    pids = []
     for process in psutil.process_iter():
         try:
             if fits(process):
-                found.append(process)
+                pids.append(process)
         except psutil.Error:
             continue
-    return found
+    return pids
 
 
 def node_of(cluster: Cluster, application: str) -> Server:
@@ -123,27 +123,29 @@ def test_a_submission_that_registers_late_beside_that_of_the_next_try_does_nothi
     os.killpg(late.pid, signal.SIGSTOP)
     assert first.applications() == []
 
-    assert first.look() is None  # the next try submits
+    assert first.poke_once() is None  # the next try submits
     wait_for(first.is_at_work, "the job of the next try is at work")
     os.killpg(late.pid, signal.SIGCONT)
     late.wait(PATIENCE_S)
-    other = wait_for(lambda: [each for each in first.applications() if each.phase == "ended"], "the late one has ended")
+    other = wait_for(
+        lambda: [application for application in first.applications() if application.phase == "ended"], "the late one has ended"
+    )
     first.go()
     first.end()
 
     assert len(first.applications()) == 2
-    assert first.store.names(f"worked/{first.work().key}") != [other[0].id]
+    assert first.store.names(f"worked/{first.task_context().key}") != [other[0].id]
     first.assert_done_once()
 
 
 def test_the_resource_manager_is_killed_and_started_again(task, cluster):
     first = task("waits")
-    assert first.look() is None
+    assert first.poke_once() is None
     wait_for(first.is_at_work, "the job is at work")
 
     cluster.resourcemanager.kill()
     with pytest.raises(EngineAway, match=r"ResourceManager at .* does not answer"):
-        first.look()
+        first.poke_once()
     cluster.resourcemanager.start()
     first.go()
     first.end()
@@ -156,14 +158,14 @@ def test_the_resource_manager_is_killed_and_started_again(task, cluster):
 def test_the_resource_manager_is_out_of_reach_for_a_minute(task, cluster):
     first, away = task("waits"), 0
     with patient(cluster):
-        assert first.look() is None
+        assert first.poke_once() is None
         wait_for(first.is_at_work, "the job is at work")
 
         os.killpg(cluster.resourcemanager.pid, signal.SIGSTOP)
         until = time.monotonic() + 60
         while time.monotonic() < until:
             with pytest.raises(EngineAway):
-                first.look()
+                first.poke_once()
             away += 1
         os.killpg(cluster.resourcemanager.pid, signal.SIGCONT)
         first.go()
@@ -176,9 +178,9 @@ def test_the_resource_manager_is_out_of_reach_for_a_minute(task, cluster):
 
 def test_the_application_master_is_killed(task):
     first = task("waits")
-    first.look()
+    first.poke_once()
     wait_for(first.is_at_work, "the job is at work")
-    key, (application,) = first.work().key, first.applications()
+    key, (application,) = first.task_context().key, first.applications()
 
     for process in driver_of(application.id):
         process.kill()
@@ -187,35 +189,35 @@ def test_the_application_master_is_killed(task):
     first.go()
     first.end()
 
-    assert first.work().key != key
-    assert [each.phase for each in first.applications(key)] == ["ended"]
+    assert first.task_context().key != key
+    assert [candidate.phase for candidate in first.applications(key)] == ["ended"]
     first.assert_done_once()
 
 
 def test_a_node_is_lost_with_its_driver_and_comes_back(task, cluster):
     first = task("waits")
-    first.look()
+    first.poke_once()
     wait_for(first.is_at_work, "the job is at work")
-    key, (application,) = first.work().key, first.applications()
+    key, (application,) = first.task_context().key, first.applications()
     node = node_of(cluster, application.id)
 
     node.kill()
     with pytest.raises(EngineTrouble, match=r"lost|killed from outside|ended without a result"):
         first.end()
-    first.look()  # the next try, on the other node
+    first.poke_once()  # the next try, on the other node
     node.start()
     wait_for(first.is_at_work, "the next try's job is at work")
     first.go()
     first.end()
 
-    assert first.work().key != key
+    assert first.task_context().key != key
     first.assert_done_once()
     wait_for(lambda: not driver_of(application.id), "the first driver is gone", seconds=60)
 
 
 def test_a_task_that_a_person_marked_failed(task):
     first = task("waits")
-    first.look()
+    first.poke_once()
     wait_for(first.is_at_work, "the job is at work")
     engine = YarnEngine(first.spark)
 
@@ -229,15 +231,15 @@ def test_a_task_that_a_person_marked_failed(task):
 
 def test_a_run_that_is_cleared_stops_its_old_job_and_does_the_work_anew(task):
     first = task("waits")
-    first.look()
+    first.poke_once()
     wait_for(first.is_at_work, "the job is at work")
-    key = first.work().key
+    key = first.task_context().key
 
     first.clear_number = 1
-    assert first.look() is None
+    assert first.poke_once() is None
     wait_for(lambda: not first.applications(key, live=True), "the old one is stopped")
     first.go()
     first.end()
 
-    assert first.work().key != key
+    assert first.task_context().key != key
     first.assert_done_once()

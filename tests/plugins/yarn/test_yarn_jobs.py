@@ -1,4 +1,4 @@
-"""A job on a real YARN: how it ends, and what its task says of it."""
+"""A job on a real YARN: how it ends, and its task's error and log."""
 
 import logging
 
@@ -19,8 +19,8 @@ def test_a_job_ends_well_and_its_lines_come_into_the_tasks_log(task, caplog):
     first = task()
 
     with caplog.at_level(logging.INFO, LOG.name):
-        assert first.end() == first.work().path
-        forward_log(first.work(), Forgetful(), LOG)
+        assert first.end() == first.task_context().path
+        forward_log(first.task_context(), Forgetful(), LOG)
 
     first.assert_done_once()
     (application,) = first.applications()
@@ -70,17 +70,17 @@ def test_a_queue_that_is_not_there(task):
 
 
 def test_a_container_larger_than_any_node(task):
-    told = sentence_of(task(driver=Driver(memory="64g")))
+    sentence = sentence_of(task(driver=Driver(memory="64g")))
 
-    assert "no node large enough for what is asked: lower spark.driver or spark.executor memory" in told
+    assert "no node large enough for the request: lower spark.driver or spark.executor memory" in sentence
 
 
 def test_a_driver_that_takes_too_much_memory_gets_more_at_the_next_try(task, caplog):
     hungry = task("eats memory", driver=Driver(memory="512m"))
 
-    with pytest.raises(OutOfMemory, match=r"YARN killed the driver's container, which took more memory than it may: raise"):
+    with pytest.raises(OutOfMemory, match=r"YARN killed the driver's container, which exceeded its memory limit: raise"):
         hungry.end()
     with caplog.at_level(logging.INFO, LOG.name):
-        hungry.look()
+        hungry.poke_once()
 
-    assert "validate: spark.driver.memory is 768m now, not 512m: 1 earlier died for want of memory" in caplog.messages
+    assert "validate: spark.driver.memory is now 768m, was 512m: 1 earlier job(s) out of memory" in caplog.messages

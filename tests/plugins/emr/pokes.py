@@ -1,4 +1,4 @@
-"""How these tests look at a job of a run on EMR: each time as a new process would."""
+"""How these tests poke a job of a run on EMR: each time as a new process would."""
 
 import logging
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from tests.waiting import until
 LOG = logging.getLogger("retraining.test")
 PATIENCE_S = 30
 wait_for = partial(until, seconds=PATIENCE_S)
-MakeWork = Callable[..., TaskContext]
+MakeTask = Callable[..., TaskContext]
 
 
-def engine_of(work: TaskContext) -> Engine:
-    return engine_for(work.run.platform.spark).of_run(work.run)
+def engine_of(task: TaskContext) -> Engine:
+    return engine_for(task.run.platform.spark).of_run(task.run)
 
 
-def end(make: MakeWork) -> str:
-    """Looks as Airflow does, each time by a new engine, until there is a document."""
+def end(make: MakeTask) -> str:
+    """Pokes as Airflow does, each time by a new engine, until there is a document."""
     return wait_for(lambda: poke(make(), engine_of(make()), LOG).path, "the job's document")
