@@ -123,8 +123,8 @@ def modules_of(tree: object, key: str = "") -> list[str]:
     return re.findall(r"[\w.]*\w", tree) if key in MODULE_KEYS else []
 
 
-def test_modules_in_pyproject_are_there():
-    modules = modules_of(PYPROJECT["tool"])
+def test_modules_in_the_contracts_of_imports_are_there():
+    modules = modules_of(PYPROJECT["tool"]["importlinter"])
     ours = [name for name in modules if name.split(".")[0] not in OTHERS]
     refuse([problem("pyproject.toml", name) for name in ours if not names.resolves(name)])
     assert {"release.targets", "contract"} <= set(modules)
@@ -143,8 +143,8 @@ def braces(pattern: str) -> list[str]:
 
 @pytest.mark.parametrize("file", ["plugins/retraining/freeze_run.py", "plugins/retraining/engines/artifact_staging.py"])
 def test_what_the_hash_and_the_zip_are_made_of_is_there(file):
-    rooms = re.search(r"(?m)^PACKAGES = (\(.*\))$", (ROOT / file).read_text())
-    refuse([problem(file, room) for room in ast.literal_eval(rooms[1]) if not any((ROOT / room).rglob("*.py"))])
+    packages = re.search(r"(?m)^PACKAGES = (\(.*\))$", (ROOT / file).read_text())
+    refuse([problem(file, package) for package in ast.literal_eval(packages[1]) if not any((ROOT / package).rglob("*.py"))])
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def paths_of(suites, suite: str) -> list[str]:
 
 def test_suites_name_what_is_there(suites):
     paths = [path for suite in suites.ENVIRONMENTS for path in paths_of(suites, suite)]
-    locks = [f"tests/locks/{room}.lock" for room in suites.ENVIRONMENTS.values()]
+    locks = [f"tests/locks/{package}.lock" for package in suites.ENVIRONMENTS.values()]
     refuse([problem("tests/suites.py", path) for path in [*paths, *locks] if not (ROOT / path).exists()])
     assert {suites.ALONE, *suites.MINUTES, *suites.AGAIN} <= set(suites.ENVIRONMENTS)
 
