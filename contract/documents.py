@@ -7,7 +7,7 @@ from pydantic import Field
 
 from contract.base_model import STORED, Strict, Versioned
 from contract.comparison import Interval
-from contract.errors import BadData, OutOfMemory, OutOfTime, RetrainingError, StoreError
+from contract.errors import BadData, OutOfMemory, OutOfTime, PermanentError, RetrainingError, StoreError
 from contract.metrics import MetricName
 from contract.platform import Platform
 from contract.spec import ModelSpec
@@ -192,8 +192,13 @@ class Release(Versioned):
     steps: tuple[StepReport, ...] = ()
 
 
-Cause = Literal["machinery", "data", "memory", "time"]
-CAUSES: dict[type[RetrainingError], Cause] = {BadData: "data", OutOfMemory: "memory", OutOfTime: "time"}
+Cause = Literal["data", "memory", "time", "permanent", "transient"]
+CAUSES: dict[Cause, type[RetrainingError]] = {  # the first that fits
+    "data": BadData,
+    "memory": OutOfMemory,
+    "time": OutOfTime,
+    "permanent": PermanentError,
+}
 
 
 class Failure(Versioned):
@@ -201,11 +206,12 @@ class Failure(Versioned):
 
     step: str
     reason: str
-    cause: Cause = "machinery"
+    cause: Cause = "transient"
 
     @classmethod
     def of(cls, step: str, error: Exception) -> Self:
-        return cls(step=step, reason=str(error), cause=CAUSES.get(type(error), "machinery"))
+        cause: Cause = next((cause for cause, kind in CAUSES.items() if isinstance(error, kind)), "transient")
+        return cls(step=step, reason=str(error), cause=cause)
 
 
 Document = TypeVar("Document", bound=Strict)

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from contract.errors import BadData, RetrainingError
+from contract.errors import PermanentError, RetrainingError
 from contract.keys import digest_of
 from contract.platform import Platform, load_platform
 from images.layer import OWNER, build_layer, sha256
@@ -30,7 +30,7 @@ PACKAGES = "app/site-packages"
 ENV = {"PYTHONPATH": f"/{PACKAGES}", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
 
 
-class NoBase(BadData):
+class NoBase(PermanentError):
     """The base image for a model's layer is missing or unfit, or cannot be made."""
 
 

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from contract.errors import RetrainingError
+from contract.errors import PermanentError
 
 OWNER = 65532  # the usual «nonroot» of images without a shell
 
 
-class UnsafeLayer(RetrainingError):
+class UnsafeLayer(PermanentError):
     """A layer contains what must never be unpacked on this host."""
 
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any, Protocol
 
-from contract.errors import BadData, RetrainingError
+from contract.errors import PermanentError, TransientError
 from images.layer import sha256
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -18,15 +18,15 @@ MANIFESTS, INDEXES = (MANIFEST, DOCKER_MANIFEST), (INDEX, DOCKER_INDEX)
 Descriptor = dict[str, Any]  # mediaType, digest, size
 
 
-class ImageDamaged(BadData):
+class ImageDamaged(PermanentError):
     """Stored bytes do not match their digest, or are missing; nothing of the image may be served."""
 
 
-class RegistryTrouble(RetrainingError):
+class RegistryTrouble(TransientError):
     """The registry does not answer, or not as it should: a later try may succeed."""
 
 
-class RegistryRefused(BadData):
+class RegistryRefused(PermanentError):
     """The registry refused the request: a retry does not change that."""
 
 

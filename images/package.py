@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from contract.documents import Image
-from contract.errors import BadData
+from contract.errors import PermanentError
 from images.base import MACHINE, Base
 from images.layer import OWNER, build_layer
 from images.oci import CONFIG, LAYER, MANIFEST, Repository, canonical
@@ -13,7 +13,7 @@ from images.oci import CONFIG, LAYER, MANIFEST, Repository, canonical
 SERVE = ["-m", "serving", "--model", "/models/current", "--host", "0.0.0.0", "--port", "8080"]  # noqa: S104  (a container's own network)
 
 
-class NothingToPackage(BadData):
+class NothingToPackage(PermanentError):
     """A part of the image is missing; nothing was stored."""
 
 

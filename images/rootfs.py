@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from contract.errors import BadData
+from contract.errors import PermanentError
 from images.layer import sha256
 from images.oci import INDEXES, LAYER, Descriptor, ImageDamaged, Repository, as_oci, check_digest
 from images.references import find
@@ -20,7 +20,7 @@ PYTHON = re.compile(r"^(?:\./)?((?:usr/)?(?:local/)?bin/python3\.(\d+))$")
 MUSL = re.compile(r"^(?:\./)?(?:usr/)?lib/ld-musl-")
 
 
-class UnfitRootfs(BadData):
+class UnfitRootfs(PermanentError):
     """The server's wheels do not run on this rootfs."""
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from contract.documents import Image
-from contract.errors import BadData
+from contract.errors import PermanentError
 from images.oci import CONFIG, MANIFEST, Descriptor, Repository, canonical
 from images.references import find
 
@@ -26,11 +26,11 @@ VERDICT, FINGERPRINT = "retraining.verdict", "retraining.fingerprint"  # labels 
 MAKE_ONE = "make one with openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
 
 
-class Unsigned(BadData):
+class Unsigned(PermanentError):
     """The image has no signature by a known key with its digest and annotations."""
 
 
-class UnfitKey(BadData):
+class UnfitKey(PermanentError):
     """A key cannot be used to sign or verify."""
 
 

@@ -21,7 +21,7 @@ from airflow.sdk import (
 )
 
 from contract.base_model import format_duration
-from contract.errors import InvalidFile, OutOfMemory, RetrainingError, StoreError
+from contract.errors import InvalidFile, RetrainingError, TransientError
 from contract.keys import digest_of
 from contract.platform import Platform
 from contract.spark import Spark, merged
@@ -31,14 +31,13 @@ from plugins.retraining.alerts import Audience
 from plugins.retraining.catalog import ModelFiles, load_entry
 from plugins.retraining.engines import engine_for as engine_of
 from plugins.retraining.engines.base import Engine
-from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.operators import base
 from plugins.retraining.operators.cluster import ClusterStep, EndClusterStep
 from plugins.retraining.operators.decide import DecideStep
 
 RETRIES = ExceptionRetryPolicy(  # bad data, an invalid file or a gate's «no» would give the same result again
     rules=[
-        RetryRule(exception=[EngineTrouble, StoreError, OutOfMemory], action=RetryAction.RETRY),
+        RetryRule(exception=TransientError, action=RetryAction.RETRY),
         RetryRule(exception=RetrainingError, action=RetryAction.FAIL),
     ]
 )

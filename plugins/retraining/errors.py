@@ -1,21 +1,21 @@
-"""Errors that stop a run on Airflow's side. `BadData`, `InvalidFile`, `Stopped` and its subclasses are not retried."""
+"""Errors that stop a run on Airflow's side; the whole tree is drawn in contract/errors.py."""
 
-from contract.errors import RetrainingError
+from contract.errors import PermanentError, TransientError
 
 
-class EngineTrouble(RetrainingError):
+class EngineTrouble(TransientError):
     """The infrastructure under a job failed; a retry may succeed."""
 
 
-class GivenUp(RetrainingError):
+class GivenUp(PermanentError):
     """A job failed too often to be retried."""
 
 
-class InvalidParam(RetrainingError):
+class InvalidParam(PermanentError):
     """A run was triggered with an invalid param."""
 
 
-class Stopped(RetrainingError):
+class Stopped(PermanentError):
     """The run ends without a release; the previous version keeps serving."""
 
 

@@ -5,7 +5,7 @@ import pytest
 from contract import documents
 from contract.comparison import Verdict
 from contract.documents import Failure
-from contract.errors import StoreError
+from contract.errors import BadData, OutOfMemory, OutOfTime, PermanentError, StoreError, TooNew
 from contract.store.local import LocalStore
 
 PATH = "runs/late/first/decide-1.json"
@@ -41,3 +41,19 @@ def test_a_document_of_another_kind_is_refused(store):
 
     with pytest.raises(ValueError, match="decision"):
         documents.read(store, PATH, Verdict)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (BadData("no rows"), "data"),
+        (OutOfMemory("killed"), "memory"),
+        (OutOfTime("too long"), "time"),
+        (PermanentError("no converter"), "permanent"),
+        (TooNew("Entry", 2, 1), "permanent"),
+        (StoreError("no answer"), "transient"),
+        (ValueError("a bug"), "transient"),
+    ],
+)
+def test_a_failure_says_whether_a_retry_can_help(error, cause):
+    assert documents.Failure.of("train", error).cause == cause

@@ -60,7 +60,7 @@ def leave(request: JobRequest, behaviour: str) -> int:
         return 137
     bad = behaviour == "bad data"
     reason = "parcels: 3 of 5 rows have no weight" if bad else "the disk is full: free space, then clear this task"
-    documents.write(store, f"{prefix}.error.json", Failure(step=request.job, reason=reason, cause="data" if bad else "machinery"))
+    documents.write(store, f"{prefix}.error.json", Failure(step=request.job, reason=reason, cause="data" if bad else "transient"))
     return 3 if bad else 1
 
 

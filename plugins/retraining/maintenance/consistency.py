@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import httpx
 
 from contract.documents import Image
-from contract.errors import RetrainingError
+from contract.errors import PermanentError, RetrainingError, TransientError
 from contract.keys import digest_of
 from contract.platform import Platform
 from contract.store.base import Store
@@ -22,11 +22,11 @@ RECHECK_DELAY_S = 30.0  # by then the controller has finished a change that was 
 NO_ALIAS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's codes for «no model» and «no alias»
 
 
-class LedgerDiffers(RetrainingError):
+class LedgerDiffers(PermanentError):
     """An observed component differs from the ledger, in two observations."""
 
 
-class OutOfReach(RetrainingError):
+class OutOfReach(TransientError):
     """A component cannot be reached from here; that says nothing about any model."""
 
 

@@ -14,7 +14,7 @@ from logging import Logger
 from typing import Any, NamedTuple
 
 from contract.documents import ANCHOR, Image
-from contract.errors import RetrainingError
+from contract.errors import PermanentError, RetrainingError
 from contract.platform import Retention
 from contract.store.base import Store
 from release.ledger.entries import State
@@ -24,7 +24,7 @@ AT_WORK = timedelta(days=1)  # minimum age: a job may still use what is younger
 VALIDATED, PACKAGED = re.compile(r"validate-([0-9a-f]+)\."), re.compile(r"package-[0-9a-f]+\.json")
 
 
-class NotAllRemoved(RetrainingError):
+class NotAllRemoved(PermanentError):
     """Some files could not be judged or removed; the rest is gone."""
 
 

@@ -174,8 +174,7 @@ def _accept(task: TaskContext, engine: Engine, applications: list[Application], 
     if failure is None:
         last = applications[-1]
         raise diagnose(task.step, last, engine.logs(last.id))
-    kinds = {cause: kind for kind, cause in CAUSES.items()}
-    raise kinds.get(failure.cause, EngineTrouble)(failure.reason)
+    raise CAUSES.get(failure.cause, EngineTrouble)(failure.reason)
 
 
 def _log_cost(task: TaskContext, applications: list[Application], log: Logger) -> None:
