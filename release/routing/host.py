@@ -75,7 +75,7 @@ def render_traefik(serving: ServingHost) -> str:
         "metrics": {"prometheus": {"entryPoint": "traefik", "addEntryPointsLabels": False, "buckets": LATENCY_BUCKETS}},
         "providers": {
             "providersThrottleDuration": "100ms",
-            "file": {"directory": str(Path(serving.home, ROUTES)), "analysis": True},
+            "file": {"directory": str(Path(serving.home, ROUTES)), "watch": True},
         },
         "serversTransport": {
             "forwardingTimeouts": {
