@@ -13,7 +13,7 @@ from demo.loop import Ended, follow
 from demo.paths import INBOX, MODEL
 from demo.run import clients, only_one
 from demo.traffic import Tally
-from release.ledger.commands import answer, ask
+from release.ledger.commands import await_outcome, submit
 from release.ledger.entries import Outcome
 
 AS_OF = "2013-08-01T00:00:00+00:00"  # the gate promotes as of this time, too, unless something is wrong
@@ -64,7 +64,7 @@ class Failures:
         """Each demonstration rolls a version back, and the third rollback in a week freezes the model."""
         last = self.live.ledger.last(MODEL)
         if last and last.state.frozen:
-            answer(self.live.store, ask(self.live.store, "unfreeze", MODEL, "demo", "shown before"), TASK_TIMEOUT_S)
+            await_outcome(self.live.store, submit(self.live.store, "unfreeze", MODEL, "demo", "shown before"), TASK_TIMEOUT_S)
 
     def _trigger(self, conf: dict[str, str]) -> str:
         return self.airflow.trigger(MODEL, {"as_of": AS_OF, **conf})

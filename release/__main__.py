@@ -24,80 +24,84 @@ from release.ledger import status as ledger_status
 from release.ledger.ledger import Ledger
 
 PLATFORMS = Path(__file__).resolve().parents[1] / "dags" / "platforms"
-PATIENCE_S = 60.0
-SHOWN = 20
+OUTCOME_WITHIN_S = 60.0
+HISTORY_ENTRIES = 20
 
 
 def main(arguments: list[str]) -> int:
-    asked = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        data, lines, good = asked.run(asked)
+        data, lines, good = options.run(options)
     except RetrainingError as error:
         print(error, file=sys.stderr)
         return 1
-    print(json.dumps(data, indent=1) if asked.json else "\n".join(lines))
+    print(json.dumps(data, indent=1) if options.json else "\n".join(lines))
     return 0 if good else 1
 
 
-def platform_of(asked: argparse.Namespace) -> Platform:
-    named = asked.platform
+def platform_of(options: argparse.Namespace) -> Platform:
+    named = options.platform
     path = Path(named) if named.endswith((".yaml", ".yml")) else PLATFORMS / f"{named}.yaml"
     return load_platform(path, Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser())
 
 
-def store_of(asked: argparse.Namespace) -> Store:
-    return store_at(platform_of(asked).store)
+def store_of(options: argparse.Namespace) -> Store:
+    return store_at(platform_of(options).store)
 
 
 Result = tuple[Any, list[str], bool]  # data, lines, and whether it went well
 
 
-def status(asked: argparse.Namespace) -> Result:
-    ledger = Ledger(store_of(asked))
-    found = [ledger_status.status_of(ledger, model) for model in ([asked.model] if asked.model else ledger.models())]
-    lines = [line for each in found for line in ledger_status.status_lines(each)]
-    return found, lines or ["no model has been checked or released yet"], not any("problem" in each for each in found)
+def status(options: argparse.Namespace) -> Result:
+    ledger = Ledger(store_of(options))
+    reports = [ledger_status.status_of(ledger, model) for model in ([options.model] if options.model else ledger.models())]
+    lines = [line for report in reports for line in ledger_status.status_lines(report)]
+    return reports, lines or ["no model has been checked or released yet"], not any("problem" in report for report in reports)
 
 
-def history(asked: argparse.Namespace) -> Result:
-    found = ledger_status.history_of(Ledger(store_of(asked)), asked.model, asked.entries)
-    return found, ledger_status.history_lines(found) or [f"{asked.model} has no entry"], True
+def history(options: argparse.Namespace) -> Result:
+    newest = ledger_status.history_of(Ledger(store_of(options)), options.model, options.entries)
+    return newest, ledger_status.history_lines(newest) or [f"{options.model} has no entry"], True
 
 
-def at(asked: argparse.Namespace) -> Result:
-    found = ledger_status.at_of(Ledger(store_of(asked)), asked.model, asked.time)
-    return found, ledger_status.at_lines(found), True
+def at(options: argparse.Namespace) -> Result:
+    report = ledger_status.at_of(Ledger(store_of(options)), options.model, options.time)
+    return report, ledger_status.at_lines(report), True
 
 
-def change(asked: argparse.Namespace) -> Result:
-    store = store_of(asked)
-    request = commands.ask(store, asked.command, asked.model, asked.who, asked.why, getattr(asked, "version", None))
-    outcome = commands.answer(store, request, PATIENCE_S)
+def change(options: argparse.Namespace) -> Result:
+    store = store_of(options)
+    request = commands.submit(store, options.command, options.model, options.who, options.why, getattr(options, "version", None))
+    outcome = commands.await_outcome(store, request, OUTCOME_WITHIN_S)
     done = "done" if outcome.done else "refused"
-    return outcome.model_dump(mode="json"), [f"{asked.command} of {asked.model} {done}: {outcome.reason}"], outcome.done
+    return outcome.model_dump(mode="json"), [f"{options.command} of {options.model} {done}: {outcome.reason}"], outcome.done
 
 
-def reconcile(asked: argparse.Namespace) -> Result:
+def reconcile(options: argparse.Namespace) -> Result:
     from release.controller.consistency import reconcile as compare  # all that a host is made of: other commands do not wait for it
 
-    found, repaired = compare(platform_of(asked))
+    differences, repaired = compare(platform_of(options))
     did = "this call has repaired what it could" if repaired else "a controller is at work here and repairs what it can"
-    told_of = found or ["the ledger, the alias, the router, the servers and the tags agree"]
-    return {"differences": found, "repaired": repaired}, [*told_of, f"({did})"], not found
+    told_of = differences or ["the ledger, the alias, the router, the servers and the tags agree"]
+    return {"differences": differences, "repaired": repaired}, [*told_of, f"({did})"], not differences
 
 
-def clean_images(asked: argparse.Namespace) -> Result:
+def clean_images(options: argparse.Namespace) -> Result:
     """Prints what goes, and deletes only where that is asked for."""
     from release.registries.image_retention import clean, plan, plan_lines
 
-    platform, ledger = platform_of(asked), Ledger(store_of(asked))
-    where, act = platform.images, clean if asked.delete else plan
-    found = []
-    for model in [asked.model] if asked.model else ledger.models():
+    platform, ledger = platform_of(options), Ledger(store_of(options))
+    where, act = platform.images, clean if options.delete else plan
+    plans = []
+    for model in [options.model] if options.model else ledger.models():
         repository = repository_of(where.repository, model, login_on_host(host_of(where.repository)))
-        found.append(act(repository, model, ledger, where.keep))
-    lines = [line for each in found for line in plan_lines(each)]
-    return [each._asdict() for each in found], [*lines, "deleted" if asked.delete else "nothing was deleted: add --delete"], True
+        plans.append(act(repository, model, ledger, where.keep))
+    lines = [line for removal in plans for line in plan_lines(removal)]
+    return (
+        [removal._asdict() for removal in plans],
+        [*lines, "deleted" if options.delete else "nothing was deleted: add --delete"],
+        True,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _command(subparsers, "status", "what is live, what is under way, and how the last requests ended", status, model="?")
     entries = _command(subparsers, "history", "what has happened to a model, the newest first", history)
-    entries.add_argument("--entries", type=int, default=SHOWN, help=f"how many (default {SHOWN})")
+    entries.add_argument("--entries", type=int, default=HISTORY_ENTRIES, help=f"how many (default {HISTORY_ENTRIES})")
     moment = _command(subparsers, "at", "which versions answered at a given time, and why", at)
     moment.add_argument("time", type=_time, help="such as 2013-06-01T14:05, in UTC unless it says otherwise")
     _command(
@@ -137,8 +141,8 @@ def _command(
     parser = subparsers.add_parser(name, help=what, description=what)
     if model != "":
         parser.add_argument("model", nargs=model, metavar="MODEL")
-    old_version = os.environ.get("RETRAINING_PLATFORM", "local")
-    parser.add_argument("--platform", default=old_version, metavar="FILE", help="a file, or a name in dags/platforms/")
+    platform = os.environ.get("RETRAINING_PLATFORM", "local")
+    parser.add_argument("--platform", default=platform, metavar="FILE", help="a file, or a name in dags/platforms/")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
     return parser

@@ -23,18 +23,18 @@ class BackgroundCalls:
         self._under_way.pop(key, None)
 
 
-class Settled:
+class ConfirmedEffects:
     """What was brought about outside, by an errand, and is believed for a while: then somebody may have changed it."""
 
-    BELIEVED = timedelta(minutes=5)
+    VALID_FOR = timedelta(minutes=5)
 
-    def __init__(self, errands: BackgroundCalls) -> None:
-        self._errands = errands
+    def __init__(self, background: BackgroundCalls) -> None:
+        self._background = background
         self._since: dict[tuple[str, ...], tuple[Any, datetime]] = {}
 
-    def is_so(self, what: tuple[str, ...], wanted: Any, work: Callable[[], Any], now: datetime) -> bool:
+    def is_confirmed(self, what: tuple[str, ...], expected: Any, work: Callable[[], Any], now: datetime) -> bool:
         """`work` tells True when it is. Raises what the errand has raised; then the next call begins it anew."""
         known, since = self._since.get(what, (None, now))
-        if (known != wanted or now - since > self.BELIEVED) and self._errands.result((*what, wanted), work):
-            self._since[what] = known, _ = wanted, now
-        return known == wanted
+        if (known != expected or now - since > self.VALID_FOR) and self._background.result((*what, expected), work):
+            self._since[what] = known, _ = expected, now
+        return known == expected

@@ -35,17 +35,20 @@ def differences(parts: Parts, servers: int) -> list[str]:
         models = ledger.models()
     except RetrainingError as error:
         return [str(error)]
-    found = [f"{model}: {what}" for model in models for what in _of_model(parts, ledger, model, servers)]
-    return [*found, *_asked("the servers", lambda: [f"{m}: {d} runs, and no ledger names it" for m, d in _leftovers(parts)])]
+    problems = [f"{model}: {what}" for model in models for what in _of_model(parts, ledger, model, servers)]
+    return [
+        *problems,
+        *_problems_of("the servers", lambda: [f"{m}: {d} runs, and no ledger names it" for m, d in _leftovers(parts)]),
+    ]
 
 
 def _repair(controller: Controller, find_problems: Callable[[], list[str]]) -> list[str]:
     until = time.monotonic() + REPAIR_WITHIN_S
     while True:
         controller.reconcile()
-        found = find_problems()
-        if not found or time.monotonic() > until:
-            return found
+        problems = find_problems()
+        if not problems or time.monotonic() > until:
+            return problems
         time.sleep(PAUSE_S)
 
 
@@ -60,51 +63,55 @@ def _of_model(parts: Parts, ledger: Ledger, model: str, servers: int) -> list[st
             f"a {state.active.request.kind} of {version_name(state.active.image)} is under way ({state.active.phase}): "
             "look again later"
         ]
-    wanted = project(state, servers)
+    projection = project(state, servers)
     return [
-        *_asked("the router", lambda: _router(parts, model, wanted)),
-        *_asked("the servers", lambda: _servers(parts, model, wanted)),
-        *_asked("MLflow", lambda: _alias(parts, model, wanted)),
-        *_asked("the images' repository", lambda: _tags(parts, wanted)),
+        *_problems_of("the router", lambda: _router(parts, model, projection)),
+        *_problems_of("the servers", lambda: _servers(parts, model, projection)),
+        *_problems_of("MLflow", lambda: _alias(parts, model, projection)),
+        *_problems_of("the images' repository", lambda: _tags(parts, projection)),
     ]
 
 
-def _asked(whom: str, find_problems: Callable[[], list[str]]) -> list[str]:
+def _problems_of(whom: str, find_problems: Callable[[], list[str]]) -> list[str]:
     try:
         return find_problems()
     except (RetrainingError, OSError) as error:
         return [f"{whom} could not be asked: {error}"]
 
 
-def _router(parts: Parts, model: str, wanted: Projection) -> list[str]:
+def _router(parts: Parts, model: str, projection: Projection) -> list[str]:
     seen = parts.router.seen(model)
     if seen is None:
         return ["the router does not tell its weights, or routes to other servers than it was told"]
-    return [] if seen == wanted.weights else [f"the router has the weights {seen}, the ledger {wanted.weights}"]
+    return [] if seen == projection.weights else [f"the router has the weights {seen}, the ledger {projection.weights}"]
 
 
-def _servers(parts: Parts, model: str, wanted: Projection) -> list[str]:
+def _servers(parts: Parts, model: str, projection: Projection) -> list[str]:
     running = Counter(server.digest for server in parts.target.servers() if server.model == model)
-    asked = {digest: count for digest, (_, count) in wanted.servers.items()}
-    digests = sorted(asked.keys() | running.keys())
+    expected = {digest: count for digest, (_, count) in projection.servers.items()}
+    digests = sorted(expected.keys() | running.keys())
     return [
-        f"{running[d]} server(s) of {d} run, the ledger wants {asked.get(d, 0)}" for d in digests if running[d] != asked.get(d, 0)
+        f"{running[d]} server(s) of {d} run, the ledger wants {expected.get(d, 0)}"
+        for d in digests
+        if running[d] != expected.get(d, 0)
     ]
 
 
-def _alias(parts: Parts, model: str, wanted: Projection) -> list[str]:
-    there, live = parts.alias.get(model), wanted.named.version if wanted.named else None
+def _alias(parts: Parts, model: str, projection: Projection) -> list[str]:
+    registered, live = parts.alias.get(model), projection.named.version if projection.named else None
     return (
-        [] if live is None or there == live else [f"MLflow's alias champion is version {there or 'none'}, live is version {live}"]
+        []
+        if live is None or registered == live
+        else [f"MLflow's alias champion is version {registered or 'none'}, live is version {live}"]
     )
 
 
-def _tags(parts: Parts, wanted: Projection) -> list[str]:
-    there = {tag: parts.tags.get(tag, image) for tag, image in wanted.tags.items()}
+def _tags(parts: Parts, projection: Projection) -> list[str]:
+    tagged = {tag: parts.tags.get(tag, image) for tag, image in projection.tags.items()}
     return [
-        f"the tag {tag} is {there[tag] or 'nothing'}, not {version_name(image)}"
-        for tag, image in wanted.tags.items()
-        if there[tag] != image.digest
+        f"the tag {tag} is {tagged[tag] or 'nothing'}, not {version_name(image)}"
+        for tag, image in projection.tags.items()
+        if tagged[tag] != image.digest
     ]
 
 

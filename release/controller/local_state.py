@@ -28,7 +28,7 @@ class LocalState:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._kept = {path.stem: kept for path in folder.glob("*.json") if (kept := _read(path))}
+        self._kept = {path.stem: record for path in folder.glob("*.json") if (record := _read(path))}
 
     def models(self) -> list[str]:
         return list(self._kept)
@@ -36,15 +36,15 @@ class LocalState:
     def get(self, model: str) -> LocalRecord | None:
         return self._kept.get(model)
 
-    def put(self, model: str, kept: LocalRecord) -> None:
+    def put(self, model: str, record: LocalRecord) -> None:
         """In memory always; a full disk keeps an older entry, from which the controller would decide the same again."""
-        if kept == self._kept.get(model):
+        if record == self._kept.get(model):
             return
-        self._kept[model] = kept
+        self._kept[model] = record
         path = self._folder / f"{model}.json"
         new = path.with_suffix(".new")
         try:
-            new.write_text(kept.model_dump_json(indent=1))
+            new.write_text(record.model_dump_json(indent=1))
             os.replace(new, path)
         except OSError as error:
             log.warning("%s: the last entry is kept in memory only: %s could not be written (%s)", model, path, error.strerror)

@@ -27,8 +27,11 @@ from release.ledger.ledger import Ledger, LedgerBroken
 from release.targets.base import Target
 
 log = logging.getLogger("release.controller.loop")
-TURN_S = 1.0
-SOON_S, BUSY_S = 0.2, 5.0  # turns are quicker for some seconds after a start or an entry: its effect is often there at once
+INTERVAL_S = 1.0
+FAST_INTERVAL_S, FAST_FOR_S = (
+    0.2,
+    5.0,
+)  # turns are quicker for some seconds after a start or an entry: its effect is often there at once
 
 
 class AlreadyRunning(RetrainingError):
@@ -36,16 +39,16 @@ class AlreadyRunning(RetrainingError):
 
 
 class Controller:
-    def __init__(self, ledger: Ledger, world: Reconciler, serving: ServingHost, clock: Callable[[], datetime]) -> None:
+    def __init__(self, ledger: Ledger, reconciler: Reconciler, serving: ServingHost, clock: Callable[[], datetime]) -> None:
         home = Path(serving.home)
         self._ledger = ledger
-        self._world = world
+        self._reconciler = reconciler
         self._journal = LocalState(home / "entries")
         self._commands = home / "commands"
         self._serving = serving
         self._clock = clock
-        self._heard: dict[str, datetime] = {}
-        self._said: dict[str, str] = {}
+        self._last_traffic_at: dict[str, datetime] = {}
+        self._logged: dict[str, str] = {}
 
     def reconcile(self) -> bool:
         """Whether anything moved on, so that more may follow at once. One model's failure is logged and is not the others'."""
@@ -54,31 +57,31 @@ class Controller:
             try:
                 moved |= self._reconcile(model)
             except Exception as error:  # whatever it is, the other models are served
-                self._say(model, f"this turn failed: {error or type(error).__name__}", error)
+                self._log_change(model, f"this turn failed: {error or type(error).__name__}", error)
         return moved
 
     def _reconcile(self, model: str) -> bool:
-        kept, problem = self._last(model)
-        if kept is None:
-            self._say(model, "; ".join(problem))
+        record, problem = self._last(model)
+        if record is None:
+            self._log_change(model, "; ".join(problem))
             return False
-        state, now = kept.state, self._clock()
+        state, now = record.state, self._clock()
         servers = self._serving.servers
-        seen = self._world.reconcile(model, project(state, servers), servers, now)
-        if model not in self._heard or not is_unknown(state, seen):
-            self._heard[model] = now
-        self._say(model, "; ".join((*problem, *seen.broken.values(), *seen.trouble)))
-        seen = replace(seen, silent_for=now - self._heard[model], may_release=self._may_release(model))
+        seen = self._reconciler.reconcile(model, project(state, servers), servers, now)
+        if model not in self._last_traffic_at or not is_unknown(state, seen):
+            self._last_traffic_at[model] = now
+        self._log_change(model, "; ".join((*problem, *seen.broken.values(), *seen.trouble)))
+        seen = replace(seen, silent_for=now - self._last_traffic_at[model], may_release=self._may_release(model))
         draft = step(state, seen, now)
         if draft:
-            self._append(model, kept, draft, writable=not problem)
-        self._take_command(model)
+            self._append(model, record, draft, writable=not problem)
+        self._take_command_file(model)
         return draft is not None
 
     def _may_release(self, model: str) -> bool:
         """Whether the host has room for one more release; going back needs none."""
         others = (self._journal.get(other) for other in self._journal.models() if other != model)
-        return sum(is_releasing(kept.state) for kept in others if kept) < self._serving.max_parallel
+        return sum(is_releasing(record.state) for record in others if record) < self._serving.max_parallel
 
     def _models(self) -> list[str]:
         try:
@@ -89,14 +92,14 @@ class Controller:
 
     def _last(self, model: str) -> tuple[LocalRecord | None, tuple[str, ...]]:
         """What this host goes by, and what is wrong with the ledger."""
-        kept = self._journal.get(model)
+        record = self._journal.get(model)
         try:
             last = self._ledger.last(model)
-            _refuse_lost_entries(model, last, kept)
-            if last and kept and kept.ahead:
-                last = self._record(model, last, kept.ahead)
+            _refuse_lost_entries(model, last, record)
+            if last and record and record.ahead:
+                last = self._record(model, last, record.ahead)
         except (StoreError, LedgerBroken) as error:
-            return kept, (str(error),)
+            return record, (str(error),)
         if last:
             self._journal.put(model, LocalRecord(entry=last))
         return self._journal.get(model), ()
@@ -115,22 +118,22 @@ class Controller:
         )
         return self._ledger.append(model, last, draft)
 
-    def _append(self, model: str, kept: LocalRecord, draft: Draft, *, writable: bool) -> None:
+    def _append(self, model: str, record: LocalRecord, draft: Draft, *, writable: bool) -> None:
         """The entry comes before its effect, but for going back, which waits for nothing."""
         try:
-            entry = self._ledger.append(model, kept.entry, draft) if writable and not kept.ahead else None
+            entry = self._ledger.append(model, record.entry, draft) if writable and not record.ahead else None
         except StoreError as error:
-            self._say(model, str(error))
+            self._log_change(model, str(error))
             writable, entry = False, None
         if entry:
             self._journal.put(model, LocalRecord(entry=entry))
-        elif draft.backward and not (writable and not kept.ahead):
-            self._journal.put(model, LocalRecord(entry=kept.entry, ahead=draft.state))
+        elif draft.backward and not (writable and not record.ahead):
+            self._journal.put(model, LocalRecord(entry=record.entry, ahead=draft.state))
         else:
             return
         log.info("%s: %s (%s)%s", model, draft.what, draft.why, "" if entry else ", not recorded yet")
 
-    def _take_command(self, model: str) -> None:
+    def _take_command_file(self, model: str) -> None:
         """`commands/<model>.rollback`, whose text says who and why, goes back even while the store fails."""
         path = self._commands / f"{model}.rollback"
         if not path.exists():
@@ -141,26 +144,26 @@ class Controller:
         try:
             self._ledger.request(request)
         except (StoreError, LedgerBroken):
-            self._queue_here(model, request)
+            self._queue_locally(model, request)
         path.unlink()
 
-    def _queue_here(self, model: str, request: Request) -> None:
-        kept = self._journal.get(model)
-        if kept and not (kept.state.waits(request.id) or kept.state.outcome(request.id)):
-            queued = kept.state.model_copy(update={"queue": (*kept.state.queue, request)})
-            self._journal.put(model, LocalRecord(entry=kept.entry, ahead=queued))
+    def _queue_locally(self, model: str, request: Request) -> None:
+        record = self._journal.get(model)
+        if record and not (record.state.waits(request.id) or record.state.outcome(request.id)):
+            queued = record.state.model_copy(update={"queue": (*record.state.queue, request)})
+            self._journal.put(model, LocalRecord(entry=record.entry, ahead=queued))
 
-    def _say(self, model: str, problem: str, error: Exception | None = None) -> None:
+    def _log_change(self, model: str, problem: str, error: Exception | None = None) -> None:
         """Once, not every second; and once more when it is over."""
-        if problem != self._said.get(model, ""):
+        if problem != self._logged.get(model, ""):
             log.warning("%s: %s", model, problem or "all is well again", exc_info=error)
-            self._said[model] = problem
+            self._logged[model] = problem
 
 
-def _refuse_lost_entries(model: str, last: Entry | None, kept: LocalRecord | None) -> None:
-    if kept and (last is None or last.n < kept.entry.n or (last.n == kept.entry.n and last.id != kept.entry.id)):
+def _refuse_lost_entries(model: str, last: Entry | None, record: LocalRecord | None) -> None:
+    if record and (last is None or last.n < record.entry.n or (last.n == record.entry.n and last.id != record.entry.id)):
         there = f"entry {last.n}" if last else "none"
-        raise LedgerBroken(f"the ledger of {model} ends at {there}, but entry {kept.entry.n} was there: restore it from a backup")
+        raise LedgerBroken(f"the ledger of {model} ends at {there}, but entry {record.entry.n} was there: restore it from a backup")
 
 
 def controller_for(platform: Platform) -> Controller:
@@ -233,7 +236,7 @@ def main(arguments: list[str]) -> int:
     while True:
         started = time.monotonic()
         moved = started if controller.reconcile() else moved
-        pause_s = SOON_S if started - moved < BUSY_S else TURN_S
+        pause_s = FAST_INTERVAL_S if started - moved < FAST_FOR_S else INTERVAL_S
         time.sleep(max(0.0, pause_s - (time.monotonic() - started)))
 
 

@@ -15,14 +15,14 @@ class SlidingWindow:
     def __init__(self) -> None:
         self._samples: dict[str, tuple[str, Samples]] = {}
 
-    def traffic(self, model: str, digest: str, told: Traffic, window: timedelta, now: datetime) -> Traffic | None:
+    def traffic(self, model: str, digest: str, counted: Traffic, window: timedelta, now: datetime) -> Traffic | None:
         """Since the last look that is as old as the window, or the first one there is; None where a counter began anew."""
         of, samples = self._samples.get(model, ("", Samples()))
         if of != digest:
             samples = Samples()
-        samples.append((now, told))
+        samples.append((now, counted))
         while len(samples) > 1 and samples[1][0] <= now - window:
             samples.popleft()
-        found = since(told, samples[0][1])
-        self._samples[model] = digest, samples if found else Samples()
-        return found
+        in_window = since(counted, samples[0][1])
+        self._samples[model] = digest, samples if in_window else Samples()
+        return in_window

@@ -82,7 +82,7 @@ def promoting(state: State, active: Active, seen: Observation, now: datetime) ->
         return _gone_back(state, active, note, now)
     thin = sum(step.thin_traffic for step in active.steps)
     reason = f"{len(active.steps)} step(s) within the limits" + (f", {thin} with thin traffic" if thin else "")
-    reason += _drift_told(active) + note
+    reason += _drift_note(active) + note
     outcome = release_outcome(state, active, "released", reason, done=True)
     changes = {
         "live": active.image,
@@ -93,7 +93,7 @@ def promoting(state: State, active: Active, seen: Observation, now: datetime) ->
     return end(state, outcome, active=None, checked=None, **changes)
 
 
-def _drift_told(active: Active) -> str:
+def _drift_note(active: Active) -> str:
     last = active.steps[-1] if active.steps else None
     if last is None or last.drift is None:
         return ""
@@ -124,14 +124,14 @@ def rolling_back(state: State, active: Active, seen: Observation, now: datetime)
     """A rollback asked for meanwhile is answered by this one, unless it was meant to go further back."""
     if seen.weights != state.weights:
         return None
-    asked = [
+    answered = [
         Outcome(request=request.id, kind="rollback", done=True, reason=active.reason)
         for request in state.queue
         if request.kind == "rollback" and (request.image is None or request.image == state.live)
     ]
     outcome = release_outcome(state, active, "rolled_back", active.reason)
     changes = probation.taken_back(state, active.image, active.reason, now)
-    draft = end(state, outcome, *asked, active=None, checked=None, backward=True, **changes)
+    draft = end(state, outcome, *answered, active=None, checked=None, backward=True, **changes)
     return draft.model_copy(update={"notification": probation.notification_of(active.request.model, changes)})
 
 
@@ -175,13 +175,13 @@ def _unknown(state: State, active: Active, seen: Observation, now: datetime) -> 
 
 def _begin_analysis(state: State, active: Active, seen: Observation, now: datetime) -> AnalysisWindow:
     """The old version is counted from the release's first step on, or at 100 % there would be nothing to compare with."""
-    first, told = active.analysis, seen.predictions or {}
+    first, counted = active.analysis, seen.predictions or {}
     traffic = {active.image.digest: seen.traffic.get(active.image.digest, Traffic())}
-    predictions = {active.image.digest: told.get(active.image.digest, PredictionHistogram())}
+    predictions = {active.image.digest: counted.get(active.image.digest, PredictionHistogram())}
     if state.live:
         old = state.live.digest
         traffic[old] = (first.traffic if first else seen.traffic).get(old, Traffic())
-        predictions[old] = (first.predictions if first else told).get(old, PredictionHistogram())
+        predictions[old] = (first.predictions if first else counted).get(old, PredictionHistogram())
     return AnalysisWindow(since=now, traffic=traffic, predictions=predictions)
 
 

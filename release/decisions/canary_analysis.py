@@ -9,9 +9,9 @@ from contract.serving import Serving
 from release.decisions.prediction_drift import Drift
 from release.ledger.entries import Traffic
 
-FEWEST = 5  # events that can be held against a version before a step's end
-DOUBT = 0.01  # one-sided: how unlikely those must be within the limit
-TRUST = 0.05  # one-sided: how unlikely so few must be beyond it; of 1 % none of 299 requests, of 5 % none of 59
+MIN_EVENTS = 5  # events that can be held against a version before a step's end
+BREACH_ALPHA = 0.01  # one-sided: how unlikely those must be within the limit
+COMPLIANCE_ALPHA = 0.05  # one-sided: how unlikely so few must be beyond it; of 1 % none of 299 requests, of 5 % none of 59
 SLOW_SHARE = 0.05  # the limit is a 95th percentile
 
 
@@ -30,7 +30,7 @@ class Limit(NamedTuple):
     @property
     def is_shown(self) -> bool:
         """Clopper and Pearson's upper 95 % bound does not pass the rate."""
-        return not self.absolute or tail(self.of - self.count, self.of, 1 - self.rate) < TRUST  # of those that kept it
+        return not self.absolute or tail(self.of - self.count, self.of, 1 - self.rate) < COMPLIANCE_ALPHA  # of those that kept it
 
 
 class Judgement(NamedTuple):
@@ -47,17 +47,17 @@ def judge(new: Traffic, old: Traffic, limits: Serving, *, step_over: bool, drift
     known, or where there is nothing to drift from.
     """
     enough = new.requests >= limits.min_requests
-    found = limits_of(new, old, limits)
-    for limit in found:
+    compared = limits_of(new, old, limits)
+    for limit in compared:
         plainly = step_over and enough and limit.count > limit.rate * limit.of
-        clearly = limit.count >= FEWEST and tail(limit.count, limit.of, limit.rate) < DOUBT
+        clearly = limit.count >= MIN_EVENTS and tail(limit.count, limit.of, limit.rate) < BREACH_ALPHA
         if plainly or clearly:
             return Judgement(False, limit.sentence)
     if drift and limits.max_drift and drift.share - drift.noise > limits.max_drift:
         return Judgement(False, _drift_sentence(drift, limits.max_drift))
     if not enough:
         return Judgement(None, f"{new.requests} of {limits.min_requests} requests so far")
-    unshown = [limit.sentence for limit in found if not limit.is_shown]
+    unshown = [limit.sentence for limit in compared if not limit.is_shown]
     if unshown:
         return Judgement(None, f"{unshown[0]}, which {new.requests} requests do not show")
     return Judgement(True if step_over else None, f"{new.requests} requests within the limits")
@@ -66,7 +66,7 @@ def judge(new: Traffic, old: Traffic, limits: Serving, *, step_over: bool, drift
 def limits_of(new: Traffic, old: Traffic, limits: Serving) -> list[Limit]:
     """The old version's 4xx rate is a fair measure only where it had requests of its own."""
     n = new.requests
-    found = [
+    compared = [
         Limit(new.errors, n, limits.max_error_rate, _errors_sentence(new, limits)),
         Limit(*_slower(new, limits.max_p95), SLOW_SHARE, _latency_sentence(new, limits)),
     ]
@@ -76,8 +76,8 @@ def limits_of(new: Traffic, old: Traffic, limits: Serving) -> list[Limit]:
             f"{new.client_errors} of {n} requests were refused as the client's error (4xx), "
             f"against {old.client_errors} of {old.requests} by the old version"
         )
-        found.append(Limit(new.client_errors, n, min(1.0, old_rate + limits.max_error_rate), sentence, absolute=False))
-    return found
+        compared.append(Limit(new.client_errors, n, min(1.0, old_rate + limits.max_error_rate), sentence, absolute=False))
+    return compared
 
 
 def tail(count: int, of: int, rate: float) -> float:
@@ -110,11 +110,11 @@ def since(now: Traffic, start: Traffic) -> Traffic | None:
 def p95_ms(traffic: Traffic) -> float | None:
     """Interpolated inside its bucket; None without requests, or if it lies above the last finite bound."""
     total = traffic.latency[-1][1] if traffic.latency else 0
-    wanted = (1 - SLOW_SHARE) * total
+    rank = (1 - SLOW_SHARE) * total
     lower, below = 0.0, 0
     for bound, count in traffic.latency if total else ():
-        if count >= wanted:
-            return None if math.isinf(bound) else 1000 * (lower + (bound - lower) * (wanted - below) / max(1, count - below))
+        if count >= rank:
+            return None if math.isinf(bound) else 1000 * (lower + (bound - lower) * (rank - below) / max(1, count - below))
         lower, below = bound, count
     return None
 

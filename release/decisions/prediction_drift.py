@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from release.ledger.entries import PredictionHistogram
 
-CHANCE = 0.01  # one-sided: how often the noise may be passed where nothing differs
+DRIFT_ALPHA = 0.01  # one-sided: how often the noise may be passed where nothing differs
 
 
 class Drift(NamedTuple):
@@ -30,12 +30,12 @@ def drift(new: PredictionHistogram, old: PredictionHistogram) -> Drift | None:
     n, m = new.independent, old.independent
     variance = 1 / n + 1 / m
     share = expected = 0.0
-    for place in new.rows.keys() | old.rows.keys():
-        p, q = (spread.rows.get(place, 0) / spread.total for spread in (new, old))
+    for bin_name in new.rows.keys() | old.rows.keys():
+        p, q = (histogram.rows.get(bin_name, 0) / histogram.total for histogram in (new, old))
         both = (n * p + m * q) / (n + m)
         share += abs(p - q) / 2
         expected += math.sqrt(2 / math.pi * both * (1 - both) * variance) / 2
-    return Drift(share, expected + math.sqrt(math.log(1 / CHANCE) / 2 * variance))
+    return Drift(share, expected + math.sqrt(math.log(1 / DRIFT_ALPHA) / 2 * variance))
 
 
 def add(one: PredictionHistogram, other: PredictionHistogram) -> PredictionHistogram:
@@ -44,8 +44,8 @@ def add(one: PredictionHistogram, other: PredictionHistogram) -> PredictionHisto
 
 def since(now: PredictionHistogram, before: PredictionHistogram) -> PredictionHistogram | None:
     """None if the counts began anew in between."""
-    rows = {place: now.rows.get(place, 0) - before.rows.get(place, 0) for place in {**before.rows, **now.rows}}
+    rows = {bin_name: now.rows.get(bin_name, 0) - before.rows.get(bin_name, 0) for bin_name in {**before.rows, **now.rows}}
     squares = now.squares - before.squares
     if min(squares, *rows.values(), 0) < 0:
         return None
-    return PredictionHistogram(rows={place: number for place, number in rows.items() if number}, squares=squares)
+    return PredictionHistogram(rows={bin_name: number for bin_name, number in rows.items() if number}, squares=squares)

@@ -50,7 +50,7 @@ def step(state: State, seen: Observation, now: datetime) -> Draft | None:
 def taken_back(state: State, image: Image, why: str, now: datetime) -> dict[str, Any]:
     """What a rollback changes besides what is live."""
     recent = (*(when for when in state.rollbacks if now - when < WEEK), now)
-    others = tuple(each for each in state.quarantined if each.image.digest != image.digest)
+    others = tuple(entry for entry in state.quarantined if entry.image.digest != image.digest)
     changes: dict[str, Any] = {
         "rollbacks": recent,
         "quarantined": (*others, Quarantined(image=image, why=why)),
@@ -61,16 +61,16 @@ def taken_back(state: State, image: Image, why: str, now: datetime) -> dict[str,
     return changes
 
 
-def notification_of(model: str, changes: dict[str, Any], told: str = "") -> str:
+def notification_of(model: str, changes: dict[str, Any], sentence: str = "") -> str:
     """For people: what nobody's task tells them of a rollback."""
     frozen = changes.get("frozen")
-    found = [told, f"releases of {model} are frozen: {frozen}; find the cause, then unfreeze it" if frozen else ""]
-    return ". ".join(filter(None, found))
+    sentences = [sentence, f"releases of {model} are frozen: {frozen}; find the cause, then unfreeze it" if frozen else ""]
+    return ". ".join(filter(None, sentences))
 
 
 def outgrown(state: State, image: Image) -> tuple[Quarantined, ...]:
     """What stays in quarantine once this version is live: data older than its own is never released again anyhow."""
-    return tuple(each for each in state.quarantined if each.image.as_of > image.as_of)
+    return tuple(entry for entry in state.quarantined if entry.image.as_of > image.as_of)
 
 
 def _evidence(state: State, trial: Probation, seen: Observation) -> str:

@@ -21,7 +21,7 @@ class Projection(NamedTuple):
     weights: dict[str, int]
     unproven: Image | None  # never had all traffic: it does not start before its signature was seen
     judged: bool  # a version meets traffic: where its answers lie is looked at
-    asked: Active | None  # whose image is to be asked the golden rows
+    to_probe: Active | None  # whose image is to be asked the golden rows
     named: Image | None  # bears the alias
     tags: dict[str, Image]  # name: what bears it in the images' repository
     window: timedelta | None  # how far back a version on probation is judged by itself
@@ -29,7 +29,7 @@ class Projection(NamedTuple):
 
 def project(state: State, servers: int) -> Projection:
     active = state.active
-    asked = active if active and active.phase == "probing" else None
+    to_probe = active if active and active.phase == "probing" else None
     named = active.image if active and active.phase == "promoting" else state.live
     tags = {"production": named, "previous": state.previous}
     return Projection(
@@ -37,7 +37,7 @@ def project(state: State, servers: int) -> Projection:
         weights=state.weights,
         unproven=active.image if active and active.request.kind in ("check", "release") else None,
         judged=is_releasing(state) and active.percent > 0 and active.phase != "rolling_back",
-        asked=asked,
+        to_probe=to_probe,
         named=named,
         tags={tag: image for tag, image in tags.items() if image},
         window=max(state.probation.serving.hold, SHORTEST_WINDOW) if state.probation else None,
@@ -49,15 +49,15 @@ def is_releasing(state: State) -> bool:
 
 
 def _servers(state: State, servers: int) -> dict[str, tuple[Image, int]]:
-    active, wanted = state.active, {}
+    active, needed = state.active, {}
     if state.checked:
-        wanted[state.checked.digest] = (state.checked, 1)
+        needed[state.checked.digest] = (state.checked, 1)
     if active:  # also while everything returns: no server stops before its weight was read back as gone
-        wanted[active.image.digest] = (active.image, 1 if active.request.kind == "check" else servers)
+        needed[active.image.digest] = (active.image, 1 if active.request.kind == "check" else servers)
     for image in (state.previous if state.probation else None, state.live):
         if image:
-            wanted[image.digest] = (image, servers)
-    return wanted
+            needed[image.digest] = (image, servers)
+    return needed
 
 
 def step(state: State, seen: Observation, now: datetime) -> Draft | None:
@@ -111,7 +111,7 @@ def _roll_back(state: State, request: Request, now: datetime) -> Draft | None:
 
 
 def _unquarantine(state: State, request: Request) -> Draft:
-    left = tuple(each for each in state.quarantined if each.image.digest != request.image.digest)
+    left = tuple(entry for entry in state.quarantined if entry.image.digest != request.image.digest)
     if len(left) == len(state.quarantined):
         return _refused(state, request, f"{version_name(request.image)} is not in quarantine")
     reason = f"{version_name(request.image)} may be checked and released again: {request.why}"

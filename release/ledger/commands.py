@@ -22,20 +22,20 @@ WHAT: dict[Command, str] = {
 }
 
 
-class CannotAsk(RetrainingError):
+class InvalidCommand(RetrainingError):
     """What was asked for makes no sense; nothing was changed."""
 
 
-class NoAnswer(RetrainingError):
+class NoOutcome(RetrainingError):
     """The request is in the ledger, and nobody has taken it up yet."""
 
 
-def ask(store: Store, command: Command, model: str, who: str, why: str, version: int | None = None) -> Request:
+def submit(store: Store, command: Command, model: str, who: str, why: str, version: int | None = None) -> Request:
     """Puts it in the model's queue. Raises CannotAsk for a model nobody knows, or a version that was never live."""
     ledger = Ledger(store)
     if model not in ledger.models():
         known = ", ".join(ledger.models()) or "none yet"
-        raise CannotAsk(f"no model {model} has ever been checked or released here (there are: {known})")
+        raise InvalidCommand(f"no model {model} has ever been checked or released here (there are: {known})")
     image = None if version is None else _image(ledger, command, model, version)
     request = Request(id=f"person-{uuid.uuid4().hex[:16]}", kind=command, model=model, image=image, who=who, why=why)
     ledger.request(request)
@@ -46,23 +46,23 @@ def _image(ledger: Ledger, command: Command, model: str, version: int) -> Image:
     if command != "unquarantine":
         image = ledger.was_live(model, version)
         if image is None:
-            raise CannotAsk(f"version {version} of {model} was never live: only what has had all traffic is gone back to")
+            raise InvalidCommand(f"version {version} of {model} was never live: only what has had all traffic is gone back to")
         return image
     last = ledger.last(model)
-    kept = {each.image.version: each.image for each in last.state.quarantined} if last else {}
+    kept = {entry.image.version: entry.image for entry in last.state.quarantined} if last else {}
     if version not in kept:
         known = ", ".join(map(str, sorted(kept))) or "none"
-        raise CannotAsk(f"version {version} of {model} is not in quarantine (there is: {known})")
+        raise InvalidCommand(f"version {version} of {model} is not in quarantine (there is: {known})")
     return kept[version]
 
 
-def answer(store: Store, request: Request, patience_s: float) -> Outcome:
+def await_outcome(store: Store, request: Request, patience_s: float) -> Outcome:
     """The controller's. Raises NoAnswer."""
     ledger, until = Ledger(store), time.monotonic() + patience_s
     while (outcome := ledger.outcome(request.model, request.id)) is None:
         if time.monotonic() > until:
             patient = f"within {patience_s:.0f} s"
-            raise NoAnswer(
+            raise NoOutcome(
                 f"the {request.kind} of {request.model} is asked for, but the controller has not answered {patient}: "
                 "see that it runs on the serving host; it takes the request up when it does"
             )

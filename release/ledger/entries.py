@@ -175,7 +175,7 @@ class State(Strict):
         return next((outcome for outcome in self.outcomes if outcome.request == request_id), None)
 
     def quarantine_of(self, digest: str) -> Quarantined | None:
-        return next((each for each in self.quarantined if each.image.digest == digest), None)
+        return next((entry for entry in self.quarantined if entry.image.digest == digest), None)
 
     def waits(self, request_id: str) -> bool:
         """Whether the request is in the queue or in work."""

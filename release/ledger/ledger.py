@@ -19,7 +19,7 @@ from release.ledger.entries import Draft, Entry, Outcome, Request, State
 _FOLDER, _ENTRY = re.compile(r"\d{5}"), re.compile(r"\d{8}\.json")
 ENTRIES_IN_A_FOLDER = 1000
 OUTCOMES = "outcomes"  # beside the folders of entries
-ASKED_AGAIN_WITHIN = timedelta(days=7)  # whoever waits for an outcome asks every few seconds
+OUTCOME_POLLED_WITHIN = timedelta(days=7)  # whoever waits for an outcome asks every few seconds
 
 
 class LedgerBroken(RetrainingError):
@@ -45,7 +45,7 @@ class Ledger:
         known = self._followed.get(model) or self._listed(model)
         entry = self._read(model, known) if known else None
         while entry and (newer := self._find(model, entry.n + 1)):
-            self._refuse_another(model, entry, newer)
+            self._refuse_other_predecessor(model, entry, newer)
             entry = newer
         if entry:
             self._followed[model] = entry.n
@@ -118,7 +118,7 @@ class Ledger:
         indexed = documents.find(self.store, self._outcome_path(model, request_id), OutcomeEntry)
         if indexed:
             return next((outcome for outcome in self._read(model, indexed.entry).outcomes if outcome.request == request_id), None)
-        since = datetime.now(UTC) - ASKED_AGAIN_WITHIN
+        since = datetime.now(UTC) - OUTCOME_POLLED_WITHIN
         recent = takewhile(lambda entry: entry.time >= since, self.entries(model))
         brought = (outcome for entry in recent for outcome in entry.outcomes)
         return next((outcome for outcome in brought if outcome.request == request_id), None)
@@ -127,24 +127,24 @@ class Ledger:
         """How many entries there are; their numbers have no gap."""
         folders = [name for name in self.store.names(f"ledger/{model}") if name != OUTCOMES]
         for folder in folders:
-            self._refuse_stranger(_FOLDER, f"ledger/{model}", folder)
+            self._refuse_foreign(_FOLDER, f"ledger/{model}", folder)
         names = [(folder, name) for folder in folders for name in self.store.names(f"ledger/{model}/{folder}")]
         for expected, (folder, name) in enumerate(names, start=1):
-            self._refuse_stranger(_ENTRY, f"ledger/{model}/{folder}", name)
+            self._refuse_foreign(_ENTRY, f"ledger/{model}/{folder}", name)
             if int(name[:8]) != expected:
                 raise self._broken(model, expected, "is missing")
         return len(names)
 
-    def _refuse_stranger(self, pattern: re.Pattern[str], folder: str, name: str) -> None:
+    def _refuse_foreign(self, pattern: re.Pattern[str], folder: str, name: str) -> None:
         if pattern.fullmatch(name) is None:
             raise LedgerBroken(f"{self.store.root}/{folder}/{name} is no ledger entry: move it away; releases wait until then")
 
     def _before(self, entry: Entry, model: str) -> Entry:
         before = self._read(model, entry.n - 1)
-        self._refuse_another(model, before, entry)
+        self._refuse_other_predecessor(model, before, entry)
         return before
 
-    def _refuse_another(self, model: str, before: Entry, after: Entry) -> None:
+    def _refuse_other_predecessor(self, model: str, before: Entry, after: Entry) -> None:
         if before.id != after.previous:
             raise self._broken(model, before.n, f"cannot be trusted (it is not the one that entry {after.n} came after)")
 
@@ -170,8 +170,8 @@ class Ledger:
         return entry
 
     def _broken(self, model: str, n: int, how: str) -> LedgerBroken:
-        place = f"{self.store.root}/{self._path(model, n)}"
-        return LedgerBroken(f"{place} {how}: restore it from a backup; releases wait until then")
+        path = f"{self.store.root}/{self._path(model, n)}"
+        return LedgerBroken(f"{path} {how}: restore it from a backup; releases wait until then")
 
     def _path(self, model: str, n: int) -> str:
         return f"ledger/{model}/{n // ENTRIES_IN_A_FOLDER:05d}/{n:08d}.json"

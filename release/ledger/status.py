@@ -27,7 +27,7 @@ def status_of(ledger: Ledger, model: str) -> dict[str, Any]:
         "frozen": state.frozen,
         "pinned": state.pinned,
         "probation": state.probation and state.probation.until.isoformat(),
-        "quarantined": {each.image.version: each.why for each in state.quarantined},
+        "quarantined": {entry.image.version: entry.why for entry in state.quarantined},
         "active": state.active and f"{state.active.request.kind} of {version_name(state.active.image)}: {state.active.phase}",
         "waiting": len(state.queue),
         "last": last and f"{last.time:%Y-%m-%d %H:%M:%S} {last.what}",
@@ -61,7 +61,7 @@ def history_of(ledger: Ledger, model: str, most: int) -> list[dict[str, Any]]:
 
 
 def history_lines(entries: Iterable[dict[str, Any]]) -> list[str]:
-    return [f"{each['n']:>5} {each['time'][:19].replace('T', ' ')} {_told(each)}" for each in entries]
+    return [f"{entry['n']:>5} {entry['time'][:19].replace('T', ' ')} {_sentence(entry)}" for entry in entries]
 
 
 def at_of(ledger: Ledger, model: str, when: datetime) -> dict[str, Any]:
@@ -79,16 +79,20 @@ def at_of(ledger: Ledger, model: str, when: datetime) -> dict[str, Any]:
     }
 
 
-def at_lines(found: dict[str, Any]) -> list[str]:
-    if not found["weights"]:
-        return [f"{found['model']}: nothing was live, requests were answered 503"]
-    mark = "" if found["confirmed"] else "  (asked for at that moment, not yet confirmed by the router)"
-    lines = [f"{each['percent']:>4} % version {each['version']} {each['digest']}{mark}" for each in found["weights"]]
-    entry = found["entry"]
-    return [f"{found['model']} at {found['time']}", *lines, f"  since entry {entry['n']}, {entry['time'][:19]}: {_told(entry)}"]
+def at_lines(report: dict[str, Any]) -> list[str]:
+    if not report["weights"]:
+        return [f"{report['model']}: nothing was live, requests were answered 503"]
+    mark = "" if report["confirmed"] else "  (asked for at that moment, not yet confirmed by the router)"
+    lines = [f"{share['percent']:>4} % version {share['version']} {share['digest']}{mark}" for share in report["weights"]]
+    entry = report["entry"]
+    return [
+        f"{report['model']} at {report['time']}",
+        *lines,
+        f"  since entry {entry['n']}, {entry['time'][:19]}: {_sentence(entry)}",
+    ]
 
 
-def _told(entry: dict[str, Any]) -> str:
+def _sentence(entry: dict[str, Any]) -> str:
     return f"{entry['what']} ({entry['who']}: {entry['why']})"
 
 

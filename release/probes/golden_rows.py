@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from contract.documents import Check, GoldenRows, ReplayResult
 from contract.serving import Serving
 from release.ledger.entries import PredictionHistogram
-from release.probes.prediction_counts import ServerAnswers
+from release.probes.prediction_counts import PredictionCounts
 from release.probes.replay import REHEARSAL, replay
 from release.targets.base import Server
 
@@ -20,9 +20,9 @@ TOLERANCE = 1e-9  # relative, of numbers above 1; absolute below
 BATCH = 100
 WARM_UP = 10
 SINGLE_REQUESTS = 200
-SINGLE_FOR_S = 20.0  # a slow server is judged by fewer requests
+SINGLE_WITHIN_S = 20.0  # a slow server is judged by fewer requests
 TIMEOUT_S = 10.0
-READY_S = 1.0
+READY_TIMEOUT_S = 1.0
 
 
 class ProbeResult(NamedTuple):
@@ -39,7 +39,7 @@ class Probe(Protocol):
 
     def is_ready(self, server: Server) -> bool: ...
 
-    def ask(self, server: Server, golden: GoldenRows) -> ProbeResult: ...
+    def measure(self, server: Server, golden: GoldenRows) -> ProbeResult: ...
 
     def replay(self, server: Server, live: Sequence[Server], columns: Sequence[str]) -> ReplayResult: ...
 
@@ -49,10 +49,10 @@ class Probe(Protocol):
 
 class HttpProbe:
     def __init__(self) -> None:
-        self.predictions = ServerAnswers().predictions
+        self.predictions = PredictionCounts().predictions
         self.replay = replay
         never_kept = httpx.Limits(max_keepalive_connections=0)  # a kept one would not tell whether a new one is taken
-        self._ready = httpx.Client(timeout=READY_S, limits=never_kept, trust_env=False)
+        self._ready = httpx.Client(timeout=READY_TIMEOUT_S, limits=never_kept, trust_env=False)
 
     def is_ready(self, server: Server) -> bool:
         try:
@@ -60,7 +60,7 @@ class HttpProbe:
         except httpx.HTTPError:
             return False
 
-    def ask(self, server: Server, golden: GoldenRows) -> ProbeResult:
+    def measure(self, server: Server, golden: GoldenRows) -> ProbeResult:
         if not golden.rows:
             return ProbeResult(problem="there are no golden rows to ask; run compare again")
         with httpx.Client(base_url=server.url, headers=REHEARSAL, timeout=TIMEOUT_S, trust_env=False) as client:
@@ -100,16 +100,16 @@ class _MlflowAnswer(BaseModel):
 
 def _problems(answers: ProbeResult, memory_mb: float | None, limits: Serving) -> list[str]:
     limit_ms = limits.max_p95.total_seconds() * 1000
-    found = []
+    problems = []
     if not answers.parity <= TOLERANCE:
-        found.append(f"{answers.worst}: {answers.parity:.1e} apart, {TOLERANCE:.0e} is allowed")
+        problems.append(f"{answers.worst}: {answers.parity:.1e} apart, {TOLERANCE:.0e} is allowed")
     if not answers.p95_ms <= limit_ms:
-        found.append(f"p95 of single rows is {answers.p95_ms:.1f} ms, max_p95 is {limit_ms:g} ms")
+        problems.append(f"p95 of single rows is {answers.p95_ms:.1f} ms, max_p95 is {limit_ms:g} ms")
     if memory_mb is None:
-        found.append("its memory cannot be told")
+        problems.append("its memory cannot be told")
     elif not memory_mb <= limits.max_memory_mb:
-        found.append(f"it takes {memory_mb:.0f} MB of memory, max_memory_mb is {limits.max_memory_mb}")
-    return found
+        problems.append(f"it takes {memory_mb:.0f} MB of memory, max_memory_mb is {limits.max_memory_mb}")
+    return problems
 
 
 def _known(number: float) -> float | None:
@@ -137,7 +137,7 @@ def _p95_ms(client: httpx.Client, golden: GoldenRows) -> float:
         before = time.monotonic()
         _invoke(client, "", golden.columns, [row])
         taken.append(1000 * (time.monotonic() - before))
-        if time.monotonic() - started > SINGLE_FOR_S:
+        if time.monotonic() - started > SINGLE_WITHIN_S:
             break
     counted = sorted(taken[WARM_UP:] or taken)
     return counted[math.ceil(0.95 * len(counted)) - 1]

@@ -27,7 +27,7 @@ class GrowingCount(NamedTuple):
     last: PredictionHistogram
 
 
-class ServerAnswers:
+class PredictionCounts:
     """Of one process: after its own restart the counts are what the servers tell."""
 
     def __init__(self) -> None:
@@ -36,10 +36,10 @@ class ServerAnswers:
 
     def predictions(self, model: str, servers: Sequence[Server]) -> dict[str, PredictionHistogram]:
         """By digest; a server that does not tell keeps what it told last."""
-        told = {server: self._told(server) for server in servers if server.model == model}
-        return self._grown.by_digest(model, {server: spread for server, spread in told.items() if spread})
+        read = {server: self._read_histogram(server) for server in servers if server.model == model}
+        return self._grown.by_digest(model, {server: histogram for server, histogram in read.items() if histogram})
 
-    def _told(self, server: Server) -> PredictionHistogram | None:
+    def _read_histogram(self, server: Server) -> PredictionHistogram | None:
         try:
             answer = self._client.get(f"{server.url}/metrics").raise_for_status()
         except httpx.HTTPError:
@@ -54,15 +54,15 @@ class GrowingCounts:
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, dict[str, GrowingCount]]] = defaultdict(dict)
 
-    def by_digest(self, model: str, told: Mapping[Server, PredictionHistogram]) -> dict[str, PredictionHistogram]:
+    def by_digest(self, model: str, read: Mapping[Server, PredictionHistogram]) -> dict[str, PredictionHistogram]:
         counts = self._counts[model]
-        for server, now in told.items():
+        for server, now in read.items():
             counts[server.digest] = of_digest = counts.pop(server.digest, {})
             passed, last = of_digest.get(server.name, GrowingCount(NONE, NONE))
             of_digest[server.name] = GrowingCount(add(passed, last) if since(now, last) is None else passed, now)
         for digest in list(counts)[:-DIGESTS_KEPT]:
             del counts[digest]
-        return {digest: reduce(add, (add(*count) for count in found.values())) for digest, found in counts.items()}
+        return {digest: reduce(add, (add(*count) for count in of_servers.values())) for digest, of_servers in counts.items()}
 
 
 def histogram_of(metrics: str) -> PredictionHistogram:

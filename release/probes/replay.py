@@ -17,10 +17,10 @@ from pydantic import BaseModel, ValidationError
 from contract.documents import ReplayResult
 from release.targets.base import Server
 
-FOR_S = 20.0
+REPLAY_WITHIN_S = 20.0
 TIMEOUT_S = 5.0  # of one answer
-LARGEST = 8 * 2**20  # bytes of one answer; a server keeps 4 MiB of requests
-SAME = 1e-6
+MAX_ANSWER_BYTES = 8 * 2**20  # bytes of one answer; a server keeps 4 MiB of requests
+MOVED_ABOVE = 1e-6
 REHEARSAL = {"X-Rehearsal": "1"}  # a server neither keeps nor counts what is asked so
 
 
@@ -62,20 +62,20 @@ class ReplayedPair(NamedTuple):
 
 def replay(new: Server, live: Sequence[Server], golden_columns: Sequence[str]) -> ReplayResult:
     """`golden_columns` are those that the new version is asked with."""
-    until = time.monotonic() + FOR_S
+    until = time.monotonic() + REPLAY_WITHIN_S
     with httpx.Client(headers=REHEARSAL, trust_env=False) as client:
         try:
-            questions = _questions(client, live, until)
-        except _Untold as problem:
+            kept = _kept_requests(client, live, until)
+        except _NoRequests as problem:
             return ReplayResult(requests=0, rows=0, refused=0, problem=str(problem))
-        found = _ask_both(client, new, questions, until)
-    summary = _summary(found)
+        pairs = _replay_all(client, new, kept, until)
+    summary = _summary(pairs)
     if summary.rows:
         return summary
-    return summary.model_copy(update={"problem": _problem(questions, found, golden_columns)})
+    return summary.model_copy(update={"problem": _problem(kept, pairs, golden_columns)})
 
 
-class _Untold(Exception):
+class _NoRequests(Exception):
     """Nobody told a request to ask."""
 
 
@@ -87,51 +87,53 @@ class _Predictions(BaseModel):
     predictions: list[Prediction]
 
 
-def _questions(client: httpx.Client, live: Sequence[Server], until: float) -> list[tuple[Server, ReplayRequest]]:
+def _kept_requests(client: httpx.Client, live: Sequence[Server], until: float) -> list[tuple[Server, ReplayRequest]]:
     """With the server that kept each; the newest of every server first, for time may not reach to the oldest."""
-    problem, found = "no server of the live version runs", []
+    problem, by_server = "no server of the live version runs", []
     for server in live:
         try:
-            found.append([(server, each) for each in reversed(_kept(client, server, until))])
-        except _Untold as error:
+            by_server.append([(server, request) for request in reversed(_requests_of(client, server, until))])
+        except _NoRequests as error:
             problem = str(error)
-    if not found:
-        raise _Untold(problem)
-    questions = [each for each in chain.from_iterable(zip_longest(*found)) if each]
-    if not questions:
-        raise _Untold("the live version has kept no request yet")
-    return questions
+    if not by_server:
+        raise _NoRequests(problem)
+    requests = [request for request in chain.from_iterable(zip_longest(*by_server)) if request]
+    if not requests:
+        raise _NoRequests("the live version has kept no request yet")
+    return requests
 
 
-def _kept(client: httpx.Client, server: Server, until: float) -> list[ReplayRequest]:
+def _requests_of(client: httpx.Client, server: Server, until: float) -> list[ReplayRequest]:
     try:
         status, content = _exchange(client, "GET", f"{server.url}/replay", None, until)
     except httpx.HTTPError as error:
-        raise _Untold(f"{server.name} did not tell its last requests ({type(error).__name__}); read its log") from None
+        raise _NoRequests(f"{server.name} did not tell its last requests ({type(error).__name__}); read its log") from None
     if status == 404:
-        raise _Untold("the live version keeps no requests: it was packaged without serving.replay")
+        raise _NoRequests("the live version keeps no requests: it was packaged without serving.replay")
     try:
         return _BufferedRequests.model_validate_json(content).requests
     except ValidationError:
-        raise _Untold(f"{server.name} answered {status} with no list of requests; read its log") from None
+        raise _NoRequests(f"{server.name} answered {status} with no list of requests; read its log") from None
 
 
-def _ask_both(client: httpx.Client, new: Server, questions: list[tuple[Server, ReplayRequest]], until: float) -> list[ReplayedPair]:
+def _replay_all(
+    client: httpx.Client, new: Server, requests: list[tuple[Server, ReplayRequest]], until: float
+) -> list[ReplayedPair]:
     """Only what the live version answers. By turns one and the other is first, so that neither finds everything warm."""
-    found = []
-    for number, (live, question) in enumerate(questions):
-        body = json.dumps({"dataframe_split": {"columns": question.columns, "data": question.rows}}).encode()
+    pairs = []
+    for number, (live, request) in enumerate(requests):
+        body = json.dumps({"dataframe_split": {"columns": request.columns, "data": request.rows}}).encode()
         servers = (live, new) if number % 2 else (new, live)
-        said = {server: _ask(client, server, body, until) for server in servers}
+        answers = {server: _replay_one(client, server, body, until) for server in servers}
         if time.monotonic() > until:
             break
-        if answered := said[live]:
-            apart = _apart(answered, said[new])
-            found.append(ReplayedPair(answered, said[new] if apart else None, apart))
-    return found
+        if answered := answers[live]:
+            apart = _apart(answered, answers[new])
+            pairs.append(ReplayedPair(answered, answers[new] if apart else None, apart))
+    return pairs
 
 
-def _ask(client: httpx.Client, server: Server, body: bytes, until: float) -> ServerAnswer | None:
+def _replay_one(client: httpx.Client, server: Server, body: bytes, until: float) -> ServerAnswer | None:
     begun = time.monotonic()
     try:
         status, content = _exchange(client, "POST", f"{server.url}/invocations", body, until)
@@ -148,7 +150,7 @@ def _exchange(client: httpx.Client, method: str, url: str, body: bytes | None, u
     with client.stream(method, url, content=body, timeout=limit) as answer:
         for piece in answer.iter_raw():
             content += piece
-            if len(content) > LARGEST or time.monotonic() > late:
+            if len(content) > MAX_ANSWER_BYTES or time.monotonic() > late:
                 raise httpx.ReadError(f"{len(content)} bytes after {limit} s")
         return answer.status_code, bytes(content)
 
@@ -163,14 +165,14 @@ def _apart(live: ServerAnswer, new: ServerAnswer | None) -> list[float]:
     return [max(abs(one.get(name, 0.0) - other.get(name, 0.0)) for name in one.keys() | other.keys()) for one, other in pairs]
 
 
-def _summary(found: list[ReplayedPair]) -> ReplayResult:
-    apart = [each for both in found for each in both.apart]
-    compared = [(both.new.ms, both.live.ms) for both in found if both.new]
+def _summary(pairs: list[ReplayedPair]) -> ReplayResult:
+    apart = [difference for both in pairs for difference in both.apart]
+    compared = [(both.new.ms, both.live.ms) for both in pairs if both.new]
     return ReplayResult(
-        requests=len(found),
+        requests=len(pairs),
         rows=len(apart),
-        refused=len(found) - len(compared),
-        moved=sum(each > SAME for each in apart) / len(apart) if apart else None,
+        refused=len(pairs) - len(compared),
+        moved=sum(difference > MOVED_ABOVE for difference in apart) / len(apart) if apart else None,
         mean=math.fsum(apart) / len(apart) if apart else None,
         largest=max(apart, default=None),
         p95_ms=_p95([new for new, _ in compared]),
@@ -183,12 +185,12 @@ def _p95(taken: list[float]) -> float | None:
     return sorted(taken)[math.ceil(0.95 * len(taken)) - 1] if taken else None
 
 
-def _problem(questions: list[tuple[Server, ReplayRequest]], found: list[ReplayedPair], golden_columns: Sequence[str]) -> str:
+def _problem(requests: list[tuple[Server, ReplayRequest]], pairs: list[ReplayedPair], golden_columns: Sequence[str]) -> str:
     """Why no row could be compared. The servers' own words may hold values of the requests, and are not repeated."""
-    if not found:
-        return f"the live version answered none of its {len(questions)} last requests when asked again without masked values"
-    asked = questions[0][1].columns
-    missing, unknown = sorted(set(golden_columns) - set(asked)), sorted(set(asked) - set(golden_columns))
+    if not pairs:
+        return f"the live version answered none of its {len(requests)} last requests when asked again without masked values"
+    received = requests[0][1].columns
+    missing, unknown = sorted(set(golden_columns) - set(received)), sorted(set(received) - set(golden_columns))
     kinds = (("it also asks for", missing), ("it no longer knows", unknown))
-    told = "; ".join(f"{kind} {', '.join(names[:5])}" for kind, names in kinds if names)
-    return f"the new version answers none of {len(found)} requests as the live one does" + (f": {told}" if told else "")
+    mismatch = "; ".join(f"{kind} {', '.join(names[:5])}" for kind, names in kinds if names)
+    return f"the new version answers none of {len(pairs)} requests as the live one does" + (f": {mismatch}" if mismatch else "")

@@ -24,7 +24,7 @@ class NotCleaned(RetrainingError):
 Names = tuple[str, ...]
 
 
-class Found(NamedTuple):
+class ManifestDecision(NamedTuple):
     """One manifest of the repository, and why it stays or goes."""
 
     digest: str
@@ -37,8 +37,8 @@ class RemovalPlan(NamedTuple):
 
     model: str
     entry: int
-    going: tuple[Found, ...]
-    staying: tuple[Found, ...]
+    going: tuple[ManifestDecision, ...]
+    staying: tuple[ManifestDecision, ...]
 
 
 def plan(repository: Repository, model: str, ledger: Ledger, keep: int) -> RemovalPlan:
@@ -55,33 +55,40 @@ def plan(repository: Repository, model: str, ledger: Ledger, keep: int) -> Remov
 
 def clean(repository: Repository, model: str, ledger: Ledger, keep: int) -> RemovalPlan:
     """What went, and what stayed. Stops as soon as anything new is written to the ledger: it may need what was to go."""
-    found = plan(repository, model, ledger, keep)
-    for count, each in enumerate(found.going):
+    removal = plan(repository, model, ledger, keep)
+    for count, manifest in enumerate(removal.going):
         last = ledger.last(model)
-        if last is None or last.n != found.entry:
-            raise NotCleaned(f"{model} was changed while its images were cleaned: {count} of {len(found.going)} went; run it again")
-        repository.delete(each.digest)
-    return found
+        if last is None or last.n != removal.entry:
+            raise NotCleaned(
+                f"{model} was changed while its images were cleaned: {count} of {len(removal.going)} went; run it again"
+            )
+        repository.delete(manifest.digest)
+    return removal
 
 
 def needed(state: State, entries: Iterable[Entry]) -> dict[str, str]:
     """Digest: why. What ever had traffic stays for good: it can be gone back to, and what answered then can be looked at."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for digest, why in chain(_needed_now(state), _ever_had_traffic(entries)):
-        found.setdefault(digest, why)
-    return found
+        reasons.setdefault(digest, why)
+    return reasons
 
 
 def decide(model: str, entry: int, names: Mapping[str, str], needed: Mapping[str, str], keep: int) -> RemovalPlan:
     """Pure. `needed` is digest: why, also of manifests that have no name any more."""
-    found = {digest: tuple(name for name in names if names[name] == digest) for digest in sorted(set(names.values()))}
+    names_of = {digest: tuple(name for name in names if names[name] == digest) for digest in sorted(set(names.values()))}
     newest = sorted((number for name in names if (number := _version(name)) is not None), reverse=True)[:keep]
-    stays = {digest: needed.get(digest) or _named(mine, set(newest)) for digest, mine in found.items()}
+    stays = {digest: needed.get(digest) or _named(mine, set(newest)) for digest, mine in names_of.items()}
     stays = {digest: why for digest, why in stays.items() if why}
-    stays |= _attached(found, stays.keys() | needed.keys())
-    goes = {digest: _gone(mine) for digest, mine in found.items() if digest not in stays}
+    stays |= _attached(names_of, stays.keys() | needed.keys())
+    goes = {digest: _gone(mine) for digest, mine in names_of.items() if digest not in stays}
     return RemovalPlan(
-        model, entry, *(_in_order(Found(digest, found[digest], each[digest]) for digest in each) for each in (goes, stays))
+        model,
+        entry,
+        *(
+            _in_order(ManifestDecision(digest, names_of[digest], reasons[digest]) for digest in reasons)
+            for reasons in (goes, stays)
+        ),
     )
 
 
@@ -90,8 +97,8 @@ def plan_lines(plan: RemovalPlan) -> list[str]:
     count = f"{len(plan.going)} of {len(plan.going) + len(plan.staying)}" if plan.going else "none"
     return [
         f"{plan.model}: {count} go",
-        *(f"  goes   {_told(each)}" for each in plan.going),
-        *(f"  stays  {_told(each)}" for each in plan.staying),
+        *(f"  goes   {_line(manifest)}" for manifest in plan.going),
+        *(f"  stays  {_line(manifest)}" for manifest in plan.staying),
     ]
 
 
@@ -102,7 +109,7 @@ def _needed_now(state: State) -> Iterator[tuple[str, str]]:
         (state.checked, "passed its check"),
         (state.active and state.active.image, "in work"),
         *((request.image, "asked for") for request in state.queue),
-        *((each.image, "in quarantine") for each in state.quarantined),
+        *((entry.image, "in quarantine") for entry in state.quarantined),
     ]
     yield from ((image.digest, why) for image, why in images if image)
 
@@ -132,30 +139,34 @@ def _named(mine: Names, newest: set[int]) -> str:
     return f"one of the newest {len(newest)} versions" if newest & set(map(_version, mine)) else ""
 
 
-def _attached(found: Mapping[str, Names], there: set[str]) -> dict[str, str]:
+def _attached(names_of: Mapping[str, Names], kept: set[str]) -> dict[str, str]:
     """Digest: why, of what is attached to what stays, and of what is attached to that."""
     more = {
         digest: f"of {_short(subject)}, which stays"
-        for digest, mine in found.items()
-        if digest not in there
+        for digest, mine in names_of.items()
+        if digest not in kept
         for subject in map(_subject, mine)
-        if subject in there
+        if subject in kept
     }
-    return more | _attached(found, there | more.keys()) if more else {}
+    return more | _attached(names_of, kept | more.keys()) if more else {}
 
 
 def _gone(mine: Names) -> str:
     return "its image is gone, or goes" if all(map(_subject, mine)) else "none of the newest versions, and it never had traffic"
 
 
-def _in_order(found: Iterable[Found]) -> tuple[Found, ...]:
+def _in_order(manifests: Iterable[ManifestDecision]) -> tuple[ManifestDecision, ...]:
     """By version; what is attached comes last."""
-    return tuple(sorted(found, key=lambda each: (all(map(_subject, each.names)), [_version(name) or 0 for name in each.names])))
+    return tuple(
+        sorted(
+            manifests, key=lambda manifest: (all(map(_subject, manifest.names)), [_version(name) or 0 for name in manifest.names])
+        )
+    )
 
 
-def _told(found: Found) -> str:
-    names = [f"{_short(_subject(name))}.{name.rpartition('.')[2]}" if _subject(name) else name for name in sorted(found.names)]
-    return f"{', '.join(names)} ({_short(found.digest)}): {found.why}"
+def _line(manifest: ManifestDecision) -> str:
+    names = [f"{_short(_subject(name))}.{name.rpartition('.')[2]}" if _subject(name) else name for name in sorted(manifest.names)]
+    return f"{', '.join(names)} ({_short(manifest.digest)}): {manifest.why}"
 
 
 def _short(digest: str) -> str:

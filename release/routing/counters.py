@@ -26,11 +26,11 @@ class Counters:
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, Count]] = defaultdict(dict)
 
-    def grown(self, model: str, told: dict[str, Traffic]) -> dict[str, Traffic]:
+    def grown(self, model: str, counted: dict[str, Traffic]) -> dict[str, Traffic]:
         """What was counted of each digest that the router tells or has told of."""
         counts = self._counts[model]
-        for digest in {**counts, **told}:
-            now, (passed, last) = told.get(digest, NONE), counts.pop(digest, Count(NONE, NONE))
+        for digest in {**counts, **counted}:
+            now, (passed, last) = counted.get(digest, NONE), counts.pop(digest, Count(NONE, NONE))
             counts[digest] = Count(add(passed, last) if now.requests < last.requests else passed, now)
         for digest in list(counts)[:-DIGESTS_KEPT]:
             del counts[digest]

@@ -25,7 +25,7 @@ SUPERVISOR_CONF, TRAEFIK_CONF = "supervisord.conf", "traefik.yml"
 SOCKET_PATH_LIMIT = 107  # bytes, Linux
 RESPONSE_TIMEOUT = "10s"  # a hung server would count nothing at all without one
 # A router that was killed is back before supervisord looks, once a second; one that ends by itself is left to supervisord.
-AT_ONCE = "trap 'kill $!; wait; exit' TERM; while setpriv --pdeathsig TERM \"$@\" & wait $!; [ $? -gt 128 ]; do :; done"
+RESTART_WHEN_KILLED = "trap 'kill $!; wait; exit' TERM; while setpriv --pdeathsig TERM \"$@\" & wait $!; [ $? -gt 128 ]; do :; done"
 # Upper bounds in seconds: fine around the limits of specs, where a percentile is interpolated.
 LATENCY_BUCKETS = [
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1),
@@ -111,7 +111,7 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 [supervisorctl]
 serverurl=unix://%(here)s/{SOCKET}
 
-{_program("traefik", ["sh", "-c", AT_ONCE, "sh", "env", "-i", *traefik], "%(here)s")}
+{_program("traefik", ["sh", "-c", RESTART_WHEN_KILLED, "sh", "env", "-i", *traefik], "%(here)s")}
 {_program("controller", controller, escaped(str(checkout)))}
 [include]
 files={PROGRAMS}/*.conf

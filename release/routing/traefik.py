@@ -49,11 +49,11 @@ class TraefikRouter:
 
     def seen(self, model: str) -> dict[str, int] | None:
         try:
-            wanted = _parse(self._file(model).read_text())["http"]["services"]
-            active = {name: self._service(name) for name in wanted}
+            rendered = _parse(self._file(model).read_text())["http"]["services"]
+            active = {name: self._service(name) for name in rendered}
         except (FileNotFoundError, httpx.HTTPError):
             return None
-        if any(_servers(active[name]) != _servers(wanted[name]) for name in wanted):
+        if any(_servers(active[name]) != _servers(rendered[name]) for name in rendered):
             return None
         return _weights(active[model])
 
@@ -66,7 +66,7 @@ class TraefikRouter:
         samples: dict[str, list[Sample]] = defaultdict(list)
         for sample in _samples(text, model):
             samples["sha256:" + sample.labels["service"].removesuffix("@file").removeprefix(f"{model}-")].append(sample)
-        return self._counters.grown(model, {digest: _traffic(found) for digest, found in samples.items()})
+        return self._counters.grown(model, {digest: _traffic(of_digest) for digest, of_digest in samples.items()})
 
     def _service(self, name: str) -> dict[str, Any]:
         service = self._api.get(f"/api/http/services/{name}@file").raise_for_status().json()

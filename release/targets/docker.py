@@ -22,10 +22,10 @@ from release.targets.ports import PORTS, is_free
 
 # Labels: what runs, and for which host's controller; another one on the same engine has its own.
 MODEL, DIGEST, VERSION, HOME = (f"retraining.{name}" for name in ("model", "digest", "version", "home"))
-INSIDE = "8080/tcp"
+CONTAINER_PORT = "8080/tcp"
 STOP_WITHIN_S = 30.0  # a server gives its last requests 25 s
 TIMEOUT_S = 20
-GONE = (ImageNotFound, NotFound)
+NOT_THERE = (ImageNotFound, NotFound)
 
 
 class EngineUnreachable(RetrainingError):
@@ -45,49 +45,53 @@ class DockerTarget:
         self._stopping: dict[str, float] = {}
 
     def ensure(self, image: Image, count: int) -> None:
-        wanted = [f"{_prefix(image)}{place}" for place in range(count)]
-        with self._telling():
+        names = [f"{_prefix(image)}{number}" for number in range(count)]
+        with self._engine_errors():
             there = {container.name: container for container in self._containers(image.model, image.digest)}
-            for name in there.keys() - set(wanted):
-                self._leave(there[name])
-            missing = [name for name in wanted if name not in there or self._is_over(there[name])]
+            for name in there.keys() - set(names):
+                self._stop_container(there[name])
+            missing = [name for name in names if name not in there or self._is_over(there[name])]
             if missing and self._is_pulled(image):
                 for name in missing:
                     self._start(image, name)
 
     def servers(self) -> list[Server]:
-        with self._telling():
-            return [_server(each) for each in self._containers() if each.status == "running" and each.name not in self._stopping]
+        with self._engine_errors():
+            return [
+                _server(container)
+                for container in self._containers()
+                if container.status == "running" and container.name not in self._stopping
+            ]
 
     def digests(self, model: str) -> set[str]:
-        with self._telling():
-            return {each.labels[DIGEST] for each in self._containers(model)}
+        with self._engine_errors():
+            return {container.labels[DIGEST] for container in self._containers(model)}
 
     def stop(self, model: str, digest: str) -> None:
-        with self._telling():
+        with self._engine_errors():
             for container in self._containers(model, digest):
-                self._leave(container)
+                self._stop_container(container)
 
     def memory_mb(self, server: Server) -> float | None:
         """What the container's group holds, without files that could be dropped."""
         try:
-            found = self._engine().containers.get(server.name).stats(stream=False, one_shot=True)["memory_stats"]
-            return (found["usage"] - found["stats"].get("total_inactive_file", found["stats"].get("inactive_file", 0))) / 2**20
+            memory = self._engine().containers.get(server.name).stats(stream=False, one_shot=True)["memory_stats"]
+            return (memory["usage"] - memory["stats"].get("total_inactive_file", memory["stats"].get("inactive_file", 0))) / 2**20
         except (DockerException, RequestException, EngineUnreachable, KeyError):
             return None
 
     def _engine(self) -> docker.DockerClient:
         if self._client is None:
-            with self._telling():
+            with self._engine_errors():
                 self._client = docker.from_env(timeout=TIMEOUT_S)
         return self._client
 
     def _containers(self, model: str = "", digest: str = "") -> list[Container]:
         """Also those that run no more, by name; other people's are none of ours."""
         named = {MODEL: model, DIGEST: digest}
-        wanted = [f"{HOME}={self._serving.home}", *(f"{label}={value}" for label, value in named.items() if value)]
-        found = self._engine().containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
-        return sorted(found, key=lambda container: container.name)
+        labels = [f"{HOME}={self._serving.home}", *(f"{label}={value}" for label, value in named.items() if value)]
+        matches = self._engine().containers.list(all=True, filters={"label": labels}, ignore_removed=True)
+        return sorted(matches, key=lambda container: container.name)
 
     def _is_pulled(self, image: Image) -> bool:
         """A pull takes seconds to minutes: it goes on beside the loop, and what it failed with is told once."""
@@ -110,7 +114,7 @@ class DockerTarget:
             auth = {"username": login.user, "password": login.password} if login else None
             self._engine().api.pull(image.reference, auth_config=auth)
             self._engine().images.get(image.reference)
-        except GONE as error:
+        except NOT_THERE as error:
             raise CannotPull(f"version {image.version} of {image.model} cannot be pulled: {_said(error)}") from None
         except APIError as error:
             raise EngineUnreachable(f"{image.reference} could not be pulled: {_said(error)}") from None
@@ -122,7 +126,7 @@ class DockerTarget:
             detach=True,
             labels={MODEL: image.model, DIGEST: image.digest, VERSION: str(image.version), HOME: self._serving.home},
             environment={"IMAGE_DIGEST": image.digest},
-            ports={INSIDE: ("127.0.0.1", _free_port())},
+            ports={CONTAINER_PORT: ("127.0.0.1", _free_port())},
             user="65532:65532",
             init=True,  # a first process of its own ignores SIGTERM until it has a handler for it
             read_only=True,
@@ -145,21 +149,21 @@ class DockerTarget:
             return True
         return False
 
-    def _leave(self, container: Container) -> None:
+    def _stop_container(self, container: Container) -> None:
         """Without waiting: it is told once, killed if it takes too long, and removed when it has gone."""
         if self._is_over(container):
             return
-        told = self._stopping.get(container.name)
-        if told is None:
+        signalled_at = self._stopping.get(container.name)
+        if signalled_at is None:
             container.update(restart_policy={"Name": "no"})
             container.kill("SIGTERM")
             self._stopping[container.name] = time.monotonic()
-        elif time.monotonic() - told > STOP_WITHIN_S:
+        elif time.monotonic() - signalled_at > STOP_WITHIN_S:
             container.remove(force=True)
             self._stopping.pop(container.name)
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _engine_errors(self) -> Iterator[None]:
         try:
             yield
         except (DockerException, RequestException) as error:
@@ -169,7 +173,7 @@ class DockerTarget:
 
 def _server(container: Container) -> Server:
     bound = container.attrs.get("HostConfig", {}).get("PortBindings") or container.attrs["NetworkSettings"]["Ports"]
-    port = bound[INSIDE][0]["HostPort"]
+    port = bound[CONTAINER_PORT][0]["HostPort"]
     labels = container.labels
     return Server(model=labels[MODEL], digest=labels[DIGEST], url=f"http://127.0.0.1:{port}", name=container.name)
 

@@ -42,10 +42,10 @@ class ProcessTarget:
         self._python = Path(serving.python)
 
     def ensure(self, image: Image, count: int) -> None:
-        wanted = [f"{_prefix(image.model, image.digest)}{i}" for i in range(count)]
-        self._drop([name for name in self._programs(image.model, image.digest) if name not in wanted])
+        names = [f"{_prefix(image.model, image.digest)}{i}" for i in range(count)]
+        self._drop([name for name in self._programs(image.model, image.digest) if name not in names])
         states = self._states()
-        missing = [name for name in wanted if states.get(name) not in (*RUNNING_STATES, ProcessStates.STOPPING)]
+        missing = [name for name in names if states.get(name) not in (*RUNNING_STATES, ProcessStates.STOPPING)]
         if missing:
             self._start(image, missing, states)
 
@@ -62,7 +62,7 @@ class ProcessTarget:
     def memory_mb(self, server: Server) -> float | None:
         """Proportional set size of the program and its children: what they share counts once."""
         try:
-            program = psutil.Process(self._ask("getProcessInfo", server.name)["pid"])
+            program = psutil.Process(self._call_supervisor("getProcessInfo", server.name)["pid"])
             tree = [program, *program.children(recursive=True)]
             return sum(process.memory_full_info().pss for process in tree) / 2**20
         except (psutil.Error, HostUnreachable):
@@ -78,9 +78,9 @@ class ProcessTarget:
         for name in new:
             server = Server(model=image.model, digest=image.digest, url=f"http://127.0.0.1:{self._port(name)}", name=name)
             write_whole(self._conf(name), self._render(server, image.version, folder, passed).encode())
-        self._ask("reloadConfig")
+        self._call_supervisor("reloadConfig")
         for name in new:
-            self._ask("addProcessGroup", name)
+            self._call_supervisor("addProcessGroup", name)
 
     def _drop(self, names: list[str]) -> None:
         """The files go first: a supervisord that starts anew must not bring the servers back. What has no file, goes."""
@@ -93,24 +93,24 @@ class ProcessTarget:
     def _forget(self, name: str, state: int) -> None:
         """In two calls: a program is removed only after it has stopped, which nobody waits for."""
         if state in RUNNING_STATES:
-            self._ask("stopProcess", name, False, tolerated=Faults.NOT_RUNNING)
+            self._call_supervisor("stopProcess", name, False, tolerated=Faults.NOT_RUNNING)
         elif state in STOPPED_STATES:
             self._remove(name)
 
     def _remove(self, name: str) -> bool:
         """False if it is running again."""
-        return bool(self._ask("removeProcessGroup", name, tolerated=Faults.STILL_RUNNING))
+        return bool(self._call_supervisor("removeProcessGroup", name, tolerated=Faults.STILL_RUNNING))
 
     def _states(self) -> dict[str, int]:
         """Name: state of the servers' programs; supervisord's other programs have no digest in their names."""
-        return {info["name"]: info["state"] for info in self._ask("getAllProcessInfo") if "-" in info["name"]}
+        return {info["name"]: info["state"] for info in self._call_supervisor("getAllProcessInfo") if "-" in info["name"]}
 
     def _programs(self, model: str, digest: str) -> list[str]:
         return sorted(path.stem for path in self._folder.glob(f"{_prefix(model, digest)}*.conf"))
 
     def _configured(self) -> list[Server]:
-        found = [self._server(path) for path in sorted(self._folder.glob("*.conf"))]
-        return [server for server in found if server is not None]
+        servers = [self._server(path) for path in sorted(self._folder.glob("*.conf"))]
+        return [server for server in servers if server is not None]
 
     def _server(self, path: Path) -> Server | None:
         """The first line says what the program serves. None if the file was removed since it was listed."""
@@ -165,15 +165,15 @@ class ProcessTarget:
         start = ["setpriv", "--pdeathsig", "TERM", "env", "-i", *(f"{key}={value}" for key, value in environment.items()), *serve]
         return f"(cd .. && sha256sum --check --quiet --strict {HASHES}) && exec {shlex.join(start)}"
 
-    def _refuse_other_lock(self, image: Image, wanted: Path) -> None:
+    def _refuse_other_lock(self, image: Image, expected: Path) -> None:
         installed = self._python.parent.parent / "requirements.lock"
-        if not installed.exists() or _sha256(installed) != _sha256(wanted):
+        if not installed.exists() or _sha256(installed) != _sha256(expected):
             raise WrongEnvironment(
                 f"version {image.version} of {image.model} was packaged for other packages than {installed} records;"
                 " run `make setup` on this host with that version's code"
             )
 
-    def _ask(self, method: str, *arguments: str | bool, tolerated: int | None = None) -> Any:
+    def _call_supervisor(self, method: str, *arguments: str | bool, tolerated: int | None = None) -> Any:
         """None where supervisord answers with the tolerated fault."""
         socket_path = self._home / SOCKET
         transport = SupervisorTransport(serverurl=f"unix://{socket_path}")

@@ -15,7 +15,7 @@ from plugins.retraining.dag import dag_for, longest_wait
 from plugins.retraining.operators import base
 from release.decisions.canary import PROBE_WITHIN, PROMOTE_WITHIN, SHIFT_WITHIN
 from release.decisions.state_machine import START_WITHIN
-from release.ledger.commands import ask
+from release.ledger.commands import submit
 from release.ledger.ledger import Ledger
 from tests.plugins.conftest import BUNDLE, HOME, Inbox
 from tests.plugins.fakes import VERSION, FakeEngine
@@ -153,7 +153,7 @@ def test_clearing_the_check_of_a_rolled_back_release_tries_it_anew_once_it_is_ou
     run.reconcile.__self__.release = "well"
 
     assert run.clear("check").go().states()["check"] == "failed"
-    ask(store, "unquarantine", "late", "ada", "the network was slow", VERSION)
+    submit(store, "unquarantine", "late", "ada", "the network was slow", VERSION)
     run.clear("check").go()
 
     assert (run.state, Ledger(store).champion("late").version) == ("success", VERSION)

@@ -32,8 +32,8 @@ class Engine:
         self.start()
 
     def start(self) -> None:
-        places = [f"--{name}={self.home / name}" for name in ("data-root", "exec-root", "pidfile")]
-        command = ["dockerd", "--iptables=false", *places, f"--host={self.address}"]
+        options = [f"--{name}={self.home / name}" for name in ("data-root", "exec-root", "pidfile")]
+        command = ["dockerd", "--iptables=false", *options, f"--host={self.address}"]
         with (self.home / "log").open("a") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + 60
@@ -97,5 +97,5 @@ def skip_without_engine() -> None:
     skip_without_registry()
     absent = [program for program in ("dockerd", "debootstrap") if shutil.which(program) is None]
     if absent or os.geteuid() != 0:
-        told = f"containers need root, dockerd and debootstrap here: apt-get install {' '.join(absent) or '(as root)'}"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(told)
+        sentence = f"containers need root, dockerd and debootstrap here: apt-get install {' '.join(absent) or '(as root)'}"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(sentence)

@@ -157,7 +157,7 @@ class FakeRouter:
         return None if self.silent else self.weights.get(model)
 
     def traffic(self, model: str) -> dict[str, Traffic] | None:
-        return None if self.silent else {digest: found for (name, digest), found in self.counted.items() if name == model}
+        return None if self.silent else {digest: counts for (name, digest), counts in self.counted.items() if name == model}
 
     def serve(self, model: str, requests: int) -> None:
         """So many requests came, and were shared by the weights."""
@@ -234,29 +234,29 @@ class FakeProbe:
     def __init__(self) -> None:
         self.answers: dict[str, ProbeResult] = {}
         self.unready: set[str] = set()
-        self.asked: list[str] = []
+        self.measured: list[str] = []
         self.replayed: list[tuple[str, tuple[str, ...]]] = []
         self.lies: dict[str, str] = {}
-        self.looks = 0
+        self.reads = 0
 
     def is_ready(self, server: Server) -> bool:
         return server.digest not in self.unready
 
-    def ask(self, server: Server, golden: GoldenRows) -> ProbeResult:
-        self.asked.append(server.digest)
+    def measure(self, server: Server, golden: GoldenRows) -> ProbeResult:
+        self.measured.append(server.digest)
         return self.answers.get(server.digest, ProbeResult(parity=0.0, p95_ms=5.0))
 
     def replay(self, server: Server, live: Sequence[Server], columns: Sequence[str]) -> ReplayResult:
-        self.replayed.append((server.digest, tuple(sorted({each.digest for each in live}))))
+        self.replayed.append((server.digest, tuple(sorted({other.digest for other in live}))))
         return ReplayResult(requests=1, rows=1, refused=0, moved=0.0, mean=0.0, largest=0.0, p95_ms=5.0, p95_ms_live=5.0)
 
     def predictions(self, model: str, servers: Sequence[Server]) -> dict[str, PredictionHistogram]:
         """A thousand answers more at each look, in the bins of `lies`."""
-        self.looks += 1000
+        self.reads += 1000
         return {server.digest: self._spread(server.digest) for server in servers if server.model == model}
 
     def _spread(self, digest: str) -> PredictionHistogram:
-        return PredictionHistogram(rows={self.lies.get(digest, "0.5"): self.looks}, squares=self.looks)
+        return PredictionHistogram(rows={self.lies.get(digest, "0.5"): self.reads}, squares=self.reads)
 
 
 class Inline(Executor):
@@ -315,14 +315,14 @@ class FakeWorld:
         except Crash:
             self.ledger.request(request)
 
-    def outcome(self, request: Request, turns: int = 200, each: Callable[[], None] = lambda: None) -> Outcome:
+    def outcome(self, request: Request, turns: int = 200, between: Callable[[], None] = lambda: None) -> Outcome:
         """Asks, and turns until the request has ended."""
         self.ask(request)
         for _ in range(turns):
             self.reconcile()
-            each()
-            if found := self.ledger.outcome(request.model, request.id):
-                return found
+            between()
+            if outcome := self.ledger.outcome(request.model, request.id):
+                return outcome
         raise AssertionError(f"{request.id} has not ended after {turns} turns: {self.state(request.model).active}")
 
     def settle(self, turns: int = 5) -> None:

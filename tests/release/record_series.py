@@ -50,16 +50,16 @@ def record(host: LocalHost, name: str, new: Image, old: Image, fault: Callable[[
     weights = {new.digest: 50, old.digest: 50}
     router.route(new.model, weights, mine(target, new))
     until(lambda: router.seen(new.model) == weights, "the router has the weights")
-    looks = []
+    samples = []
     with clients(f"{host.serving.url}/{new.model}"):
         for second in range(SECONDS):
             time.sleep(1)
-            told = TraefikRouter(host.serving).traffic(new.model) or {}  # one without a memory: what Traefik itself says
-            looks.append([told[d].model_dump(mode="json") if d in told else None for d in (new.digest, old.digest)])
+            counted = TraefikRouter(host.serving).traffic(new.model) or {}  # one without a memory: what Traefik itself says
+            samples.append([counted[d].model_dump(mode="json") if d in counted else None for d in (new.digest, old.digest)])
             if second == 3:
                 fault()
-    (FOLDER / f"{name}.json").write_text(json.dumps(looks, separators=(",", ":")) + "\n")
-    print(name, [each[0] and (each[0]["requests"], each[0]["errors"], each[0]["client_errors"]) for each in looks])
+    (FOLDER / f"{name}.json").write_text(json.dumps(samples, separators=(",", ":")) + "\n")
+    print(name, [sample[0] and (sample[0]["requests"], sample[0]["errors"], sample[0]["client_errors"]) for sample in samples])
 
 
 def mine(target: ProcessTarget, image: Image) -> list:
@@ -76,7 +76,11 @@ def kill_router(host: LocalHost) -> None:
 
 
 def kill(name: str, chosen: Callable[[psutil.Process], bool]) -> None:
-    running = [each for each in psutil.process_iter() if each.name().startswith(name) and each.status() != psutil.STATUS_ZOMBIE]
+    running = [
+        candidate
+        for candidate in psutil.process_iter()
+        if candidate.name().startswith(name) and candidate.status() != psutil.STATUS_ZOMBIE
+    ]
     killed = [process for process in running if chosen(process)]
     assert killed
     for process in killed:

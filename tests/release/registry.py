@@ -63,8 +63,8 @@ def skip_without_registry() -> None:
         skip(f"{PROGRAM} is not installed: apt-get install docker-registry")
 
 
-def skip(told: str) -> None:
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(told)
+def skip(sentence: str) -> None:
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(sentence)
 
 
 def cosign_program() -> Path:
@@ -78,9 +78,9 @@ def cosign_program() -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as unbound:
+        unbound.bind(("127.0.0.1", 0))
+        return unbound.getsockname()[1]
 
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -90,7 +90,7 @@ class Front:
     """Passes requests on to the registry; `spoil` may answer one itself, or change the registry's answer."""
 
     def __init__(self, registry: LocalRegistry) -> None:
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.before: Callable[[BaseHTTPRequestHandler], Answer | None] = lambda request: None
         self.after: Callable[[BaseHTTPRequestHandler, Answer], Answer] = lambda request, answer: answer
         self._registry = httpx.Client(base_url=f"http://{registry.host}")
@@ -112,7 +112,7 @@ class Front:
 
             def pass_on(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                front.asked.append(f"{self.command} {self.path}")
+                front.requests.append(f"{self.command} {self.path}")
                 answer = front.before(self) or front.after(self, forwarded(front._registry, self, body))
                 status, headers, content = answer
                 self.send_response(status)
@@ -126,7 +126,7 @@ class Front:
 
             do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = pass_on  # noqa: N815  (names of http.server)
 
-            def log_message(self, *told: object) -> None: ...
+            def log_message(self, *arguments: object) -> None: ...
 
         return Handler
 
@@ -134,9 +134,9 @@ class Front:
 def forwarded(registry: httpx.Client, request: BaseHTTPRequestHandler, body: bytes) -> Answer:
     """The Host stays, so that the registry's Location comes back here."""
     headers = {name: value for name, value in request.headers.items() if name.lower() not in ("connection", "authorization")}
-    found = registry.request(request.command, request.path, headers=headers, content=body)
+    answer = registry.request(request.command, request.path, headers=headers, content=body)
     kept = ("content-type", "location", "docker-content-digest", "www-authenticate", "link")
-    told = {name: found.headers[name] for name in kept if name in found.headers}
+    answered = {name: answer.headers[name] for name in kept if name in answer.headers}
     if request.command == "HEAD":
-        told["content-length"] = found.headers.get("content-length", "0")
-    return found.status_code, told, found.content
+        answered["content-length"] = answer.headers.get("content-length", "0")
+    return answer.status_code, answered, answer.content

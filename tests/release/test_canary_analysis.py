@@ -139,6 +139,6 @@ def test_fifty_nine_quick_requests_show_a_95th_percentile():
 
 
 def test_what_is_not_shown_is_told():
-    found = judge(traffic(300, errors=3), Traffic(), LIMITS, step_over=True)
+    judgement = judge(traffic(300, errors=3), Traffic(), LIMITS, step_over=True)
 
-    assert found.reason == "3 of 300 requests failed; 1.00% are allowed, which 300 requests do not show"
+    assert judgement.reason == "3 of 300 requests failed; 1.00% are allowed, which 300 requests do not show"

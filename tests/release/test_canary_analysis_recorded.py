@@ -15,17 +15,17 @@ HOLD = 7  # looks
 
 def verdicts(name: str) -> list[bool | str | None]:
     """One a look; counters that fell give a new baseline."""
-    looks = json.loads((Path(__file__).parent / "recorded" / f"{name}.json").read_text())
-    series = [[Traffic.model_validate(each) if each else Traffic() for each in look] for look in looks]
-    traffic, found, begun = series[0], [], 0
-    for place, look in enumerate(series[1:], start=1):
-        new, old = (since(now, before) for now, before in zip(look, traffic, strict=True))
+    samples = json.loads((Path(__file__).parent / "recorded" / f"{name}.json").read_text())
+    series = [[Traffic.model_validate(counted) if counted else Traffic() for counted in sample] for sample in samples]
+    traffic, judgements, begun = series[0], [], 0
+    for number, sample in enumerate(series[1:], start=1):
+        new, old = (since(now, before) for now, before in zip(sample, traffic, strict=True))
         if new is None or old is None:
-            traffic, begun = look, place
-            found.append("anew")
+            traffic, begun = sample, number
+            judgements.append("anew")
         else:
-            found.append(judge(new, old, LIMITS, step_over=place - begun >= HOLD).good)
-    return found
+            judgements.append(judge(new, old, LIMITS, step_over=number - begun >= HOLD).good)
+    return judgements
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from contract.platform import Platform
 from images.oci import CONFIG, MANIFEST, canonical
 from images.references import repository_of
 from release.ledger import commands
-from release.ledger.commands import CannotAsk, NoAnswer, ask
+from release.ledger.commands import InvalidCommand, NoOutcome, submit
 from tests.release.fakes import FakeWorld, a_request, digest_of
 
 ONLY = "only what has had all traffic is gone back to"
@@ -41,8 +41,8 @@ def say(world: FakeWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         while thread.is_alive():
             world.reconcile()
         thread.join()
-        told = capsys.readouterr()
-        return codes[0], (told.out + told.err).strip()
+        printed = capsys.readouterr()
+        return codes[0], (printed.out + printed.err).strip()
 
     return run
 
@@ -52,9 +52,9 @@ def live(world: FakeWorld) -> tuple[int, dict[str, int]]:
 
 
 def test_a_rollback_goes_to_the_previous_version(world, say):
-    code, told = say("rollback", "late", "--why", "conversion dropped", "--who", "ann")
+    code, printed = say("rollback", "late", "--why", "conversion dropped", "--who", "ann")
 
-    assert (code, told) == (0, "rollback of late done: conversion dropped")
+    assert (code, printed) == (0, "rollback of late done: conversion dropped")
     assert live(world) == (2, {TWO: 100})
     entry = world.ledger.last("late")
     assert (entry.why, entry.outcomes[0].release.digest) == ("conversion dropped", TWO)
@@ -80,7 +80,7 @@ def test_a_rollback_to_a_version_ends_a_release_first(world, say):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         (("rollback", "late", "--to-version", "3"), "rollback of late refused: version 3 (000000000000) is live already"),
         (
@@ -90,16 +90,16 @@ def test_a_rollback_to_a_version_ends_a_release_first(world, say):
         (("freeze", "lote"), "no model lote has ever been checked or released here (there are: late)"),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_changes_nothing(world, say, arguments, told):
-    assert say(*arguments, "--why", "x") == (1, told)
+def test_what_makes_no_sense_is_refused_and_changes_nothing(world, say, arguments, printed):
+    assert say(*arguments, "--why", "x") == (1, printed)
     assert live(world) == (3, {THREE: 100})
 
 
 def test_a_version_that_was_only_offered_is_not_gone_back_to(world):
     world.outcome(a_request("check", 4))
 
-    with pytest.raises(CannotAsk, match="version 4 of late was never live"):
-        ask(world.store, "rollback", "late", "ann", "x", 4)
+    with pytest.raises(InvalidCommand, match="version 4 of late was never live"):
+        submit(world.store, "rollback", "late", "ann", "x", 4)
 
 
 def test_a_pin_keeps_what_is_live_until_it_ends(world, say):
@@ -147,26 +147,26 @@ def test_old_images_are_listed_and_go_only_when_that_is_asked_for(world, say, mo
     local = {"name": "x", "store": "s", "data": "d", "mlflow": "http://mlflow", "spark": {"python": "p"}}
     images = {"repository": f"oci:{tmp_path}/images", "keep": 2}
     platform = Platform(**local, images=images, serving={"python": "p"})
-    monkeypatch.setattr(program, "platform_of", lambda asked: platform)
+    monkeypatch.setattr(program, "platform_of", lambda options: platform)
 
-    code, told = say("images", "clean")
-    assert (code, told.splitlines()[0], told.splitlines()[-1]) == (0, "late: 2 of 4 go", "nothing was deleted: add --delete")
+    code, printed = say("images", "clean")
+    assert (code, printed.splitlines()[0], printed.splitlines()[-1]) == (0, "late: 2 of 4 go", "nothing was deleted: add --delete")
     assert sorted(repository.names()) == ["v1", "v2", "v3", "v4"]
     assert say("images", "clean", "late", "--delete")[1].endswith("\ndeleted")
     assert sorted(repository.names()) == ["v3", "v4"]
 
 
 def test_status_says_what_is_live(say):
-    code, told = say("status", "late")
+    code, printed = say("status", "late")
 
-    assert (code, told.splitlines()[:2]) == (0, ["late", f"  live       version 3 {THREE}"])
+    assert (code, printed.splitlines()[:2]) == (0, ["late", f"  live       version 3 {THREE}"])
     assert json.loads(say("status", "--json")[1])[0]["live"]["version"] == 3
 
 
 def test_history_tells_the_newest_entries_first(say):
-    _, told = say("history", "late", "--entries", "2")
+    _, printed = say("history", "late", "--entries", "2")
 
-    first, second = told.splitlines()
+    first, second = printed.splitlines()
     assert "release: released (controller: 3 step(s) within the limits; 0.0% of the answers lie elsewhere" in first
     assert "takes all traffic: naming it champion" in second
 
@@ -175,20 +175,20 @@ def test_at_tells_who_answered_at_any_time(world, say):
     steps = {entry.what: entry.time for entry in reversed(list(world.ledger.entries("late")))}
     shifted, confirmed = steps["5 % to version 3 (000000000000)"], steps["5 % confirmed by the router, judging"]
 
-    asked = json.loads(say("at", "late", shifted.isoformat(), "--json")[1])
+    answering = json.loads(say("at", "late", shifted.isoformat(), "--json")[1])
     seen = json.loads(say("at", "late", confirmed.isoformat(), "--json")[1])
 
-    assert {each["version"]: each["percent"] for each in asked["weights"]} == {2: 95, 3: 5}
-    assert (asked["confirmed"], seen["confirmed"]) == (False, True)
+    assert {share["version"]: share["percent"] for share in answering["weights"]} == {2: 95, 3: 5}
+    assert (answering["confirmed"], seen["confirmed"]) == (False, True)
     assert "not yet confirmed by the router" in say("at", "late", shifted.isoformat())[1]
     assert "100 % version 3" in say("at", "late", datetime.now(UTC).isoformat())[1]
     assert say("at", "late", "2001-01-01T00:00")[1] == "late: nothing was live, requests were answered 503"
 
 
 def test_without_a_controller_the_request_stays_and_that_is_said(world):
-    request = ask(world.store, "freeze", "late", "ann", "a holiday")
+    request = submit(world.store, "freeze", "late", "ann", "a holiday")
 
-    with pytest.raises(NoAnswer, match="the controller has not answered within 0 s: see that it runs on the serving host"):
-        commands.answer(world.store, request, 0)
+    with pytest.raises(NoOutcome, match="the controller has not answered within 0 s: see that it runs on the serving host"):
+        commands.await_outcome(world.store, request, 0)
     world.reconcile()
-    assert commands.answer(world.store, request, 0).done
+    assert commands.await_outcome(world.store, request, 0).done

@@ -63,18 +63,18 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("harm", "told"), [*WRONG, (stop_mlflow, "late: MLflow could not be asked: MLflow does not answer")])
-def test_what_differs_is_said(world, harm, told):
+@pytest.mark.parametrize(("harm", "sentence"), [*WRONG, (stop_mlflow, "late: MLflow could not be asked: MLflow does not answer")])
+def test_what_differs_is_said(world, harm, sentence):
     assert differences(world.parts, 2) == []
     harm(world)
-    assert differences(world.parts, 2) == [told]
+    assert differences(world.parts, 2) == [sentence]
 
 
 def test_a_torn_ledger_is_said_with_its_file(world):
     tear(world)
-    [told] = differences(world.parts, 2)
-    assert told.startswith("late: memory/ledger/late/")
-    assert told.endswith("restore it from a backup; releases wait until then")
+    [sentence] = differences(world.parts, 2)
+    assert sentence.startswith("late: memory/ledger/late/")
+    assert sentence.endswith("restore it from a backup; releases wait until then")
 
 
 def test_a_release_under_way_is_not_disturbed(world):

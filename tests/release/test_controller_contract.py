@@ -37,8 +37,8 @@ def ended(case: Case, request: Request) -> Outcome:
     assert ledger.outcome(request.model, request.id) is None
     for _ in range(100):
         reconcile()
-        if found := ledger.outcome(request.model, request.id):
-            return found
+        if outcome := ledger.outcome(request.model, request.id):
+            return outcome
     raise AssertionError(f"{request.id} has not ended")
 
 

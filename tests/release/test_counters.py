@@ -8,9 +8,9 @@ def counted(requests: int, errors: int = 0, fast: int = 0) -> Traffic:
     return Traffic(requests=requests, errors=errors, latency=((0.1, fast), (1.0, requests - errors)))
 
 
-def grown(*told: dict[str, Traffic]) -> dict[str, Traffic]:
+def grown(*turns: dict[str, Traffic]) -> dict[str, Traffic]:
     counters = Counters()
-    return [counters.grown("late", each) for each in told][-1]
+    return [counters.grown("late", counts) for counts in turns][-1]
 
 
 def test_what_is_told_is_given_on_while_it_grows():
@@ -22,10 +22,10 @@ def test_a_digest_that_is_told_of_no_more_keeps_its_counts():
 
 
 def test_counts_of_a_router_that_began_anew_are_added_to_those_before():
-    told = grown(
+    turns = grown(
         {"new": counted(9, errors=2, fast=5)}, {"new": counted(4, errors=1, fast=3)}, {"new": counted(6, errors=1, fast=4)}
     )
-    assert told == {"new": counted(15, errors=3, fast=9)}
+    assert turns == {"new": counted(15, errors=3, fast=9)}
 
 
 def test_a_digest_without_right_answers_has_no_latencies_yet():

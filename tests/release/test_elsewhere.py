@@ -72,8 +72,8 @@ class Elsewhere(NamedTuple):
 
     def answers(self) -> str:
         """The version that the router there answers with."""
-        asked = on_host("curl", "-s", "-m", "3", "http://127.0.0.1:8000/late/version")
-        return json.loads(asked.stdout)["version"] if asked.stdout.startswith("{") else ""
+        answer = on_host("curl", "-s", "-m", "3", "http://127.0.0.1:8000/late/version")
+        return json.loads(answer.stdout)["version"] if answer.stdout.startswith("{") else ""
 
 
 def run(*command: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from contract.documents import Image
 from demo.traffic import Tally
 from tests.release.local import until
-from tests.release.whole_host import MODEL, WholeHost, a_whole_host, told, watched
+from tests.release.whole_host import MODEL, WholeHost, a_whole_host, tally_sentence, watched
 
 pytestmark = pytest.mark.integration
 LIFE_S = 1.5  # at most, once it works
@@ -45,12 +45,12 @@ def released_while_it_is_killed(whole: WholeHost, image: Image, seed: int) -> Ta
         assert whole.ended("check", image).done
     with killing(whole, random.Random(seed)) as lives, watched(whole) as strange, whole.traffic() as tally:
         outcome = whole.ended("release", image)
-    print(told(f"seed {seed}: {outcome.release.outcome}, the controller was killed {len(lives)} times", tally))
+    print(tally_sentence(f"seed {seed}: {outcome.release.outcome}, the controller was killed {len(lives)} times", tally))
     assert len(lives) > 1
     assert strange == []
     with whole.controlled():
         until(whole.is_whole, "the world is what the ledger says")
-    assert [each.request for each in whole.outcomes()].count(outcome.request) == 1
+    assert [past.request for past in whole.outcomes()].count(outcome.request) == 1
     return tally
 
 

@@ -10,7 +10,7 @@ import pytest
 from demo.traffic import Tally
 from tests.release.engine import ContainerHost, Engine
 from tests.release.local import until
-from tests.release.whole_host import MODEL, SERVER, WholeHost, a_whole_host, told, watched
+from tests.release.whole_host import MODEL, SERVER, WholeHost, a_whole_host, tally_sentence, watched
 
 pytestmark = pytest.mark.integration
 AWAY_S, CALM_S = 2.0, 1.0
@@ -54,7 +54,7 @@ def test_what_is_live_is_live_again_when_the_engine_is_back(whole, end):
         back = time.monotonic()
         until(lambda: whole.is_whole() and answers_all(tally), "all is right again", seconds=BACK_WITHIN_S)
         right_after = time.monotonic() - back - CALM_S
-    print(told(f"engine away for {outage:.1f} s ({end.__name__}), all right {right_after:.1f} s after its return", tally))
+    print(tally_sentence(f"engine away for {outage:.1f} s ({end.__name__}), all right {right_after:.1f} s after its return", tally))
     assert whole.ledger.last(MODEL) == before
 
 
@@ -68,10 +68,10 @@ def test_a_release_ends_whole_when_the_engine_goes_away_in_the_middle_of_it(whol
         away(whole, terminate)
         outcome = until(lambda: whole.ledger.outcome(MODEL, request.id), "the release has ended", seconds=120)
         until(lambda: whole.is_whole() and answers_all(tally), "all is right again", seconds=BACK_WITHIN_S)
-    print(told(f"engine gone in a release: {outcome.release.outcome}, {outcome.reason}", tally))
+    print(tally_sentence(f"engine gone in a release: {outcome.release.outcome}, {outcome.reason}", tally))
     assert strange == []
     assert whole.ledger.champion(MODEL) == {"released": new, "rolled_back": old}[outcome.release.outcome]
-    assert [each.request for each in whole.outcomes()].count(request.id) == 1
+    assert [past.request for past in whole.outcomes()].count(request.id) == 1
 
 
 def test_what_cannot_be_pulled_is_checked_when_the_registry_is_back_and_the_live_version_serves_on(whole):
@@ -87,7 +87,7 @@ def test_what_cannot_be_pulled_is_checked_when_the_registry_is_back_and_the_live
         registry.start()
     began = time.monotonic()
     assert until(lambda: whole.ledger.outcome(MODEL, request.id), "the check has ended").done
-    print(told(f"registry away at a pull: checked {time.monotonic() - began:.1f} s after its return", tally))
+    print(tally_sentence(f"registry away at a pull: checked {time.monotonic() - began:.1f} s after its return", tally))
     assert tally.failures == []
 
 

@@ -48,8 +48,8 @@ def names_what_is_live(world: FakeWorld) -> bool:
 
 def asker(world: FakeWorld, version: int) -> subprocess.Popen:
     """What Airflow's tasks do for one run, as a process."""
-    asked = [a_request(kind, version, expected_live=ONE).model_dump_json() for kind in ("check", "release")]
-    command = [sys.executable, "-c", ASKER, world.store.root, *asked]
+    requests = [a_request(kind, version, expected_live=ONE).model_dump_json() for kind in ("check", "release")]
+    command = [sys.executable, "-c", ASKER, world.store.root, *requests]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -63,10 +63,10 @@ def test_of_two_releases_of_a_model_at_once_one_goes_live_and_the_other_is_refus
         world.reconcile()
         assert names_what_is_live(world)
 
-    told = {version: process.stdout.read().partition(" ") for version, process in askers.items()}
-    assert sorted(outcome for outcome, _, _ in told.values()) == ["refused", "released"]
-    live, refused = sorted(told, key=lambda version: told[version][0], reverse=True)
-    assert any(reason in told[refused][2] for reason in ("is live, not the version that", "has not passed a check since"))
+    printed = {version: process.stdout.read().partition(" ") for version, process in askers.items()}
+    assert sorted(outcome for outcome, _, _ in printed.values()) == ["refused", "released"]
+    live, refused = sorted(printed, key=lambda version: printed[version][0], reverse=True)
+    assert any(reason in printed[refused][2] for reason in ("is live, not the version that", "has not passed a check since"))
     world.settle(8)
     assert is_whole(world, live=digest_of(live))
 

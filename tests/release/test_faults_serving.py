@@ -10,7 +10,7 @@ import pytest
 
 from contract.documents import Image
 from tests.release.local import until
-from tests.release.whole_host import LIMITS, MODEL, WholeHost, a_whole_host, told, watched
+from tests.release.whole_host import LIMITS, MODEL, WholeHost, a_whole_host, tally_sentence, watched
 
 CLIENTS = 4
 KILLS = 5
@@ -42,7 +42,7 @@ def test_servers_killed_in_each_step_of_a_release_fail_only_what_they_were_answe
                 whole.kill(whole.servers(old)[0])
             until(lambda: whole.ledger.outcome(MODEL, request.id), "the release has ended")
         until(whole.is_whole, "the world is what the ledger says")
-    print(told(f"2 servers killed in each of the steps {LIMITS.canary}", tally))
+    print(tally_sentence(f"2 servers killed in each of the steps {LIMITS.canary}", tally))
     assert len(tally.failures) <= CLIENTS * 2 * len(LIMITS.canary)
     assert strange == []
     assert (live(whole), whole.ledger.outcome(MODEL, request.id).release.outcome) == (new, "released")
@@ -79,7 +79,7 @@ def test_a_router_that_ends_by_itself_or_loses_its_parent_is_started_again(whole
 
 @pytest.mark.integration
 def test_a_controller_that_may_not_start_for_a_while_is_not_given_up(whole):
-    supervisord, log = whole.parts.target._ask, Path(whole.platform.serving.home, "logs/controller.log")
+    supervisord, log = whole.parts.target._call_supervisor, Path(whole.platform.serving.home, "logs/controller.log")
     with (log.parents[1] / "controller.lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         supervisord("startProcess", "controller", False)

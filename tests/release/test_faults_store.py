@@ -65,11 +65,11 @@ def read_only(disk: Path) -> Fault:
 
 @pytest.fixture
 def unmounted(disk: Path, tmp_path: Path) -> Iterator[Fault]:
-    place = tmp_path / "place"
-    place.mkdir()
-    run("mount", "--bind", disk, place)
-    yield Fault(str(place), partial(run, "umount", place), partial(run, "mount", "--bind", disk, place))
-    run("umount", place)
+    mount_point = tmp_path / "place"
+    mount_point.mkdir()
+    run("mount", "--bind", disk, mount_point)
+    yield Fault(str(mount_point), partial(run, "umount", mount_point), partial(run, "mount", "--bind", disk, mount_point))
+    run("umount", mount_point)
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def entries(root: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    ("place", "content", "sentence"),
+    ("position", "content", "sentence"),
     [
         (-1, b"{", "00000010.json cannot be trusted"),
         (-1, b"", "00000010.json cannot be trusted"),
@@ -201,10 +201,10 @@ def entries(root: Path) -> list[Path]:
     ],
     ids=["torn", "empty", "missing"],
 )
-def test_an_entry_that_is_damaged_stops_releases_until_it_is_restored(tmp_path, caplog, place, content, sentence):
+def test_an_entry_that_is_damaged_stops_releases_until_it_is_restored(tmp_path, caplog, position, content, sentence):
     world = world_on(store_at(str(tmp_path / "store")), tmp_path / "home")
     world.put_live(1)
-    path = entries(tmp_path / "store")[place]
+    path = entries(tmp_path / "store")[position]
     kept = path.read_bytes()
     path.unlink() if content is None else path.write_bytes(content)
     world.restart()  # what lies far back is looked at once

@@ -36,9 +36,9 @@ def serving(answer: Callable[[list], tuple[int, Any]], digest: str = "sha256:1")
             self.send(200, self.path)
 
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            assert asked["dataframe_split"]["columns"] == ["distance", "carrier"]
-            self.send(*answer(asked["dataframe_split"]["data"]))
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            assert request["dataframe_split"]["columns"] == ["distance", "carrier"]
+            self.send(*answer(request["dataframe_split"]["data"]))
 
         def send(self, status: int, content: Any) -> None:
             body = json.dumps(content).encode()
@@ -64,7 +64,7 @@ def right(rows: list) -> tuple[int, Any]:
 
 def test_right_answers_have_parity_and_a_latency():
     with serving(right) as server:
-        answers = HttpProbe().ask(server, GOLDEN)
+        answers = HttpProbe().measure(server, GOLDEN)
     assert (answers.parity, answers.problem) == (0.0, "")
     assert 0 < answers.p95_ms < 5000
 
@@ -79,12 +79,12 @@ def test_right_answers_have_parity_and_a_latency():
 def test_other_tasks_are_compared_by_their_numbers(prediction, expected):
     golden = GOLDEN.model_copy(update={"expected": (expected, expected)})
     with serving(lambda rows: (200, {"predictions": [prediction] * len(rows)})) as server:
-        assert HttpProbe().ask(server, golden).parity == 0.0
+        assert HttpProbe().measure(server, golden).parity == 0.0
 
 
 def test_the_worst_row_is_named():
     with serving(lambda rows: (200, {"predictions": [binary(0.25)] * len(rows)})) as server:
-        answers = HttpProbe().ask(server, GOLDEN)
+        answers = HttpProbe().measure(server, GOLDEN)
     assert answers.parity == 0.25
     assert answers.worst == "golden row 2: the server says 0.75, 0.25, Spark said 0.5, 0.5"
 
@@ -101,25 +101,25 @@ def test_the_worst_row_is_named():
 )
 def test_an_answer_that_is_none_is_said(status, content, problem):
     with serving(lambda rows: (status, content)) as server:
-        assert HttpProbe().ask(server, GOLDEN).problem == problem
+        assert HttpProbe().measure(server, GOLDEN).problem == problem
 
 
 def test_a_server_of_another_digest_is_found_out():
     with serving(right, digest="sha256:2") as server:
-        assert HttpProbe().ask(server, GOLDEN).problem == "the server says that it serves sha256:2, not sha256:1"
+        assert HttpProbe().measure(server, GOLDEN).problem == "the server says that it serves sha256:2, not sha256:1"
 
 
 def test_a_server_that_is_gone_is_not_ready_and_fails():
     with serving(right) as server:
         assert HttpProbe().is_ready(server)
     assert not HttpProbe().is_ready(server)
-    assert HttpProbe().ask(server, GOLDEN).problem == "no answer to the golden rows (ConnectError); read the log of late-1"
+    assert HttpProbe().measure(server, GOLDEN).problem == "no answer to the golden rows (ConnectError); read the log of late-1"
 
 
 def test_without_golden_rows_nothing_is_shown():
     nothing = GoldenRows(columns=(), rows=(), expected=())
     server = Server(model="late", digest="sha256:1", url="http://127.0.0.1:1", name="late-1")
-    assert HttpProbe().ask(server, nothing).problem == "there are no golden rows to ask; run compare again"
+    assert HttpProbe().measure(server, nothing).problem == "there are no golden rows to ask; run compare again"
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def front(registry: LocalRegistry, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @pytest.fixture(params=["folder", pytest.param("registry", marks=pytest.mark.integration)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """What a platform file says: each test has a place of its own."""
     if request.param == "folder":
         return f"oci:{tmp_path / 'images'}"
@@ -47,20 +47,20 @@ def stored(repository: Repository, content: bytes = b"layer", media_type: str = 
     return repository.put(media_type, canonical(manifest))["digest"]
 
 
-def test_what_was_put_is_read_by_its_digest(place: str) -> None:
-    repository = repository_of(place, "late")
+def test_what_was_put_is_read_by_its_digest(root: str) -> None:
+    repository = repository_of(root, "late")
 
     digest = stored(repository)
 
     assert digest == sha256(repository.manifest(digest))
     manifest = json.loads(repository.manifest(digest))
     assert repository.blob(manifest["layers"][0]["digest"]) == b"layer"
-    found, same = find(repository.reference(digest))
-    assert (found.manifest(same), same) == (repository.manifest(digest), digest)
+    opened, same = find(repository.reference(digest))
+    assert (opened.manifest(same), same) == (repository.manifest(digest), digest)
 
 
-def test_a_name_is_moved_and_the_bytes_stay(place: str) -> None:
-    repository = repository_of(place, "late")
+def test_a_name_is_moved_and_the_bytes_stay(root: str) -> None:
+    repository = repository_of(root, "late")
     old, new = stored(repository, b"old"), stored(repository, b"new")
     before = repository.manifest(old)
 
@@ -72,8 +72,8 @@ def test_a_name_is_moved_and_the_bytes_stay(place: str) -> None:
     assert repository.manifest(old) == before
 
 
-def test_what_is_missing_is_named(place: str) -> None:
-    repository, nothing = repository_of(place, "late"), f"sha256:{'0' * 64}"
+def test_what_is_missing_is_named(root: str) -> None:
+    repository, nothing = repository_of(root, "late"), f"sha256:{'0' * 64}"
     stored(repository)
 
     for read in (repository.blob, repository.manifest, lambda digest: repository.name(digest, "v1")):
@@ -81,8 +81,8 @@ def test_what_is_missing_is_named(place: str) -> None:
             read(nothing)
 
 
-def test_a_deleted_manifest_is_gone_with_all_its_names_and_no_other_is(place: str) -> None:
-    repository = repository_of(place, "late")
+def test_a_deleted_manifest_is_gone_with_all_its_names_and_no_other_is(root: str) -> None:
+    repository = repository_of(root, "late")
     old, new = stored(repository, b"old"), stored(repository, b"new")
     for digest, name in ((old, "v1"), (old, "staging"), (new, "v2")):
         repository.name(digest, name)
@@ -98,13 +98,13 @@ def test_a_deleted_manifest_is_gone_with_all_its_names_and_no_other_is(place: st
 
 
 @pytest.mark.parametrize("digest", ["latest", "sha256:../../etc/passwd", "sha512:00", ""])
-def test_nothing_is_read_by_anything_but_a_digest(place: str, digest: str) -> None:
+def test_nothing_is_read_by_anything_but_a_digest(root: str, digest: str) -> None:
     with pytest.raises(ImageDamaged, match="is no sha256 digest"):
-        repository_of(place, "late").blob(digest)
+        repository_of(root, "late").blob(digest)
 
 
-def test_a_blob_is_taken_over_from_another_repository(place: str) -> None:
-    base, repository = repository_of(place, "base"), repository_of(place, "late")
+def test_a_blob_is_taken_over_from_another_repository(root: str) -> None:
+    base, repository = repository_of(root, "base"), repository_of(root, "late")
     layer = base.put(LAYER, b"a base layer")
 
     repository.copy(layer, base)
@@ -113,8 +113,8 @@ def test_a_blob_is_taken_over_from_another_repository(place: str) -> None:
     assert repository.blob(layer["digest"]) == b"a base layer"
 
 
-def test_a_blob_is_taken_over_from_a_place_of_another_kind(place: str, tmp_path: Path) -> None:
-    elsewhere, repository = Layout(tmp_path / "elsewhere"), repository_of(place, "late")
+def test_a_blob_is_taken_over_from_a_place_of_another_kind(root: str, tmp_path: Path) -> None:
+    elsewhere, repository = Layout(tmp_path / "elsewhere"), repository_of(root, "late")
     layer = elsewhere.put(LAYER, b"from a folder")
 
     repository.copy(layer, elsewhere)
@@ -122,7 +122,7 @@ def test_a_blob_is_taken_over_from_a_place_of_another_kind(place: str, tmp_path:
     assert repository.blob(layer["digest"]) == b"from a folder"
 
 
-def test_a_packaged_model_comes_out_as_it_went_in_and_the_same_input_is_the_same_digest(place: str, tmp_path: Path) -> None:
+def test_a_packaged_model_comes_out_as_it_went_in_and_the_same_input_is_the_same_digest(root: str, tmp_path: Path) -> None:
     code = tmp_path / "serving"
     code.mkdir()
     (code / "server.py").write_text("# server\n")
@@ -131,11 +131,11 @@ def test_a_packaged_model_comes_out_as_it_went_in_and_the_same_input_is_the_same
 
     image, other = (
         package(contents, embedded_base(code, repository), repository)
-        for repository in (repository_of(place, "late"), Layout(tmp_path / "other"))
+        for repository in (repository_of(root, "late"), Layout(tmp_path / "other"))
     )
 
     assert other.digest == image.digest
-    assert repository_of(place, "late").names() == {"v3": image.digest}
+    assert repository_of(root, "late").names() == {"v3": image.digest}
     unpack(*find(image.reference), tmp_path / "unpacked")
     assert (tmp_path / "unpacked/models/current/model.onnx").read_bytes() == b"onnx"
 
@@ -144,7 +144,7 @@ def test_a_packaged_model_comes_out_as_it_went_in_and_the_same_input_is_the_same
 
 
 @pytest.mark.parametrize(
-    ("name", "url", "told"),
+    ("name", "url", "message"),
     [
         ("registry.example.com/models/late", "https://registry.example.com", "registry.example.com/models/late"),
         ("registry.example.com:5000/late", "https://registry.example.com:5000", "registry.example.com:5000/late"),
@@ -153,8 +153,8 @@ def test_a_packaged_model_comes_out_as_it_went_in_and_the_same_input_is_the_same
         ("https://localhost:5000/late/", "https://localhost:5000", "https://localhost:5000/late"),
     ],
 )
-def test_a_name_says_which_registry_and_how_it_is_spoken_to(name: str, url: str, told: str) -> None:
-    assert (address_of(name).url, address_of(name).display) == (url, told)
+def test_a_name_says_which_registry_and_how_it_is_spoken_to(name: str, url: str, message: str) -> None:
+    assert (address_of(name).url, address_of(name).display) == (url, message)
     assert address_of(address_of(name).display) == address_of(name)
 
 
@@ -174,11 +174,11 @@ def test_a_blob_costs_one_post_and_one_put_and_one_that_is_there_only_a_look(fro
     repository = repository_of(f"{front.host}/cost", "late")
 
     digest = repository.put(LAYER, b"once")["digest"]
-    first, front.asked = [line.split("?")[0] for line in front.asked], []
+    first, front.requests = [line.split("?")[0] for line in front.requests], []
     repository.put(LAYER, b"once")
 
     assert [line.partition(" ")[0] for line in first] == ["HEAD", "POST", "PUT"]
-    assert front.asked == [f"HEAD /v2/cost/late/blobs/{digest}"]
+    assert front.requests == [f"HEAD /v2/cost/late/blobs/{digest}"]
 
 
 @pytest.mark.integration
@@ -186,9 +186,9 @@ def test_a_mount_moves_no_byte_and_where_it_is_refused_the_blob_is_sent(front: F
     base, repository = repository_of(f"{front.host}/mount", "base"), repository_of(f"{front.host}/mount", "late")
     mounted, sent = base.put(LAYER, b"mounted"), base.put(LAYER, b"sent")
 
-    front.asked = []
+    front.requests = []
     repository.copy(mounted, base)
-    assert [line.partition(" ")[0] for line in front.asked] == ["HEAD", "POST"]
+    assert [line.partition(" ")[0] for line in front.requests] == ["HEAD", "POST"]
 
     def refuse_mounts(request) -> Answer | None:
         request.path = request.path.partition("?mount")[0]  # then it answers 202, an upload begun
@@ -213,8 +213,8 @@ def test_what_may_pass_is_tried_again(front: Front, status: int) -> None:
 @pytest.mark.integration
 def test_a_registry_that_stays_down_is_told_with_what_to_do(front: Front) -> None:
     front.before = lambda request: (503, {}, b"")
-    told = r"registry of 127.0.0.1:\d+/down/late answers HEAD .* with 503, 4 times; see that it runs, then clear this task"
-    with pytest.raises(RegistryTrouble, match=told):
+    message = r"registry of 127.0.0.1:\d+/down/late answers HEAD .* with 503, 4 times; see that it runs, then clear this task"
+    with pytest.raises(RegistryTrouble, match=message):
         repository_of(f"{front.host}/down", "late").put(LAYER, b"x")
 
     front.stop()
@@ -316,14 +316,14 @@ def test_without_a_readable_login_nobody_is_named(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("login", "told"),
+    ("login", "message"),
     [
         (None, "demands a user and a password; name an Airflow connection that has them in images.connection"),
         (Login(USER, "wrong"), "with 401; requested as the user pusher. Correct the Airflow connection"),
     ],
 )
-def test_who_may_not_is_told_so_without_the_password(guarded: LocalRegistry, login: Login | None, told: str) -> None:
-    with pytest.raises(RegistryRefused, match=told) as raised:
+def test_who_may_not_is_told_so_without_the_password(guarded: LocalRegistry, login: Login | None, message: str) -> None:
+    with pytest.raises(RegistryRefused, match=message) as raised:
         stored(repository_of(f"{guarded.host}/models", "late", login))
 
     assert "wrong" not in f"{raised.value!r}{login!r}"
@@ -354,7 +354,7 @@ def test_a_token_is_fetched_and_fetched_anew_when_it_has_run_out(front: Front) -
 
     stored(repository_of(f"{front.host}/bearer", "late", LOGIN))
 
-    tokens = [line for line in front.asked if line.startswith("GET /token")]
+    tokens = [line for line in front.requests if line.startswith("GET /token")]
     assert len(tokens) >= 3
     assert set(tokens) == {"GET /token?service=tests&scope=repository%3Alate%3Apull%2Cpush"}
 
@@ -397,10 +397,10 @@ def test_a_password_that_runs_out_is_asked_for_anew(front: Front, monkeypatch: p
     left = {"with this one": 2}
 
     def guard(request) -> Answer | None:
-        told = request.headers.get("Authorization")
-        if told is None or left["with this one"] == 0:
+        authorization = request.headers.get("Authorization")
+        if authorization is None or left["with this one"] == 0:
             left["with this one"] = 2
-            return (401 if told is None else status), {"WWW-Authenticate": 'Basic realm="r"'}, b""
+            return (401 if authorization is None else status), {"WWW-Authenticate": 'Basic realm="r"'}, b""
         left["with this one"] -= 1
         return None
 
@@ -418,6 +418,6 @@ def test_a_repository_that_ecr_does_not_have_is_told_with_the_command_that_makes
     said = b'{"errors": [{"code": "NAME_UNKNOWN", "message": "The repository with name x does not exist"}]}'
     front.before = lambda request: (404, {"content-type": "application/json"}, said)
 
-    told = "NAME_UNKNOWN: .* does not exist; make it: aws ecr create-repository --region eu-west-1 --repository-name models/late"
-    with pytest.raises(RegistryRefused, match=told):
+    message = "NAME_UNKNOWN: .* does not exist; make it: aws ecr create-repository --region eu-west-1 --repository-name models/late"
+    with pytest.raises(RegistryRefused, match=message):
         stored(repository_of(f"{front.host}/models", "late"))

@@ -26,7 +26,7 @@ def attached(version: int, kind: str = "sig") -> str:
 
 def goes(names: dict[str, str], needed: dict[str, str], keep: int = 2) -> list[str]:
     """The names that go."""
-    return [name for each in decide("late", 1, names, needed, keep).going for name in sorted(each.names)]
+    return [name for entry in decide("late", 1, names, needed, keep).going for name in sorted(entry.names)]
 
 
 V1_TO_4 = {f"v{version}": digest_of(version) for version in (1, 2, 3, 4)}
@@ -81,7 +81,7 @@ def in_work(version: int, percent: int = 0) -> Active:
 
 
 @pytest.mark.parametrize(
-    ("states", "found"),
+    ("states", "expected"),
     [
         ([State()], {}),
         ([State(live=an_image(2), previous=an_image(1))], {2: "live", 1: "to go back to"}),
@@ -97,13 +97,13 @@ def in_work(version: int, percent: int = 0) -> Active:
         ([State(live=an_image(2)), State(live=an_image(1))], {2: "live", 1: "had traffic"}),
     ],
 )
-def test_what_the_ledger_needs(states: list[State], found: dict[int, str]) -> None:
+def test_what_the_ledger_needs(states: list[State], expected: dict[int, str]) -> None:
     """The newest state first."""
     ledger = Ledger(MemoryStore())
     for state in reversed(states):
         ledger.append("late", ledger.last("late"), Draft(who="a", why="b", what="c", state=state))
 
-    assert needed(states[0], ledger.entries("late")) == {digest_of(version): why for version, why in found.items()}
+    assert needed(states[0], ledger.entries("late")) == {digest_of(version): why for version, why in expected.items()}
 
 
 def test_people_read_what_would_go_and_why_the_rest_stays() -> None:
@@ -155,14 +155,14 @@ def image_of(digest: str, version: int) -> Image:
 @pytest.fixture
 def digests(repository: Repository, ledger: Ledger) -> dict[str, str]:
     """Six versions, each with a signature: 2 was live, 3 is, and 6 is in the sandbox."""
-    found = {f"v{version}": stored(repository, f"v{version}") for version in range(1, 7)}
-    for digest in list(found.values()):
+    by_name = {f"v{version}": stored(repository, f"v{version}") for version in range(1, 7)}
+    for digest in list(by_name.values()):
         stored(repository, name_of(digest))
-    record(ledger, live=image_of(found["v2"], 2))
-    record(ledger, live=image_of(found["v3"], 3), previous=image_of(found["v2"], 2))
-    record(ledger, live=image_of(found["v3"], 3), active=in_work(6).model_copy(update={"image": image_of(found["v6"], 6)}))
-    repository.name(found["v3"], "production")
-    return found
+    record(ledger, live=image_of(by_name["v2"], 2))
+    record(ledger, live=image_of(by_name["v3"], 3), previous=image_of(by_name["v2"], 2))
+    record(ledger, live=image_of(by_name["v3"], 3), active=in_work(6).model_copy(update={"image": image_of(by_name["v6"], 6)}))
+    repository.name(by_name["v3"], "production")
+    return by_name
 
 
 def test_only_what_nobody_needs_goes_and_the_rest_is_whole(repository: Repository, ledger: Ledger, digests: dict[str, str]) -> None:
@@ -174,7 +174,7 @@ def test_only_what_nobody_needs_goes_and_the_rest_is_whole(repository: Repositor
 
     assert done == planned
     gone = {"v1", "v4", name_of(digests["v1"]), name_of(digests["v4"])}
-    assert {name for each in done.going for name in each.names} == gone
+    assert {name for entry in done.going for name in entry.names} == gone
     assert repository.names() == {name: digest for name, digest in before.items() if name not in gone}
     for digest in repository.names().values():
         repository.confirm(json.loads(repository.manifest(digest)))

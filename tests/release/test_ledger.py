@@ -72,8 +72,8 @@ def test_a_new_request_does_not_read_a_ledger_of_years(ledger, monkeypatch):
         file(ledger, n).write_text(json.dumps(entry))
     assert ledger.last("late").n == 30
     read = []
-    look = ledger.store.read
-    monkeypatch.setattr(ledger.store, "read", lambda path: read.append(path) or look(path))
+    original = ledger.store.read
+    monkeypatch.setattr(ledger.store, "read", lambda path: read.append(path) or original(path))
 
     assert ledger.outcome("late", "new") is None
 
@@ -84,8 +84,8 @@ def test_the_whole_ledger_is_listed_once_however_often_it_is_asked(ledger, monke
     for id in "abc":
         ledger.request(freeze(id))
     listed, reader = [], Ledger(ledger.store)
-    look = ledger.store.names
-    monkeypatch.setattr(ledger.store, "names", lambda folder: listed.append(folder) or look(folder))
+    original = ledger.store.names
+    monkeypatch.setattr(ledger.store, "names", lambda folder: listed.append(folder) or original(folder))
 
     assert reader.last("late").n == 3
     for id in "de":
@@ -168,11 +168,11 @@ for i in range(int(sys.argv[3])):
 
 
 def test_many_writers_at_once_lose_nothing_and_write_nothing_twice(store):
-    ledger, each = Ledger(store), 5 if ":" in store.root else 25  # a request to a bucket, or to HDFS, costs milliseconds
-    writers = [subprocess.Popen([sys.executable, "-c", WRITER, ledger.store.root, name, str(each)]) for name in "pqrs"]
+    ledger, count = Ledger(store), 5 if ":" in store.root else 25  # a request to a bucket, or to HDFS, costs milliseconds
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, ledger.store.root, name, str(count)]) for name in "pqrs"]
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0, 0]
     queue = [request.id for request in ledger.last("late").state.queue]
-    assert sorted(queue) == sorted(f"{name}-{i}" for name in [*"pqrs", "all"] for i in range(each))
+    assert sorted(queue) == sorted(f"{name}-{i}" for name in [*"pqrs", "all"] for i in range(count))
     entries = list(ledger.entries("late"))
-    assert [entry.n for entry in entries] == list(range(5 * each, 0, -1))
+    assert [entry.n for entry in entries] == list(range(5 * count, 0, -1))
     assert [entry.time for entry in entries] == sorted((entry.time for entry in entries), reverse=True)

@@ -57,7 +57,7 @@ def test_a_release_goes_in_steps(world):
     seen = []
     world.outcome(a_request("check", 2))
     outcome = world.outcome(
-        a_request("release", 2, expected_live=ONE), each=lambda: seen.append(world.router.weights["late"].get(TWO, 0))
+        a_request("release", 2, expected_live=ONE), between=lambda: seen.append(world.router.weights["late"].get(TWO, 0))
     )
     assert sorted(set(seen)) == [0, 5, 25, 100]
     assert [(step.percent, step.thin_traffic) for step in outcome.release.steps] == [(5, False), (25, False), (100, False)]
@@ -103,11 +103,11 @@ def test_thin_traffic_waits_for_max_hold_and_then_asks_the_golden_rows(world):
     world.put_live(1)
     world.requests_per_s = 20
     world.outcome(a_request("check", 2))
-    asked = len(world.probe.asked)
+    before = len(world.probe.measured)
     outcome = world.outcome(a_request("release", 2, expected_live=ONE, canary=[5, 100], max_hold="8s", max_error_rate=0.2))
     assert [(step.percent, step.thin_traffic) for step in outcome.release.steps] == [(5, True), (100, False)]
     assert outcome.release.steps[0].seconds >= 8
-    assert len(world.probe.asked) == asked + 1
+    assert len(world.probe.measured) == before + 1
     assert outcome.reason.startswith("2 step(s) within the limits, 1 with thin traffic; 0.0% of the answers lie elsewhere")
 
 
@@ -348,10 +348,10 @@ def asked_of(world: FakeWorld) -> None:
     world.target.damaged.add(digest_of(4))
     for version, live in [(1, None), (2, ONE), (3, TWO), (4, TWO)]:
         world.requests_per_s = 20 if version == 2 else 2000
-        world.outcome(a_request("check", version), each=lambda: names_what_is_live(world))
+        world.outcome(a_request("check", version), between=lambda: names_what_is_live(world))
         limits = {"canary": [10, 100], "hold": "1s", "max_hold": "3s"}
-        world.outcome(a_request("release", version, expected_live=live, **limits), each=lambda: names_what_is_live(world))
-    world.outcome(a_request("rollback"), each=lambda: names_what_is_live(world))
+        world.outcome(a_request("release", version, expected_live=live, **limits), between=lambda: names_what_is_live(world))
+    world.outcome(a_request("rollback"), between=lambda: names_what_is_live(world))
     world.settle(8)  # killed while it stops servers, it waits anew
 
 

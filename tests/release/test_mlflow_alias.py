@@ -32,8 +32,8 @@ class Endpoint(BaseHTTPRequestHandler):
     server: Mlflow
 
     def do_GET(self):
-        asked = dict(parse_qsl(urlsplit(self.path).query))
-        name, alias = asked["name"], asked["alias"]
+        request = dict(parse_qsl(urlsplit(self.path).query))
+        name, alias = request["name"], request["alias"]
         if name != "late":
             self._refuse(404, "RESOURCE_DOES_NOT_EXIST", f"Registered Model with name={name} not found")
         elif (name, alias) not in self.server.aliases:
@@ -42,14 +42,14 @@ class Endpoint(BaseHTTPRequestHandler):
             self._answer(200, {"model_version": {"name": name, "version": self.server.aliases[name, alias]}})
 
     def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        name, version = asked["name"], asked["version"]
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        name, version = request["name"], request["version"]
         if urlsplit(self.path).path != ALIAS or not isinstance(version, str):
             self._refuse(400, "INVALID_PARAMETER_VALUE", f"Invalid value {version!r} for parameter 'version'")
         elif (name, version) not in {("late", str(known)) for known in range(1, 6)}:
             self._refuse(404, "RESOURCE_DOES_NOT_EXIST", f"Model Version (name={name}, version={version}) not found")
         else:
-            self.server.aliases[name, asked["alias"]] = version
+            self.server.aliases[name, request["alias"]] = version
             self._answer(200, {})
 
     def _refuse(self, code: int, error: str, message: str) -> None:

@@ -22,9 +22,9 @@ def server(name: str, digest: str = "new") -> Server:
     return Server(model="late", digest=digest, url="http://127.0.0.1:1", name=name)
 
 
-def grown(*told: dict[Server, PredictionHistogram]) -> dict[str, PredictionHistogram]:
+def grown(*read: dict[Server, PredictionHistogram]) -> dict[str, PredictionHistogram]:
     counts = GrowingCounts()
-    return [counts.by_digest("late", each) for each in told][-1]
+    return [counts.by_digest("late", histograms) for histograms in read][-1]
 
 
 def test_a_servers_page_is_read_whatever_else_is_on_it():
@@ -42,13 +42,13 @@ serving_requests_total{model="late",version="7",endpoint="infer",code="200"} 4
 
 
 def test_the_servers_of_a_digest_are_summed():
-    told = {server("new-0"): single(a=1), server("new-1"): single(a=2, b=1), server("old-0", "old"): single(b=9)}
-    assert grown(told) == {"new": single(a=3, b=1), "old": single(b=9)}
+    read = {server("new-0"): single(a=1), server("new-1"): single(a=2, b=1), server("old-0", "old"): single(b=9)}
+    assert grown(read) == {"new": single(a=3, b=1), "old": single(b=9)}
 
 
 def test_a_server_that_began_anew_goes_on_from_where_it_was():
-    told = [{server("new-0"): spread} for spread in (single(a=9, b=5), single(a=4), single(a=5, b=9))]
-    assert grown(*told) == {"new": single(a=14, b=14)}
+    read = [{server("new-0"): spread} for spread in (single(a=9, b=5), single(a=4), single(a=5, b=9))]
+    assert grown(*read) == {"new": single(a=14, b=14)}
 
 
 def test_a_server_that_tells_nothing_keeps_what_it_told():
@@ -126,15 +126,15 @@ LABELS = [1 / rank for rank in range(1, 101)]
 
 def drawn(weights: list[float], requests: int, rows: int, chance: random.Random) -> PredictionHistogram:
     """Each request has `rows` rows, all with the same answer: as dependent as can be."""
-    drawn = Counter(chance.choices([str(place) for place in range(len(weights))], weights, k=requests))
-    return PredictionHistogram(rows={place: number * rows for place, number in drawn.items()}, squares=requests * rows**2)
+    drawn = Counter(chance.choices([str(bin_name) for bin_name in range(len(weights))], weights, k=requests))
+    return PredictionHistogram(rows={bin_name: number * rows for bin_name, number in drawn.items()}, squares=requests * rows**2)
 
 
 def alarms(new: list[float], old: list[float], n: int, m: int, rows: int = 1, draws: int = 400) -> float:
     """How often more lies elsewhere than chance explains."""
     chance = random.Random(f"{n} {m} {rows}")
-    found: list[Drift] = [drift(drawn(new, n, rows, chance), drawn(old, m, 1, chance)) for _ in range(draws)]
-    return sum(each.share > each.noise for each in found) / draws
+    drifts: list[Drift] = [drift(drawn(new, n, rows, chance), drawn(old, m, 1, chance)) for _ in range(draws)]
+    return sum(drifted.share > drifted.noise for drifted in drifts) / draws
 
 
 @pytest.mark.parametrize("weights", [FLAT, RISING, LABELS, [1], [99, 1]])

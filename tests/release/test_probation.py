@@ -50,11 +50,11 @@ def test_one_that_misbehaves_later_is_taken_back_in_seconds_and_people_hear_of_i
     state = world.state()
     assert (world.router.weights["late"], world.alias.versions, state.live.version) == ({ONE: 100}, {"late": 1}, 1)
     assert world.tags.names["late", "production"] == 1
-    [told] = notification(world)
-    assert told.startswith("version 2 (000000000000) of late was taken back in its probation: ")
-    assert why in told
-    assert told.endswith(". All traffic is on version 1 (000000000000)")
-    assert [(each.image.version, each.why.endswith("(controller)")) for each in state.quarantined] == [(2, True)]
+    [sentence] = notification(world)
+    assert sentence.startswith("version 2 (000000000000) of late was taken back in its probation: ")
+    assert why in sentence
+    assert sentence.endswith(". All traffic is on version 1 (000000000000)")
+    assert [(item.image.version, item.why.endswith("(controller)")) for item in state.quarantined] == [(2, True)]
     world.settle(8)
     assert running(world) == {ONE: 2}
 
@@ -76,8 +76,8 @@ def test_it_is_taken_back_while_the_store_fails_and_told_afterwards(world, faili
     assert world.router.weights["late"] == {ONE: 100}
     setattr(world.store, failing, False)
     world.settle(3)
-    assert (world.state().live.version, [each.image.version for each in world.state().quarantined]) == (1, [2])
-    assert [each.startswith("late: recorded afterwards: ") for each in notification(world)] == [True]
+    assert (world.state().live.version, [item.image.version for item in world.state().quarantined]) == (1, [2])
+    assert [item.startswith("late: recorded afterwards: ") for item in notification(world)] == [True]
 
 
 def test_the_next_release_waits_for_its_end_and_a_check_does_not(world):
@@ -149,7 +149,7 @@ def test_a_model_that_thrashes_is_frozen(world):
         assert world.outcome(a_request("release", version, expected_live=ONE)).release.outcome == "rolled_back"
     assert world.state().frozen.startswith("3 rollbacks within 7 days, the last: ")
     assert notification(world)[-1].startswith("releases of late are frozen: 3 rollbacks within 7 days, the last: ")
-    assert [each.image.version for each in world.state().quarantined] == [2, 3, 4]
+    assert [item.image.version for item in world.state().quarantined] == [2, 3, 4]
     world.clock.now += timedelta(days=8)
     world.outcome(a_request("unfreeze"))
     world.outcome(a_request("check", 5))

@@ -33,7 +33,7 @@ LIMITS = Serving(canary=[20, 100], hold="1s", min_requests=20, max_error_rate=0.
 def predicting() -> str:
     """A server that answers every row with one half; a version may fail on what is asked live, but not on the golden row."""
     code = STAND_IN
-    for found, instead in [
+    for old, instead in [
         ('self.rfile.read(int(self.headers["Content-Length"]))', 'asked = self.rfile.read(int(self.headers["Content-Length"]))'),
         (
             'behaviour.get("status", 200)',
@@ -42,8 +42,8 @@ def predicting() -> str:
         ('if behaviour.get("stillborn"):', 'SOUR = time.time() + behaviour.get("sours", 0)\nif behaviour.get("stillborn"):'),
         ('"path": self.path}', '"predictions": [{"prediction": 0.5}] * asked.count(b".0")}'),
     ]:
-        assert found in code
-        code = code.replace(found, instead)
+        assert old in code
+        code = code.replace(old, instead)
     return code
 
 
@@ -184,10 +184,10 @@ def test_a_version_that_turns_sour_after_its_release_is_taken_back_by_itself(sta
             until(lambda: ledger.champion("late") == good, "it is taken back", seconds=60)
             back = len(got)
             until(lambda: len(got) > back + 50, "requests went on")
-    failed = [place for place, (status, _) in enumerate(got) if status != 200]
+    failed = [number for number, (status, _) in enumerate(got) if status != 200]
     assert len(failed) >= 5
     assert {version for status, version in got[back:]} == {"1"}
     newest = ledger.last("late")
     assert newest.notification.startswith("version 2 ")
     assert "in its probation" in newest.notification
-    assert [each.image.version for each in newest.state.quarantined] == [2]
+    assert [entry.image.version for entry in newest.state.quarantined] == [2]

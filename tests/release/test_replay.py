@@ -24,7 +24,7 @@ from images.package import Contents, package
 from images.references import repository_of
 from release.ledger.entries import PredictionHistogram
 from release.probes import replay as module
-from release.probes.prediction_counts import ServerAnswers
+from release.probes.prediction_counts import PredictionCounts
 from release.probes.replay import replay
 from release.routing.traefik import TraefikRouter
 from release.targets.base import Server
@@ -116,7 +116,10 @@ def routed(host) -> Iterator[Server]:
     image = package(contents, embedded_base(ROOT / "serving", repository), repository)
     target, router = ProcessTarget(host.real_serving), TraefikRouter(host.serving)
     target.ensure(image, 1)
-    (server,) = until(lambda: [each for each in target.servers() if each.digest == image.digest and ready(each)], "it is ready")
+    (server,) = until(
+        lambda: [candidate for candidate in target.servers() if candidate.digest == image.digest and ready(candidate)],
+        "it is ready",
+    )
     router.route("replayed", {image.digest: 100}, [server])
     until(lambda: router.seen("replayed") == {image.digest: 100}, "it is routed")
     body = {"inputs": {"distance": [500.0], "speed": [300.0]}}
@@ -156,11 +159,11 @@ def test_equal_versions_answer_alike(served):
     ask(live, [20, 0, "AA"])
     ask(live, [20, 0, "UA"], [None, None, None])
 
-    found = replay(new, [live], COLUMNS)
+    result = replay(new, [live], COLUMNS)
 
-    assert found.p95_ms > 0
-    assert found.p95_ms_live > 0
-    assert found.model_copy(update={"p95_ms": None, "p95_ms_live": None}) == ReplayResult(
+    assert result.p95_ms > 0
+    assert result.p95_ms_live > 0
+    assert result.model_copy(update={"p95_ms": None, "p95_ms_live": None}) == ReplayResult(
         requests=2, rows=3, refused=0, moved=0.0, mean=0.0, largest=0.0
     )
 
@@ -180,11 +183,11 @@ def test_answers_that_moved_are_measured_in_the_tasks_unit(served, model, altere
     for row in rows:
         ask(live, row, columns=columns)
 
-    found = replay(new, [live], columns)
+    result = replay(new, [live], columns)
 
-    assert (found.requests, found.rows, found.refused, found.problem) == (2, 2, 0, "")
-    assert (found.largest, found.mean) == (pytest.approx(largest), pytest.approx(mean))
-    assert found.moved == (0.5 if model == "multiclass" else 1.0)
+    assert (result.requests, result.rows, result.refused, result.problem) == (2, 2, 0, "")
+    assert (result.largest, result.mean) == (pytest.approx(largest), pytest.approx(mean))
+    assert result.moved == (0.5 if model == "multiclass" else 1.0)
 
 
 def test_both_are_asked_anew_without_the_masked_values(served):
@@ -204,9 +207,9 @@ def test_every_live_server_is_heard_and_what_was_replayed_is_not_kept_again(serv
         ask(server, [delay, 0, "AA"])
     before = [kept(server) for server in servers]
 
-    found = replay(new, servers, COLUMNS)
+    result = replay(new, servers, COLUMNS)
 
-    assert (found.requests, found.refused) == (3, 0)
+    assert (result.requests, result.refused) == (3, 0)
     assert [kept(server) for server in (*servers, new)] == [*before, []]
 
 
@@ -217,9 +220,9 @@ def test_what_only_the_new_version_refuses_is_counted(served):
     for colour in ("red", "blue", "red"):
         ask(live, [1, colour], columns=["size", "colour"])
 
-    found = replay(new, [live], ["size", "colour"])
+    result = replay(new, [live], ["size", "colour"])
 
-    assert (found.requests, found.rows, found.refused, found.moved, found.problem) == (3, 2, 1, 0.0, "")
+    assert (result.requests, result.rows, result.refused, result.moved, result.problem) == (3, 2, 1, 0.0, "")
 
 
 def test_other_columns_are_refused_and_said(served):
@@ -227,10 +230,10 @@ def test_other_columns_are_refused_and_said(served):
     new = served("regression", NEW, described('"speed"', '"pace"'))
     ask(live, [100, 50], columns=["distance", "speed"])
 
-    found = replay(new, [live], ["distance", "pace"])
+    result = replay(new, [live], ["distance", "pace"])
 
-    told = "the new version answers none of 1 requests as the live one does: it also asks for pace; it no longer knows speed"
-    assert found == ReplayResult(requests=1, rows=0, refused=1, problem=told)
+    mismatch = "the new version answers none of 1 requests as the live one does: it also asks for pace; it no longer knows speed"
+    assert result == ReplayResult(requests=1, rows=0, refused=1, problem=mismatch)
 
 
 def test_a_new_version_of_another_task_answers_otherwise(served):
@@ -238,9 +241,9 @@ def test_a_new_version_of_another_task_answers_otherwise(served):
     new = served("multiclass", NEW, takes_the_columns_of_the_regression)
     ask(live, [100, None], columns=["distance", "speed"])
 
-    found = replay(new, [live], ["distance", "speed"])
+    result = replay(new, [live], ["distance", "speed"])
 
-    assert (found.refused, found.problem) == (1, "the new version answers none of 1 requests as the live one does")
+    assert (result.refused, result.problem) == (1, "the new version answers none of 1 requests as the live one does")
 
 
 def takes_the_columns_of_the_regression(files: dict[str, bytes]) -> None:
@@ -323,25 +326,25 @@ def huge(handler: BaseHTTPRequestHandler) -> None:
 
 @pytest.mark.parametrize("respond", [endless, huge])
 def test_time_and_bytes_are_bounded(served, monkeypatch, respond):
-    monkeypatch.setattr(module, "FOR_S", 2.0)
+    monkeypatch.setattr(module, "REPLAY_WITHIN_S", 2.0)
     live = served("binary", **KEEP)
     for delay in range(50):
         ask(live, [delay, 0, "AA"])
 
     with answering(respond) as other:
         begun = time.monotonic()
-        asked = replay(other, [live], COLUMNS)
+        result = replay(other, [live], COLUMNS)
         kept = replay(live, [other], COLUMNS)
 
     assert time.monotonic() - begun < 5
-    assert (asked.rows, kept.problem) == (0, "late-9 did not tell its last requests (ReadError); read its log")
+    assert (result.rows, kept.problem) == (0, "late-9 did not tell its last requests (ReadError); read its log")
 
 
 def test_answers_are_summed_over_a_digests_servers_and_grow_over_a_restart(served):
     first, second = served("binary"), served("binary")
     ask(first, [22, 0, "AA"], [22, 0, "UA"])  # 0.768 and 0.269
     ask(second, [22, 0, "AA"])
-    answers = ServerAnswers()
+    answers = PredictionCounts()
     stranger = second.model_copy(update={"digest": NEW, "name": "late-8"})  # an address that has changed hands
     gone = first.model_copy(update={"url": "http://127.0.0.1:1", "name": "late-7"})
 

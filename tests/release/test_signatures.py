@@ -34,20 +34,27 @@ class Cosign:
 
     def signs(self, reference: str, said: dict[str, str]) -> None:
         done = self(
-            "sign", "--yes", "--key", "cosign.key", "--tlog-upload=false", "--allow-insecure-registry", *wanted(said), reference
+            "sign",
+            "--yes",
+            "--key",
+            "cosign.key",
+            "--tlog-upload=false",
+            "--allow-insecure-registry",
+            *identity_options(said),
+            reference,
         )
         assert done.returncode == 0, done.stderr
 
     def verifies(self, reference: str, said: dict[str, str], key: str = "our.pub") -> str:
         """Empty, or why not."""
-        done = self("verify", "--key", key, *NO_LOG, *wanted(said), reference)
+        done = self("verify", "--key", key, *NO_LOG, *identity_options(said), reference)
         return "" if done.returncode == 0 else done.stderr
 
     def key(self, name: str) -> str:
         return (self._home / name).read_text()
 
 
-def wanted(said: dict[str, str]) -> list[str]:
+def identity_options(said: dict[str, str]) -> list[str]:
     return [word for name, value in said.items() for word in ("-a", f"{name}={value}")]
 
 
@@ -94,8 +101,8 @@ def test_we_accept_what_cosign_signed_and_nothing_else(cosign: Cosign, repositor
 def test_while_a_key_is_replaced_both_signatures_are_there(cosign: Cosign, repository: Repository, digest: str, first: str) -> None:
     reference = repository.reference(digest)
     signing = [lambda: cosign.signs(reference, SAID), lambda: sign(repository, digest, cosign.key("our.key"), SAID)]
-    for each in signing if first == "cosign" else reversed(signing):
-        each()
+    for signer in signing if first == "cosign" else reversed(signing):
+        signer()
 
     for name in ("our.pub", "cosign.pub"):
         assert cosign.verifies(reference, SAID, key=name) == ""

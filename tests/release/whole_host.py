@@ -119,7 +119,7 @@ class WholeHost:
         return [server for server in self.parts.target.servers() if server.digest == image.digest]
 
     def kill(self, server: Server) -> int:
-        pid = int(self.parts.target._ask("getProcessInfo", server.name)["pid"])
+        pid = int(self.parts.target._call_supervisor("getProcessInfo", server.name)["pid"])
         os.kill(pid, signal.SIGKILL)
         return pid
 
@@ -167,12 +167,12 @@ def a_whole_host(containers: "ContainerHost | None" = None) -> Iterator[WholeHos
 @contextmanager
 def watched(whole: WholeHost) -> Iterator[list[str]]:
     """What was in force at the router without being named by the ledger, as looked at all the while."""
-    over, strange, looks = threading.Event(), [], []
+    over, strange, readings = threading.Event(), [], []
 
     def analysis() -> None:
         while not over.wait(0.05):
             weights = whole.parts.router.seen(MODEL) or {}
-            looks.append(weights)
+            readings.append(weights)
             if not whole.names(set(weights)):
                 strange.append(f"{weights} while the ledger says {whole.ledger.last(MODEL).what}")
 
@@ -183,8 +183,8 @@ def watched(whole: WholeHost) -> Iterator[list[str]]:
     finally:
         over.set()
         thread.join()
-    assert len({str(weights) for weights in looks}) > 1, "it was not looked at while it changed"
+    assert len({str(weights) for weights in readings}) > 1, "it was not looked at while it changed"
 
 
-def told(what: str, tally: Tally) -> str:
+def tally_sentence(what: str, tally: Tally) -> str:
     return f"{what}: {len(tally.failures)} of {tally.sent} requests failed, the slowest took {max(tally.seconds):.2f} s"

@@ -8,7 +8,7 @@ from contract.platform import Platform
 from contract.store.factory import store_at
 from plugins.retraining.delivery import login_of
 from plugins.retraining.errors import Stopped
-from release.ledger.commands import WHAT, Command, answer, ask
+from release.ledger.commands import WHAT, Command, await_outcome, submit
 from release.ledger.ledger import Ledger
 from release.registries.image_retention import clean, plan, plan_lines
 
@@ -28,8 +28,8 @@ class CommandStep(BaseOperator):
         params, store = context["params"], store_at(self.platform.store)
         who = context["dag_run"].triggering_user_name or "Airflow"
         version = params.get("to_version") or params.get("version")
-        request = ask(store, self.command, params["model"], who, params["why"], version)
-        outcome = answer(store, request, OUTCOME_TIMEOUT_S)
+        request = submit(store, self.command, params["model"], who, params["why"], version)
+        outcome = await_outcome(store, request, OUTCOME_TIMEOUT_S)
         if not outcome.done:
             raise Stopped(f"the {self.command} of {params['model']} was refused: {outcome.reason}")
         self.log.info("%s of %s: %s", self.command, params["model"], outcome.reason)
