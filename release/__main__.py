@@ -1,4 +1,4 @@
-"""What is live, what was, and what a person may change: `python -m release COMMAND --help`.
+"""Command line of the releases: status, history and manual commands: `python -m release COMMAND --help`.
 
 The platform is the file (or the name of one in dags/platforms/) that --platform or RETRAINING_PLATFORM gives.
 """
@@ -78,16 +78,16 @@ def change(options: argparse.Namespace) -> Result:
 
 
 def reconcile(options: argparse.Namespace) -> Result:
-    from release.controller.consistency import reconcile as compare  # all that a host is made of: other commands do not wait for it
+    from release.controller.consistency import reconcile as compare  # imports every adapter of a host, which is slow
 
     differences, repaired = compare(platform_of(options))
     did = "this call has repaired what it could" if repaired else "a controller is at work here and repairs what it can"
-    told_of = differences or ["the ledger, the alias, the router, the servers and the tags agree"]
-    return {"differences": differences, "repaired": repaired}, [*told_of, f"({did})"], not differences
+    lines = differences or ["the ledger, the alias, the router, the servers and the tags agree"]
+    return {"differences": differences, "repaired": repaired}, [*lines, f"({did})"], not differences
 
 
 def clean_images(options: argparse.Namespace) -> Result:
-    """Prints what goes, and deletes only where that is asked for."""
+    """Lists what would be deleted; deletes only with --delete."""
     from release.registries.image_retention import clean, plan, plan_lines
 
     platform, ledger = platform_of(options), Ledger(store_of(options))

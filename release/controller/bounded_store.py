@@ -1,4 +1,4 @@
-"""A store that never holds up the controller: going back must not wait for a bucket that does not answer."""
+"""A store whose calls have a time limit: a rollback must not wait for a bucket that does not answer."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +11,7 @@ LIMIT_S = 3.0
 
 
 class BoundedStore:
-    """Each call has `limit_s`; while one hangs beyond that, the next ones fail at once. What hangs may still come to be."""
+    """Each call has `limit_s`; while one hangs beyond that, the next ones fail at once. A hanging write may still succeed."""
 
     def __init__(self, store: Store, limit_s: float = LIMIT_S) -> None:
         self.root = store.root

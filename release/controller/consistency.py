@@ -1,4 +1,4 @@
-"""The ledger against alias, router, servers and tags: what differs is said and, where no controller is at work, repaired."""
+"""Compares the ledger with alias, router, servers and tags; reports differences and, where no controller runs, repairs them."""
 
 import time
 from collections import Counter
@@ -17,7 +17,7 @@ REPAIR_WITHIN_S, PAUSE_S = 120.0, 1.0
 
 
 def reconcile(platform: Platform) -> tuple[list[str], bool]:
-    """What differs, after repairing; and whether it was this call that repaired. Raises nothing for what cannot be asked."""
+    """The remaining differences, and whether this call repaired. A system that cannot be reached is a difference, not an error."""
     parts, servers = parts_of(platform), platform.serving.servers
     try:
         held = lock(Path(platform.serving.home))
@@ -29,7 +29,7 @@ def reconcile(platform: Platform) -> tuple[list[str], bool]:
 
 
 def differences(parts: Parts, servers: int) -> list[str]:
-    """One sentence each, of all models and of what runs for none."""
+    """One sentence per difference, of all models and of servers without a ledger."""
     ledger = Ledger(parts.store)
     try:
         models = ledger.models()
@@ -82,7 +82,7 @@ def _problems_of(whom: str, find_problems: Callable[[], list[str]]) -> list[str]
 def _router(parts: Parts, model: str, projection: Projection) -> list[str]:
     seen = parts.router.seen(model)
     if seen is None:
-        return ["the router does not tell its weights, or routes to other servers than it was told"]
+        return ["the router does not report its weights, or routes to other servers than it was given"]
     return [] if seen == projection.weights else [f"the router has the weights {seen}, the ledger {projection.weights}"]
 
 
@@ -116,7 +116,7 @@ def _tags(parts: Parts, projection: Projection) -> list[str]:
 
 
 def _leftovers(parts: Parts) -> Iterator[tuple[str, str]]:
-    """Servers of models that have no ledger; those of a model that has one are the controller's own work."""
+    """Servers of models without a ledger, by (model, digest); the others are stopped by the controller."""
     models = set(Ledger(parts.store).models())
     yield from sorted({(server.model, server.digest) for server in parts.target.servers() if server.model not in models})
 

@@ -1,4 +1,4 @@
-"""Every model's last entry on the controller's own disk, so that it can go back while the store cannot be reached."""
+"""Every model's last entry on the controller's own disk, for rollbacks while the store cannot be reached."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class LocalRecord(Versioned):
-    """`ahead` is what was done backwards since `entry`, and is not recorded yet."""
+    """`ahead` is the state after rollbacks since `entry` that are not in the ledger yet."""
 
     entry: Entry
     ahead: State | None = None

@@ -1,4 +1,4 @@
-"""The one process that makes the world match the ledger: every second and for every model it looks, decides and appends."""
+"""The controller process of a host: at least once a second it observes and reconciles every model, decides and appends."""
 
 import argparse
 import fcntl
@@ -31,7 +31,7 @@ INTERVAL_S = 1.0
 FAST_INTERVAL_S, FAST_FOR_S = (
     0.2,
     5.0,
-)  # turns are quicker for some seconds after a start or an entry: its effect is often there at once
+)  # shorter pauses after a start or an entry: its effect is often there at once
 
 
 class AlreadyRunning(RetrainingError):
@@ -51,13 +51,13 @@ class Controller:
         self._logged: dict[str, str] = {}
 
     def reconcile(self) -> bool:
-        """Whether anything moved on, so that more may follow at once. One model's failure is logged and is not the others'."""
+        """Whether any model has a new entry, so that more may follow at once. One model's failure is logged; the others go on."""
         moved = False
         for model in self._models():
             try:
                 moved |= self._reconcile(model)
-            except Exception as error:  # whatever it is, the other models are served
-                self._log_change(model, f"this turn failed: {error or type(error).__name__}", error)
+            except Exception as error:  # of any kind: the other models are reconciled nevertheless
+                self._log_change(model, f"could not be reconciled: {error or type(error).__name__}", error)
         return moved
 
     def _reconcile(self, model: str) -> bool:
@@ -79,7 +79,7 @@ class Controller:
         return draft is not None
 
     def _may_release(self, model: str) -> bool:
-        """Whether the host has room for one more release; going back needs none."""
+        """Whether fewer than max_parallel releases of other models are in work. Rollbacks are not limited."""
         others = (self._journal.get(other) for other in self._journal.models() if other != model)
         return sum(is_releasing(record.state) for record in others if record) < self._serving.max_parallel
 
@@ -91,7 +91,7 @@ class Controller:
         return sorted({*known, *self._journal.models()})
 
     def _last(self, model: str) -> tuple[LocalRecord | None, tuple[str, ...]]:
-        """What this host goes by, and what is wrong with the ledger."""
+        """The record to decide from, and the problems of the ledger."""
         record = self._journal.get(model)
         try:
             last = self._ledger.last(model)
@@ -105,7 +105,7 @@ class Controller:
         return self._journal.get(model), ()
 
     def _record(self, model: str, last: Entry, ahead: State) -> Entry | None:
-        """What was done while the store could not be written; others can only have queued requests meanwhile."""
+        """Appends the rollbacks made while the store could not be written; others can only have queued requests meanwhile."""
         late = [request for request in last.state.queue if not (ahead.waits(request.id) or ahead.outcome(request.id))]
         what = "recorded afterwards: " + (ahead.outcomes[-1].reason if ahead.outcomes else "going back")
         draft = Draft(
@@ -119,7 +119,7 @@ class Controller:
         return self._ledger.append(model, last, draft)
 
     def _append(self, model: str, record: LocalRecord, draft: Draft, *, writable: bool) -> None:
-        """The entry comes before its effect, but for going back, which waits for nothing."""
+        """The entry comes before its effect, except for a rollback, which does not wait for the store."""
         try:
             entry = self._ledger.append(model, record.entry, draft) if writable and not record.ahead else None
         except StoreError as error:
@@ -134,7 +134,7 @@ class Controller:
         log.info("%s: %s (%s)%s", model, draft.what, draft.why, "" if entry else ", not recorded yet")
 
     def _take_command_file(self, model: str) -> None:
-        """`commands/<model>.rollback`, whose text says who and why, goes back even while the store fails."""
+        """The file `commands/<model>.rollback` requests a rollback even while the store fails; its text is the reason."""
         path = self._commands / f"{model}.rollback"
         if not path.exists():
             return
@@ -154,7 +154,7 @@ class Controller:
             self._journal.put(model, LocalRecord(entry=record.entry, ahead=queued))
 
     def _log_change(self, model: str, problem: str, error: Exception | None = None) -> None:
-        """Once, not every second; and once more when it is over."""
+        """Only when the problem changes, and once when it is over."""
         if problem != self._logged.get(model, ""):
             log.warning("%s: %s", model, problem or "all is well again", exc_info=error)
             self._logged[model] = problem
@@ -168,12 +168,12 @@ def _refuse_lost_entries(model: str, last: Entry | None, record: LocalRecord | N
 
 def controller_for(platform: Platform) -> Controller:
     parts = parts_of(platform)
-    executor = ThreadPoolExecutor(max_workers=32, thread_name_prefix="errand")
+    executor = ThreadPoolExecutor(max_workers=32, thread_name_prefix="background")
     return Controller(Ledger(BoundedStore(parts.store)), Reconciler(parts, executor), platform.serving, steady_clock())
 
 
 def steady_clock() -> Callable[[], datetime]:
-    """The time when this process began, and what has passed since: setting the clock must not end a step early, or never."""
+    """Start time plus monotonic time since: setting the system clock must not end a step early, or never."""
     began, mark = datetime.now(UTC), time.monotonic()
     return lambda: began + timedelta(seconds=time.monotonic() - mark)
 
@@ -231,8 +231,8 @@ def main(arguments: list[str]) -> int:
     except RetrainingError as error:
         log.error("%s", error)
         return 1
-    log.info("at least one turn a second, lock %s", held.name)
-    moved = time.monotonic()  # a start counts, too: what a killed controller left half done needs some turns
+    log.info("reconciles every model at least once a second, lock %s", held.name)
+    moved = time.monotonic()  # a start counts, too: what a killed controller left half done needs several reconciliations
     while True:
         started = time.monotonic()
         moved = started if controller.reconcile() else moved

@@ -1,4 +1,4 @@
-"""Makes the world match a projection, as far as one turn gets, and tells what it saw. Every turn may be repeated."""
+"""Brings the host closer to a projection without waiting, and returns what it observed. Idempotent."""
 
 import logging
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ from release.probes.golden_rows import Probe, ProbeResult, decide
 from release.targets.base import Alias, ImageTags, Proof, Router, Server, Target
 
 log = logging.getLogger(__name__)
-STOP_AFTER = timedelta(seconds=2)  # without weight: what the router still had under way is answered by then
+STOP_AFTER = timedelta(seconds=2)  # at weight 0: requests in flight are answered by then
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a host is made of, and who is told what lives on it."""
+    """The host's own parts, and the registries that follow what is live."""
 
     target: Target
     router: Router
@@ -88,7 +88,7 @@ class Reconciler:
         return broken
 
     def _read_servers(self, model: str, trouble: list[str]) -> list[Server]:
-        """What runs; what ran last if the host does not tell. Who was ready once stays so: the router checks their health."""
+        """The model's running servers, or the last known ones. A server that was ready once stays so: the router checks health."""
         with noting(trouble):
             self._running = self._target.servers()
             self._ready &= set(self._running)
@@ -97,7 +97,7 @@ class Reconciler:
         return mine
 
     def _route(self, model: str, projection: Projection, running: list[Server]) -> None:
-        """New servers are ready before they get weight; where none is, the running ones are better than nothing."""
+        """Only ready servers of a digest get traffic; without any, all of its running ones."""
         chosen: list[Server] = []
         for digest in projection.weights:
             there = [server for server in running if server.digest == digest]
@@ -105,7 +105,7 @@ class Reconciler:
         self._router.route(model, projection.weights, chosen)
 
     def _stop_unwanted(self, model: str, projection: Projection, weights: dict[str, int] | None, now: datetime) -> None:
-        """Only what was read back as without weight, and then waited."""
+        """Stops a digest STOP_AFTER its weight was first read back as gone."""
         for digest in self._target.digests(model):
             if digest in projection.servers or weights is None or digest in weights:
                 self._idle_since.pop((model, digest), None)
@@ -115,7 +115,7 @@ class Reconciler:
     def _predictions_of(
         self, model: str, projection: Projection, running: list[Server], trouble: list[str]
     ) -> dict[str, PredictionHistogram] | None:
-        """What was told last in this release: the servers are asked beside the loop."""
+        """The last counts read in this release; the servers are read in the background."""
         key = ("predictions", model)
         if not projection.judged:
             self._background.forget(key)
@@ -128,7 +128,7 @@ class Reconciler:
         return self._predictions.get(model)
 
     def _check_result(self, active: Active, projection: Projection, running: list[Server], trouble: list[str]) -> Check | None:
-        """Asked once per entry, beside the loop; the memory is taken after the work."""
+        """Probed in the background, once per request and percent; memory is read after the probe's work."""
         server = next((s for s in running if s in self._ready and s.digest == active.image.digest), None)
         limits = active.request.serving
         if server is None or limits is None:
@@ -136,13 +136,13 @@ class Reconciler:
         with noting(trouble):
             live = [other for other in running if other in self._ready and other.digest in projection.weights]
             probed = self._background.result(
-                ("ask", active.request.id, active.percent), lambda: self._probe_server(server, active, live)
+                ("probe", active.request.id, active.percent), lambda: self._probe_server(server, active, live)
             )
             return probed and decide(server.digest, probed[0], self._target.memory_mb(server), limits, probed[1])
         return None
 
     def _probe_server(self, server: Server, active: Active, live: list[Server]) -> tuple[ProbeResult, ReplayResult | None]:
-        """The golden rows; and what was asked of the live version lately, of one that has met no traffic."""
+        """The golden rows; for a check also a replay of the live version's last requests."""
         golden = read(self._parts.store, active.request.golden or "", GoldenRows)
         answers = self._probe.measure(server, golden)
         replays = active.request.kind == "check" and active.request.serving.replay and live and not answers.problem
@@ -181,7 +181,7 @@ class Reconciler:
 
 @contextmanager
 def noting(trouble: list[str]) -> Iterator[None]:
-    """What the outside refuses is noted, and done in a later turn; the rest of this one goes on."""
+    """An error of another system is noted and retried at the next reconciliation; the rest of this one goes on."""
     try:
         yield
     except (RetrainingError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What the router has counted of a live version within the last moments, beside what it has counted in all."""
+"""Traffic of a live version within a sliding window, from the router's cumulative counters."""
 
 from collections import deque
 from datetime import datetime, timedelta
@@ -10,13 +10,13 @@ Samples = deque[tuple[datetime, Traffic]]
 
 
 class SlidingWindow:
-    """In memory: after a restart of the controller a window begins anew."""
+    """In memory: a restart of the controller restarts the window."""
 
     def __init__(self) -> None:
         self._samples: dict[str, tuple[str, Samples]] = {}
 
     def traffic(self, model: str, digest: str, counted: Traffic, window: timedelta, now: datetime) -> Traffic | None:
-        """Since the last look that is as old as the window, or the first one there is; None where a counter began anew."""
+        """Since the newest sample that is as old as the window, or the oldest one; None where a counter was reset."""
         of, samples = self._samples.get(model, ("", Samples()))
         if of != digest:
             samples = Samples()

@@ -1,6 +1,6 @@
 """The phases in which a version meets traffic: shifting → analyzing (→ probing) → … → promoting, or rolling_back. Pure.
 
-Each takes the state, its active request, what this turn saw, and the time; and gives the next entry, or None to wait.
+Each takes the state, its active request, the observation and the time, and returns the next entry, or None to wait.
 """
 
 from datetime import datetime, timedelta
@@ -44,7 +44,7 @@ def analyzing(state: State, active: Active, seen: Observation, now: datetime) ->
     if is_unknown(state, seen):
         return _unknown(state, active, seen, now)
     new, old = _traffic_in_window(state, active, seen.traffic)
-    if new is None or old is None or now < active.analysis.since:  # a controller that began anew after the clock was set back
+    if new is None or old is None or now < active.analysis.since:  # the last: the controller restarted after the clock was set back
         return _restart_analysis(state, active, seen, now)
 
     limits = _limits(active)
@@ -53,7 +53,7 @@ def analyzing(state: State, active: Active, seen: Observation, now: datetime) ->
     done = report(new, active.percent, held.total_seconds(), moved)
     judgement = judge(new, old, limits, step_over=held >= limits.hold, drift=moved)
     if judgement.good and limits.max_drift and state.live and moved is None:
-        judgement = Judgement(None, "where its answers lie is not known")
+        judgement = Judgement(None, "the distribution of its predictions is not known")
     if judgement.good is False:
         return start_rolling_back(state, active, judgement.reason, now, done)
     if active.phase == "probing":
@@ -66,7 +66,7 @@ def analyzing(state: State, active: Active, seen: Observation, now: datetime) ->
 
 
 def probing(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
-    """The traffic is judged on, meanwhile."""
+    """Its traffic is analyzed meanwhile."""
     if now - active.since > PROBE_WITHIN:
         overdue = f"the golden rows were not answered within {PROBE_WITHIN.seconds} s{seen.troubles}"
         return start_rolling_back(state, active, overdue, now)
@@ -74,7 +74,7 @@ def probing(state: State, active: Active, seen: Observation, now: datetime) -> D
 
 
 def promoting(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
-    """The alias is written for others and never read for a decision: a registry that is down does not undo a good release."""
+    """No decision depends on the alias: a registry that is down does not undo a good release."""
     if not seen.named and now - active.since <= PROMOTE_WITHIN:
         return None
     note = "" if seen.named else f"; the alias could not be moved yet and will follow{seen.troubles}"
@@ -97,11 +97,11 @@ def _drift_note(active: Active) -> str:
     last = active.steps[-1] if active.steps else None
     if last is None or last.drift is None:
         return ""
-    return f"; {last.drift:.1%} of the answers lie elsewhere than the old version's (chance explains {last.drift_by_chance:.1%})"
+    return f"; prediction drift from the old version is {last.drift:.1%} (chance explains {last.drift_by_chance:.1%})"
 
 
 def _gone_back(state: State, active: Active, note: str, now: datetime) -> Draft:
-    """The version that was left is not offered again; the people of the model hear of it, whoever asked."""
+    """Quarantines the version that was rolled back, and notifies the model's owners whoever requested it."""
     request, left = active.request, state.live
     outcome = release_outcome(state, active, "rolled_back", request.why + note, done=True)
     changes = probation.taken_back(state, left, f"{request.why} ({request.who})", now) if left else {}
@@ -121,7 +121,7 @@ def start_rolling_back(state: State, active: Active, reason: str, now: datetime,
 
 
 def rolling_back(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
-    """A rollback asked for meanwhile is answered by this one, unless it was meant to go further back."""
+    """Also ends queued rollback requests to the same version."""
     if seen.weights != state.weights:
         return None
     answered = [
@@ -136,7 +136,7 @@ def rolling_back(state: State, active: Active, seen: Observation, now: datetime)
 
 
 def _percents(state: State, active: Active) -> tuple[int, ...]:
-    """A first release has nothing to share the traffic with, and a rollback no time."""
+    """Canary steps; 100 at once for a first release, which has no old version, and for a rollback."""
     return _limits(active).canary if state.live and active.request.kind == "release" else (100,)
 
 
@@ -169,12 +169,12 @@ def _after_answer(state: State, active: Active, seen: Observation, done: StepRep
 def _unknown(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
     if seen.silent_for < MAX_SILENCE:
         return None
-    silent = f"the router told nothing of this release for {MAX_SILENCE.seconds} s{seen.troubles}"
+    silent = f"the router reported nothing of this release for {MAX_SILENCE.seconds} s{seen.troubles}"
     return start_rolling_back(state, active, silent, now)
 
 
 def _begin_analysis(state: State, active: Active, seen: Observation, now: datetime) -> AnalysisWindow:
-    """The old version is counted from the release's first step on, or at 100 % there would be nothing to compare with."""
+    """Counters of the old version stay those of the release's first step: at 100 % it has no traffic of its own."""
     first, counted = active.analysis, seen.predictions or {}
     traffic = {active.image.digest: seen.traffic.get(active.image.digest, Traffic())}
     predictions = {active.image.digest: counted.get(active.image.digest, PredictionHistogram())}
@@ -188,15 +188,15 @@ def _begin_analysis(state: State, active: Active, seen: Observation, now: dateti
 def _restart_analysis(state: State, active: Active, seen: Observation, now: datetime) -> Draft:
     restarts = active.analysis.restarts + 1
     if restarts > RESTARTS_ALLOWED:
-        return start_rolling_back(state, active, f"the router's counters began anew {restarts} times in one step", now)
+        return start_rolling_back(state, active, f"the router's counters were reset {restarts} times in one step", now)
     fresh = _begin_analysis(state, active.model_copy(update={"analysis": None}), seen, now)
     analysis = fresh.model_copy(update={"restarts": restarts})
-    what = f"the router's counters began anew: judging {active.percent} % from the start"
+    what = f"the router's counters were reset: judging {active.percent} % from the start"
     return move(state, active, now, what, phase="analyzing", analysis=analysis)
 
 
 def _drift(state: State, active: Active, seen: Observation) -> Drift | None:
-    """Of the new version's answers in this step from the old one's since the release began."""
+    """New version's predictions in this step against the old version's since the release began; None: not known."""
     if state.live is None or seen.predictions is None:
         return None
     new, old = (
@@ -210,7 +210,7 @@ def _drift(state: State, active: Active, seen: Observation) -> Drift | None:
 
 
 def _traffic_in_window(state: State, active: Active, traffic: dict[str, Traffic]) -> tuple[Traffic | None, Traffic | None]:
-    """The new and the old version's requests in this step; None where a counter began anew."""
+    """Requests of the new and the old version in this step; None where a counter was reset."""
     start = active.analysis.traffic
     new, *old = (since(traffic.get(image.digest, Traffic()), start[image.digest]) for image in (active.image, state.live) if image)
     return new, old[0] if old else Traffic()

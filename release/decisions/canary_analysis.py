@@ -1,4 +1,4 @@
-"""What the router's counters say about a new version: good, bad, or cannot tell. Pure."""
+"""Judges a new version by the router's counters: good, bad, or undecided. Pure."""
 
 import math
 from datetime import timedelta
@@ -9,16 +9,16 @@ from contract.serving import Serving
 from release.decisions.prediction_drift import Drift
 from release.ledger.entries import Traffic
 
-MIN_EVENTS = 5  # events that can be held against a version before a step's end
-BREACH_ALPHA = 0.01  # one-sided: how unlikely those must be within the limit
-COMPLIANCE_ALPHA = 0.05  # one-sided: how unlikely so few must be beyond it; of 1 % none of 299 requests, of 5 % none of 59
+MIN_EVENTS = 5  # errors or slow requests below which no limit counts as broken before a step's end
+BREACH_ALPHA = 0.01  # one-sided, to show that a limit is broken
+COMPLIANCE_ALPHA = 0.05  # one-sided, to show that a limit is kept: for 1 % none of 299 requests, for 5 % none of 59
 SLOW_SHARE = 0.05  # the limit is a 95th percentile
 
 
 class Limit(NamedTuple):
-    """`count` of `of` requests were such and such; `rate` is what the limit allows; `sentence` is for people.
+    """`count` of `of` requests failed or were slow; `rate` is the share that the limit allows; `sentence` is for people.
 
-    `absolute`: it is to be shown that the limit is kept. One that follows the old version's rate is only to be not broken.
+    `absolute`: that the limit is kept must be shown. A limit relative to the old version's rate must only not be broken.
     """
 
     count: int
@@ -34,17 +34,17 @@ class Limit(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """`good` is True, False, or None for «cannot tell»."""
+    """`good` is True, False, or None for undecided."""
 
     good: bool | None
     reason: str
 
 
 def judge(new: Traffic, old: Traffic, limits: Serving, *, step_over: bool, drift: Drift | None = None) -> Judgement:
-    """Before the end of a step, and for thin traffic, only clear evidence breaks a limit; at the end, the plain rate does.
+    """Before the end of a step, and for thin traffic, a limit is broken at BREACH_ALPHA; at the end by the observed rate.
 
-    Good is what was shown to keep them; a rate just within a limit needs more requests for that. `drift` is None where it is not
-    known, or where there is nothing to drift from.
+    Good only where the limits were shown to be kept; a rate just within a limit needs more requests for that. `drift` is None
+    where it is not known, or where there is no old version.
     """
     enough = new.requests >= limits.min_requests
     compared = limits_of(new, old, limits)
@@ -64,7 +64,7 @@ def judge(new: Traffic, old: Traffic, limits: Serving, *, step_over: bool, drift
 
 
 def limits_of(new: Traffic, old: Traffic, limits: Serving) -> list[Limit]:
-    """The old version's 4xx rate is a fair measure only where it had requests of its own."""
+    """Error rate, latency and, where the old version had requests, the 4xx rate relative to it."""
     n = new.requests
     compared = [
         Limit(new.errors, n, limits.max_error_rate, _errors_sentence(new, limits)),
@@ -83,7 +83,7 @@ def limits_of(new: Traffic, old: Traffic, limits: Serving) -> list[Limit]:
 def tail(count: int, of: int, rate: float) -> float:
     """P(X ≥ count) for X ~ Binomial(of, rate): below 1 % exactly where Clopper and Pearson's lower 99 % bound passes `rate`."""
     if count <= of * rate:
-        return 1.0  # far from any doubt, and the sum below would be long
+        return 1.0  # not significant, and the sum below would be long
     if rate <= 0:
         return 0.0
     chosen = math.lgamma(of + 1) - math.lgamma(count + 1) - math.lgamma(of - count + 1)
@@ -98,7 +98,7 @@ def tail(count: int, of: int, rate: float) -> float:
 
 
 def since(now: Traffic, start: Traffic) -> Traffic | None:
-    """What came after `start`; None if the counters began anew in between."""
+    """Counted after `start`; None if the counters were reset in between."""
     before = dict(start.latency)
     latency = tuple((bound, count - before.get(bound, 0)) for bound, count in now.latency)
     counts = {name: getattr(now, name) - getattr(start, name) for name in ("requests", "errors", "client_errors")}
@@ -151,8 +151,8 @@ def _errors_sentence(new: Traffic, limits: Serving) -> str:
 
 def _drift_sentence(drift: Drift, limit: float) -> str:
     return (
-        f"{drift.share:.0%} of the answers lie elsewhere than the old version's, of which chance explains {drift.noise:.0%}; "
-        f"{limit:.0%} may (max_drift)"
+        f"prediction drift from the old version is {drift.share:.0%}, of which chance explains {drift.noise:.0%}; "
+        f"{limit:.0%} is allowed (max_drift)"
     )
 
 

@@ -1,4 +1,4 @@
-"""What one turn of the controller has seen of the world."""
+"""What one reconciliation has observed of a model's servers, traffic and alias."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,24 +12,24 @@ class Observation:
     ready: dict[str, int]  # digest: servers that answer
     weights: dict[str, int] | None  # in force at the router; None: unknown
     traffic: dict[str, Traffic] | None  # None: unknown
-    servers: int  # wanted of a digest that takes traffic
-    predictions: dict[str, PredictionHistogram] | None = None  # digest: where its answers lie; None: not asked or not told
-    answer: Check | None = None  # to the golden rows, once they were asked
+    servers: int  # expected of a digest that takes traffic
+    predictions: dict[str, PredictionHistogram] | None = None  # by digest; None: not read
+    answer: Check | None = None  # result of the golden rows, once there
     named: bool = False  # the alias was read back
     recent: Traffic | None = None  # of the live version, within the last hold of its probation
-    may_release: bool = True  # the host has not as many releases under way as it may have
-    silent_for: timedelta = timedelta(0)  # how long no turn has told anything of the traffic
+    may_release: bool = True  # fewer than max_parallel releases of other models are in work
+    silent_for: timedelta = timedelta(0)  # time since the traffic was last known
     broken: dict[str, str] = field(default_factory=dict)  # digest: why no retry can start it
-    trouble: tuple[str, ...] = ()  # what else could not be done or told in this turn
+    trouble: tuple[str, ...] = ()  # other errors of this reconciliation
 
     @property
     def troubles(self) -> str:
-        """To be put at the end of a sentence."""
+        """In brackets, for the end of a sentence; empty without any."""
         return f" ({'; '.join(self.trouble)})" if self.trouble else ""
 
 
 def is_unknown(state: State, seen: Observation) -> bool:
-    """Whether a turn tells nothing of the traffic: silence is not good news, and neither are right answers without latencies."""
+    """Whether the traffic is not known: no counters, other weights than the ledger's, or successful requests without latencies."""
     if seen.traffic is None or seen.weights != state.weights:
         return True
     counted = (traffic for digest, traffic in seen.traffic.items() if digest in state.weights)

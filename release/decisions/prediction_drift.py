@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from release.ledger.entries import PredictionHistogram
 
-DRIFT_ALPHA = 0.01  # one-sided: how often the noise may be passed where nothing differs
+DRIFT_ALPHA = 0.01  # one-sided: probability that the share passes the noise where nothing differs
 
 
 class Drift(NamedTuple):
-    """`share` of the answers that lie elsewhere, and what of it the `noise` of so few answers may explain."""
+    """`share` is the total variation distance of the predictions; `noise` the part of it that chance explains."""
 
     share: float
     noise: float
@@ -43,7 +43,7 @@ def add(one: PredictionHistogram, other: PredictionHistogram) -> PredictionHisto
 
 
 def since(now: PredictionHistogram, before: PredictionHistogram) -> PredictionHistogram | None:
-    """None if the counts began anew in between."""
+    """None if the counts were reset in between."""
     rows = {bin_name: now.rows.get(bin_name, 0) - before.rows.get(bin_name, 0) for bin_name in {**before.rows, **now.rows}}
     squares = now.squares - before.squares
     if min(squares, *rows.values(), 0) < 0:

@@ -1,6 +1,6 @@
-"""After its release a version is judged on, and taken back by itself. Pure.
+"""A released version is judged until its probation ends, and rolled back automatically. Pure.
 
-What was taken back is quarantined; a model that thrashes is frozen.
+A version that was rolled back is quarantined; after ROLLBACKS_A_WEEK rollbacks the model is frozen.
 """
 
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ WEEK = timedelta(days=7)
 
 
 def begun(state: State, active: Active, traffic: dict[str, Traffic], now: datetime) -> Probation | None:
-    """Of a release that ends well. A first one has none: there is nothing to go back to."""
+    """None for a first release, which has no previous version to go back to."""
     serving = active.request.serving
     if state.live is None or active.analysis is None or not serving.probation:
         return None
@@ -34,7 +34,7 @@ def begun(state: State, active: Active, traffic: dict[str, Traffic], now: dateti
 
 
 def step(state: State, seen: Observation, now: datetime) -> Draft | None:
-    """Only clear evidence takes back, of the whole time or of the last hold; the end waits for a turn that tells something."""
+    """Rolls back at BREACH_ALPHA, over the whole probation or the last hold; ends only while the traffic is known."""
     trial = state.probation
     if trial is None or state.previous is None or is_unknown(state, seen):
         return None
@@ -48,7 +48,7 @@ def step(state: State, seen: Observation, now: datetime) -> Draft | None:
 
 
 def taken_back(state: State, image: Image, why: str, now: datetime) -> dict[str, Any]:
-    """What a rollback changes besides what is live."""
+    """Changes of the state by a rollback, except of what is live."""
     recent = (*(when for when in state.rollbacks if now - when < WEEK), now)
     others = tuple(entry for entry in state.quarantined if entry.image.digest != image.digest)
     changes: dict[str, Any] = {
@@ -62,14 +62,14 @@ def taken_back(state: State, image: Image, why: str, now: datetime) -> dict[str,
 
 
 def notification_of(model: str, changes: dict[str, Any], sentence: str = "") -> str:
-    """For people: what nobody's task tells them of a rollback."""
+    """For the model's owners, where no task of a run reports the rollback."""
     frozen = changes.get("frozen")
     sentences = [sentence, f"releases of {model} are frozen: {frozen}; find the cause, then unfreeze it" if frozen else ""]
     return ". ".join(filter(None, sentences))
 
 
 def outgrown(state: State, image: Image) -> tuple[Quarantined, ...]:
-    """What stays in quarantine once this version is live: data older than its own is never released again anyhow."""
+    """The quarantine without versions on older data than the new live one, which can never be released again."""
     return tuple(entry for entry in state.quarantined if entry.image.as_of > image.as_of)
 
 
@@ -84,7 +84,7 @@ def _evidence(state: State, trial: Probation, seen: Observation) -> str:
 
 
 def _take_back(state: State, trial: Probation, why: str, now: datetime) -> Draft:
-    """As a rollback that a person asks for; it may be done before it is recorded."""
+    """As a rollback that a person requests; it may take effect before it is recorded."""
     request = Request(
         id=f"probation-{trial.release}-{now:%Y%m%dT%H%M%S}", kind="rollback", model=state.live.model, who=CONTROLLER, why=why
     )

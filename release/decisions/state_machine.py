@@ -1,4 +1,4 @@
-"""What comes next for one model, and what should be true of the world meanwhile. Pure: no clock, no files, no network."""
+"""The next entry for one model, and what the host should run meanwhile. Pure: no clock, no files, no network."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -15,16 +15,16 @@ SHORTEST_WINDOW = timedelta(minutes=1)
 
 
 class Projection(NamedTuple):
-    """What should be true of the world while an entry is the last one."""
+    """What servers, router and registries should be like while an entry is the last one."""
 
     servers: dict[str, tuple[Image, int]]  # digest: image and how many
     weights: dict[str, int]
-    unproven: Image | None  # never had all traffic: it does not start before its signature was seen
-    judged: bool  # a version meets traffic: where its answers lie is looked at
-    to_probe: Active | None  # whose image is to be asked the golden rows
-    named: Image | None  # bears the alias
-    tags: dict[str, Image]  # name: what bears it in the images' repository
-    window: timedelta | None  # how far back a version on probation is judged by itself
+    unproven: Image | None  # never had all traffic: its signature is verified before it starts
+    judged: bool  # a canary has traffic: the servers' prediction histograms are read
+    to_probe: Active | None  # its image is to be probed with the golden rows
+    named: Image | None  # has the alias champion
+    tags: dict[str, Image]  # tag in the images' repository: its image
+    window: timedelta | None  # length of the sliding window of a probation
 
 
 def project(state: State, servers: int) -> Projection:
@@ -52,7 +52,7 @@ def _servers(state: State, servers: int) -> dict[str, tuple[Image, int]]:
     active, needed = state.active, {}
     if state.checked:
         needed[state.checked.digest] = (state.checked, 1)
-    if active:  # also while everything returns: no server stops before its weight was read back as gone
+    if active:  # also while rolling back: no server stops before its weight was read back as gone
         needed[active.image.digest] = (active.image, 1 if active.request.kind == "check" else servers)
     for image in (state.previous if state.probation else None, state.live):
         if image:
@@ -61,7 +61,7 @@ def _servers(state: State, servers: int) -> dict[str, tuple[Image, int]]:
 
 
 def step(state: State, seen: Observation, now: datetime) -> Draft | None:
-    """The next entry, or None while there is nothing to say."""
+    """The next entry, or None while nothing changes."""
     unknown = next((request for request in state.queue if isinstance(request, UnknownRequest)), None)
     if unknown:
         return _refused(state, unknown, f"this controller does not know such a request ({unknown.kind}): upgrade the serving host")
@@ -92,7 +92,7 @@ def _at_once(state: State, request: Request, now: datetime) -> Draft | None:
 
 
 def _roll_back(state: State, request: Request, now: datetime) -> Draft | None:
-    """A running release returns, a check waits. None while something is going back already."""
+    """Rolls a release in work back, and queues a check again. None while a rollback is in work already."""
     active, target = state.active, request.image or state.previous
     if state.pinned and active is None:
         return _refused(state, request, f"{version_name(state.live)} is pinned: {state.pinned}; unpin it first")
@@ -123,7 +123,7 @@ def _refused(state: State, request: Request | UnknownRequest, reason: str) -> Dr
 
 
 def _begin(state: State, request: Request, seen: Observation, now: datetime) -> Draft | None:
-    """None while a release has to wait: for the end of another one's probation, or for its turn on this host."""
+    """None while a release waits for the end of a probation or of other models' releases."""
     never_active = Active(request=request, image=request.image, phase="starting", since=now)
     if request.kind == "release" and state.live and state.live.digest == request.image.digest:
         return end(state, live_already(state, request), checked=None)
@@ -148,7 +148,7 @@ def _not_offered(state: State, active: Active, quarantine: Quarantined) -> Draft
 
 
 def _refusal(state: State, request: Request) -> str:
-    """Why this release must not begin; empty if it may."""
+    """Why this release must not begin, with what to do; empty if it may."""
     image, live = request.image, state.live
     if state.frozen:
         return f"releases of {request.model} are frozen: {state.frozen}; unfreeze it and clear the release"

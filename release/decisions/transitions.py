@@ -1,4 +1,4 @@
-"""The sentences and shapes of the controller's entries. Pure."""
+"""Builds the controller's entries and outcomes. Pure."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -10,7 +10,7 @@ CONTROLLER = "controller"
 
 
 def activate(state: State, request: Request, image: Image, now: datetime) -> Draft:
-    """Takes a request out of the queue and starts on it."""
+    """Moves a request from the queue into work."""
     active = Active(request=request, image=image, phase="starting", since=now)
     queue = tuple(waiting for waiting in state.queue if waiting.id != request.id)
     after = state.model_copy(update={"active": active, "queue": queue})
@@ -36,14 +36,14 @@ def end(state: State, *outcomes: Outcome, backward: bool = False, **changes: Any
 
 
 def end_check(state: State, active: Active, check: Check) -> Draft:
-    """What passed stays warm for its release; what failed is not offered any more."""
+    """An image that passed stays warm for its release; one that failed is stopped."""
     outcome = Outcome(request=active.request.id, kind="check", done=check.passed, reason=check.reason, check=check)
     others = state.checked if state.checked and state.checked.digest != check.digest else None
     return end(state, outcome, active=None, checked=active.image if check.passed else others)
 
 
 def fail(state: State, active: Active, reason: str) -> Draft:
-    """Ends a request whose image has met no traffic."""
+    """Ends a request whose image had no traffic yet."""
     if active.request.kind == "check":
         return end_check(state, active, Check(digest=active.image.digest, passed=False, reason=reason))
     if active.request.kind == "release":
@@ -63,7 +63,7 @@ def release_outcome(
 
 
 def live_already(state: State, request: Request) -> Outcome:
-    """Of a release that was asked again, such as by clearing a task of a run that ended well: there is nothing left to do."""
+    """Outcome of a repeated release, such as after clearing a task of a run that ended well."""
     previous = state.previous.digest if state.previous else None
     reason = f"{version_name(request.image)} is live already"
     release = Release(digest=request.image.digest, previous=previous, outcome="released", reason=reason)

@@ -1,4 +1,4 @@
-"""What a person may ask of a model: each becomes a request in the ledger, which the controller answers."""
+"""Commands of a person for a model: each becomes a request in the ledger, whose outcome the controller records."""
 
 import time
 import uuid
@@ -23,15 +23,15 @@ WHAT: dict[Command, str] = {
 
 
 class InvalidCommand(RetrainingError):
-    """What was asked for makes no sense; nothing was changed."""
+    """The model or version does not exist, or was never live; nothing was changed."""
 
 
 class NoOutcome(RetrainingError):
-    """The request is in the ledger, and nobody has taken it up yet."""
+    """The request is in the ledger, and the controller has not ended it in time."""
 
 
 def submit(store: Store, command: Command, model: str, who: str, why: str, version: int | None = None) -> Request:
-    """Puts it in the model's queue. Raises CannotAsk for a model nobody knows, or a version that was never live."""
+    """Puts the request in the model's queue. Raises InvalidCommand for an unknown model, or a version that was never live."""
     ledger = Ledger(store)
     if model not in ledger.models():
         known = ", ".join(ledger.models()) or "none yet"
@@ -57,13 +57,13 @@ def _image(ledger: Ledger, command: Command, model: str, version: int) -> Image:
 
 
 def await_outcome(store: Store, request: Request, patience_s: float) -> Outcome:
-    """The controller's. Raises NoAnswer."""
+    """Polls the ledger. Raises NoOutcome after `patience_s`."""
     ledger, until = Ledger(store), time.monotonic() + patience_s
     while (outcome := ledger.outcome(request.model, request.id)) is None:
         if time.monotonic() > until:
             patient = f"within {patience_s:.0f} s"
             raise NoOutcome(
-                f"the {request.kind} of {request.model} is asked for, but the controller has not answered {patient}: "
+                f"the {request.kind} of {request.model} is in the ledger, but the controller has not answered {patient}: "
                 "see that it runs on the serving host; it takes the request up when it does"
             )
         time.sleep(POLL_S)

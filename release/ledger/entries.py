@@ -1,4 +1,4 @@
-"""What a ledger's entries say: requests, their outcomes, and the whole state of one model after each."""
+"""Models of the ledger's entries: requests, their outcomes, and the whole state of one model after each entry."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self, get_args
@@ -17,10 +17,9 @@ OUTCOMES_KEPT = 20  # in each entry; older ones are found in the entries that ap
 
 
 class Request(Versioned):
-    """What Airflow or a person asks; `expected_live` is the digest the challenger was compared with (None: nothing was live).
+    """By Airflow or a person; `expected_live` is the digest the challenger was compared with (None: nothing was live).
 
-    `image` of a rollback is one that was live before; without it the previous one is meant.
-    That of an unquarantine is in quarantine.
+    `image` of a rollback is one that was live before; None: the previous one. That of an unquarantine is in quarantine.
     """
 
     id: str
@@ -43,7 +42,7 @@ class Request(Versioned):
 
 
 class UnknownRequest(Strict):
-    """A request that a newer version of this project made, of a kind or a format that is not known here: kept, and refused."""
+    """A request of a newer version of this project, whose kind or format is not known here: kept, and refused."""
 
     id: str
     kind: str
@@ -64,7 +63,7 @@ Queued = Annotated[Annotated[Request, Tag("known")] | Annotated[UnknownRequest, 
 
 
 class Outcome(Versioned):
-    """The one end of a request; `done` is False where it was refused, failed or rolled back."""
+    """How a request ended; `done` is False where it was refused, failed or rolled back."""
 
     request: str
     kind: str
@@ -86,12 +85,12 @@ class PredictionHistogram(Strict):
 
     @property
     def independent(self) -> float:
-        """As how many independent rows these count if those of one request are all alike (Kish 1965, effective sample size)."""
+        """Effective sample size if the rows of one request are all alike (Kish 1965)."""
         return self.total**2 / self.squares
 
 
 class Traffic(Strict):
-    """What the router has counted for one digest since it started; all numbers only grow, unless it restarted.
+    """The router's counters for one digest since it started; all numbers only grow, until a restart resets them.
 
     `errors` are 5xx, closed connections and time-outs; `client_errors` are 4xx without 499, which is an error.
     `latency` is a histogram: (upper bound in seconds, requests at or below it), rising; the last bound is infinite.
@@ -104,16 +103,16 @@ class Traffic(Strict):
 
 
 class AnalysisWindow(Strict):
-    """Since when a step is judged, and the router's counters by digest at that time."""
+    """Start of a step's analysis, and the router's counters by digest at that time."""
 
     since: datetime
     traffic: dict[str, Traffic]
-    predictions: dict[str, PredictionHistogram] = Field({}, description="where the answers lay by then")
-    restarts: int = Field(0, description="how often the router's counters began anew in this step")
+    predictions: dict[str, PredictionHistogram] = Field({}, description="prediction histograms by digest at that time")
+    restarts: int = Field(0, description="how often the router's counters were reset in this step")
 
 
 class Active(Strict):
-    """The request in work. `image` is what it wants live: the request's own, or the previous one for a rollback."""
+    """The request in work. `image` is to become live: the request's own, or the previous one for a rollback."""
 
     request: Request
     image: Image
@@ -122,13 +121,13 @@ class Active(Strict):
     percent: int = 0
     analysis: AnalysisWindow | None = None
     steps: tuple[StepReport, ...] = ()
-    reason: str = Field("", description="why everything returns to the old version")
+    reason: str = Field("", description="why it is rolled back")
 
 
 class Probation(Strict):
-    """A release has ended well, and its version is judged on: `since` when, by these limits, from these counts.
+    """After a release its version is judged by `serving`'s limits on the requests counted after `traffic`.
 
-    `usual` is what the old version was asked during the release: its refusals are the measure of the new one's.
+    `old_version` is the old version's traffic during the release: the new one's 4xx rate is compared with its.
     """
 
     release: str = Field(description="the request")
@@ -140,14 +139,14 @@ class Probation(Strict):
 
 
 class Quarantined(Strict):
-    """A version that was taken back: not offered again before a person has said so."""
+    """A version that was rolled back: neither checked nor released again before an unquarantine."""
 
     image: Image
     why: str
 
 
 class State(Strict):
-    """All that should be true of one model. `live` stays the old version until a release has ended well: it is the fallback."""
+    """The desired state of one model. `live` stays the old version until a release has ended well: it is the fallback."""
 
     live: Image | None = None
     previous: Image | None = Field(None, description="to go back to; kept warm during the probation of what is live")
@@ -186,8 +185,8 @@ class State(Strict):
 class Draft(Versioned):
     """An entry before it has a number and a time.
 
-    `outcomes` are those that this entry brings. `backward`: it only goes back, and may be done before it is recorded.
-    `news` is for people where no task of a run waits to tell them; empty: there is none.
+    `outcomes` are those of the requests that it ends. `backward`: part of a rollback, may take effect before it is recorded.
+    `notification` is for the model's owners where no task of a run waits for an outcome; empty: there is none.
     """
 
     who: str

@@ -1,4 +1,4 @@
-"""The append-only, numbered record of what should be live. The last entry is the truth; reading never folds."""
+"""The append-only, numbered record of what should be live. Each entry holds the whole state: only the last one is needed."""
 
 import re
 import uuid
@@ -19,11 +19,11 @@ from release.ledger.entries import Draft, Entry, Outcome, Request, State
 _FOLDER, _ENTRY = re.compile(r"\d{5}"), re.compile(r"\d{8}\.json")
 ENTRIES_IN_A_FOLDER = 1000
 OUTCOMES = "outcomes"  # beside the folders of entries
-OUTCOME_POLLED_WITHIN = timedelta(days=7)  # whoever waits for an outcome asks every few seconds
+OUTCOME_POLLED_WITHIN = timedelta(days=7)  # a caller that waits for an outcome polls every few seconds
 
 
 class LedgerBroken(RetrainingError):
-    """A model's ledger has a gap or an entry that cannot be read: nothing new may be released on a guess."""
+    """A model's ledger has a gap or an entry that cannot be read: no release starts until it is restored."""
 
 
 class OutcomeEntry(Versioned):
@@ -35,13 +35,13 @@ class OutcomeEntry(Versioned):
 class Ledger:
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._followed: dict[str, int] = {}  # model: an entry that all earlier ones were there for
+        self._followed: dict[str, int] = {}  # model: number of an entry up to which there is no gap
 
     def models(self) -> list[str]:
         return self.store.names("ledger")
 
     def last(self, model: str) -> Entry | None:
-        """Raises LedgerBroken at a gap or at an unreadable entry. Each instance lists the whole once, then only looks for more."""
+        """Raises LedgerBroken at a gap or an unreadable entry. An instance lists all names once, then reads newer entries only."""
         known = self._followed.get(model) or self._listed(model)
         entry = self._read(model, known) if known else None
         while entry and (newer := self._find(model, entry.n + 1)):
@@ -59,7 +59,7 @@ class Ledger:
             entry = self._before(entry, model) if entry.n > 1 else None
 
     def champion(self, model: str) -> Image | None:
-        """What is live at 100 %, outside of any release."""
+        """The live image; during a release the old one."""
         last = self.last(model)
         return last.state.live if last else None
 
@@ -69,7 +69,7 @@ class Ledger:
         return next((image for image in live if image and image.version == version), None)
 
     def at(self, model: str, when: datetime) -> Entry | None:
-        """The last entry that was there then."""
+        """The last entry at or before that time."""
         return next((entry for entry in self.entries(model) if entry.time <= when), None)
 
     def outcome(self, model: str, request_id: str) -> Outcome | None:
@@ -92,7 +92,7 @@ class Ledger:
                 return
 
     def append(self, model: str, after: Entry | None, draft: Draft) -> Entry | None:
-        """The new entry, or None if another came right after `after`: then read again and decide again."""
+        """The new entry, or None if another process has appended after `after`: then read and decide again."""
         now = datetime.now(UTC)
         entry = Entry(
             **dict(draft),
@@ -109,12 +109,12 @@ class Ledger:
         return entry
 
     def _index(self, model: str, request_id: str, n: int) -> None:
-        """Only makes an outcome quick to find: where it is missing, recent entries are read."""
+        """Only makes an outcome quick to find: without it recent entries are read."""
         with suppress(StoreError):
             documents.write(self.store, self._outcome_path(model, request_id), OutcomeEntry(entry=n))
 
     def _older_outcome(self, model: str, request_id: str) -> Outcome | None:
-        """By its request's id; else from recent entries: a ledger only grows, and each new request comes here."""
+        """From the index; else from recent entries only, for a ledger grows for years and each new request comes here."""
         indexed = documents.find(self.store, self._outcome_path(model, request_id), OutcomeEntry)
         if indexed:
             return next((outcome for outcome in self._read(model, indexed.entry).outcomes if outcome.request == request_id), None)
@@ -124,7 +124,7 @@ class Ledger:
         return next((outcome for outcome in brought if outcome.request == request_id), None)
 
     def _listed(self, model: str) -> int:
-        """How many entries there are; their numbers have no gap."""
+        """The number of entries. Raises LedgerBroken at a gap."""
         folders = [name for name in self.store.names(f"ledger/{model}") if name != OUTCOMES]
         for folder in folders:
             self._refuse_foreign(_FOLDER, f"ledger/{model}", folder)
@@ -146,7 +146,9 @@ class Ledger:
 
     def _refuse_other_predecessor(self, model: str, before: Entry, after: Entry) -> None:
         if before.id != after.previous:
-            raise self._broken(model, before.n, f"cannot be trusted (it is not the one that entry {after.n} came after)")
+            raise self._broken(
+                model, before.n, f"cannot be trusted (its id is not the one that entry {after.n} names as its predecessor)"
+            )
 
     def _read(self, model: str, n: int) -> Entry:
         entry = self._find(model, n)

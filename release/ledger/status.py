@@ -1,4 +1,4 @@
-"""What the ledger knows, as data for programs and as lines for people."""
+"""Status and history from the ledger, as data for programs and as lines for people."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -10,11 +10,11 @@ from release.ledger.entries import Entry, State, version_name
 from release.ledger.ledger import Ledger
 
 OUTCOMES_SHOWN = 3
-CHANGING = ("shifting", "rolling_back")  # until the router was read back, what it did at that moment is not known
+CHANGING = ("shifting", "rolling_back")  # until the router is read back, the weights in force are not known
 
 
 def status_of(ledger: Ledger, model: str) -> dict[str, Any]:
-    """A ledger that cannot be read is said in place of the rest."""
+    """A ledger that cannot be read is reported as `problem`, without the other keys."""
     try:
         last = ledger.last(model)
     except RetrainingError as error:
@@ -65,7 +65,7 @@ def history_lines(entries: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def at_of(ledger: Ledger, model: str, when: datetime) -> dict[str, Any]:
-    """Who answered then. `confirmed` is False while the router was being told."""
+    """The versions that had traffic at that time. `confirmed` is False while new weights were not read back yet."""
     entry = ledger.at(model, when)
     about = {"model": model, "time": when.isoformat()}
     if entry is None:
@@ -82,7 +82,7 @@ def at_of(ledger: Ledger, model: str, when: datetime) -> dict[str, Any]:
 def at_lines(report: dict[str, Any]) -> list[str]:
     if not report["weights"]:
         return [f"{report['model']}: nothing was live, requests were answered 503"]
-    mark = "" if report["confirmed"] else "  (asked for at that moment, not yet confirmed by the router)"
+    mark = "" if report["confirmed"] else "  (requested at that time, not yet confirmed by the router)"
     lines = [f"{share['percent']:>4} % version {share['version']} {share['digest']}{mark}" for share in report["weights"]]
     entry = report["entry"]
     return [

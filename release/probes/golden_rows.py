@@ -1,4 +1,4 @@
-"""Asks a server the golden rows, and decides from its answers whether it may meet traffic."""
+"""Sends the golden rows to a server, and decides from its answers whether it may get traffic."""
 
 import math
 import time
@@ -26,7 +26,7 @@ READY_TIMEOUT_S = 1.0
 
 
 class ProbeResult(NamedTuple):
-    """`parity` is the largest relative difference from what was expected, `worst` names its row; `problem` ends all else."""
+    """`parity` is the largest relative difference from Spark's answers, `worst` names its row. With a `problem` both are unset."""
 
     parity: float = math.inf
     worst: str = ""
@@ -35,7 +35,7 @@ class ProbeResult(NamedTuple):
 
 
 class Probe(Protocol):
-    """What is asked of servers directly, beside the router."""
+    """Requests to servers directly, not through the router."""
 
     def is_ready(self, server: Server) -> bool: ...
 
@@ -44,14 +44,14 @@ class Probe(Protocol):
     def replay(self, server: Server, live: Sequence[Server], columns: Sequence[str]) -> ReplayResult: ...
 
     def predictions(self, model: str, servers: Sequence[Server]) -> dict[str, PredictionHistogram]:
-        """Where each digest's answers lie; counts that only grow."""
+        """Prediction histograms by digest; counts only grow."""
 
 
 class HttpProbe:
     def __init__(self) -> None:
         self.predictions = PredictionCounts().predictions
         self.replay = replay
-        never_kept = httpx.Limits(max_keepalive_connections=0)  # a kept one would not tell whether a new one is taken
+        never_kept = httpx.Limits(max_keepalive_connections=0)  # a kept connection would not show whether new ones are accepted
         self._ready = httpx.Client(timeout=READY_TIMEOUT_S, limits=never_kept, trust_env=False)
 
     def is_ready(self, server: Server) -> bool:
@@ -62,7 +62,7 @@ class HttpProbe:
 
     def measure(self, server: Server, golden: GoldenRows) -> ProbeResult:
         if not golden.rows:
-            return ProbeResult(problem="there are no golden rows to ask; run compare again")
+            return ProbeResult(problem="there are no golden rows to send; run compare again")
         with httpx.Client(base_url=server.url, headers=REHEARSAL, timeout=TIMEOUT_S, trust_env=False) as client:
             try:
                 parity, worst = _parity(client, server, golden)
@@ -76,7 +76,7 @@ class HttpProbe:
 def decide(
     digest: str, answers: ProbeResult, memory_mb: float | None, limits: Serving, replay: ReplayResult | None = None
 ) -> Check:
-    """Unknown is not good: a figure that is missing or no number fails. A replay is reported, and decides nothing."""
+    """A figure that is missing or no number fails the check. A replay is only reported."""
     problems = list(_problems(answers, memory_mb, limits)) if not answers.problem else [answers.problem]
     good = f"golden rows within {answers.parity:.1e} of Spark's answers, p95 {answers.p95_ms:.1f} ms, {memory_mb or 0:.0f} MB"
     return Check(
@@ -106,7 +106,7 @@ def _problems(answers: ProbeResult, memory_mb: float | None, limits: Serving) ->
     if not answers.p95_ms <= limit_ms:
         problems.append(f"p95 of single rows is {answers.p95_ms:.1f} ms, max_p95 is {limit_ms:g} ms")
     if memory_mb is None:
-        problems.append("its memory cannot be told")
+        problems.append("its memory could not be measured")
     elif not memory_mb <= limits.max_memory_mb:
         problems.append(f"it takes {memory_mb:.0f} MB of memory, max_memory_mb is {limits.max_memory_mb}")
     return problems
@@ -130,7 +130,7 @@ def _parity(client: httpx.Client, server: Server, golden: GoldenRows) -> tuple[f
 
 
 def _p95_ms(client: httpx.Client, golden: GoldenRows) -> float:
-    """Of one row per request, the nearest rank."""
+    """Of requests with one row each; nearest rank."""
     taken = []
     started = time.monotonic()
     for row in islice(cycle(golden.rows), WARM_UP + SINGLE_REQUESTS):
@@ -152,7 +152,7 @@ def _invoke(client: httpx.Client, digest: str, columns: tuple[str, ...], rows: l
         raise _BadAnswer(f"the server says that it serves {serves}, not {digest}")
     predictions = _predictions(answer)
     if len(predictions) != len(rows):
-        raise _BadAnswer(f"{len(rows)} golden rows were asked, {len(predictions)} predictions came")
+        raise _BadAnswer(f"{len(rows)} golden rows were sent, {len(predictions)} predictions came back")
     return predictions
 
 

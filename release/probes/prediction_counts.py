@@ -1,6 +1,6 @@
-"""Predictions that the servers have counted, summed by digest and made monotonic: a server that restarts begins at 0.
+"""The servers' prediction histograms, summed by digest and made monotonic: a server's own counts restart at 0.
 
-Each server is asked once a turn, for at most TIMEOUT_S; servers that hang would delay the loop, so it is done in the background.
+Reading a server takes at most TIMEOUT_S; as hanging servers would delay the loop, callers read in the background.
 """
 
 from collections import defaultdict
@@ -21,21 +21,21 @@ NONE = PredictionHistogram()
 
 
 class GrowingCount(NamedTuple):
-    """`passed` was counted before the server began anew, `last` since."""
+    """`passed` was counted before the server's last restart, `last` since."""
 
     passed: PredictionHistogram
     last: PredictionHistogram
 
 
 class PredictionCounts:
-    """Of one process: after its own restart the counts are what the servers tell."""
+    """In memory: after a restart of this process the counts are the servers' own."""
 
     def __init__(self) -> None:
         self._client = httpx.Client(timeout=TIMEOUT_S, trust_env=False)
         self._grown = GrowingCounts()
 
     def predictions(self, model: str, servers: Sequence[Server]) -> dict[str, PredictionHistogram]:
-        """By digest; a server that does not tell keeps what it told last."""
+        """By digest; a server that does not answer keeps its last counts."""
         read = {server: self._read_histogram(server) for server in servers if server.model == model}
         return self._grown.by_digest(model, {server: histogram for server, histogram in read.items() if histogram})
 
@@ -49,7 +49,7 @@ class PredictionCounts:
 
 
 class GrowingCounts:
-    """The counts of each digest's servers, also of those that are gone."""
+    """Counts of each digest's servers, also of those that have stopped."""
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, dict[str, GrowingCount]]] = defaultdict(dict)
@@ -66,7 +66,7 @@ class GrowingCounts:
 
 
 def histogram_of(metrics: str) -> PredictionHistogram:
-    """From the text of a server's /metrics; one of a base before this has none of it."""
+    """From the text of a server's /metrics; empty for images of an older serving base."""
     rows, squares = {}, 0
     lines = (line for line in metrics.splitlines() if line.startswith("serving_answers_"))
     for family in text_string_to_metric_families("\n".join(lines)):

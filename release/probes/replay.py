@@ -1,7 +1,7 @@
-"""The live version's last requests, asked of it and of a new version before that one meets traffic.
+"""Replays the live version's last requests to it and to a new version before that one gets traffic.
 
-`replay` never raises, and takes FOR_S at most. Both versions are asked anew: what was kept is without its masked values, so answers
-from then could not be compared.
+`replay` never raises, and takes REPLAY_WITHIN_S at most. Both versions answer again: kept requests have no masked values, so the
+original answers could not be compared.
 """
 
 import json
@@ -21,7 +21,7 @@ REPLAY_WITHIN_S = 20.0
 TIMEOUT_S = 5.0  # of one answer
 MAX_ANSWER_BYTES = 8 * 2**20  # bytes of one answer; a server keeps 4 MiB of requests
 MOVED_ABOVE = 1e-6
-REHEARSAL = {"X-Rehearsal": "1"}  # a server neither keeps nor counts what is asked so
+REHEARSAL = {"X-Rehearsal": "1"}  # a server neither keeps nor counts such requests
 
 
 class ReplayRequest(BaseModel):
@@ -32,7 +32,7 @@ class ReplayRequest(BaseModel):
 
 
 class Prediction(BaseModel):
-    """Of one row; what the task is shows in what is there."""
+    """Of one row; which fields are set depends on the task."""
 
     prediction: float | str
     probability: float | None = None
@@ -53,7 +53,7 @@ class ServerAnswer(NamedTuple):
 
 
 class ReplayedPair(NamedTuple):
-    """What the two said to one request, with the difference of each row; `new` is None where it did not answer alike."""
+    """Both answers to one request, with the difference of each row; `new` is None where its answer cannot be compared."""
 
     live: ServerAnswer
     new: ServerAnswer | None
@@ -61,7 +61,7 @@ class ReplayedPair(NamedTuple):
 
 
 def replay(new: Server, live: Sequence[Server], golden_columns: Sequence[str]) -> ReplayResult:
-    """`golden_columns` are those that the new version is asked with."""
+    """`golden_columns` are the input columns of the new version."""
     until = time.monotonic() + REPLAY_WITHIN_S
     with httpx.Client(headers=REHEARSAL, trust_env=False) as client:
         try:
@@ -76,7 +76,7 @@ def replay(new: Server, live: Sequence[Server], golden_columns: Sequence[str]) -
 
 
 class _NoRequests(Exception):
-    """Nobody told a request to ask."""
+    """No server of the live version has returned a kept request."""
 
 
 class _BufferedRequests(BaseModel):
@@ -88,7 +88,7 @@ class _Predictions(BaseModel):
 
 
 def _kept_requests(client: httpx.Client, live: Sequence[Server], until: float) -> list[tuple[Server, ReplayRequest]]:
-    """With the server that kept each; the newest of every server first, for time may not reach to the oldest."""
+    """Each with the server that kept it; the newest of every server first, for time may not suffice for the oldest."""
     problem, by_server = "no server of the live version runs", []
     for server in live:
         try:
@@ -107,7 +107,7 @@ def _requests_of(client: httpx.Client, server: Server, until: float) -> list[Rep
     try:
         status, content = _exchange(client, "GET", f"{server.url}/replay", None, until)
     except httpx.HTTPError as error:
-        raise _NoRequests(f"{server.name} did not tell its last requests ({type(error).__name__}); read its log") from None
+        raise _NoRequests(f"{server.name} did not return its last requests ({type(error).__name__}); read its log") from None
     if status == 404:
         raise _NoRequests("the live version keeps no requests: it was packaged without serving.replay")
     try:
@@ -119,7 +119,7 @@ def _requests_of(client: httpx.Client, server: Server, until: float) -> list[Rep
 def _replay_all(
     client: httpx.Client, new: Server, requests: list[tuple[Server, ReplayRequest]], until: float
 ) -> list[ReplayedPair]:
-    """Only what the live version answers. By turns one and the other is first, so that neither finds everything warm."""
+    """Only requests that the live version answers. The two alternate in going first, so that caches favour neither."""
     pairs = []
     for number, (live, request) in enumerate(requests):
         body = json.dumps({"dataframe_split": {"columns": request.columns, "data": request.rows}}).encode()
@@ -144,7 +144,7 @@ def _replay_one(client: httpx.Client, server: Server, body: bytes, until: float)
 
 
 def _exchange(client: httpx.Client, method: str, url: str, body: bytes | None, until: float) -> tuple[int, bytes]:
-    """Raises httpx.HTTPError also for an answer that is too large, or not whole in time."""
+    """Raises httpx.HTTPError also for an answer above MAX_ANSWER_BYTES, or not complete in time."""
     limit = min(TIMEOUT_S, max(0.01, until - time.monotonic()))
     late, content = time.monotonic() + limit, bytearray()
     with client.stream(method, url, content=body, timeout=limit) as answer:
@@ -156,7 +156,7 @@ def _exchange(client: httpx.Client, method: str, url: str, body: bytes | None, u
 
 
 def _apart(live: ServerAnswer, new: ServerAnswer | None) -> list[float]:
-    """Row by row the largest difference; empty where the new version does not answer, or not in the same way."""
+    """Largest difference of each row; empty where the new version does not answer, or with other fields."""
     if new is None or len(new.predictions) != len(live.predictions):
         return []
     pairs = [(one.numbers, other.numbers) for one, other in zip(live.predictions, new.predictions, strict=True)]
@@ -181,12 +181,12 @@ def _summary(pairs: list[ReplayedPair]) -> ReplayResult:
 
 
 def _p95(taken: list[float]) -> float | None:
-    """The nearest rank."""
+    """Nearest rank."""
     return sorted(taken)[math.ceil(0.95 * len(taken)) - 1] if taken else None
 
 
 def _problem(requests: list[tuple[Server, ReplayRequest]], pairs: list[ReplayedPair], golden_columns: Sequence[str]) -> str:
-    """Why no row could be compared. The servers' own words may hold values of the requests, and are not repeated."""
+    """Why no row could be compared. The servers' own messages may hold values of the requests, and are not quoted."""
     if not pairs:
         return f"the live version answered none of its {len(requests)} last requests when asked again without masked values"
     received = requests[0][1].columns

@@ -1,6 +1,6 @@
-"""Which images of a model may go, and their going. What the ledger needs stays; where it cannot be read, everything stays.
+"""Deletes images of a model that the ledger does not need; where the ledger cannot be read, everything stays.
 
-A registry deletes a digest with all its names, so that one name which stays keeps the digest. `serving-base` is never cleaned.
+A registry deletes a digest with all its names: a digest stays if one of its names does. `serving-base` is never cleaned.
 """
 
 import re
@@ -18,7 +18,7 @@ ATTACHED = re.compile(r"sha256-([0-9a-f]{64})\.(sig|sbom)")
 
 
 class NotCleaned(RetrainingError):
-    """It cannot be told what is needed; what was not deleted yet stays."""
+    """Which images are needed is not known; nothing more was deleted."""
 
 
 Names = tuple[str, ...]
@@ -33,7 +33,7 @@ class ManifestDecision(NamedTuple):
 
 
 class RemovalPlan(NamedTuple):
-    """As of one entry of the model's ledger. Images go before what is attached to them."""
+    """As of one entry of the model's ledger. Images come before their signatures and SBOMs."""
 
     model: str
     entry: int
@@ -42,8 +42,8 @@ class RemovalPlan(NamedTuple):
 
 
 def plan(repository: Repository, model: str, ledger: Ledger, keep: int) -> RemovalPlan:
-    """Deletes nothing. Raises LedgerBroken or NotCleaned where it cannot be told what is needed."""
-    names = repository.names()  # before the ledger: what is packaged meanwhile is not looked at
+    """Deletes nothing. Raises LedgerBroken or NotCleaned where it is not known which images are needed."""
+    names = repository.names()  # before the ledger: images packaged meanwhile are not listed
     entries = ledger.entries(model)
     last = next(entries, None)
     if last is None:
@@ -54,7 +54,7 @@ def plan(repository: Repository, model: str, ledger: Ledger, keep: int) -> Remov
 
 
 def clean(repository: Repository, model: str, ledger: Ledger, keep: int) -> RemovalPlan:
-    """What went, and what stayed. Stops as soon as anything new is written to the ledger: it may need what was to go."""
+    """Deletes; stops with NotCleaned at a new entry of the ledger, which may need an image that was to go."""
     removal = plan(repository, model, ledger, keep)
     for count, manifest in enumerate(removal.going):
         last = ledger.last(model)
@@ -67,7 +67,7 @@ def clean(repository: Repository, model: str, ledger: Ledger, keep: int) -> Remo
 
 
 def needed(state: State, entries: Iterable[Entry]) -> dict[str, str]:
-    """Digest: why. What ever had traffic stays for good: it can be gone back to, and what answered then can be looked at."""
+    """Digest: why. An image that ever had traffic always stays: for rollbacks, and to reproduce its answers."""
     reasons: dict[str, str] = {}
     for digest, why in chain(_needed_now(state), _ever_had_traffic(entries)):
         reasons.setdefault(digest, why)
@@ -93,7 +93,7 @@ def decide(model: str, entry: int, names: Mapping[str, str], needed: Mapping[str
 
 
 def plan_lines(plan: RemovalPlan) -> list[str]:
-    """For people: what would go, and why the rest stays."""
+    """For people: the images that would go, and why the others stay."""
     count = f"{len(plan.going)} of {len(plan.going) + len(plan.staying)}" if plan.going else "none"
     return [
         f"{plan.model}: {count} go",
@@ -126,13 +126,13 @@ def _version(name: str) -> int | None:
 
 
 def _subject(name: str) -> str:
-    """The digest that a signature or an SBOM is of; empty: it is neither."""
+    """The digest that a signature or an SBOM belongs to; empty for other names."""
     match = ATTACHED.fullmatch(name)
     return f"sha256:{match[1]}" if match else ""
 
 
 def _named(mine: Names, newest: set[int]) -> str:
-    """Why its names keep a manifest: one is of a version among the newest, or is none that this project gives by rule."""
+    """Why a manifest's names keep it: one is of the newest versions, or not one that this project gives; empty: none does."""
     given = [name for name in mine if _version(name) is None and not _subject(name)]
     if given:
         return f"named {given[0]}"
@@ -140,7 +140,7 @@ def _named(mine: Names, newest: set[int]) -> str:
 
 
 def _attached(names_of: Mapping[str, Names], kept: set[str]) -> dict[str, str]:
-    """Digest: why, of what is attached to what stays, and of what is attached to that."""
+    """Digest: why, of signatures and SBOMs of manifests that stay, recursively."""
     more = {
         digest: f"of {_short(subject)}, which stays"
         for digest, mine in names_of.items()
@@ -156,7 +156,7 @@ def _gone(mine: Names) -> str:
 
 
 def _in_order(manifests: Iterable[ManifestDecision]) -> tuple[ManifestDecision, ...]:
-    """By version; what is attached comes last."""
+    """By version; signatures and SBOMs come last."""
     return tuple(
         sorted(
             manifests, key=lambda manifest: (all(map(_subject, manifest.names)), [_version(name) or 0 for name in manifest.names])

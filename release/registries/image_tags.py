@@ -12,5 +12,5 @@ class RegistryTags:
         return True
 
     def get(self, tag: str, beside: Image) -> str | None:
-        """The digest that bears it in the repository of this image."""
+        """The digest with this tag in the repository of this image."""
         return find(beside.reference)[0].named(tag)

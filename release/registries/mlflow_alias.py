@@ -1,11 +1,11 @@
-"""The alias `champion` in MLflow's registry, over its REST API: written for people, never read to decide."""
+"""The alias `champion` in MLflow's registry, over its REST API: written for people, no decision depends on it."""
 
 import httpx
 
 from contract.errors import RetrainingError
 
 NAME = "champion"
-TIMEOUT_S = 3.0  # the controller waits for it, and with it every model's turn
+TIMEOUT_S = 3.0  # of a background call of the controller
 
 
 class AliasUnknown(RetrainingError):

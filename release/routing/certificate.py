@@ -1,4 +1,4 @@
-"""A certificate that is shown to nobody: no entry point has TLS.
+"""A certificate that no client ever sees: no entry point has TLS.
 
 Without one Traefik makes an RSA key whenever it starts and whenever a route changes, and answers 404 until it has it.
 """

@@ -1,4 +1,4 @@
-"""The router's counters, made to only grow: it forgets a service that leaves its file, and all of them when it starts anew."""
+"""The router's counters made monotonic: it drops those of a service that leaves its file, and all of them at a restart."""
 
 from collections import defaultdict
 from typing import NamedTuple
@@ -10,7 +10,7 @@ DIGESTS_KEPT = 8  # of a model: a release has two
 
 
 class Count(NamedTuple):
-    """`passed` was counted before the router began anew, `last` since."""
+    """`passed` was counted before the last reset, `last` since."""
 
     passed: Traffic
     last: Traffic
@@ -21,13 +21,13 @@ class Count(NamedTuple):
 
 
 class Counters:
-    """Of one process: after its own restart the counts are what the router tells."""
+    """In memory: after a restart of this process the counts are the router's own."""
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, Count]] = defaultdict(dict)
 
     def grown(self, model: str, counted: dict[str, Traffic]) -> dict[str, Traffic]:
-        """What was counted of each digest that the router tells or has told of."""
+        """Total traffic of each digest that the router reports or has reported."""
         counts = self._counts[model]
         for digest in {**counts, **counted}:
             now, (passed, last) = counted.get(digest, NONE), counts.pop(digest, Count(NONE, NONE))

@@ -34,7 +34,7 @@ LATENCY_BUCKETS = [
 
 
 class HostNotReady(RetrainingError):
-    """Something on this host must be changed before it can serve."""
+    """This host's configuration does not allow it to serve; the message says what to change."""
 
 
 def prepare(platform: Platform, file: Path) -> Path:
@@ -119,7 +119,7 @@ files={PROGRAMS}/*.conf
 
 
 def _program(name: str, command: list[str], folder: str) -> str:
-    """It must not outlive supervisord, whose successor starts it again; and it is never given up."""
+    """A program that ends with supervisord, whose successor starts it again, and that is restarted without limit."""
     return f"""\
 [program:{name}]
 command={escaped(shlex.join(["setpriv", "--pdeathsig", "TERM", *command]))}

@@ -32,7 +32,7 @@ HEALTH = {"path": "/v2/health/ready", "interval": "1s", "timeout": "9s"}
 
 
 class RouteRefused(RetrainingError):
-    """The routes asked for would lose requests; the old ones stay in force."""
+    """The requested routes would lose requests; the old ones stay in force."""
 
 
 class TraefikRouter:
@@ -101,7 +101,7 @@ def render(model: str, weights: dict[str, int], servers: Sequence[Server]) -> st
 
 
 def _parse(content: str) -> dict[str, Any]:
-    return yaml.load(content, yaml.CSafeLoader)  # in C: every model is looked at every second
+    return yaml.load(content, yaml.CSafeLoader)  # in C: every model's file is parsed every second
 
 
 def service_name(model: str, digest: str) -> str:
@@ -109,7 +109,7 @@ def service_name(model: str, digest: str) -> str:
 
 
 def _rule(model: str, retry: str, more: str = "") -> dict[str, Any]:
-    """The last requests of a server, at /replay, are no client's to read."""
+    """Without /replay: clients must not read a server's last requests."""
     return {
         "entryPoints": [ENTRY_POINT],
         "rule": f"(Path(`/{model}`) || PathPrefix(`/{model}/`)) && !Path(`/{model}/replay`){more}",
@@ -139,14 +139,14 @@ def _weights(service: dict[str, Any]) -> dict[str, int]:
 
 
 def _samples(metrics: str, model: str) -> Iterator[Sample]:
-    """Only this model's lines are parsed, so that each turn of a host with many models stays cheap."""
+    """Only this model's lines are parsed, so that reconciling many models stays cheap."""
     lines = (line for line in metrics.splitlines() if f'service="{model}-' in line and 'method="POST"' in line)
     for family in text_string_to_metric_families("\n".join(lines)):
         yield from family.samples
 
 
 def _traffic(samples: list[Sample]) -> Traffic:
-    """The histogram is of answers that were right: a quick refusal would hide a slow model."""
+    """Latencies of successful answers only: quick refusals would hide a slow model."""
     counts: dict[str, int] = defaultdict(int)
     buckets: dict[float, int] = defaultdict(int)
     for sample in samples:
@@ -164,7 +164,7 @@ def _traffic(samples: list[Sample]) -> Traffic:
 
 
 def _kind(code: int) -> str:
-    """499 is a client that gave up waiting; whatever is no status at all is an error too."""
+    """499, a client that gave up waiting, is an error, as is anything that is not a status."""
     if 200 <= code < 400:
         return "right"
     return "client" if 400 <= code < 499 else "error"

@@ -27,15 +27,15 @@ class Target(Protocol):
         """
 
     def servers(self) -> list[Server]:
-        """What really runs, of every model, ready or not."""
+        """Running servers of every model, ready or not."""
 
     def digests(self, model: str) -> set[str]:
-        """All that the host keeps of a model, also what has crashed and runs no more."""
+        """All digests that the host keeps of a model, also of crashed servers."""
 
     def stop(self, model: str, digest: str) -> None: ...
 
     def memory_mb(self, server: Server) -> float | None:
-        """Resident memory; None if it cannot be told."""
+        """Memory in use; None if it cannot be measured."""
 
 
 class Router(Protocol):
@@ -48,7 +48,7 @@ class Router(Protocol):
         """The weights that are in force now, read back; None if that is unknown or its servers are not those last routed."""
 
     def traffic(self, model: str) -> dict[str, Traffic] | None:
-        """None if the router does not tell. A digest that is absent has not been counted yet, or no longer."""
+        """None if the router does not answer. A digest that is absent has not been counted yet, or no longer."""
 
 
 class Alias(Protocol):
@@ -63,14 +63,14 @@ class ImageTags(Protocol):
     """Names in a model's repository of images that follow what is live."""
 
     def set(self, tag: str, image: Image) -> bool:
-        """True once it is so."""
+        """True once the repository has confirmed it."""
 
     def get(self, tag: str, beside: Image) -> str | None:
-        """The digest that bears it in the repository of this image."""
+        """The digest with this tag in the repository of this image."""
 
 
 class Proof(Protocol):
-    """Whether an image may meet traffic at all."""
+    """Verifies an image's signature before it may get traffic."""
 
     def refuse(self, image: Image) -> None:
         """Raises BadData where no known key has signed it."""

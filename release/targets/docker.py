@@ -73,7 +73,7 @@ class DockerTarget:
                 self._stop_container(container)
 
     def memory_mb(self, server: Server) -> float | None:
-        """What the container's group holds, without files that could be dropped."""
+        """Memory of the container's cgroup without inactive file cache."""
         try:
             memory = self._engine().containers.get(server.name).stats(stream=False, one_shot=True)["memory_stats"]
             return (memory["usage"] - memory["stats"].get("total_inactive_file", memory["stats"].get("inactive_file", 0))) / 2**20
@@ -87,14 +87,14 @@ class DockerTarget:
         return self._client
 
     def _containers(self, model: str = "", digest: str = "") -> list[Container]:
-        """Also those that run no more, by name; other people's are none of ours."""
+        """Of this host's controller only, running or not, sorted by name."""
         named = {MODEL: model, DIGEST: digest}
         labels = [f"{HOME}={self._serving.home}", *(f"{label}={value}" for label, value in named.items() if value)]
         matches = self._engine().containers.list(all=True, filters={"label": labels}, ignore_removed=True)
         return sorted(matches, key=lambda container: container.name)
 
     def _is_pulled(self, image: Image) -> bool:
-        """A pull takes seconds to minutes: it goes on beside the loop, and what it failed with is told once."""
+        """A pull takes seconds to minutes: it runs in the background; its error is raised once, then the next call pulls again."""
         pull = self._pulls.get(image.digest)
         if pull is None:
             try:
@@ -142,7 +142,7 @@ class DockerTarget:
         )
 
     def _is_over(self, container: Container) -> bool:
-        """Whether it has ended for good and made room for a new one of its name."""
+        """Whether it has ended for good; then it is removed, and its name is free."""
         if container.status in ("exited", "dead", "created"):
             container.remove(force=True)
             self._stopping.pop(container.name, None)
@@ -150,7 +150,7 @@ class DockerTarget:
         return False
 
     def _stop_container(self, container: Container) -> None:
-        """Without waiting: it is told once, killed if it takes too long, and removed when it has gone."""
+        """Without waiting: one SIGTERM, removal by force after STOP_WITHIN_S, removal once it has ended."""
         if self._is_over(container):
             return
         signalled_at = self._stopping.get(container.name)

@@ -69,7 +69,7 @@ class ProcessTarget:
             return None
 
     def _start(self, image: Image, names: list[str], states: dict[str, int]) -> None:
-        """A program starts when it is added. One that was given up is added anew, for its port may be taken by now."""
+        """A program starts when it is added. One that supervisord gave up is added again, for its port may be taken by now."""
         folder = self._home / IMAGES / image.digest.removeprefix("sha256:")
         repository, digest = find(image.reference)
         passed = _passed(unpack(repository, digest, folder).env)
@@ -83,7 +83,7 @@ class ProcessTarget:
             self._call_supervisor("addProcessGroup", name)
 
     def _drop(self, names: list[str]) -> None:
-        """The files go first: a supervisord that starts anew must not bring the servers back. What has no file, goes."""
+        """Files are deleted first: a restarted supervisord must not bring the servers back. Programs without a file are removed."""
         for name in names:
             self._conf(name).unlink()
         for name, state in self._states().items():
@@ -91,7 +91,7 @@ class ProcessTarget:
                 self._forget(name, state)
 
     def _forget(self, name: str, state: int) -> None:
-        """In two calls: a program is removed only after it has stopped, which nobody waits for."""
+        """Takes two calls, as nothing waits: stops a running program, and removes a stopped one."""
         if state in RUNNING_STATES:
             self._call_supervisor("stopProcess", name, False, tolerated=Faults.NOT_RUNNING)
         elif state in STOPPED_STATES:
@@ -120,7 +120,7 @@ class ProcessTarget:
             return None
         except ValidationError:
             raise RetrainingError(
-                f"{path} is no server's configuration; remove it, a server that is wanted is started anew"
+                f"{path} is no server's configuration; remove it, a server that is needed is started again"
             ) from None
 
     def _port(self, name: str) -> int:
@@ -151,7 +151,7 @@ class ProcessTarget:
         return "\n".join(lines) + "\n"
 
     def _command(self, server: Server, version: int, passed: dict[str, str]) -> str:
-        """Each start, also supervisord's own restart, checks the files first; no secret of this host is passed on."""
+        """Each start, also supervisord's own restart, verifies the files first; the host's environment is not passed on."""
         environment = {
             "MODEL_NAME": server.model,
             "MODEL_VERSION": str(version),
@@ -174,7 +174,7 @@ class ProcessTarget:
             )
 
     def _call_supervisor(self, method: str, *arguments: str | bool, tolerated: int | None = None) -> Any:
-        """None where supervisord answers with the tolerated fault."""
+        """None for the tolerated fault."""
         socket_path = self._home / SOCKET
         transport = SupervisorTransport(serverurl=f"unix://{socket_path}")
         try:

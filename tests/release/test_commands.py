@@ -167,7 +167,7 @@ def test_history_tells_the_newest_entries_first(say):
     _, printed = say("history", "late", "--entries", "2")
 
     first, second = printed.splitlines()
-    assert "release: released (controller: 3 step(s) within the limits; 0.0% of the answers lie elsewhere" in first
+    assert "release: released (controller: 3 step(s) within the limits; prediction drift from the old version is 0.0%" in first
     assert "takes all traffic: naming it champion" in second
 
 

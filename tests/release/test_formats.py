@@ -135,7 +135,7 @@ def test_an_entry_that_came_after_another_one_breaks_the_ledger(world: FakeWorld
     world.put_live(1)
     change_last(world, previous="0" * 32)
 
-    with pytest.raises(LedgerBroken, match="is not the one that entry 10 came after"):
+    with pytest.raises(LedgerBroken, match="is not the one that entry 10 names as its predecessor"):
         list(Ledger(world.store).entries("late"))
 
 

@@ -93,7 +93,7 @@ def test_the_worst_row_is_named():
     ("status", "content", "problem"),
     [
         (500, {"error": "no"}, 'the golden rows were answered with status 500: {"error": "no"}'),
-        (200, {"predictions": []}, "2 golden rows were asked, 0 predictions came"),
+        (200, {"predictions": []}, "2 golden rows were sent, 0 predictions came back"),
         (200, {"predictions": [{"prediction": "a"}] * 2}, "prediction {'prediction': 'a'} has no number"),
         (200, [1], "the answer holds no list of predictions: [1]"),
         (200, {"predictions": [1, 2]}, 'the answer holds no list of predictions: {"predictions": [1, 2]}'),
@@ -119,7 +119,7 @@ def test_a_server_that_is_gone_is_not_ready_and_fails():
 def test_without_golden_rows_nothing_is_shown():
     nothing = GoldenRows(columns=(), rows=(), expected=())
     server = Server(model="late", digest="sha256:1", url="http://127.0.0.1:1", name="late-1")
-    assert HttpProbe().measure(server, nothing).problem == "there are no golden rows to ask; run compare again"
+    assert HttpProbe().measure(server, nothing).problem == "there are no golden rows to send; run compare again"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_without_golden_rows_nothing_is_shown():
         (ProbeResult(float("nan"), "golden row 4", 9.5), 120, False, "golden row 4: nan apart, 1e-09 is allowed"),
         (ProbeResult(0, "", 50.1), 120, False, "p95 of single rows is 50.1 ms, max_p95 is 50 ms"),
         (ProbeResult(0, "", 9.5), 301, False, "it takes 301 MB of memory, max_memory_mb is 300"),
-        (ProbeResult(0, "", 9.5), None, False, "its memory cannot be told"),
+        (ProbeResult(0, "", 9.5), None, False, "its memory could not be measured"),
         (ProbeResult(problem="no answer"), 120, False, "no answer"),
     ],
 )

@@ -108,7 +108,9 @@ def test_thin_traffic_waits_for_max_hold_and_then_asks_the_golden_rows(world):
     assert [(step.percent, step.thin_traffic) for step in outcome.release.steps] == [(5, True), (100, False)]
     assert outcome.release.steps[0].seconds >= 8
     assert len(world.probe.measured) == before + 1
-    assert outcome.reason.startswith("2 step(s) within the limits, 1 with thin traffic; 0.0% of the answers lie elsewhere")
+    assert outcome.reason.startswith(
+        "2 step(s) within the limits, 1 with thin traffic; prediction drift from the old version is 0.0%"
+    )
 
 
 def test_thin_traffic_with_wrong_golden_rows_is_taken_back(world):
@@ -211,7 +213,7 @@ def test_silence_of_the_router_is_not_good_news(world):
     assert world.ledger.outcome("late", "release-2") is None  # nobody has read it back yet
     world.router.silent = False
     world.settle(2)
-    assert "told nothing of this release for 30 s" in world.ledger.outcome("late", "release-2").reason
+    assert "reported nothing of this release for 30 s" in world.ledger.outcome("late", "release-2").reason
 
 
 def test_counters_that_begin_anew_begin_the_step_anew(world):
@@ -221,7 +223,7 @@ def test_counters_that_begin_anew_begin_the_step_anew(world):
     world.settle(8)
     world.router.restart()
     world.settle(2)
-    assert whats(world)[-1] == "the router's counters began anew: judging 5 % from the start"
+    assert whats(world)[-1] == "the router's counters were reset: judging 5 % from the start"
     assert world.outcome(a_request("release", 2, expected_live=ONE)).release.outcome == "released"
 
 
@@ -399,7 +401,7 @@ def test_how_far_the_answers_drift_is_told(world):
     world.outcome(a_request("check", 2))
     outcome = world.outcome(a_request("release", 2, expected_live=ONE))
     assert [step.drift for step in outcome.release.steps] == [1.0, 1.0, 1.0]
-    assert "100.0% of the answers lie elsewhere than the old version's (chance explains " in outcome.reason
+    assert "prediction drift from the old version is 100.0% (chance explains " in outcome.reason
 
 
 def test_a_version_that_drifts_too_far_is_taken_back_where_the_spec_sets_a_limit(world):
@@ -408,7 +410,7 @@ def test_a_version_that_drifts_too_far_is_taken_back_where_the_spec_sets_a_limit
     world.outcome(a_request("check", 2))
     outcome = world.outcome(a_request("release", 2, expected_live=ONE, max_drift=0.2))
     assert outcome.release.outcome == "rolled_back"
-    assert outcome.reason.startswith("100% of the answers lie elsewhere than the old version's, of which chance explains ")
+    assert outcome.reason.startswith("prediction drift from the old version is 100%, of which chance explains ")
 
 
 def test_a_drift_that_is_not_known_is_not_good(world, monkeypatch):

@@ -269,7 +269,7 @@ def test_without_an_answering_live_server_that_is_said():
     gone = Server(model="late", digest=OLD, url="http://127.0.0.1:1", name="late-0")
 
     assert replay(gone, [], COLUMNS).problem == "no server of the live version runs"
-    assert replay(gone, [gone], COLUMNS).problem == "late-0 did not tell its last requests (ConnectError); read its log"
+    assert replay(gone, [gone], COLUMNS).problem == "late-0 did not return its last requests (ConnectError); read its log"
 
 
 def test_a_masked_value_that_the_live_version_needs_leaves_nothing_to_compare(served):
@@ -337,7 +337,7 @@ def test_time_and_bytes_are_bounded(served, monkeypatch, respond):
         kept = replay(live, [other], COLUMNS)
 
     assert time.monotonic() - begun < 5
-    assert (result.rows, kept.problem) == (0, "late-9 did not tell its last requests (ReadError); read its log")
+    assert (result.rows, kept.problem) == (0, "late-9 did not return its last requests (ReadError); read its log")
 
 
 def test_answers_are_summed_over_a_digests_servers_and_grow_over_a_restart(served):

@@ -68,7 +68,7 @@ class WholeHost:
 
     def starts(self) -> int:
         """How often a controller got to work."""
-        return self.log.read_text().count("at least one turn a second")
+        return self.log.read_text().count("reconciles every model at least once a second")
 
     def kill_controller(self) -> None:
         self.controller.kill()
