@@ -60,8 +60,8 @@ def _of_model(parts: Parts, ledger: Ledger, model: str, servers: int) -> list[st
     state = last.state if last else State()
     if state.active and state.active.request.kind != "check":
         return [
-            f"a {state.active.request.kind} of {version_name(state.active.image)} is under way ({state.active.phase}): "
-            "look again later"
+            f"a {state.active.request.kind} of {version_name(state.active.image)} is in work ({state.active.phase}): "
+            "run this again when it has ended"
         ]
     projection = project(state, servers)
     return [
@@ -76,7 +76,7 @@ def _problems_of(whom: str, find_problems: Callable[[], list[str]]) -> list[str]
     try:
         return find_problems()
     except (RetrainingError, OSError) as error:
-        return [f"{whom} could not be asked: {error}"]
+        return [f"{whom} could not be read: {error}"]
 
 
 def _router(parts: Parts, model: str, projection: Projection) -> list[str]:
@@ -91,7 +91,7 @@ def _servers(parts: Parts, model: str, projection: Projection) -> list[str]:
     expected = {digest: count for digest, (_, count) in projection.servers.items()}
     digests = sorted(expected.keys() | running.keys())
     return [
-        f"{running[d]} server(s) of {d} run, the ledger wants {expected.get(d, 0)}"
+        f"{running[d]} server(s) of {d} run, the ledger expects {expected.get(d, 0)}"
         for d in digests
         if running[d] != expected.get(d, 0)
     ]

@@ -61,7 +61,7 @@ def analyzing(state: State, active: Active, seen: Observation, now: datetime) ->
     if judgement.good:
         return _advance(state, active, done, now)
     if held >= (limits.longest_hold if state.live else limits.hold):  # a first release is judged for one hold
-        return move(state, active, now, f"{judgement.reason}: asking the golden rows instead", phase="probing")
+        return move(state, active, now, f"{judgement.reason}: probing with the golden rows instead", phase="probing")
     return None
 
 
@@ -87,7 +87,7 @@ def promoting(state: State, active: Active, seen: Observation, now: datetime) ->
     changes = {
         "live": active.image,
         "previous": state.live,
-        "probation": probation.begun(state, active, seen.traffic or {}, now),
+        "probation": probation.begin(state, active, seen.traffic or {}, now),
         "quarantined": probation.outgrown(state, active.image),
     }
     return end(state, outcome, active=None, checked=None, **changes)
@@ -104,13 +104,13 @@ def _gone_back(state: State, active: Active, note: str, now: datetime) -> Draft:
     """Quarantines the version that was rolled back, and notifies the model's owners whoever requested it."""
     request, left = active.request, state.live
     outcome = release_outcome(state, active, "rolled_back", request.why + note, done=True)
-    changes = probation.taken_back(state, left, f"{request.why} ({request.who})", now) if left else {}
+    changes = probation.changes_of_rollback(state, left, f"{request.why} ({request.who})", now) if left else {}
     draft = end(state, outcome, active=None, live=active.image, previous=None, backward=True, **changes)
     if left is None:
         return draft
     by = "in its probation" if request.who == CONTROLLER else f"by {request.who}"
-    taken_back = f"{version_name(left)} of {request.model} was taken back {by}: {request.why}"
-    back = f"{taken_back}. All traffic is on {version_name(active.image)}"
+    rolled_back = f"{version_name(left)} of {request.model} was rolled back {by}: {request.why}"
+    back = f"{rolled_back}. All traffic is on {version_name(active.image)}"
     return draft.model_copy(update={"notification": probation.notification_of(request.model, changes, back)})
 
 
@@ -130,7 +130,7 @@ def rolling_back(state: State, active: Active, seen: Observation, now: datetime)
         if request.kind == "rollback" and (request.image is None or request.image == state.live)
     ]
     outcome = release_outcome(state, active, "rolled_back", active.reason)
-    changes = probation.taken_back(state, active.image, active.reason, now)
+    changes = probation.changes_of_rollback(state, active.image, active.reason, now)
     draft = end(state, outcome, *answered, active=None, checked=None, backward=True, **changes)
     return draft.model_copy(update={"notification": probation.notification_of(active.request.model, changes)})
 

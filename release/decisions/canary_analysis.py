@@ -28,7 +28,7 @@ class Limit(NamedTuple):
     absolute: bool = True
 
     @property
-    def is_shown(self) -> bool:
+    def is_shown_kept(self) -> bool:
         """Clopper and Pearson's upper 95 % bound does not pass the rate."""
         return not self.absolute or tail(self.of - self.count, self.of, 1 - self.rate) < COMPLIANCE_ALPHA  # of those that kept it
 
@@ -57,9 +57,9 @@ def judge(new: Traffic, old: Traffic, limits: Serving, *, step_over: bool, drift
         return Judgement(False, _drift_sentence(drift, limits.max_drift))
     if not enough:
         return Judgement(None, f"{new.requests} of {limits.min_requests} requests so far")
-    unshown = [limit.sentence for limit in compared if not limit.is_shown]
-    if unshown:
-        return Judgement(None, f"{unshown[0]}, which {new.requests} requests do not show")
+    undecided = [limit.sentence for limit in compared if not limit.is_shown_kept]
+    if undecided:
+        return Judgement(None, f"{undecided[0]}, which {new.requests} requests do not show")
     return Judgement(True if step_over else None, f"{new.requests} requests within the limits")
 
 

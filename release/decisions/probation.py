@@ -16,7 +16,7 @@ from release.ledger.entries import Active, Draft, Probation, Quarantined, Reques
 WEEK = timedelta(days=7)
 
 
-def begun(state: State, active: Active, traffic: dict[str, Traffic], now: datetime) -> Probation | None:
+def begin(state: State, active: Active, traffic: dict[str, Traffic], now: datetime) -> Probation | None:
     """None for a first release, which has no previous version to go back to."""
     serving = active.request.serving
     if state.live is None or active.analysis is None or not serving.probation:
@@ -35,19 +35,19 @@ def begun(state: State, active: Active, traffic: dict[str, Traffic], now: dateti
 
 def step(state: State, seen: Observation, now: datetime) -> Draft | None:
     """Rolls back at BREACH_ALPHA, over the whole probation or the last hold; ends only while the traffic is known."""
-    trial = state.probation
-    if trial is None or state.previous is None or is_unknown(state, seen):
+    probation = state.probation
+    if probation is None or state.previous is None or is_unknown(state, seen):
         return None
-    bad = "" if state.pinned else _evidence(state, trial, seen)
+    bad = "" if state.pinned else _evidence(state, probation, seen)
     if bad:
-        return _take_back(state, trial, bad, now)
-    if now >= trial.until:
+        return _roll_back(state, probation, bad, now)
+    if now >= probation.until:
         what = f"the probation of {version_name(state.live)} is over: {version_name(state.previous)} stops"
         return by_controller(what, "within the limits", state.model_copy(update={"probation": None}))
     return None
 
 
-def taken_back(state: State, image: Image, why: str, now: datetime) -> dict[str, Any]:
+def changes_of_rollback(state: State, image: Image, why: str, now: datetime) -> dict[str, Any]:
     """Changes of the state by a rollback, except of what is live."""
     recent = (*(when for when in state.rollbacks if now - when < WEEK), now)
     others = tuple(entry for entry in state.quarantined if entry.image.digest != image.digest)
@@ -73,20 +73,20 @@ def outgrown(state: State, image: Image) -> tuple[Quarantined, ...]:
     return tuple(entry for entry in state.quarantined if entry.image.as_of > image.as_of)
 
 
-def _evidence(state: State, trial: Probation, seen: Observation) -> str:
+def _evidence(state: State, probation: Probation, seen: Observation) -> str:
     now = seen.traffic.get(state.live.digest, Traffic())
-    spans = {"since its release": since(now, trial.traffic), "lately": seen.recent}
+    spans = {"since its release": since(now, probation.traffic), "lately": seen.recent}
     for when, traffic in spans.items():
-        judgement = judge(traffic, trial.old_version, trial.serving, step_over=False) if traffic else None
+        judgement = judge(traffic, probation.old_version, probation.serving, step_over=False) if traffic else None
         if judgement and judgement.good is False:
             return f"{judgement.reason}, {when}"
     return ""
 
 
-def _take_back(state: State, trial: Probation, why: str, now: datetime) -> Draft:
+def _roll_back(state: State, probation: Probation, why: str, now: datetime) -> Draft:
     """As a rollback that a person requests; it may take effect before it is recorded."""
     request = Request(
-        id=f"probation-{trial.release}-{now:%Y%m%dT%H%M%S}", kind="rollback", model=state.live.model, who=CONTROLLER, why=why
+        id=f"probation-{probation.release}-{now:%Y%m%dT%H%M%S}", kind="rollback", model=state.live.model, who=CONTROLLER, why=why
     )
     waiting = (state.active.request,) if state.active else ()  # a check
     state = state.model_copy(update={"active": None, "queue": (*state.queue, *waiting)})

@@ -141,7 +141,7 @@ def _begin(state: State, request: Request, seen: Observation, now: datetime) -> 
 def _not_offered(state: State, active: Active, quarantine: Quarantined) -> Draft:
     model, version = active.request.model, active.image.version
     advice = f"release a newer one, or: python -m release unquarantine {model} --version {version}"
-    reason = f"{version_name(active.image)} was taken back and is in quarantine ({quarantine.why}); {advice}"
+    reason = f"{version_name(active.image)} was rolled back and is in quarantine ({quarantine.why}); {advice}"
     if active.request.kind == "check":
         return end_check(state, active, Check(digest=active.image.digest, passed=False, reason=reason))
     return end(state, release_outcome(state, active, "refused", reason))
@@ -170,7 +170,7 @@ def _starting(state: State, active: Active, seen: Observation, now: datetime) ->
         return fail(state, active, seen.broken[digest])
     if seen.ready.get(digest, 0) >= (seen.servers if kind == "release" else 1):
         if kind == "check":
-            return move(state, active, now, f"asking {version_name(active.image)} the golden rows", phase="probing")
+            return move(state, active, now, f"probing {version_name(active.image)} with the golden rows", phase="probing")
         return canary.start_shifting(state, active, now)
     if now - active.since > START_WITHIN:
         return fail(

@@ -50,7 +50,7 @@ def fail(state: State, active: Active, reason: str) -> Draft:
         return end(state, release_outcome(state, active, "rolled_back", reason), active=None, checked=None)
     draft = end(state, release_outcome(state, active, "refused", reason), active=None, checked=None, backward=True)
     return draft.model_copy(
-        update={"notification": f"{version_name(state.live)} of {active.request.model} was to be taken back, in vain: {reason}"}
+        update={"notification": f"{version_name(state.live)} of {active.request.model} could not be rolled back: {reason}"}
     )
 
 

@@ -18,7 +18,7 @@ WHAT: dict[Command, str] = {
     "unpin": "end of a pin",
     "freeze": "no releases; going back stays possible",
     "unfreeze": "end of a freeze",
-    "unquarantine": "a version that was taken back may be checked and released again",
+    "unquarantine": "a version that was rolled back may be checked and released again",
 }
 
 

@@ -123,7 +123,7 @@ def _parity(client: httpx.Client, server: Server, golden: GoldenRows) -> tuple[f
         answers = _invoke(client, server.digest, golden.columns, [row for _, (row, _) in batch])
         for (number, (_, expected)), answer in zip(batch, answers, strict=True):
             given = _numbers(answer)
-            apart = _apart(given, expected)
+            apart = _difference(given, expected)
             if not apart <= largest:  # also where it is no number
                 largest, worst = apart, f"golden row {number}: the server says {_short(given)}, Spark said {_short(expected)}"
     return largest, worst
@@ -176,7 +176,7 @@ def _numbers(prediction: dict[str, Any]) -> tuple[float, ...]:
     return numbers
 
 
-def _apart(given: tuple[float, ...], expected: tuple[float, ...]) -> float:
+def _difference(given: tuple[float, ...], expected: tuple[float, ...]) -> float:
     if len(given) != len(expected):
         return math.inf
     apart = [abs(a - b) / max(1.0, abs(b)) for a, b in zip(given, expected, strict=True)]

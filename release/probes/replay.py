@@ -128,7 +128,7 @@ def _replay_all(
         if time.monotonic() > until:
             break
         if answered := answers[live]:
-            apart = _apart(answered, answers[new])
+            apart = _differences(answered, answers[new])
             pairs.append(ReplayedPair(answered, answers[new] if apart else None, apart))
     return pairs
 
@@ -155,7 +155,7 @@ def _exchange(client: httpx.Client, method: str, url: str, body: bytes | None, u
         return answer.status_code, bytes(content)
 
 
-def _apart(live: ServerAnswer, new: ServerAnswer | None) -> list[float]:
+def _differences(live: ServerAnswer, new: ServerAnswer | None) -> list[float]:
     """Largest difference of each row; empty where the new version does not answer, or with other fields."""
     if new is None or len(new.predictions) != len(live.predictions):
         return []

@@ -115,9 +115,9 @@ class DockerTarget:
             self._engine().api.pull(image.reference, auth_config=auth)
             self._engine().images.get(image.reference)
         except NOT_THERE as error:
-            raise CannotPull(f"version {image.version} of {image.model} cannot be pulled: {_said(error)}") from None
+            raise CannotPull(f"version {image.version} of {image.model} cannot be pulled: {_explanation(error)}") from None
         except APIError as error:
-            raise EngineUnreachable(f"{image.reference} could not be pulled: {_said(error)}") from None
+            raise EngineUnreachable(f"{image.reference} could not be pulled: {_explanation(error)}") from None
 
     def _start(self, image: Image, name: str) -> None:
         self._engine().containers.run(
@@ -168,7 +168,7 @@ class DockerTarget:
             yield
         except (DockerException, RequestException) as error:
             advice = "start it, or see DOCKER_HOST" if not isinstance(error, APIError) else "see its log"
-            raise EngineUnreachable(f"the container engine of this host failed: {_said(error)}; {advice}") from None
+            raise EngineUnreachable(f"the container engine of this host failed: {_explanation(error)}; {advice}") from None
 
 
 def _server(container: Container) -> Server:
@@ -189,6 +189,6 @@ def _free_port() -> int:
     return port
 
 
-def _said(error: Exception) -> str:
+def _explanation(error: Exception) -> str:
     explanation: Any = getattr(error, "explanation", None) or error
     return str(explanation).strip().partition("\n")[0][:300]

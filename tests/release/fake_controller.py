@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from contract.documents import Check
 from contract.store.base import Store
 from release.decisions.observation import Observation
-from release.decisions.probation import taken_back
+from release.decisions.probation import changes_of_rollback
 from release.decisions.state_machine import step
 from release.decisions.transitions import end, end_check, live_already, release_outcome
 from release.ledger.entries import Active, Entry, Request
@@ -52,6 +52,6 @@ class FakeController:
             outcome = release_outcome(state, active, "released", "all steps held", done=True)
             draft = end(state, outcome, live=image, previous=state.live, checked=None)
         else:
-            changes = taken_back(state, image, self.release, LONG_AGO)
+            changes = changes_of_rollback(state, image, self.release, LONG_AGO)
             draft = end(state, release_outcome(state, active, "rolled_back", self.release), checked=None, **changes)
         self.ledger.append(model, last, draft)

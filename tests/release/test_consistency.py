@@ -58,12 +58,12 @@ WRONG = [
     (route_to_old, f"late: the router has the weights {{'{ONE}': 100}}, the ledger {{'{TWO}': 100}}"),
     (move_alias, "late: MLflow's alias champion is version 1, live is version 2"),
     (move_tag, f"late: the tag production is {ONE}, not version 2 (000000000000)"),
-    (kill_servers, f"late: 0 server(s) of {TWO} run, the ledger wants 2"),
+    (kill_servers, f"late: 0 server(s) of {TWO} run, the ledger expects 2"),
     (leave_container, f"stranger: {TWO} runs, and no ledger names it"),
 ]
 
 
-@pytest.mark.parametrize(("harm", "sentence"), [*WRONG, (stop_mlflow, "late: MLflow could not be asked: MLflow does not answer")])
+@pytest.mark.parametrize(("harm", "sentence"), [*WRONG, (stop_mlflow, "late: MLflow could not be read: MLflow does not answer")])
 def test_what_differs_is_said(world, harm, sentence):
     assert differences(world.parts, 2) == []
     harm(world)
@@ -81,7 +81,9 @@ def test_a_release_under_way_is_not_disturbed(world):
     world.outcome(a_request("check", 3))
     world.ask(a_request("release", 3, expected_live=TWO))
     world.reach("analyzing")
-    assert differences(world.parts, 2) == ["late: a release of version 3 (000000000000) is under way (analyzing): look again later"]
+    assert differences(world.parts, 2) == [
+        "late: a release of version 3 (000000000000) is in work (analyzing): run this again when it has ended"
+    ]
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ def in_work(version: int, percent: int = 0) -> Active:
         ([State(live=an_image(2), previous=an_image(1))], {2: "live", 1: "to go back to"}),
         ([State(checked=an_image(3))], {3: "passed its check"}),
         ([State(active=in_work(4))], {4: "in work"}),
-        ([State(queue=(a_request("check", 5), Request(id="f", kind="freeze", model="late", who="a", why="b")))], {5: "asked for"}),
+        ([State(queue=(a_request("check", 5), Request(id="f", kind="freeze", model="late", who="a", why="b")))], {5: "requested"}),
         ([State(quarantined=(Quarantined(image=an_image(6), why="slow"),))], {6: "in quarantine"}),
         # of earlier entries only what had traffic
         ([State(), State(live=an_image(2), previous=an_image(1))], {2: "had traffic", 1: "had traffic"}),

@@ -37,7 +37,7 @@ def test_a_first_release_takes_all_traffic_at_once_and_is_judged_for_one_hold(wo
     assert whats(world) == [
         "check requested",
         "check: starting version 1 (000000000000)",
-        "asking version 1 (000000000000) the golden rows",
+        "probing version 1 (000000000000) with the golden rows",
         "check: done",
         "release requested",
         "release: starting version 1 (000000000000)",

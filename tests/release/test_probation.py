@@ -51,7 +51,7 @@ def test_one_that_misbehaves_later_is_taken_back_in_seconds_and_people_hear_of_i
     assert (world.router.weights["late"], world.alias.versions, state.live.version) == ({ONE: 100}, {"late": 1}, 1)
     assert world.tags.names["late", "production"] == 1
     [sentence] = notification(world)
-    assert sentence.startswith("version 2 (000000000000) of late was taken back in its probation: ")
+    assert sentence.startswith("version 2 (000000000000) of late was rolled back in its probation: ")
     assert why in sentence
     assert sentence.endswith(". All traffic is on version 1 (000000000000)")
     assert [(item.image.version, item.why.endswith("(controller)")) for item in state.quarantined] == [(2, True)]
@@ -128,7 +128,7 @@ def test_a_person_goes_back_at_once_and_the_models_people_hear_who(world):
     world.settle(4)
     assert world.router.weights["late"] == {ONE: 100}
     assert notification(world) == [
-        "version 2 (000000000000) of late was taken back by ann: a test asks. All traffic is on version 1 (000000000000)"
+        "version 2 (000000000000) of late was rolled back by ann: a test asks. All traffic is on version 1 (000000000000)"
     ]
 
 
@@ -138,7 +138,7 @@ def test_an_old_version_that_does_not_start_leaves_what_is_live_and_is_said(worl
     world.router.behaves[TWO] = BAD
     world.settle(10)
     assert world.router.weights["late"] == {TWO: 100}
-    assert notification(world)[0].startswith("version 2 (000000000000) of late was to be taken back, in vain: blob of sha256:")
+    assert notification(world)[0].startswith("version 2 (000000000000) of late could not be rolled back: blob of sha256:")
 
 
 def test_a_model_that_thrashes_is_frozen(world):
