@@ -31,14 +31,14 @@ NO_PROGRESS = timedelta(minutes=30)
 
 def main(arguments: list[str]) -> int:
     watch_parents()
-    given = parse(arguments)
-    store = store_at(given.store)
-    request = read(store, given.request, JobRequest)
-    if request.job != given.job:
-        sys.exit(f"{given.request} is a request for {request.job}, not for {given.job}")
-    done = why_not(request, store, given.claim)
-    if done:
-        print(f"{request.job}: {done}; nothing to do", flush=True)
+    options = parse(arguments)
+    store = store_at(options.store)
+    request = read(store, options.request, JobRequest)
+    if request.job != options.job:
+        sys.exit(f"{options.request} is a request for {request.job}, not for {options.job}")
+    reason = reason_to_skip(request, store, options.claim)
+    if reason:
+        print(f"{request.job}: {reason}; nothing to do", flush=True)
         return 0
     with nullcontext() if is_watched() else LogForwarder(store, prefix_of(request), sys.stdout):
         return run(request, store)
@@ -57,13 +57,13 @@ def prefix_of(request: JobRequest) -> str:
     return f"{request.run.folder}/{request.job}-{request.key}"
 
 
-def why_not(request: JobRequest, store: Store, claim: int) -> str:
+def reason_to_skip(request: JobRequest, store: Store, claim: int) -> str:
     """Why this application has no work to do; empty: the work is its own, from here on."""
     prefix = prefix_of(request)
-    there = set(store.names(request.run.folder))
-    for left in (f"{request.job}-{request.key}{end}" for end in (".json", ".error.json", ".failed.json")):
-        if left in there:
-            return f"{left} is there already"
+    listed = set(store.names(request.run.folder))
+    for name in (f"{request.job}-{request.key}{end}" for end in (".json", ".error.json", ".failed.json")):
+        if name in listed:
+            return f"{name} is there already"
     other = other_holder(store, prefix, claim, holder())
     return other and f"{other} has claimed this work"
 

@@ -18,31 +18,31 @@ def with_baseline(rows: DataFrame, train: DataFrame, spec: ModelSpec, centre: fl
     """`rows` with the baseline's answer as `opponent`."""
     label = F.col(spec.examples.label)
     if spec.task == "regression":
-        rows, predicted = _number(rows, train, spec)
+        rows, predicted = _constant_or_seasonal(rows, train, spec)
         return rows.withColumn("reference", answer(spec.task, label, None, None, predicted, centre))
     labels = labels_of(train, spec)
     counts = dict(train.groupBy(label).count().collect())
-    shares = [counts[each] / sum(counts.values()) for each in labels]
+    shares = [counts[class_label] / sum(counts.values()) for class_label in labels]
     if spec.task == "binary":
-        always = _always(spec, counts)
+        always = _constant_class(spec, counts)
         shares = shares if always is None else [1 - always, always]
     prior, commonest = F.array(*map(F.lit, shares)), F.lit(float(shares.index(max(shares))))
     return rows.withColumn("reference", answer(spec.task, label, labels, prior, commonest, centre))
 
 
-def _always(spec: ModelSpec, counts: dict[float, int]) -> float | None:
+def _constant_class(spec: ModelSpec, counts: dict[float, int]) -> float | None:
     """Where yes or no counts, always yes or always no, whichever scores better on the training rows; else None: their share."""
     metric = spec.gate.metric
     if metric not in (*DECISIONS, "expected_cost"):
         return None
     value, sign = measures_of([metric], spec.task, spec.gate)[metric].value, -1 if metric == "expected_cost" else 1
     negative, positive = counts[0.0], counts[1.0]
-    found = {1.0: value(np.array([negative + positive, positive, negative, 0.0]))}
-    found[0.0] = value(np.array([negative + positive, 0.0, 0.0, positive]))
-    return max(found, key=lambda each: -np.inf if np.isnan(found[each]) else sign * found[each])
+    scores = {1.0: value(np.array([negative + positive, positive, negative, 0.0]))}
+    scores[0.0] = value(np.array([negative + positive, 0.0, 0.0, positive]))
+    return max(scores, key=lambda prediction: -np.inf if np.isnan(scores[prediction]) else sign * scores[prediction])
 
 
-def _number(rows: DataFrame, train: DataFrame, spec: ModelSpec) -> tuple[DataFrame, Column]:
+def _constant_or_seasonal(rows: DataFrame, train: DataFrame, spec: ModelSpec) -> tuple[DataFrame, Column]:
     """Whoever holds gets each return: that is a prediction above zero. Else the best constant, or the label one season earlier."""
     gate, label = spec.gate, F.col(spec.examples.label)
     if gate.metric in ("mean_return", "sharpe"):

@@ -24,7 +24,7 @@ from spark_jobs.tracking.model_versions import Version, VersionUnreadable
 
 def against_baseline(scored: Scored, train: DataFrame) -> ReferenceComparison:
     pairs = with_baseline(scored.rows, train, scored.run.spec, scored.facts.centre)
-    return measured(scored, pairs, {"reference": "baseline", "version": None})
+    return compare_pairs(scored, pairs, {"reference": "baseline", "version": None})
 
 
 def against_version(
@@ -38,23 +38,23 @@ def against_version(
         check_comparable(scored.run.spec, reference, role)
         until = seen_until(scored.run.spec, reference, scored.run.as_of)
         pairs = with_version(scored, reference, role, until)
-        return measured(scored, pairs, {**about, "unseen_after": until}, reference)
+        return compare_pairs(scored, pairs, {**about, "unseen_after": until}, reference)
     except (Incomparable, VersionUnreadable) as obstacle:
         return ReferenceComparison(**about, rows=0, incomparable=str(obstacle))
     except (PySparkException, Py4JJavaError) as error:
         return ReferenceComparison(**about, rows=0, incomparable=f"the {role} cannot answer these rows: {bad_data(error)}")
 
 
-def measured(scored: Scored, pairs: DataFrame, about: Mapping[str, Any], *reference_versions: Version) -> ReferenceComparison:
+def compare_pairs(scored: Scored, pairs: DataFrame, about: Mapping[str, Any], *reference_versions: Version) -> ReferenceComparison:
     run = scored.run
     spec, groupings, classes = run.spec, list(groupings_of(run.spec, run.as_of)), classes_of(scored, *reference_versions)
     answers = flat(pairs, *groupings, *(spec.gate.slices.columns if spec.gate.slices else ())).persist()
     statistics = reduce_by_blocks(answers, groupings, measures_of(spec.gate.measured(spec.task), spec.task, spec.gate, classes))
     rows, metrics = int(next(iter(statistics.values())).rows.sum()), results_of(statistics, run)
     slices = slice_results(answers, groupings, run, classes)
-    found = ReferenceComparison(**about, rows=rows, metrics=metrics, slices=slices, curves=curves_of(answers, spec.task))
+    comparison = ReferenceComparison(**about, rows=rows, metrics=metrics, slices=slices, curves=curves_of(answers, spec.task))
     answers.unpersist()
-    return found
+    return comparison
 
 
 def classes_of(scored: Scored, *reference_versions: Version) -> Labels | None:

@@ -10,7 +10,7 @@ from contract.comparison import Curves
 from contract.metrics import Task
 from spark_jobs.statistics.block_statistics import SIDES
 
-FINE, TENTHS = 100, 10
+SCORE_BINS, CALIBRATION_BINS = 100, 10
 RESIDUAL_BINS = 40
 
 
@@ -18,42 +18,42 @@ def curves_of(rows: DataFrame, task: Task) -> dict[str, Curves]:
     """By side; empty for several classes, and where an answer is no number."""
     if task == "multiclass":
         return {}
-    found = {side: _of_classes(rows, side) for side in SIDES} if task == "binary" else _of_numbers(rows)
-    return {side: curves for side, curves in found.items() if curves is not None}
+    curves_by_side = {side: _binary_curves(rows, side) for side in SIDES} if task == "binary" else _regression_curves(rows)
+    return {side: curves for side, curves in curves_by_side.items() if curves is not None}
 
 
-def _of_classes(pairs: DataFrame, side: str) -> Curves | None:
+def _binary_curves(pairs: DataFrame, side: str) -> Curves | None:
     score, positive = F.col(f"{side}_score"), F.col(f"{side}_positive")
-    place = F.least(F.floor(score * FINE), F.lit(FINE - 1))
-    table = np.zeros((FINE, 3))
-    for at, *numbers in _counted(pairs.where(~F.isnan(score)), place, F.count("*"), F.sum(score), F.sum(positive)):
-        table[int(at)] = numbers
+    bin_index = F.least(F.floor(score * SCORE_BINS), F.lit(SCORE_BINS - 1))
+    table = np.zeros((SCORE_BINS, 3))
+    for index, *numbers in _aggregates_by_bin(pairs.where(~F.isnan(score)), bin_index, F.count("*"), F.sum(score), F.sum(positive)):
+        table[int(index)] = numbers
     rows, scores, positives = table.T
     if not positives.sum() or positives.sum() == rows.sum():
         return None
-    calibration = _calibration(*(column.reshape(TENTHS, -1).sum(axis=1) for column in (rows, scores, positives)))
-    error = sum(count * abs(said - seen) for said, seen, count in calibration) / rows.sum()
+    calibration = _calibration(*(column.reshape(CALIBRATION_BINS, -1).sum(axis=1) for column in (rows, scores, positives)))
+    error = sum(count * abs(predicted - observed) for predicted, observed, count in calibration) / rows.sum()
     return Curves(calibration=calibration, calibration_error=error, ranking=_ranking(rows[::-1], positives[::-1]))
 
 
 def _calibration(rows: np.ndarray, scores: np.ndarray, positives: np.ndarray) -> tuple[tuple[float, float, int], ...]:
-    there = rows > 0
-    said, seen = scores[there] / rows[there], positives[there] / rows[there]
-    return tuple(zip(said.tolist(), seen.tolist(), rows[there].astype(int).tolist(), strict=True))
+    filled = rows > 0
+    predicted, observed = scores[filled] / rows[filled], positives[filled] / rows[filled]
+    return tuple(zip(predicted.tolist(), observed.tolist(), rows[filled].astype(int).tolist(), strict=True))
 
 
 def _ranking(rows: np.ndarray, positives: np.ndarray) -> tuple[tuple[float, float, float], ...]:
     """From the highest scores down."""
-    kept = rows > 0
-    above, hits = np.cumsum(rows[kept]), np.cumsum(positives[kept])
-    false_rate, true_rate = (above - hits) / (above[-1] - hits[-1]), hits / hits[-1]
-    return tuple(zip(false_rate.tolist(), true_rate.tolist(), (hits / above).tolist(), strict=True))
+    filled = rows > 0
+    selected, hits = np.cumsum(rows[filled]), np.cumsum(positives[filled])
+    false_rate, true_rate = (selected - hits) / (selected[-1] - hits[-1]), hits / hits[-1]
+    return tuple(zip(false_rate.tolist(), true_rate.tolist(), (hits / selected).tolist(), strict=True))
 
 
-def _of_numbers(pairs: DataFrame) -> dict[str, Curves | None]:
+def _regression_curves(pairs: DataFrame) -> dict[str, Curves | None]:
     """Both sides in the same bins, so that they can be laid over each other."""
-    middle = [F.percentile_approx(F.abs(F.col(f"{side}_error")), 0.99) for side in SIDES]
-    largest = max(pairs.agg(*middle).first(), key=lambda each: -1.0 if each is None else each)
+    quantiles = [F.percentile_approx(F.abs(F.col(f"{side}_error")), 0.99) for side in SIDES]
+    largest = max(pairs.agg(*quantiles).first(), key=lambda quantile: -1.0 if quantile is None else quantile)
     if largest is None or not np.isfinite(largest) or largest == 0:
         return {}
     edges = np.linspace(-largest, largest, RESIDUAL_BINS + 1)
@@ -62,11 +62,11 @@ def _of_numbers(pairs: DataFrame) -> dict[str, Curves | None]:
 
 def _residuals(pairs: DataFrame, side: str, edges: np.ndarray) -> Curves:
     error, width = F.col(f"{side}_error"), float(edges[1] - edges[0])
-    place = F.least(F.greatest(F.floor((error - float(edges[0])) / width), F.lit(0)), F.lit(RESIDUAL_BINS - 1))
-    counted = dict(_counted(pairs.where(~F.isnan(error)), place, F.count("*")))
-    rows = [counted.get(at, 0) for at in range(RESIDUAL_BINS)]
+    bin_index = F.least(F.greatest(F.floor((error - float(edges[0])) / width), F.lit(0)), F.lit(RESIDUAL_BINS - 1))
+    counted = dict(_aggregates_by_bin(pairs.where(~F.isnan(error)), bin_index, F.count("*")))
+    rows = [counted.get(index, 0) for index in range(RESIDUAL_BINS)]
     return Curves(residuals=tuple(zip(edges[:-1].tolist(), edges[1:].tolist(), rows, strict=True)))
 
 
-def _counted(rows: DataFrame, place: Column, *numbers: Column) -> Sequence[tuple]:
-    return [tuple(row) for row in rows.groupBy(place).agg(*numbers).collect()]
+def _aggregates_by_bin(rows: DataFrame, bin_index: Column, *numbers: Column) -> Sequence[tuple]:
+    return [tuple(row) for row in rows.groupBy(bin_index).agg(*numbers).collect()]

@@ -22,7 +22,7 @@ def choose_golden_rows(scored: DataFrame, spec: ModelSpec, pipeline: PipelineMod
     """Up to 50 rows: a few with nulls, a few with unseen categories, the others spread over the range of predictions."""
     rows = _candidates(scored, spec, pipeline)
     odd = [row for kind in ("has_null", "unseen") for row in _first(rows.where(kind), ODD_ROWS)]
-    chosen = {row.place: row for row in [*odd, *_spread(rows), *_first(rows, ROWS)]}
+    chosen = {row.row_hash: row for row in [*odd, *_spread(rows), *_first(rows, ROWS)]}
     kept = list(chosen.values())[:ROWS]
     return GoldenRows(
         columns=(*spec.examples.numeric, *spec.examples.categorical),
@@ -35,13 +35,13 @@ def _candidates(scored: DataFrame, spec: ModelSpec, pipeline: PipelineModel) -> 
     """`place` is any fixed order, so that a retry chooses the same rows; `height` is where a prediction stands in their range."""
     columns = (*spec.examples.numeric, *spec.examples.categorical)
     expected = F.array("prediction") if spec.task == "regression" else vector_to_array("probability")
-    height = F.get(expected, F.lit(1)) if spec.task == "binary" else F.array_max(expected)
+    score = F.get(expected, F.lit(1)) if spec.task == "binary" else F.array_max(expected)
     finite = [F.coalesce(F.abs(name) < inf, F.lit(True)) for name in spec.examples.numeric]  # JSON has no infinity
     return scored.where(reduce(and_, finite, F.lit(True))).select(
-        F.xxhash64(spec.examples.id).alias("place"),
+        F.xxhash64(spec.examples.id).alias("row_hash"),
         F.struct(*columns).alias("row"),
         expected.alias("expected"),
-        height.alias("height"),
+        score.alias("score"),
         reduce(or_, [F.isnull(name) for name in columns]).alias("has_null"),
         _unseen(pipeline).alias("unseen"),
     )
@@ -55,12 +55,12 @@ def _unseen(pipeline: PipelineModel) -> Column:
 
 
 def _first(rows: DataFrame, count: int) -> list[Row]:
-    return rows.orderBy("place").limit(count).collect()
+    return rows.orderBy("row_hash").limit(count).collect()
 
 
 def _spread(rows: DataFrame) -> list[Row]:
     """One row from each part of the range of predictions that has any."""
-    low, high = rows.agg(F.min("height"), F.max("height")).first()
-    part = F.least(F.floor((F.col("height") - low) / ((high - low) or 1.0) * BINS), F.lit(BINS - 1))
-    picked = rows.groupBy(part.alias("part")).agg(F.min_by(F.struct(*rows.columns), "place").alias("picked"))
+    low, high = rows.agg(F.min("score"), F.max("score")).first()
+    part = F.least(F.floor((F.col("score") - low) / ((high - low) or 1.0) * BINS), F.lit(BINS - 1))
+    picked = rows.groupBy(part.alias("part")).agg(F.min_by(F.struct(*rows.columns), "row_hash").alias("picked"))
     return picked.orderBy("part").select("picked.*").collect()

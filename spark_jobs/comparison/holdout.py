@@ -38,7 +38,7 @@ def answer_of(version: Version, centre: float) -> Column:
     return answer(spec.task, F.col(spec.examples.label), version.labels, probability, F.col("prediction"), centre)
 
 
-def few_of(holdout: DataFrame, id: str, rows: int) -> DataFrame:
+def hash_sample(holdout: DataFrame, id: str, rows: int) -> DataFrame:
     """About a hundred thousand of so many rows, or all: those of the lowest hashes, so that a retry takes the same."""
     if rows <= ENOUGH:
         return holdout

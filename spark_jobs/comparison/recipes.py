@@ -44,7 +44,7 @@ def compare_recipes(run: RunDocument, snapshot: Snapshot, challenger: Version, c
         return RecipeChange(changed=changed, why=str(obstacle))
     except (PySparkException, Py4JJavaError) as error:
         return RecipeChange(changed=changed, why=str(bad_data(error)))
-    return _measured(pairs, run, changed)
+    return _change_result(pairs, run, changed)
 
 
 def changes_of(challenger: Version, champion: Version) -> tuple[str, ...]:
@@ -89,9 +89,9 @@ def _answers(fold: DatasetSplit, version: Version, seed: int, centre: float) -> 
     features = fit_features(fold.train, spec)
     train = features.pipeline.transform(with_label_index(fold.train, spec, labels))
     model = fit(spec.algorithm.name, _params(version, features.levels), train, examples.label, seed)
-    made = version._replace(pipeline=PipelineModel([*features.pipeline.stages, model]), labels=labels)
-    answer = answer_of(made, centre).alias("answer")
-    return made.pipeline.transform(fold.holdout).select(examples.id, examples.time, examples.label, answer)
+    retrained = version._replace(pipeline=PipelineModel([*features.pipeline.stages, model]), labels=labels)
+    answer = answer_of(retrained, centre).alias("answer")
+    return retrained.pipeline.transform(fold.holdout).select(examples.id, examples.time, examples.label, answer)
 
 
 def _params(version: Version, levels: int) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _params(version: Version, levels: int) -> dict[str, Any]:
     return version.params if bins is None else {**version.params, "maxBins": max(bins, levels)}
 
 
-def _measured(pairs: DataFrame, run: RunDocument, changed: tuple[str, ...]) -> RecipeChange:
+def _change_result(pairs: DataFrame, run: RunDocument, changed: tuple[str, ...]) -> RecipeChange:
     spec, gate, label = run.spec, run.spec.gate, run.spec.examples.label
     classes = sorted(row[0] for row in pairs.select(label).distinct().collect()) if spec.task == "multiclass" else None
     statistics = reduce_by_blocks(flat(pairs, BY_TIME), [BY_TIME], measures_of([gate.metric], spec.task, gate, classes))

@@ -24,32 +24,32 @@ class Incomparable(RetrainingError):
 def with_version(scored: Scored, reference: Version, role: str, until: datetime | None) -> DataFrame:
     """`scored.rows` after `until`, with the opponent's answers; raises Incomparable."""
     spec, examples = scored.run.spec, reference.spec.examples
-    ours = scored.rows if until is None else scored.rows.where(F.col(spec.examples.time) > F.lit(until))
-    if _reads_the_same(scored.challenger, reference):
-        if until is not None and ours.isEmpty():
+    holdout = scored.rows if until is None else scored.rows.where(F.col(spec.examples.time) > F.lit(until))
+    if _same_features(scored.challenger, reference):
+        if until is not None and holdout.isEmpty():
             raise Incomparable(f"the {role} has learned from all rows of the holdout")
-        return reference.pipeline.transform(ours).select(
-            *ours.columns, answer_of(reference, scored.facts.centre).alias("reference")
+        return reference.pipeline.transform(holdout).select(
+            *holdout.columns, answer_of(reference, scored.facts.centre).alias("reference")
         )
-    rows = _rows_of(ours.sparkSession, reference, role, scored.snapshot)
+    rows = _rows_of(holdout.sparkSession, reference, role, scored.snapshot)
     held_out = parts_of(spec, scored.run.as_of)[1]
     expected = rows.where(held_out if until is None else held_out & (F.col(examples.time) > F.lit(until))).count()
-    wanted = ours.select(F.col(spec.examples.id).alias(examples.id))
-    theirs = reference.pipeline.transform(rows.join(wanted, on=examples.id, how="left_semi")).select(
+    ids = holdout.select(F.col(spec.examples.id).alias(examples.id))
+    theirs = reference.pipeline.transform(rows.join(ids, on=examples.id, how="left_semi")).select(
         F.col(examples.id).alias("their_id"),
         F.col(examples.label).alias("their_label"),
         answer_of(reference, scored.facts.centre).alias("reference"),
     )
-    pairs = ours.join(theirs, on=F.col(spec.examples.id) == F.col("their_id"), how="inner").persist()
-    check_pairs(pairs, (scored.facts.rows if until is None else ours.count(), expected), spec.examples.label, role)
+    pairs = holdout.join(theirs, on=F.col(spec.examples.id) == F.col("their_id"), how="inner").persist()
+    check_pairs(pairs, (scored.facts.rows if until is None else holdout.count(), expected), spec.examples.label, role)
     return pairs
 
 
-def _reads_the_same(challenger: Version, reference: Version) -> bool:
+def _same_features(challenger: Version, reference: Version) -> bool:
     """Then both answer a row in one pass, and there is nothing to join: the same SQL, and no column that the challenger has not."""
     ours, theirs = challenger.spec.examples, reference.spec.examples
     kinds = ((ours.numeric, theirs.numeric), (ours.categorical, theirs.categorical))
-    return challenger.sql == reference.sql and all(set(known) >= set(asked) for known, asked in kinds)
+    return challenger.sql == reference.sql and all(set(known) >= set(needed) for known, needed in kinds)
 
 
 def _rows_of(spark: SparkSession, reference: Version, role: str, snapshot: Snapshot) -> DataFrame:
@@ -115,9 +115,9 @@ def _check_source(name: str, theirs: Source, ours: Source, role: str) -> None:
     if changed:
         raise Incomparable(f"the {role} reads source {name} with another {' and '.join(changed)}")
     if ours.window and (theirs.window is None or ours.window < theirs.window):
-        wanted = format_duration(theirs.window) if theirs.window else "all"
+        needed = format_duration(theirs.window) if theirs.window else "all"
         raise Incomparable(
-            f"the {role} looks back on {wanted} of source {name}, and the snapshot holds {format_duration(ours.window)}"
+            f"the {role} looks back on {needed} of source {name}, and the snapshot holds {format_duration(ours.window)}"
         )
 
 

@@ -29,14 +29,14 @@ def slice_results(rows: DataFrame, groupings: Sequence[str], run: RunDocument, c
     """One column after the other, so that what the driver holds does not grow with their number."""
     gate = run.spec.gate
     measures = measures_of([gate.metric], run.spec.task, gate, classes)
-    found = []
+    results = []
     for column in gate.slices.columns if gate.slices else ():
         slicing = slicing_of(rows, column, gate.slices.min_rows)
-        placed = rows.withColumn("slice", slice_index(column, slicing))
-        for place, statistics in sorted(reduce_by_slices(placed, "slice", groupings, measures, BINS).items()):
-            value, pooled = ("", slicing.pooled) if place == OTHERS else (slicing.values[place], 0)
-            found.append(slice_result(statistics, run, column=column, value=value, pooled=pooled))
-    return tuple(found)
+        indexed = rows.withColumn("slice", slice_index(column, slicing))
+        for index, statistics in sorted(reduce_by_slices(indexed, "slice", groupings, measures, BINS).items()):
+            value, pooled = ("", slicing.pooled) if index == OTHERS else (slicing.values[index], 0)
+            results.append(slice_result(statistics, run, column=column, value=value, pooled=pooled))
+    return tuple(results)
 
 
 def slicing_of(pairs: DataFrame, column: str, min_rows: int) -> Slicing:
@@ -47,7 +47,7 @@ def slicing_of(pairs: DataFrame, column: str, min_rows: int) -> Slicing:
 
 def slice_index(column: str, slicing: Slicing) -> Column:
     """The value's place in the slicing; a null is a value like others."""
-    found = F.lit(OTHERS)
-    for place, value in enumerate(slicing.values):
-        found = F.when(F.col(column).eqNullSafe(F.lit(value)), place).otherwise(found)
-    return found
+    expression = F.lit(OTHERS)
+    for index, value in enumerate(slicing.values):
+        expression = F.when(F.col(column).eqNullSafe(F.lit(value)), index).otherwise(expression)
+    return expression

@@ -92,8 +92,8 @@ def earlier_snapshots(store: Store, folder: str, as_of: datetime) -> list[Snapsh
     """Snapshots that passed in runs of this model, by their `as_of`: what a run's id says may be when somebody triggered it."""
     model, _, _ = folder.rpartition("/")
     every = (snapshot for run in store.names(model) for snapshot in _snapshots_in(store, f"{model}/{run}"))
-    found = {snapshot.as_of: snapshot for snapshot in every if snapshot.as_of < as_of}
-    return [found[time] for time in sorted(found)]
+    by_time = {snapshot.as_of: snapshot for snapshot in every if snapshot.as_of < as_of}
+    return [by_time[time] for time in sorted(by_time)]
 
 
 def _snapshots_in(store: Store, folder: str) -> Iterator[Snapshot]:
@@ -199,5 +199,5 @@ def _levels(examples: DataFrame, facts: Mapping[str, Any], spec: ModelSpec) -> D
 
 
 def _listed(name: str, problems: list[str], detail: str = "") -> DataCheck:
-    said = [problem for problem in problems if problem]
-    return DataCheck(source=EXAMPLES, name=name, passed=not said, detail="; ".join(said) or detail)
+    reported = [problem for problem in problems if problem]
+    return DataCheck(source=EXAMPLES, name=name, passed=not reported, detail="; ".join(reported) or detail)

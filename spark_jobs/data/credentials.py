@@ -17,7 +17,7 @@ def _secret(spark: SparkSession, alias: str) -> str:
     provider = conf.get(PROVIDER)
     if provider is None:
         raise BadData(f"secret {alias} is kept nowhere: name its provider in the platform's spark.conf, spark.hadoop.{PROVIDER}")
-    found = conf.getPassword(alias)
-    if found is None:
+    password = conf.getPassword(alias)
+    if password is None:
         raise BadData(f"secret {alias} is not in {provider}: put it there by hadoop credential create {alias} -provider {provider}")
-    return "".join(found)
+    return "".join(password)

@@ -50,13 +50,13 @@ def build_rows(spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql: st
 def column_problems(schema: T.StructType, spec: ModelSpec) -> list[str]:
     """One line for each column that is missing or of a wrong type."""
     types = {field.name: field.dataType for field in schema}
-    found = []
-    for name, (kinds, wanted) in _wanted(spec).items():
+    problems = []
+    for name, (kinds, expected) in _expected_types(spec).items():
         if name not in types:
-            found.append(f"{name} is missing (there are: {', '.join(sorted(types))})")
+            problems.append(f"{name} is missing (there are: {', '.join(sorted(types))})")
         elif not isinstance(types[name], kinds):
-            found.append(f"{name} is {types[name].simpleString()}, not {wanted}")
-    return found
+            problems.append(f"{name} is {types[name].simpleString()}, not {expected}")
+    return problems
 
 
 def split(examples: DataFrame, spec: ModelSpec, as_of: datetime) -> DatasetSplit:
@@ -106,11 +106,11 @@ def _query(spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql: str | 
     try:
         return session.sql(sql)
     except AnalysisException as error:
-        told = str(error).strip().partition("\n")[0]
-        raise BadData(f"{spec.examples.sql or 'the SQL'} does not fit the sources: {told}; fix it, or the source") from None
+        reason = str(error).strip().partition("\n")[0]
+        raise BadData(f"{spec.examples.sql or 'the SQL'} does not fit the sources: {reason}; fix it, or the source") from None
 
 
-def _wanted(spec: ModelSpec) -> dict[str, tuple[tuple[type[T.DataType], ...], str]]:
+def _expected_types(spec: ModelSpec) -> dict[str, tuple[tuple[type[T.DataType], ...], str]]:
     examples = spec.examples
     number, level = (NUMBERS, "a number or boolean"), (LEVELS, "a string, whole number or boolean")
     return {

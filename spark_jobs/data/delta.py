@@ -6,7 +6,7 @@ from pyspark.sql import functions as F
 
 from contract.errors import BadData
 from contract.source import Source
-from spark_jobs.data.readers import missing_connector, refused, source_path
+from spark_jobs.data.readers import missing_connector, read_error, source_path
 
 
 def pinned(spark: SparkSession, root: str, source: Source) -> Source:
@@ -18,8 +18,8 @@ def pinned(spark: SparkSession, root: str, source: Source) -> Source:
         history = history.where(F.col("timestamp") <= F.lit(source.timestamp))
     version = history.agg(F.max("version")).first()[0]
     if version is None:
-        place, time = source_path(root, source), f"{source.timestamp:%Y-%m-%d %H:%M:%S %Z}"
-        raise BadData(f"{place} has no version as old as timestamp {time}, or it is cleaned away; name a later one")
+        path, time = source_path(root, source), f"{source.timestamp:%Y-%m-%d %H:%M:%S %Z}"
+        raise BadData(f"{path} has no version as old as timestamp {time}, or it is cleaned away; name a later one")
     return source.model_copy(update={"version": version, "timestamp": None})
 
 
@@ -27,9 +27,9 @@ def _history(spark: SparkSession, root: str, source: Source) -> DataFrame:
     tables = spark._jvm.io.delta.tables.DeltaTable
     if isinstance(tables, JavaPackage):
         raise BadData(missing_connector(spark, source))
-    place = source_path(root, source)
+    path = source_path(root, source)
     try:
-        table = tables.forName(spark._jsparkSession, source.table) if source.table else tables.forPath(spark._jsparkSession, place)
+        table = tables.forName(spark._jsparkSession, source.table) if source.table else tables.forPath(spark._jsparkSession, path)
         return DataFrame(table.history(), spark)
     except Exception as error:
-        raise refused(spark, error, place, source) from None
+        raise read_error(spark, error, path, source) from None

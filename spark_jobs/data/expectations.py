@@ -68,11 +68,11 @@ def _detail(result: Any) -> str:
     raised = _raised(result.exception_info)
     if raised:
         return raised
-    found = result.result
-    if found.get("unexpected_count"):
-        bad = ", ".join(str(value) for value in found.get("partial_unexpected_list", []) if value is not None)
-        return f"{found['unexpected_count']:,} of {found['element_count']:,} rows" + (f", such as {bad}" if bad else "")
-    return f"found {found['observed_value']}" if "observed_value" in found else "not met"
+    observed = result.result
+    if observed.get("unexpected_count"):
+        bad = ", ".join(str(value) for value in observed.get("partial_unexpected_list", []) if value is not None)
+        return f"{observed['unexpected_count']:,} of {observed['element_count']:,} rows" + (f", such as {bad}" if bad else "")
+    return f"found {observed['observed_value']}" if "observed_value" in observed else "not met"
 
 
 def _raised(info: dict[str, Any]) -> str:

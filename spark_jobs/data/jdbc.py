@@ -50,13 +50,13 @@ def _parts(jdbc: Jdbc, source: Source, as_of: datetime) -> dict[str, str]:
     }
 
 
-def refused(error: Exception, place: str) -> RetrainingError | None:
+def read_error(error: Exception, path: str) -> RetrainingError | None:
     """What a database answered, as a sentence; a retry helps where it could not answer."""
     if not isinstance(error, Py4JJavaError) or not hasattr(error.java_exception, "getSQLState"):
         return None
-    state, said = error.java_exception.getSQLState() or "", str(error.java_exception.getMessage()).partition("\n")[0].rstrip(".")
+    state, reason = error.java_exception.getSQLState() or "", str(error.java_exception.getMessage()).partition("\n")[0].rstrip(".")
     if state.startswith(LOGIN):
-        return BadData(f"{place} cannot be read: {said}; check options.user, and the secret that the spec names")
+        return BadData(f"{path} cannot be read: {reason}; check options.user, and the secret that the spec names")
     if not state or state.startswith(OF_MACHINERY):
-        return RetrainingError(f"{place} cannot be reached: {said}; see that the database is up, then clear this task")
-    return BadData(f"{place} cannot be read: {said}; check the source in the spec")
+        return RetrainingError(f"{path} cannot be reached: {reason}; see that the database is up, then clear this task")
+    return BadData(f"{path} cannot be read: {reason}; check the source in the spec")

@@ -26,19 +26,19 @@ def with_label_index(examples: DataFrame, spec: ModelSpec, labels: Labels | None
     label = spec.examples.label
     if labels is None:
         return examples
-    place = place_of(F.col(label), labels).cast("double")
-    return examples.withColumn(label, place.alias(label, metadata=_nominal(label, labels)))
+    index = label_index(F.col(label), labels).cast("double")
+    return examples.withColumn(label, index.alias(label, metadata=_nominal(label, labels)))
 
 
-def place_of(label: Column, labels: Labels) -> Column:
+def label_index(label: Column, labels: Labels) -> Column:
     """−1 where it is none of them."""
-    place = F.call_function("array_position", array_of(labels), label)  # Spark 3.5's F.array_position takes no column
-    return (place - 1).cast("int")
+    position = F.call_function("array_position", label_array(labels), label)  # Spark 3.5's F.array_position takes no column
+    return (position - 1).cast("int")
 
 
-def array_of(labels: Labels) -> Column:
+def label_array(labels: Labels) -> Column:
     kind = "string" if isinstance(labels[0], str) else "double"
-    return F.array(*(F.lit(each).cast(kind) for each in labels))
+    return F.array(*(F.lit(value).cast(kind) for value in labels))
 
 
 def _nominal(name: str, labels: Labels) -> dict:

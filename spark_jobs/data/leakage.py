@@ -25,33 +25,33 @@ def leaks(train: DataFrame, spec: ModelSpec) -> list[str]:
     examples = spec.examples
     numeric = [name for name in examples.numeric if name not in examples.allow_leakage]
     categorical = [name for name in examples.categorical if name not in examples.allow_leakage]
-    found = [
-        *(_of_numbers(train, spec, numeric) if numeric else ()),
-        *(_of_levels(train, spec, categorical) if categorical else ()),
+    reasons = [
+        *(_numeric_leaks(train, spec, numeric) if numeric else ()),
+        *(_categorical_leaks(train, spec, categorical) if categorical else ()),
     ]
-    return [f"{name} {how}; if that is right, name it in examples.allow_leakage" for name, how in found]
+    return [f"{name} {reason}; if that is right, name it in examples.allow_leakage" for name, reason in reasons]
 
 
-def _of_numbers(train: DataFrame, spec: ModelSpec, names: list[str]) -> Iterator[tuple[str, str]]:
+def _numeric_leaks(train: DataFrame, spec: ModelSpec, names: list[str]) -> Iterator[tuple[str, str]]:
     if spec.task == "multiclass":
         return
     label = F.col(spec.examples.label)
-    wanted = _correlation if spec.task == "regression" else _by_class
-    facts = train.agg(*(wanted(F.col(name), label).alias(name) for name in names)).first().asDict(recursive=True)
-    for name, found in facts.items():
-        if min(found["rows"]) < FEWEST:
+    statistics_of = _correlation if spec.task == "regression" else _class_statistics
+    by_feature = train.agg(*(statistics_of(F.col(name), label).alias(name) for name in names)).first().asDict(recursive=True)
+    for name, statistics in by_feature.items():
+        if min(statistics["rows"]) < FEWEST:
             continue
-        if spec.task == "binary" and _apart(found):
+        if spec.task == "binary" and _separates(statistics):
             yield name, f"separates {spec.examples.label} 0 from 1 in {ALMOST:.1%} of the rows"
-        if spec.task == "regression" and (found["r"] or 0.0) ** 2 >= ALMOST:
-            yield name, f"explains {found['r'] ** 2:.2%} of {spec.examples.label}"
+        if spec.task == "regression" and (statistics["r"] or 0.0) ** 2 >= ALMOST:
+            yield name, f"explains {statistics['r'] ** 2:.2%} of {spec.examples.label}"
 
 
 def _correlation(feature: Column, label: Column) -> Column:
     return F.struct(F.array(F.count(feature)).alias("rows"), F.corr(feature, label).alias("r"))
 
 
-def _by_class(feature: Column, label: Column) -> Column:
+def _class_statistics(feature: Column, label: Column) -> Column:
     """Of each class: rows, the feature's outermost quantiles, and how often it is missing."""
     rows = F.array(*(F.count(F.when(label == of, 1)) for of in (0, 1)))
     ends = F.array(*(F.percentile_approx(F.when(label == of, feature), [1 - ALMOST, ALMOST], ACCURACY) for of in (0, 1)))
@@ -59,28 +59,28 @@ def _by_class(feature: Column, label: Column) -> Column:
     return F.struct(rows.alias("rows"), ends.alias("ends"), missing.alias("missing"))
 
 
-def _apart(found: dict) -> bool:
-    least, most = sorted(found["missing"])
+def _separates(statistics: dict) -> bool:
+    least, most = sorted(statistics["missing"])
     if least <= 1 - ALMOST and most >= ALMOST:
         return True
-    if most > 1 - ALMOST or None in found["ends"]:
+    if most > 1 - ALMOST or None in statistics["ends"]:
         return False
-    (low_0, high_0), (low_1, high_1) = found["ends"]
+    (low_0, high_0), (low_1, high_1) = statistics["ends"]
     return high_0 < low_1 or high_1 < low_0
 
 
-def _of_levels(train: DataFrame, spec: ModelSpec, names: list[str]) -> Iterator[tuple[str, str]]:
+def _categorical_leaks(train: DataFrame, spec: ModelSpec, names: list[str]) -> Iterator[tuple[str, str]]:
     if spec.task == "regression":
         return
     label = spec.examples.label
     pairs = F.explode(F.array(*(F.struct(F.lit(name).alias("__name"), F.col(name).alias("__level")) for name in names)))
-    told = train.select(F.col(label).alias("__label"), pairs.alias("__of")).select("__label", "__of.*")
-    by_level = told.groupBy("__name", "__level", "__label").count().groupBy("__name", "__level")
+    long_rows = train.select(F.col(label).alias("__label"), pairs.alias("__of")).select("__label", "__of.*")
+    by_level = long_rows.groupBy("__name", "__level", "__label").count().groupBy("__name", "__level")
     levels = by_level.agg(F.max("count").alias("right"), F.sum("count").alias("rows"))
     right = levels.groupBy("__name").agg(F.sum("right").alias("right"), F.sum("rows").alias("rows"), F.count("*").alias("levels"))
     commonest = train.groupBy(F.col(label).alias("__label")).count().agg(F.max("count")).first()[0]
     for row in right.collect():
         wrong, guessed_wrong = row["rows"] - row["right"], row["rows"] - commonest
-        many = guessed_wrong >= FEWEST and row["rows"] >= ROWS_PER_LEVEL * row["levels"]
-        if many and wrong <= (1 - OF_MISSES) * guessed_wrong:
+        enough = guessed_wrong >= FEWEST and row["rows"] >= ROWS_PER_LEVEL * row["levels"]
+        if enough and wrong <= (1 - OF_MISSES) * guessed_wrong:
             yield row["__name"], f"tells {label} in {row['right'] / row['rows']:.2%} of the rows"

@@ -48,18 +48,18 @@ def source_path(root: str, source: Source) -> str:
 
 
 def open_source(spark: SparkSession, root: str, source: Source, as_of: datetime) -> DataFrame:
-    vain = sorted(set(source.options) & set(NO_EFFECT))
-    if vain:
-        raise BadData(f"options {', '.join(vain)} have no effect: declare the column as a string, and convert it in the SQL")
+    ineffective = sorted(set(source.options) & set(NO_EFFECT))
+    if ineffective:
+        raise BadData(f"options {', '.join(ineffective)} have no effect: declare the column as a string, and convert it in the SQL")
     reader = spark.read.options(**STRICT.get(source.format, {}), **source.options, **secret_options(spark, source))
-    place = source_path(root, source)
+    path = source_path(root, source)
     try:
-        return _open(spark, reader, place, source, as_of)
+        return _open(spark, reader, path, source, as_of)
     except Exception as error:
-        raise refused(spark, error, place, source) from None
+        raise read_error(spark, error, path, source) from None
 
 
-def _open(spark: SparkSession, reader: DataFrameReader, place: str, source: Source, as_of: datetime) -> DataFrame:
+def _open(spark: SparkSession, reader: DataFrameReader, path: str, source: Source, as_of: datetime) -> DataFrame:
     if source.kind == "json":
         reader = reader.schema(text_schema(list(source.paths.values())))
     if source.kind == "delta":
@@ -68,7 +68,7 @@ def _open(spark: SparkSession, reader: DataFrameReader, place: str, source: Sour
         return reader.options(**jdbc.options(spark, source, as_of)).format("jdbc").load()
     if source.table:
         return reader.table(source.table)
-    rows = reader.format(source.format).load(place if source.path else None)
+    rows = reader.format(source.format).load(path if source.path else None)
     return _unpacked(rows, int(source.options["numFeatures"])) if source.kind == "libsvm" else rows
 
 
@@ -78,17 +78,17 @@ def _unpacked(rows: DataFrame, features: int) -> DataFrame:
     return rows.select("label", *(values[at].alias(f"f{at + 1}") for at in range(features)))
 
 
-def refused(spark: SparkSession, error: Exception, place: str, source: Source) -> Exception:
+def read_error(spark: SparkSession, error: Exception, path: str, source: Source) -> Exception:
     """The error as a sentence, or itself where it is of the machinery."""
     text = str(error)
     if re.search(r"Failed to find (the )?data source|No suitable driver|ClassNotFoundException", text):
         return BadData(missing_connector(spark, source))
-    told = next((told for pattern, told in REASONS.items() if re.search(pattern, text)), None)
-    if told:
-        return BadData(f"{place} {told}")
+    reason = next((reason for pattern, reason in REASONS.items() if re.search(pattern, text)), None)
+    if reason:
+        return BadData(f"{path} {reason}")
     if isinstance(error, AnalysisException):
-        return BadData(f"{place} cannot be read ({first_line(error)}); check the source in the spec")
-    return jdbc.refused(error, place) or error
+        return BadData(f"{path} cannot be read ({first_line(error)}); check the source in the spec")
+    return jdbc.read_error(error, path) or error
 
 
 def missing_connector(spark: SparkSession, source: Source) -> str:

@@ -21,13 +21,13 @@ def text_schema(paths: list[list[str]]) -> T.StructType:
     return T.StructType([T.StructField(name, text_schema(deeper) if deeper else T.StringType()) for name, deeper in inside.items()])
 
 
-def selected(rows: DataFrame, place: str, source: Source) -> DataFrame:
+def selected(rows: DataFrame, source_path: str, source: Source) -> DataFrame:
     """Flat columns by their paths; Spark then reads no more than these of Parquet, ORC, Delta and databases."""
     if not source.select:
         return rows
     problems = [f"{name}: {problem}" for name, path in source.paths.items() if (problem := _path_problem(rows.schema, path))]
     if problems:
-        raise BadData(f"{place}: select {'; '.join(problems)}")
+        raise BadData(f"{source_path}: select {'; '.join(problems)}")
     return rows.select(*(F.col(".".join(f"`{part}`" for part in path)).alias(name) for name, path in source.paths.items()))
 
 
@@ -56,7 +56,7 @@ def zoned(rows: DataFrame) -> DataFrame:
     return rows.withColumns({name: F.col(name).cast("timestamp") for name in names})
 
 
-def check_columns(rows: DataFrame, place: str, source: Source) -> None:
+def check_columns(rows: DataFrame, source_path: str, source: Source) -> None:
     types = {field.name: field.dataType for field in rows.schema}
     declared = declared_types(source)
     problems = [*_missing(types, source), *_type_problems(types, declared, source), *_unhashable(types)]
@@ -67,7 +67,7 @@ def check_columns(rows: DataFrame, place: str, source: Source) -> None:
     if time is not None and not isinstance(time, TIMES):
         problems.append(f"{source.time_column} is {time.simpleString()}, not a timestamp or date")
     if problems:
-        raise BadData(f"{place}: columns {'; '.join(problems)}")
+        raise BadData(f"{source_path}: columns {'; '.join(problems)}")
 
 
 def _missing(types: Mapping[str, T.DataType], source: Source) -> list[str]:
@@ -81,9 +81,9 @@ def _type_problems(types: Mapping[str, T.DataType], declared: Mapping[str, T.Dat
         return []
     read = {name: T.TimestampType() if isinstance(kind, T.TimestampNTZType) else kind for name, kind in types.items()}
     return [
-        f"{name} is {read[name].simpleString()}, not {wanted.simpleString()}"
-        for name, wanted in declared.items()
-        if name in read and read[name] != wanted
+        f"{name} is {read[name].simpleString()}, not {expected.simpleString()}"
+        for name, expected in declared.items()
+        if name in read and read[name] != expected
     ]
 
 
@@ -100,20 +100,20 @@ def declared_types(source: Source) -> dict[str, T.DataType]:
         raise BadData(f"columns: {first_line(error)}; use Spark SQL's types, such as double, bigint, string, timestamp") from error
 
 
-def typed(texts: DataFrame, place: str, source: Source) -> DataFrame:
+def typed(texts: DataFrame, source_path: str, source: Source) -> DataFrame:
     """Texts become the declared types; a text that does not fit is an error with its column and an example."""
     declared = {name: kind.simpleString() for name, kind in declared_types(source).items()}
     fits = {name: F.expr(f"try_cast(`{name}` AS {kind})") for name, kind in declared.items()}
     misfits = {name: F.when(F.col(name).isNotNull() & value.isNull(), F.col(name)) for name, value in fits.items()}
     counts = [F.count(misfit).alias(f"{name}_count") for name, misfit in misfits.items()]
     samples = [F.min(misfit).alias(f"{name}_example") for name, misfit in misfits.items()]
-    found = texts.agg(*counts, *samples).first()
+    counted = texts.agg(*counts, *samples).first()
     wrong = [
-        f"{name} has {found[f'{name}_count']:,} values that are no {kind}, such as {found[f'{name}_example']!r}"
+        f"{name} has {counted[f'{name}_count']:,} values that are no {kind}, such as {counted[f'{name}_example']!r}"
         for name, kind in declared.items()
-        if found[f"{name}_count"]
+        if counted[f"{name}_count"]
     ]
     if wrong:
-        raise BadData(f"{place}: {'; '.join(wrong)}")
+        raise BadData(f"{source_path}: {'; '.join(wrong)}")
     others = [name for name in texts.columns if name not in declared]
     return texts.select(*(value.alias(name) for name, value in fits.items()), *others)

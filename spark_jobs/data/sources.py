@@ -40,12 +40,12 @@ def read_sources(spark: SparkSession, root: str, sources: Mapping[str, Source], 
 
 def read_source(spark: SparkSession, root: str, source: Source, as_of: datetime) -> DataFrame:
     """Rows of [as_of − window, as_of) with the spec's columns and types; without a window all before `as_of`."""
-    place = source_path(root, source)
-    rows = selected(open_source(spark, root, source, as_of), place, source)
-    check_columns(rows, place, source)
+    path = source_path(root, source)
+    rows = selected(open_source(spark, root, source, as_of), path, source)
+    check_columns(rows, path, source)
     rows = in_folders(rows, source, as_of)
     if source.format in UNTYPED:
-        rows = typed(rows, place, source)
+        rows = typed(rows, path, source)
     return zoned(in_window(rows, source, as_of))
 
 

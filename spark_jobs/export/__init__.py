@@ -10,7 +10,7 @@ from contract.spec import ModelSpec
 from spark_jobs.export.graph import Graph
 from spark_jobs.export.linear import linear_regression, logistic_regression
 from spark_jobs.export.reading import Stage, UnsupportedStage, read_pipeline
-from spark_jobs.export.scores import Scores, answer
+from spark_jobs.export.scores import Scores, add_outputs
 from spark_jobs.export.stages import FEATURES, ColumnSlots, Slots
 from spark_jobs.export.trees import boosted_classifier, boosted_regressor, mean_regressor, vote_classifier
 
@@ -36,12 +36,12 @@ def write_model(pipeline: Path, spec: ModelSpec, labels: Labels | None, folder: 
     graph = Graph()
     columns = ColumnSlots(graph, spec.examples.numeric, spec.examples.categorical)
     for stage in features:
-        _one_of(stage, FEATURES)(stage, columns)
+        _converter(stage, FEATURES)(stage, columns)
 
-    scores = _one_of(algorithm, ALGORITHMS)(algorithm, graph, _vector(algorithm, columns))
+    scores = _converter(algorithm, ALGORITHMS)(algorithm, graph, _vector(algorithm, columns))
     _check_classes(algorithm, spec.task, scores.classes, labels)
 
-    model = graph.model(answer(graph, scores))
+    model = graph.model(add_outputs(graph, scores))
     about = {
         "format": FORMAT,
         "task": spec.task,
@@ -55,7 +55,7 @@ def write_model(pipeline: Path, spec: ModelSpec, labels: Labels | None, folder: 
     (folder / "model.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n")
 
 
-def _one_of(stage: Stage, known: dict[str, Convert]) -> Convert:
+def _converter(stage: Stage, known: dict[str, Convert]) -> Convert:
     if stage.kind not in known:
         raise UnsupportedStage(stage, "this stage here", ", ".join(known))
     return known[stage.kind]

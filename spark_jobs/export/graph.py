@@ -63,9 +63,9 @@ class Graph:
         """The columns side by side; a whole tensor in its own order is taken as it is."""
         pieces = []
         for tensor, run in groupby(sources, key=lambda source: source[0]):
-            wanted = [column for _, column in run]
-            whole = wanted == list(range(self._widths[tensor]))
-            pieces.append(tensor if whole else self.add("Gather", tensor, self.constant(wanted, np.int64), axis=1))
+            indices = [column for _, column in run]
+            whole = indices == list(range(self._widths[tensor]))
+            pieces.append(tensor if whole else self.add("Gather", tensor, self.constant(indices, np.int64), axis=1))
         return self._joined(pieces)
 
     def _joined(self, pieces: list[str]) -> str:

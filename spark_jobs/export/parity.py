@@ -44,7 +44,7 @@ def prove(scored: DataFrame, spec: ModelSpec, onnx: Path) -> Parity:
         name = rows[spec.examples.id].iloc[worst]
         raise ParityBroken(
             f"model {spec.name}: ONNX differs from Spark on {broken.sum():,} of {len(rows):,} holdout rows, most for "
-            f"{spec.examples.id} {name!r}: Spark says {_said(spark, worst)}, ONNX {_said(served, worst)}; "
+            f"{spec.examples.id} {name!r}: Spark says {_numbers_text(spark, worst)}, ONNX {_numbers_text(served, worst)}; "
             "train again, and if it stays, the export of this pipeline is wrong"
         )
     return Parity(rows=len(rows), largest=float(differences.max()), labels_differ=int(labels_differ.sum()))
@@ -89,6 +89,6 @@ def _lead(probability: np.ndarray) -> np.ndarray:
     return ranked[:, -1] - ranked[:, -2]
 
 
-def _said(answers: Predictions, row: int) -> str:
+def _numbers_text(answers: Predictions, row: int) -> str:
     numbers = " ".join(repr(float(number)) for number in _numbers(answers)[row])
     return numbers if answers.probability is None else f"{numbers} (label {int(answers.prediction[row])})"

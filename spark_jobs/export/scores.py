@@ -20,7 +20,7 @@ class Scores(NamedTuple):
     probability: str = "Identity"
 
 
-def answer(graph: Graph, scores: Scores) -> Outputs:
+def add_outputs(graph: Graph, scores: Scores) -> Outputs:
     """Adds the graph's last nodes. The prediction is the first of the highest scores: Spark's rule for ties."""
     tensor = graph.guarded(scores.tensor)
     if not scores.classes:

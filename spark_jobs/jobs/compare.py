@@ -14,7 +14,7 @@ from contract.spec import ModelSpec
 from contract.store.base import Store
 from spark_jobs.comparison.comparisons import against_baseline, against_version
 from spark_jobs.comparison.golden_rows import choose_golden_rows
-from spark_jobs.comparison.holdout import few_of, holdout_facts, score, scored_by
+from spark_jobs.comparison.holdout import hash_sample, holdout_facts, score, scored_by
 from spark_jobs.comparison.recipes import compare_recipes
 from spark_jobs.data.dataset import build_examples, split
 from spark_jobs.export.parity import prove
@@ -39,16 +39,16 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
         facts = holdout_facts(holdout, spec)
         clock.lap("look", f"{facts.rows:,} holdout rows")
 
-        with ThreadPool(1) as beside:  # either alone does not keep all cores busy
-            few = few_of(holdout, spec.examples.id, facts.rows)
-            proving = beside.apply_async(prove_and_choose, (few, spec, challenger))
+        with ThreadPool(1) as pool:  # either alone does not keep all cores busy
+            sample = hash_sample(holdout, spec.examples.id, facts.rows)
+            proving = pool.apply_async(prove_and_choose, (sample, spec, challenger))
             scored = scored_by(challenger, score(holdout, challenger), facts, frozen, snapshot)
             comparisons = [
                 against_version(scored, *role, loaded) for role, loaded in zip(roles.items(), reference_versions, strict=True)
             ]
-            comparisons = allowed(comparisons or [against_baseline(scored, train)], report, facts.rows, spec)
+            comparisons = require_labels(comparisons or [against_baseline(scored, train)], report, facts.rows, spec)
             parity, golden = proving.get()
-        clock.lap("compare", "; ".join(map(told, comparisons)))
+        clock.lap("compare", "; ".join(map(comparison_sentence, comparisons)))
         recipe = recipe_of(frozen, snapshot, challenger, reference_versions)
         if recipe:
             clock.lap("recipe", f"made in another way than the champion: other {' and '.join(recipe.changed)}")
@@ -70,7 +70,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
     return comparison
 
 
-def allowed(
+def require_labels(
     comparisons: Sequence[ReferenceComparison], report: ValidationReport, rows: int, spec: ModelSpec
 ) -> tuple[ReferenceComparison, ...]:
     """Rows whose label comes late are often the odd ones: without them the numbers stand, and show nothing.
@@ -78,10 +78,10 @@ def allowed(
     Where only a part of the holdout is compared, all that lack a label are taken to lie in it: they are mostly the newest.
     """
     missing = rows * report.unlabelled / (1 - report.unlabelled)
-    return tuple(_with_labels(compared, missing, spec) for compared in comparisons)
+    return tuple(_require_labels(compared, missing, spec) for compared in comparisons)
 
 
-def _with_labels(compared: ReferenceComparison, missing: float, spec: ModelSpec) -> ReferenceComparison:
+def _require_labels(compared: ReferenceComparison, missing: float, spec: ModelSpec) -> ReferenceComparison:
     share = missing / (missing + compared.rows) if compared.rows else 0.0
     if compared.incomparable or share <= spec.split.max_unlabelled:
         return compared
@@ -112,10 +112,10 @@ def reference_versions_of(run: RunDocument) -> dict[str, int]:
     if run.champion is None:
         return {}
     anchor = run.champion.anchor
-    beside = run.spec.gate.rule == "not_worse" and anchor not in (None, run.champion.version)
-    return {"champion": run.champion.version, **({"anchor": anchor} if beside else {})}
+    with_anchor = run.spec.gate.rule == "not_worse" and anchor not in (None, run.champion.version)
+    return {"champion": run.champion.version, **({"anchor": anchor} if with_anchor else {})}
 
 
-def told(compared: ReferenceComparison) -> str:
+def comparison_sentence(compared: ReferenceComparison) -> str:
     name = f"{compared.reference} version {compared.version}" if compared.version else compared.reference
     return f"{name}: {compared.incomparable or f'compared on {compared.rows:,} rows'}"

@@ -27,7 +27,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> ValidationRep
     report = ValidationReport(snapshot=snapshot, checks=checks, unlabelled=examined.unlabelled, seconds=seconds)
     if any(not check.passed for check in checks):
         path = write(store, f"{run.folder}/validate-{request.key}.report.json", report)
-        raise BadData(sentence(report, path))
+        raise BadData(failure_sentence(report, path))
     print(f"validate: {len(checks)} checks passed", flush=True)
     return report
 
@@ -54,7 +54,7 @@ def check_snapshot_examples(spark: SparkSession, snapshot: Snapshot, run: RunDoc
         return Examined([DataCheck(source=EXAMPLES, name="can be made", passed=False, detail=str(reason))])
 
 
-def sentence(report: ValidationReport, path: str) -> str:
+def failure_sentence(report: ValidationReport, path: str) -> str:
     failed = [check for check in report.checks if not check.passed]
     where = ", ".join(dict.fromkeys(check.source for check in failed))
     listed = "; ".join(f"{check.source}: {check.name} ({check.detail})" for check in failed)

@@ -31,5 +31,5 @@ def other_holder(store: Store, prefix: str, number: int, me: str) -> str:
     if store.create(path, Claim(holder=me).model_dump_json().encode()):
         return ""
     held = store.read(path)
-    there = parse(Claim, held).holder if held else "somebody"
-    return "" if there == me else there
+    current = parse(Claim, held).holder if held else "somebody"
+    return "" if current == me else current

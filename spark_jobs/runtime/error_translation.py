@@ -27,8 +27,8 @@ def explain(error: Exception) -> RetrainingError:
     text = str(error)
     if "No space left on device" in text:
         return StoreError("the disk of the store or of Spark's scratch folder is full: free space, then clear this task")
-    if death := failure_in(text):
-        return death
+    if failure := failure_in(text):
+        return failure
     if GONE.search(text):
         return RetrainingError(
             f"a source's file is gone: it was replaced or vacuumed after the job had listed it ({_gist(text)}); "

@@ -58,7 +58,7 @@ FAILURES = (
 
 def failure_in(text: str) -> RetrainingError | None:
     """Of an error's whole text, stack traces included; None if nobody died in it."""
-    for death in FAILURES:
-        if match := re.search(death.pattern, text):
-            return death.kind(death.meaning.replace("{0}", next(filter(None, match.groups()), "")))
+    for failure in FAILURES:
+        if match := re.search(failure.pattern, text):
+            return failure.kind(failure.meaning.replace("{0}", next(filter(None, match.groups()), "")))
     return None

@@ -13,8 +13,8 @@ MOST_PARTS, MOST_CHARACTERS = 9999, 100_000
 class LogForwarder:
     """Stands in the place of sys.stdout. Each part is a file of its own, `<prefix>.progress-0001.txt` and so on."""
 
-    def __init__(self, store: Store, prefix: str, beyond: TextIO) -> None:
-        self._store, self._prefix, self._beyond = store, prefix, beyond
+    def __init__(self, store: Store, prefix: str, stdout: TextIO) -> None:
+        self._store, self._prefix, self._stdout = store, prefix, stdout
         self._waiting = ""
         self._parts = 0
         self._lock = threading.Lock()
@@ -25,10 +25,10 @@ class LogForwarder:
         with self._lock:
             self._waiting = (self._waiting + text)[-MOST_CHARACTERS:]
             self.lines += text.count("\n")
-        return self._beyond.write(text)
+        return self._stdout.write(text)
 
     def flush(self) -> None:
-        self._beyond.flush()
+        self._stdout.flush()
 
     def __enter__(self) -> "LogForwarder":
         sys.stdout = self
@@ -38,7 +38,7 @@ class LogForwarder:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self.store_now()
-        sys.stdout = self._beyond
+        sys.stdout = self._stdout
 
     def _keep_storing(self) -> None:
         while not self._ended.wait(EVERY_S):
@@ -53,4 +53,4 @@ class LogForwarder:
                 try:
                     self._store.create(f"{self._prefix}.progress-{self._parts:04}.txt", text.encode())
                 except Exception as error:
-                    self._beyond.write(f"progress could not be stored: {error}\n")
+                    self._stdout.write(f"progress could not be stored: {error}\n")

@@ -11,8 +11,8 @@ class StageTimer:
         self._job = job
         self._last = time.monotonic()
 
-    def lap(self, stage: str, told: str) -> None:
+    def lap(self, stage: str, message: str) -> None:
         now = time.monotonic()
         self.seconds[stage] = round(now - self._last, 3)
         self._last = now
-        print(f"{self._job}: {told} ({self.seconds[stage]:.1f} s)", flush=True)
+        print(f"{self._job}: {message} ({self.seconds[stage]:.1f} s)", flush=True)

@@ -20,27 +20,38 @@ class Stuck(RetrainingError):
 
 
 def watch(
-    spark: SparkSession, limits: tuple[timedelta, timedelta], said: Callable[[], int], tell: Callable[[RetrainingError], None]
+    spark: SparkSession,
+    limits: tuple[timedelta, timedelta],
+    printed_lines: Callable[[], int],
+    report: Callable[[RetrainingError], None],
 ) -> None:
     """`limits`: of the whole, and without progress; `said`: how many lines the job has printed, which is progress as well."""
-    threading.Thread(target=_watch, args=(spark, *limits, said, tell), name="watchdog", daemon=True).start()
+    threading.Thread(target=_watch, args=(spark, *limits, printed_lines, report), name="watchdog", daemon=True).start()
 
 
 def _watch(
-    spark: SparkSession, whole: timedelta, still: timedelta, said: Callable[[], int], tell: Callable[[RetrainingError], None]
+    spark: SparkSession,
+    whole: timedelta,
+    no_progress: timedelta,
+    printed_lines: Callable[[], int],
+    report: Callable[[RetrainingError], None],
 ) -> None:
-    began = moved = time.monotonic()
+    started = progressed = time.monotonic()
     last: tuple[int, ...] = ()
     while True:
         time.sleep(EVERY_S)
-        now, seen = time.monotonic(), (finished_tasks(spark), said())
+        now, seen = time.monotonic(), (finished_tasks(spark), printed_lines())
         if seen != last:
-            last, moved = seen, now
-        if now - began > whole.total_seconds():
-            _leave(tell, OutOfTime(f"ran longer than {format_duration(whole)}: raise spark.time_limit, or give it more executors"))
-        if now - moved > still.total_seconds():
-            told = f"made no progress for {format_duration(still)} with {executors(spark)} executors"
-            _leave(tell, Stuck(f"{told}: is the queue full, or a service that it waits for away? Clear this task to try again"))
+            last, progressed = seen, now
+        if now - started > whole.total_seconds():
+            _leave(
+                report, OutOfTime(f"ran longer than {format_duration(whole)}: raise spark.time_limit, or give it more executors")
+            )
+        if now - progressed > no_progress.total_seconds():
+            message = f"made no progress for {format_duration(no_progress)} with {executors(spark)} executors"
+            _leave(
+                report, Stuck(f"{message}: is the queue full, or a service that it waits for away? Clear this task to try again")
+            )
 
 
 def finished_tasks(spark: SparkSession) -> int:
@@ -60,9 +71,9 @@ def executors(spark: SparkSession) -> int:
         return 0
 
 
-def _leave(tell: Callable[[RetrainingError], None], why: RetrainingError) -> None:
+def _leave(report: Callable[[RetrainingError], None], error: RetrainingError) -> None:
     """The main thread may hang in the JVM: nothing is waited for."""
     try:
-        tell(why)
+        report(error)
     finally:
         os._exit(OVERDUE)

@@ -64,22 +64,22 @@ def reduce_by_blocks(rows: DataFrame, groupings: Sequence[str], measures: Mappin
     their error is nearly the same with the block and without.
     """
     marked, ranked = rows.withColumn(WHOLE, F.lit(0)), _ranked(measures)
-    found = {grouping: each[0] for grouping, each in _summed(marked, WHOLE, groupings, measures).items()}
-    total = int(found[groupings[0]].rows.sum())
-    by_slice = {grouping: {0: each} for grouping, each in found.items()}
+    by_grouping = {grouping: statistics[0] for grouping, statistics in _summed(marked, WHOLE, groupings, measures).items()}
+    total = int(by_grouping[groupings[0]].rows.sum())
+    by_slice = {grouping: {0: statistics} for grouping, statistics in by_grouping.items()}
     _add_ranked(marked, WHOLE, by_slice, ranked, BINS if total <= FEW else BINS_OF_BLOCKS)
     if total > FEW:
-        _refine(marked, found, ranked)
-    return found
+        _refine(marked, by_grouping, ranked)
+    return by_grouping
 
 
 def reduce_by_slices(
     rows: DataFrame, slices: str, groupings: Sequence[str], measures: Mapping[str, Measure], bins: int
 ) -> dict[int, dict[str, Statistics]]:
     """The same for each whole number in the column `slices`, from histograms of so many `bins`."""
-    found = _summed(rows, slices, groupings, measures)
-    _add_ranked(rows, slices, found, _ranked(measures), bins)
-    return {place: {grouping: found[grouping][place] for grouping in groupings} for place in found[groupings[0]]}
+    by_grouping = _summed(rows, slices, groupings, measures)
+    _add_ranked(rows, slices, by_grouping, _ranked(measures), bins)
+    return {index: {grouping: by_grouping[grouping][index] for grouping in groupings} for index in by_grouping[groupings[0]]}
 
 
 BySlice = Mapping[str, Mapping[int, Statistics]]  # by grouping and slice
@@ -94,30 +94,30 @@ def _summed(rows: DataFrame, slices: str, groupings: Sequence[str], measures: Ma
     return {grouping: _sums(rows, (slices, grouping), sides_of(rows), summed) for grouping in groupings}
 
 
-def _add_ranked(rows: DataFrame, slices: str, found: BySlice, ranked: Mapping[str, Ranked], bins: int) -> None:
-    total = sum(int(each.rows.sum()) for each in next(iter(found.values())).values())
+def _add_ranked(rows: DataFrame, slices: str, by_grouping: BySlice, ranked: Mapping[str, Ranked], bins: int) -> None:
+    total = sum(int(of_slice.rows.sum()) for of_slice in next(iter(by_grouping.values())).values())
     cuts = _cuts(rows, total, bins) if ranked else {}
 
     def add(side: str) -> None:
-        binned = _binned(rows, side, (slices, *found), cuts[side])
-        for grouping, statistics in found.items():
-            for place, counts in _histograms(binned, (slices, grouping), statistics):
+        binned = _binned(rows, side, (slices, *by_grouping), cuts[side])
+        for grouping, statistics in by_grouping.items():
+            for index, counts in _histograms(binned, (slices, grouping), statistics):
                 coarse = _coarse(counts, binned.ties)
                 for name, measure in ranked.items():
-                    statistics[place].of[side, name] = jackknife(counts, partial(measure.value, ties=binned.ties))
-                    statistics[place].coarse[side, name] = coarse
+                    statistics[index].of[side, name] = jackknife(counts, partial(measure.value, ties=binned.ties))
+                    statistics[index].coarse[side, name] = coarse
 
     with ThreadPool(len(sides_of(rows))) as pool:  # one side's passes do not keep all cores busy
         pool.map(add, cuts)
 
 
-def _refine(rows: DataFrame, found: Mapping[str, Statistics], ranked: Mapping[str, Ranked]) -> None:
+def _refine(rows: DataFrame, by_grouping: Mapping[str, Statistics], ranked: Mapping[str, Ranked]) -> None:
     """Moves each ranking to its value of the fine histogram, with and without each block."""
-    total = int(next(iter(found.values())).rows.sum())
+    total = int(next(iter(by_grouping.values())).rows.sum())
     for side, cuts in (_cuts(rows, total, BINS) if ranked else {}).items():
         binned = _binned(rows, side, (), cuts)
         counts = _histogram(binned)
-        for (name, measure), statistics in product(ranked.items(), found.values()):
+        for (name, measure), statistics in product(ranked.items(), by_grouping.values()):
             value, rough = measure.value(counts, binned.ties), statistics.of[side, name]
             statistics.of[side, name] = Jackknife(value, rough.without + (value - rough.value), abs(value))
 
@@ -127,11 +127,11 @@ def _sums(rows: DataFrame, keys: tuple[str, str], sides: Sequence[str], measures
     terms = {(side, name): measure.terms(partial(_field, side)) for side in sides for name, measure in measures.items()}
     binary = f"{sides[0]}_positive" in rows.columns
     positives = F.sum(_field(sides[0], "positive")) if binary else F.lit(0)
-    columns = [F.sum(term) for each in terms.values() for term in each]
+    columns = [F.sum(term) for term_columns in terms.values() for term in term_columns]
     counted = rows.groupBy(*keys).agg(F.count("*"), positives, *columns).orderBy(*keys)
     table = np.array(counted.collect(), dtype=float)
-    widths = {key: len(each) for key, each in terms.items()}
-    return {int(place): _statistics(table[table[:, 0] == place, 1:], widths, measures, binary) for place in np.unique(table[:, 0])}
+    widths = {key: len(term_columns) for key, term_columns in terms.items()}
+    return {int(index): _statistics(table[table[:, 0] == index, 1:], widths, measures, binary) for index in np.unique(table[:, 0])}
 
 
 def _statistics(
@@ -142,8 +142,8 @@ def _statistics(
     for key, width in widths.items():
         sums[key] = np.column_stack([rows, table[:, start : start + width]])
         start += width
-    of = {(side, name): jackknife(each, measures[name].value) for (side, name), each in sums.items()}
-    rarest = next((rarest_of(each) for (_, name), each in sums.items() if name == "macro_f1"), None)
+    of = {(side, name): jackknife(of_blocks, measures[name].value) for (side, name), of_blocks in sums.items()}
+    rarest = next((rarest_of(of_blocks) for (_, name), of_blocks in sums.items() if name == "macro_f1"), None)
     return Statistics(table[:, 0], rows, int(table[:, 2].sum()) if binary else None, rarest, of, {})
 
 
@@ -170,9 +170,9 @@ def _binned(rows: DataFrame, side: str, keys: Sequence[str], cuts: np.ndarray) -
 def _histogram(binned: Binned) -> np.ndarray:
     """All rows by class and bin, flattened."""
     cells = binned.rows.groupBy("positive", "bin").agg(F.count("*").alias("rows")).toPandas()
-    positive, place, rows = (cells[name].to_numpy() for name in ("positive", "bin", "rows"))
+    positive, bin_index, rows = (cells[name].to_numpy() for name in ("positive", "bin", "rows"))
     counts = np.zeros((2, len(binned.ties)))
-    counts[positive, place] = rows
+    counts[positive, bin_index] = rows
     return counts.reshape(-1)
 
 
@@ -180,12 +180,12 @@ def _histograms(binned: Binned, keys: tuple[str, str], statistics: Mapping[int, 
     """By slice: rows by block, class and bin, flattened to blocks × (2·bins)."""
     cells = binned.rows.groupBy(*keys, "positive", "bin").agg(F.count("*").cast("int").alias("rows")).toPandas()
     slices, *where, rows = (cells[name].to_numpy() for name in (*keys, "positive", "bin", "rows"))
-    for place, each in statistics.items():
-        here = slices == place
+    for index, of_slice in statistics.items():
+        here = slices == index
         block, positive, score = (column[here] for column in where)
-        counts = np.zeros((len(each.blocks), 2, len(binned.ties)), dtype=np.int32)
-        counts[np.searchsorted(each.blocks, block), positive, score] = rows[here]
-        yield place, counts.reshape(len(each.blocks), -1)
+        counts = np.zeros((len(of_slice.blocks), 2, len(binned.ties)), dtype=np.int32)
+        counts[np.searchsorted(of_slice.blocks, block), positive, score] = rows[here]
+        yield index, counts.reshape(len(of_slice.blocks), -1)
 
 
 def _coarse(histograms: np.ndarray, ties: np.ndarray) -> float:
@@ -203,9 +203,9 @@ def _cuts(rows: DataFrame, total: int, bins: int) -> dict[str, np.ndarray]:
 
 
 def _quantiles(scores: np.ndarray, positive: np.ndarray, bins: int) -> np.ndarray:
-    found = [np.array([0.0])]  # where no score is a number
+    cuts = [np.array([0.0])]  # where no score is a number
     for some in (scores, scores[positive]):
         known = np.sort(some[~np.isnan(some)])
         if len(known):
-            found.append(known[np.linspace(0, len(known) - 1, bins + 1).round().astype(int)])
-    return np.unique(np.concatenate(found[1:] or found))
+            cuts.append(known[np.linspace(0, len(known) - 1, bins + 1).round().astype(int)])
+    return np.unique(np.concatenate(cuts[1:] or cuts))

@@ -24,12 +24,12 @@ def groupings_of(spec: ModelSpec, as_of: datetime) -> dict[str, Column]:
     if not (by_time or cluster):
         return {BY_ROW: _hashed(HASH_BLOCKS, F.col(spec.examples.id))}
     until = spec.labels_until(as_of)
-    found = {BY_TIME: time_block(spec, until - spec.split.holdout, until)} if by_time else {}
+    groupings = {BY_TIME: time_block(spec, until - spec.split.holdout, until)} if by_time else {}
     if cluster:
-        found[BY_CLUSTER] = _hashed(MOST_BLOCKS, F.col(cluster))
-    if len(found) == 2:
-        found[BY_BOTH] = _hashed(MOST_BLOCKS, found[BY_TIME], F.col(cluster))
-    return found
+        groupings[BY_CLUSTER] = _hashed(MOST_BLOCKS, F.col(cluster))
+    if len(groupings) == 2:
+        groupings[BY_BOTH] = _hashed(MOST_BLOCKS, groupings[BY_TIME], F.col(cluster))
+    return groupings
 
 
 def time_block(spec: ModelSpec, since: datetime, until: datetime) -> Column:

@@ -24,7 +24,7 @@ def slice_result(statistics: Mapping[str, Statistics], run: RunDocument, **about
     gate = run.spec.gate
     ours, theirs = (_jackknives(statistics, side, gate.metric) for side in SIDES)
     why = _unjudgeable(statistics, gate.metric)
-    improvement = _judged(statistics, _improvements(ours, theirs, gate.metric), gate.side, why)
+    improvement = _interval(statistics, _improvements(ours, theirs, gate.metric), gate.side, why)
     rows = int(next(iter(statistics.values())).rows.sum())
     p_worse = None if improvement.low is None else worse_than(-gate.slices.margin, improvement)
     return SliceResult(**about, rows=rows, improvement=improvement, p_worse=p_worse)
@@ -42,24 +42,26 @@ def metric_result(name: MetricName, statistics: Mapping[str, Statistics], side_l
     why = _unjudgeable(statistics, name)
     return MetricResult(
         metric=name,
-        challenger=_judged(statistics, ours, side_level, why),
-        reference=_judged(statistics, theirs, side_level, why),
-        improvement=_judged(statistics, _improvements(ours, theirs, name), level, why),
+        challenger=_interval(statistics, ours, side_level, why),
+        reference=_interval(statistics, theirs, side_level, why),
+        improvement=_interval(statistics, _improvements(ours, theirs, name), level, why),
     )
 
 
 def side_of(statistics: Mapping[str, Statistics], side: str, name: MetricName, level: float) -> Interval:
-    return _judged(statistics, _jackknives(statistics, side, name), level, _unjudgeable(statistics, name))
+    return _interval(statistics, _jackknives(statistics, side, name), level, _unjudgeable(statistics, name))
 
 
-def _judged(statistics: Mapping[str, Statistics], estimates: Mapping[str, Jackknife], level: float, why: str) -> Interval:
+def _interval(statistics: Mapping[str, Statistics], estimates: Mapping[str, Jackknife], level: float, why: str) -> Interval:
     """Both by grouping; `why` says why nothing is shown, if so."""
-    found = interval([Blocked(estimates[by], Grouping(each.rows, by == BY_TIME)) for by, each in statistics.items()], level)
-    return found.model_copy(update={"low": None, "high": None, "why": why}) if why else found
+    result = interval(
+        [Blocked(estimates[by], Grouping(of_blocks.rows, by == BY_TIME)) for by, of_blocks in statistics.items()], level
+    )
+    return result.model_copy(update={"low": None, "high": None, "why": why}) if why else result
 
 
 def _jackknives(statistics: Mapping[str, Statistics], side: str, name: MetricName) -> dict[str, Jackknife]:
-    return {by: each.of[side, name] for by, each in statistics.items()}
+    return {by: of_blocks.of[side, name] for by, of_blocks in statistics.items()}
 
 
 def _improvements(ours: Mapping[str, Jackknife], theirs: Mapping[str, Jackknife], name: MetricName) -> dict[str, Jackknife]:

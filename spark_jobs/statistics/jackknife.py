@@ -56,21 +56,21 @@ class Blocked(NamedTuple):
     grouping: Grouping
 
 
-def interval(found: Sequence[Blocked], level: float) -> Interval:
+def interval(estimates: Sequence[Blocked], level: float) -> Interval:
     """The two-sided interval, each side wrong with probability `level`; undefined, with the reason, where it could not be trusted.
 
     `found` is one grouping; or two and the third of both together, for rows that depend on each other in two ways: their variances
     are then added and the third's taken off (Cameron, Gelbach and Miller 2011), but never to less than either alone.
     """
-    first = found[0]
+    first = estimates[0]
     value = float(first.estimate.value) if np.isfinite(first.estimate.value) else None
-    blocks = min(len(each.grouping.rows) for each in found[:2])
-    why = next((reason for each in found[:2] if (reason := _untrusted(each))), "")
+    blocks = min(len(blocked.grouping.rows) for blocked in estimates[:2])
+    why = next((reason for blocked in estimates[:2] if (reason := _reason_untrusted(blocked))), "")
     if why:
         return Interval(value=value, low=None, high=None, blocks=blocks, level=level, why=why)
-    errors = [_error(each) for each in found]
+    errors = [_error(blocked) for blocked in estimates]
     variances = [error**2 for error, _ in errors]
-    variance = variances[0] if len(found) == 1 else max(*variances[:2], variances[0] + variances[1] - variances[2])
+    variance = variances[0] if len(estimates) == 1 else max(*variances[:2], variances[0] + variances[1] - variances[2])
     error, freedom = sqrt(variance), min(freedom for _, freedom in errors[:2])
     shape = {"error": error, "freedom": freedom, "lag1": _lag1(first), "skewness": _skewness(influence(first.estimate))}
     if error <= ROUNDING * first.estimate.scale:
@@ -79,9 +79,9 @@ def interval(found: Sequence[Blocked], level: float) -> Interval:
     return Interval(value=value, low=value - half, high=value + half, blocks=blocks, level=level, **shape)
 
 
-def worse_than(bound: float, found: Interval) -> float:
+def worse_than(bound: float, result: Interval) -> float:
     """One-sided p-value of «the true value is `bound` or more»."""
-    return float(stats.t.cdf((found.value - bound) / found.error, found.freedom))
+    return float(stats.t.cdf((result.value - bound) / result.error, result.freedom))
 
 
 def influence(estimate: Jackknife) -> np.ndarray:
@@ -89,8 +89,8 @@ def influence(estimate: Jackknife) -> np.ndarray:
     return (len(estimate.without) - 1) * (estimate.value - estimate.without)
 
 
-def _untrusted(found: Blocked) -> str:
-    estimate, rows = found.estimate, found.grouping.rows
+def _reason_untrusted(blocked: Blocked) -> str:
+    estimate, rows = blocked.estimate, blocked.grouping.rows
     if not np.isfinite(estimate.value):
         return "it is undefined on these rows"
     if len(rows) < FEWEST_BLOCKS:
@@ -105,10 +105,10 @@ def _untrusted(found: Blocked) -> str:
     return ""
 
 
-def _error(found: Blocked) -> tuple[float, int]:
+def _error(blocked: Blocked) -> tuple[float, int]:
     """Standard error and degrees of freedom."""
-    moved = influence(found.estimate)
-    return _cosine_error(moved) if found.grouping.in_time_order else _cluster_error(moved)
+    moved = influence(blocked.estimate)
+    return _cosine_error(moved) if blocked.grouping.in_time_order else _cluster_error(moved)
 
 
 def _cluster_error(influence: np.ndarray) -> tuple[float, int]:
@@ -126,11 +126,11 @@ def _cosine_error(influence: np.ndarray) -> tuple[float, int]:
     return float(np.sqrt(long_run / blocks)), count
 
 
-def _lag1(found: Blocked) -> float | None:
+def _lag1(blocked: Blocked) -> float | None:
     """Correlation of neighbouring blocks' values."""
-    if not found.grouping.in_time_order:
+    if not blocked.grouping.in_time_order:
         return None
-    around = influence(found.estimate)
+    around = influence(blocked.estimate)
     around = around - around.mean()
     return float(around[1:] @ around[:-1] / (around @ around))
 

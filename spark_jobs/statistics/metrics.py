@@ -38,7 +38,7 @@ Measure = Summed | Ranked
 
 def measures_of(names: Sequence[str], task: Task, gate: Gate, classes: Labels | None = None) -> dict[str, Measure]:
     """`classes`: the labels that metrics of several classes are averaged over."""
-    settled: dict[str, Measure] = {
+    known: dict[str, Measure] = {
         **{name: Summed(partial(_one_term, term), _mean) for name, term in MEANS.items()},
         **SUMMED,
         **RANKED,
@@ -47,8 +47,8 @@ def measures_of(names: Sequence[str], task: Task, gate: Gate, classes: Labels | 
         "quantile_loss": Summed(lambda field: [_pinball(field("error"), gate.quantile)], _mean),
     }
     if task == "binary":
-        settled |= {name: Summed(partial(_decisions, threshold=gate.threshold), value) for name, value in DECISIONS.items()}
-    return {name: settled[name] for name in names}
+        known |= {name: Summed(partial(_decisions, threshold=gate.threshold), value) for name, value in DECISIONS.items()}
+    return {name: known[name] for name in names}
 
 
 def _one_term(term: Callable[[Field], Column], field: Field) -> list[Column]:
@@ -173,18 +173,18 @@ def _cost(sums: np.ndarray, costs: Costs) -> float:
 
 
 def _class_counts(field: Field, classes: Labels) -> list[Column]:
-    found = []
-    for each in classes:
-        called, is_it = (field(name) == F.lit(each) for name in ("predicted", "actual"))
-        found += [F.coalesce(term.cast("double"), F.lit(NAN)) for term in (called & is_it, called, is_it)]
-    return found
+    terms = []
+    for class_label in classes:
+        called, is_it = (field(name) == F.lit(class_label) for name in ("predicted", "actual"))
+        terms += [F.coalesce(term.cast("double"), F.lit(NAN)) for term in (called & is_it, called, is_it)]
+    return terms
 
 
-def _each_f1(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _f1_by_class(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """F1 and rows of each class that is there or was called; as scikit-learn, 0 for one that was never right."""
     both, called, rows = sums[1:].reshape(-1, 3).T
-    there = called + rows > 0
-    return 2 * both[there] / (called + rows)[there], rows[there]
+    present = called + rows > 0
+    return 2 * both[present] / (called + rows)[present], rows[present]
 
 
 def rarest_of(sums: np.ndarray) -> int:
@@ -194,13 +194,13 @@ def rarest_of(sums: np.ndarray) -> int:
 
 
 def _macro_f1(sums: np.ndarray) -> float:
-    each, _ = _each_f1(sums)
-    return float(each.mean()) if len(each) else NAN
+    f1, _ = _f1_by_class(sums)
+    return float(f1.mean()) if len(f1) else NAN
 
 
 def _weighted_f1(sums: np.ndarray) -> float:
-    each, rows = _each_f1(sums)
-    return _ratio(each @ rows, rows.sum())
+    f1, rows = _f1_by_class(sums)
+    return _ratio(f1 @ rows, rows.sum())
 
 
 CLASS_F1 = {"macro_f1": _macro_f1, "weighted_f1": _weighted_f1}
@@ -209,7 +209,7 @@ CLASS_F1 = {"macro_f1": _macro_f1, "weighted_f1": _weighted_f1}
 # The order of scores. The last bin counts scores that are no numbers.
 
 
-def _by_class(histogram: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _class_histograms(histogram: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     negative, positive = histogram.reshape(2, -1).astype(float)
     defined = negative.sum() > 0 and positive.sum() > 0 and negative[-1] + positive[-1] == 0
     return (negative[:-1], positive[:-1]) if defined else None
@@ -217,7 +217,7 @@ def _by_class(histogram: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 
 def _area(histogram: np.ndarray, ties: np.ndarray) -> float:
     """The share of (positive, negative) pairs in the right order; a pair in one bin counts half."""
-    counts = _by_class(histogram)
+    counts = _class_histograms(histogram)
     if counts is None:
         return NAN
     negative, positive = counts
@@ -229,7 +229,7 @@ def _average_precision(histogram: np.ndarray, ties: np.ndarray) -> float:
     """Precision, averaged over the positive rows. Rows of equal score share one threshold; the scores of any other bin are taken
     as evenly mixed, where precision is (a + x)/(b + c·x) after x of its positive rows (Davis and Goadrich 2006).
     """
-    counts = _by_class(histogram)
+    counts = _class_histograms(histogram)
     if counts is None:
         return NAN
     negative, positive, together = counts[0][::-1], counts[1][::-1], ties[:-1][::-1]

@@ -17,12 +17,12 @@ from spark_jobs.statistics.predictions import answer
 
 def scores(scored: DataFrame, spec: ModelSpec, labels: Labels | None, names: Sequence[MetricName]) -> dict[MetricName, float]:
     """Those of the metrics that are defined on these rows; the label is a number, as with_label_index leaves it."""
-    places = label_indices(labels)
+    indices = label_indices(labels)
     centre = 0.0 if labels else scored.agg(F.mean(spec.examples.label)).first()[0] or 0.0
     rows = scored.select(F.lit(0).alias("block"), indexed_answer(spec, labels, centre).alias("challenger"))
-    statistics = reduce_by_blocks(flat(rows, "block"), ["block"], measures_of(names, spec.task, spec.gate, places))["block"]
-    found = {name: statistics.of["challenger", name].value for name in names}
-    return {name: value for name, value in found.items() if isfinite(value)}
+    statistics = reduce_by_blocks(flat(rows, "block"), ["block"], measures_of(names, spec.task, spec.gate, indices))["block"]
+    values = {name: statistics.of["challenger", name].value for name in names}
+    return {name: value for name, value in values.items() if isfinite(value)}
 
 
 def indexed_answer(spec: ModelSpec, labels: Labels | None, centre: float) -> Column:

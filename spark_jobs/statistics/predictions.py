@@ -4,7 +4,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from contract.metrics import Task
-from spark_jobs.data.labels import Labels, array_of, place_of
+from spark_jobs.data.labels import Labels, label_array, label_index
 
 
 def answer(
@@ -16,12 +16,12 @@ def answer(
     """
     if probability is None:
         return F.struct(_known(prediction - label).alias("error"), label.alias("label"), (label - centre).alias("deviation"))
-    index = place_of(label, labels)
+    index = label_index(label, labels)
     truth = F.when(index < 0, 0.0).otherwise(F.get(probability, index))  # a class the model never saw got no probability
     if task == "binary":
         more = [_known(F.get(probability, F.lit(1))).alias("score"), index.alias("positive")]
     else:
-        called = F.get(array_of(labels), prediction.cast("int"))
+        called = F.get(label_array(labels), prediction.cast("int"))
         hit = _known((prediction == index).cast("double"))
         more = [label.alias("actual"), called.alias("predicted"), hit.alias("hit")]
     return F.struct(_known(truth).alias("truth"), *more)

@@ -11,21 +11,21 @@ def by_user(rows: DataFrame, k: int) -> DataFrame:
     taken in the order of their names. A score that is no number makes the user's list, and so the metric, undefined.
     """
     user = Window.partitionBy("user")
-    place = F.row_number().over(user.orderBy(F.desc("score"), "item"))
+    rank = F.row_number().over(user.orderBy(F.desc("score"), "item"))
     best = F.row_number().over(user.orderBy(F.desc("relevance"), "item"))
-    ranked = rows.select("user", "relevance", "score", place.alias("place"), best.alias("best"))
-    found = ranked.groupBy("user").agg(
-        _gain(F.col("place"), k).alias("gained"),
+    ranked = rows.select("user", "relevance", "score", rank.alias("rank"), best.alias("best"))
+    lists = ranked.groupBy("user").agg(
+        _gain(F.col("rank"), k).alias("gained"),
         _gain(F.col("best"), k).alias("possible"),
-        (F.count_if((F.col("place") <= k) & (F.col("relevance") > 0)) / k).alias("right"),
+        (F.count_if((F.col("rank") <= k) & (F.col("relevance") > 0)) / k).alias("right"),
         F.max(F.isnan("score") | F.isnull("score")).alias("unknown"),
     )
-    known = found.where("possible > 0")
+    known = lists.where("possible > 0")
     return known.select("user", _or_nan(F.col("gained") / F.col("possible"), "ndcg"), _or_nan(F.col("right"), "precision"))
 
 
-def _gain(place: Column, k: int) -> Column:
-    return F.sum(F.when(place <= k, F.col("relevance") / F.log2(place + 1)).otherwise(0.0))
+def _gain(rank: Column, k: int) -> Column:
+    return F.sum(F.when(rank <= k, F.col("relevance") / F.log2(rank + 1)).otherwise(0.0))
 
 
 def _or_nan(value: Column, name: str) -> Column:

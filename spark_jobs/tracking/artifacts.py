@@ -22,13 +22,16 @@ def write_inputs(folder: Path, spec: ModelSpec, sql: str | None) -> None:
 
 def write_candidates(folder: Path, candidates: Sequence[Candidate], metric: str) -> None:
     """Best first; with walk-forward folds each fold's score, the newest first."""
-    rows = [{**each.params, metric: _finite(each.score), **_folds(each), "seconds": round(each.seconds, 3)} for each in candidates]
+    rows = [
+        {**candidate.params, metric: _finite(candidate.score), **_folds(candidate), "seconds": round(candidate.seconds, 3)}
+        for candidate in candidates
+    ]
     if rows:
         _write_table(folder / "candidates.json", rows)
 
 
 def _folds(candidate: Candidate) -> dict[str, float | None]:
-    return {f"fold {place}": _finite(score) for place, score in enumerate(candidate.spans, 1)} if len(candidate.spans) > 1 else {}
+    return {f"fold {number}": _finite(score) for number, score in enumerate(candidate.spans, 1)} if len(candidate.spans) > 1 else {}
 
 
 def _finite(score: float) -> float | None:

@@ -27,12 +27,12 @@ def log_comparison(mlflow_run: str, comparison: Comparison) -> None:
 
 def numbers_of(comparison: Comparison) -> dict[str, float]:
     """Every number that is defined, under a name for MLflow."""
-    found = {}
+    numbers = {}
     for compared in comparison.comparisons:
-        beside = ".anchor" if compared.reference == "anchor" else ""
+        prefix = ".anchor" if compared.reference == "anchor" else ""
         for result in compared.metrics:
             for side in ("challenger", "reference", "improvement"):
                 interval: Interval = getattr(result, side)
-                name = f"compare{beside}.{result.metric}.{side}"
-                found |= {name: interval.value, f"{name}.low": interval.low, f"{name}.high": interval.high}
-    return {name: number for name, number in found.items() if number is not None}
+                name = f"compare{prefix}.{result.metric}.{side}"
+                numbers |= {name: interval.value, f"{name}.low": interval.low, f"{name}.high": interval.high}
+    return {name: number for name, number in numbers.items() if number is not None}

@@ -25,8 +25,8 @@ def tables_of(scored: DataFrame, spec: ModelSpec, labels: Labels | None) -> dict
 def confusion(scored: DataFrame, label: str, labels: Labels) -> Table:
     counted = scored.groupBy(label, "prediction").count().collect()
     rows = {(int(row[0]), int(row[1])): row[2] for row in counted}
-    places = range(len(labels))
-    return [{"label": labels[i], "prediction": labels[j], "rows": rows.get((i, j), 0)} for i in places for j in places]
+    indices = range(len(labels))
+    return [{"label": labels[i], "prediction": labels[j], "rows": rows.get((i, j), 0)} for i in indices for j in indices]
 
 
 def calibration(scored: DataFrame, label: str, binary: bool) -> Table:
@@ -35,10 +35,10 @@ def calibration(scored: DataFrame, label: str, binary: bool) -> Table:
     Binary: the probability of 1. Several classes: the probability of the predicted class.
     """
     probabilities = vector_to_array("probability")
-    sure = F.get(probabilities, F.lit(1)) if binary else F.array_max(probabilities)
-    happened = F.col(label) if binary else (F.col("prediction") == F.col(label)).cast("double")
-    bin_of = F.least(F.floor(sure * BINS), F.lit(BINS - 1))
-    return _grouped(scored, bin_of, predicted=F.avg(sure), observed=F.avg(happened))
+    predicted = F.get(probabilities, F.lit(1)) if binary else F.array_max(probabilities)
+    observed = F.col(label) if binary else (F.col("prediction") == F.col(label)).cast("double")
+    bin_of = F.least(F.floor(predicted * BINS), F.lit(BINS - 1))
+    return _grouped(scored, bin_of, predicted=F.avg(predicted), observed=F.avg(observed))
 
 
 def residuals(scored: DataFrame, label: str) -> Table:
@@ -46,11 +46,11 @@ def residuals(scored: DataFrame, label: str) -> Table:
     residual = F.col(label) - F.col("prediction")
     low, high = scored.agg(F.percentile_approx(residual, [0.01, 0.99])).first()[0]
     width = (high - low) / RESIDUAL_BINS or 1.0
-    place = F.least(F.greatest(F.floor((residual - low) / width), F.lit(0)), F.lit(RESIDUAL_BINS - 1))
-    counted = {row[0]: row[1] for row in scored.groupBy(place).count().collect()}
+    bin_index = F.least(F.greatest(F.floor((residual - low) / width), F.lit(0)), F.lit(RESIDUAL_BINS - 1))
+    counted = {row[0]: row[1] for row in scored.groupBy(bin_index).count().collect()}
     return [
-        {"low": low + place * width, "high": low + (place + 1) * width, "rows": counted.get(place, 0)}
-        for place in range(RESIDUAL_BINS)
+        {"low": low + bin_index * width, "high": low + (bin_index + 1) * width, "rows": counted.get(bin_index, 0)}
+        for bin_index in range(RESIDUAL_BINS)
     ]
 
 

@@ -62,25 +62,25 @@ def connect(url: str) -> None:
     os.environ.update(PATIENCE)
     mlflow.set_tracking_uri(url)
     mlflow.set_registry_uri(url)
-    with telling():
+    with translate_mlflow_errors():
         MlflowClient().search_registered_models(max_results=1)
 
 
 def find_training(model: str, key: str) -> Training | None:
     """The training that an earlier try of this request has registered, with what it may not have got to do."""
-    with telling():
+    with translate_mlflow_errors():
         client = MlflowClient()
-        found = client.search_model_versions(f"name = '{model}' and tags.request = '{key}'")
-        if not found:
+        versions = client.search_model_versions(f"name = '{model}' and tags.request = '{key}'")
+        if not versions:
             return None
-        version = min(found, key=lambda each: int(each.version))
+        version = min(versions, key=lambda registered: int(registered.version))
         _finish(client, version)
         return Training.model_validate({**json.loads(version.tags["training"]), "version": int(version.version)}, context=STORED)
 
 
 def log_training(run: RunDocument, key: str, snapshot: Snapshot, result: Result, folder: Path) -> Training:
     """Everything in `folder` and `result` becomes an MLflow run and a new version with the alias `challenger`."""
-    with telling():
+    with translate_mlflow_errors():
         client = MlflowClient()
         experiment = _experiment(client, run.model)
         origin = digest_of([run.platform.store, run.folder])[:32]
@@ -121,10 +121,10 @@ def _signature(spec: ModelSpec) -> ModelSignature:
 
 
 def _experiment(client: MlflowClient, model: str) -> str:
-    found = client.get_experiment_by_name(model)
+    experiment = client.get_experiment_by_name(model)
     return (
-        found.experiment_id
-        if found
+        experiment.experiment_id
+        if experiment
         else client.create_experiment(model, tags={"mlflow.experimentKind": "custom_model_development"})
     )
 
@@ -149,9 +149,9 @@ def _metrics(result: Result) -> list[Metric]:
 
 def _training(run: Run, result: Result) -> Training:
     url = f"{mlflow.get_tracking_uri()}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-    found = result._asdict()
-    del found["metrics"]
-    return Training(mlflow_run=run.info.run_id, mlflow_url=url, version=0, **found)
+    fields = result._asdict()
+    del fields["metrics"]
+    return Training(mlflow_run=run.info.run_id, mlflow_url=url, version=0, **fields)
 
 
 def _register(client: MlflowClient, run: Run, tags: dict[str, str], training: Training) -> ModelVersion:
@@ -171,7 +171,7 @@ def _finish(client: MlflowClient, version: ModelVersion) -> None:
 
 
 @contextmanager
-def telling() -> Iterator[None]:
+def translate_mlflow_errors() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:

@@ -18,7 +18,7 @@ from contract.documents import StoredSpec, parse
 from contract.errors import RetrainingError, TooNew
 from contract.spec import ModelSpec
 from spark_jobs.data.labels import Labels
-from spark_jobs.tracking.mlflow_runs import MODEL, ONNX, PIPELINE, telling
+from spark_jobs.tracking.mlflow_runs import MODEL, ONNX, PIPELINE, translate_mlflow_errors
 
 GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow says of a version, or a run, that was deleted
 
@@ -59,7 +59,7 @@ def load_versions(model: str, versions: Sequence[int], folder: Path) -> list[Ver
 
 def load_version(model: str, version: int, folder: Path) -> Version:
     """A registered version, its files copied below `folder`, which must outlive the pipeline. Raises VersionUnreadable."""
-    with telling():
+    with translate_mlflow_errors():
         client = MlflowClient()
         try:
             registered = client.get_model_version(model, str(version))

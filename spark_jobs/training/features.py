@@ -67,12 +67,12 @@ def check_columns(train: DataFrame, spec: ModelSpec) -> None:
         *(F.count_if(F.col(name) == "").alias(f"empty {name}") for name in examples.categorical),
     ]
     seen = train.agg(F.count("*").alias("rows"), *counts).first().asDict()
-    found = [
+    problems = [
         *_empty_columns(seen, spec),
-        *(each for name in examples.categorical for each in _level_problems(name, seen, features)),
+        *(problem for name in examples.categorical for problem in _level_problems(name, seen, features)),
     ]
-    if found:
-        raise BadData(f"the training rows do not fit the spec's features: {'; '.join(found)}; correct the data or the spec")
+    if problems:
+        raise BadData(f"the training rows do not fit the spec's features: {'; '.join(problems)}; correct the data or the spec")
 
 
 def _empty_columns(seen: dict[str, int], spec: ModelSpec) -> list[str]:
@@ -82,14 +82,14 @@ def _empty_columns(seen: dict[str, int], spec: ModelSpec) -> list[str]:
 
 def _level_problems(name: str, seen: dict[str, int], features: Features) -> list[str]:
     rows, filled, levels, empty = seen["rows"], seen[f"filled {name}"], seen[f"levels {name}"], seen[f"empty {name}"]
-    found = []
+    problems = []
     if features.handleInvalid == "error" and 0 < filled < rows:
-        found.append(f"{name} is null in {rows - filled:,} of {rows:,} rows, which handleInvalid: error forbids")
+        problems.append(f"{name} is null in {rows - filled:,} of {rows:,} rows, which handleInvalid: error forbids")
     if levels > features.max_categories:
-        found.append(f"{name} has about {levels:,} levels, more than max_categories {features.max_categories:,}")
+        problems.append(f"{name} has about {levels:,} levels, more than max_categories {features.max_categories:,}")
     if features.encode == "one_hot" and empty:
-        found.append(f"{name} is an empty string in {empty:,} rows, which Spark cannot one-hot encode (make it null or name it)")
-    return found
+        problems.append(f"{name} is an empty string in {empty:,} rows, which Spark cannot one-hot encode (make it null or name it)")
+    return problems
 
 
 def _suffixed(names: tuple[str, ...], suffix: str) -> list[str]:

@@ -49,12 +49,12 @@ def search(rows: DataFrame, spec: ModelSpec, labels: Labels | None, levels: int,
         return candidates_of(plan, spans, spec, labels, seed)
 
     with ThreadPool(min(len(plans), rows.sparkSession.sparkContext.defaultParallelism)) as pool:
-        found = pool.map(run, plans, chunksize=1)
+        by_plan = pool.map(run, plans, chunksize=1)
     direction = 1 if spec.gate.metric in LOWER_IS_BETTER else -1
-    best_first = sorted((each for some in found for each in some), key=lambda candidate: direction * candidate.score)
+    best_first = sorted((tried for some in by_plan for tried in some), key=lambda candidate: direction * candidate.score)
     if isinf(best_first[0].score):
-        told = "is undefined on the search's validation rows: do they hold one class? Raise validation_share"
-        raise BadData(f"{spec.gate.metric} {told}")
+        problem = "is undefined on the search's validation rows: do they hold one class? Raise validation_share"
+        raise BadData(f"{spec.gate.metric} {problem}")
     return tuple(best_first)
 
 
@@ -79,10 +79,12 @@ def plans_of(spec: ModelSpec, levels: int) -> list[FitPlan]:
 def candidates_of(
     plan: FitPlan, spans: Sequence[DatasetSplit], spec: ModelSpec, labels: Labels | None, seed: int
 ) -> list[Candidate]:
-    found = [_mean(tries) for tries in zip(*(list(tries_of(plan, span, spec, labels, seed)) for span in spans), strict=True)]
-    for each in found:
-        print(f"train: {describe(each.params)}: {spec.gate.metric} {each.score:.5f} ({each.seconds:.1f} s)", flush=True)
-    return found
+    candidates = [_mean(tries) for tries in zip(*(list(tries_of(plan, span, spec, labels, seed)) for span in spans), strict=True)]
+    for candidate in candidates:
+        print(
+            f"train: {describe(candidate.params)}: {spec.gate.metric} {candidate.score:.5f} ({candidate.seconds:.1f} s)", flush=True
+        )
+    return candidates
 
 
 def tries_of(plan: FitPlan, span: DatasetSplit, spec: ModelSpec, labels: Labels | None, seed: int) -> Iterator[Candidate]:
@@ -90,16 +92,16 @@ def tries_of(plan: FitPlan, span: DatasetSplit, spec: ModelSpec, labels: Labels 
     started, metric = time.monotonic(), spec.gate.metric
     model = fit(spec.algorithm.name, plan.params, span.train, spec.examples.label, seed)
     for params, fitted in _fitted(plan, model):
-        found = scores(fitted.transform(span.holdout), spec, labels, [metric])
-        score = found.get(metric, inf if metric in LOWER_IS_BETTER else -inf)  # undefined is worst: it may never have said yes
+        values = scores(fitted.transform(span.holdout), spec, labels, [metric])
+        score = values.get(metric, inf if metric in LOWER_IS_BETTER else -inf)  # undefined is worst: it may never have said yes
         yield Candidate(params, score, time.monotonic() - started, (score,))
         started = time.monotonic()
 
 
 def _mean(tries: Sequence[Candidate]) -> Candidate:
     """Of one candidate on all spans."""
-    spans = tuple(each.score for each in tries)
-    return Candidate(tries[0].params, fmean(spans), sum(each.seconds for each in tries), spans)
+    spans = tuple(attempt.score for attempt in tries)
+    return Candidate(tries[0].params, fmean(spans), sum(attempt.seconds for attempt in tries), spans)
 
 
 def validation_split(rows: DataFrame, spec: ModelSpec) -> DatasetSplit:

@@ -31,8 +31,8 @@ def spark(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     os.environ.update(SPARK_HOME=str(Path(pyspark.__file__).parent), PYSPARK_PYTHON=sys.executable)
     folder = tmp_path_factory.mktemp("spark")
     folders = {"spark.sql.warehouse.dir": str(folder / "warehouse"), "spark.local.dir": str(folder)}
-    wanted = any("jars" in getattr(item, "fixturenames", ()) for item in request.session.items)
-    session = start_session("tests", {**SMALL, **folders, **(settings_with_jars() if wanted else {})})
+    needs_jars = any("jars" in getattr(item, "fixturenames", ()) for item in request.session.items)
+    session = start_session("tests", {**SMALL, **folders, **(settings_with_jars() if needs_jars else {})})
     yield session
     session.stop()
 

@@ -46,12 +46,12 @@ def make(spark: SparkSession, folder: Path) -> None:
 
 def answer(spark: SparkSession, folder: Path) -> dict[str, list[list[float]]]:
     """What each saved pipeline says of the same rows."""
-    rows, found = rows_to_score(spark, 300), {}
+    rows, answers = rows_to_score(spark, 300), {}
     for name in CASES:
         said = vector_to_array("probability") if _classes(name) else F.array("prediction")
         scored = PipelineModel.load(f"file://{folder}/{name}").transform(rows)
-        found[name] = [row.said for row in scored.orderBy("id").select(said.alias("said")).collect()]
-    return found
+        answers[name] = [row.said for row in scored.orderBy("id").select(said.alias("said")).collect()]
+    return answers
 
 
 def _classes(name: str) -> list[int] | None:

@@ -11,7 +11,7 @@ from contract.comparison import Comparison, Parity, ReferenceComparison, Verdict
 from contract.documents import Snapshot
 from contract.spec import ModelSpec
 from plugins.retraining.decision.gate import decide
-from spark_jobs.comparison.comparisons import measured
+from spark_jobs.comparison.comparisons import compare_pairs
 from spark_jobs.comparison.holdout import HoldoutFacts, Scored
 from spark_jobs.statistics.blocks import groupings_of
 from spark_jobs.statistics.predictions import answer
@@ -55,7 +55,7 @@ def compare(holdout: DataFrame, ours: str, theirs: str, **gate: object) -> Refer
     pairs = holdout.select("*", *blocks, *answers).persist()
     snapshot = Snapshot(uri="/s", fingerprint="f", rows={}, as_of=AS_OF)
     scored = Scored(run_of(spec), snapshot, challenger, pairs, HoldoutFacts(ROWS, 0.0))
-    return measured(scored, pairs, {"reference": "champion", "version": 3})
+    return compare_pairs(scored, pairs, {"reference": "champion", "version": 3})
 
 
 def verdict(compared: ReferenceComparison, **gate: object) -> Verdict:
@@ -73,7 +73,7 @@ def test_a_better_challenger_is_promoted_here(holdout: DataFrame) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "gate", "decision", "told"),
+    ("ours", "theirs", "gate", "decision", "sentence"),
     [
         ("0.5", "0.5", {}, "inconclusive", "it does not vary between blocks"),
         ("0.5", "0.5", {"metric": "auc"}, "inconclusive", "it does not vary between blocks"),
@@ -89,11 +89,11 @@ def test_a_better_challenger_is_promoted_here(holdout: DataFrame) -> None:
     ],
 )
 def test_a_strange_answer_is_never_promoted(
-    holdout: DataFrame, ours: str, theirs: str, gate: dict, decision: str, told: str
+    holdout: DataFrame, ours: str, theirs: str, gate: dict, decision: str, sentence: str
 ) -> None:
-    found = verdict(compare(holdout, ours, theirs, **gate), **gate)
+    decided = verdict(compare(holdout, ours, theirs, **gate), **gate)
 
-    assert (found.decision, told in found.reason) == (decision, True), found.reason
+    assert (decided.decision, sentence in decided.reason) == (decision, True), decided.reason
 
 
 @pytest.mark.parametrize("metric", ["log_loss", "auc", "brier", "accuracy", "average_precision"])
@@ -109,17 +109,20 @@ def test_a_slice_column_of_many_values_is_pooled(spark: SparkSession, holdout: D
     many = holdout.withColumn("customer", F.expr("if(id < 1000, 'large', customer)"))  # and 6,000 of one row each
     slices = {"columns": ["customer"], "margin": 0.01}
 
-    found = compare(many, BETTER, WORSE, slices=slices)
+    compared = compare(many, BETTER, WORSE, slices=slices)
 
-    assert [(each.value, each.pooled, each.rows) for each in found.slices] == [("", 6000, 6000), ("large", 0, 1000)]
-    assert verdict(found, slices=slices).decision == "promote"
+    assert [(slice_of.value, slice_of.pooled, slice_of.rows) for slice_of in compared.slices] == [
+        ("", 6000, 6000),
+        ("large", 0, 1000),
+    ]
+    assert verdict(compared, slices=slices).decision == "promote"
 
 
 def test_a_hundred_thousand_values_are_two_slices(spark: SparkSession, holdout: DataFrame) -> None:
     rows = holdout.drop("id").crossJoin(spark.range(15)).withColumn("id", F.expr("customer || '-' || id"))
     many = rows.withColumn("customer", F.expr("if(rand(9) < 0.05, null, id)"))
 
-    found = compare(many, BETTER, WORSE, slices={"columns": ["customer"], "margin": 0.01})
+    compared = compare(many, BETTER, WORSE, slices={"columns": ["customer"], "margin": 0.01})
 
-    assert [each.value for each in found.slices] == ["", None]
-    assert found.slices[0].pooled > 95_000
+    assert [slice_of.value for slice_of in compared.slices] == ["", None]
+    assert compared.slices[0].pooled > 95_000

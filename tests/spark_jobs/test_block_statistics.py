@@ -68,11 +68,11 @@ def assert_is(
     expected: Callable, statistics: Statistics, name: str, rows: pd.DataFrame, side: str, score: str, **off: float
 ) -> None:
     """Whole, and without each block in turn."""
-    found = statistics.of[side, name]
-    assert found.value == pytest.approx(expected(rows.label, rows[score]), **off), name
-    for place, block in enumerate(sorted(rows.block.unique())):
+    estimate = statistics.of[side, name]
+    assert estimate.value == pytest.approx(expected(rows.label, rows[score]), **off), name
+    for index, block in enumerate(sorted(rows.block.unique())):
         rest = rows[rows.block != block]
-        assert found.without[place] == pytest.approx(expected(rest.label, rest[score]), **off), name
+        assert estimate.without[index] == pytest.approx(expected(rest.label, rest[score]), **off), name
 
 
 def random_rows(seed: int, count: int = 2000, blocks: int = 12) -> pd.DataFrame:
@@ -173,11 +173,11 @@ def test_each_metric_of_several_classes_is_scikit_learn_s_also_with_a_class_that
     rng = np.random.default_rng(3)
     labels = ["a", "b", "c", "rare"]
     rows = pd.DataFrame({"block": rng.integers(0, 8, 800), "label": rng.choice(labels, 800, p=[0.5, 0.3, 0.17, 0.03])})
-    rows["place"] = np.where(rng.random(800) < 0.6, rows.label.map(labels.index).clip(0, 2), rng.integers(0, 3, 800)).astype(float)
-    rows["called"] = rows.address.map(lambda place: labels[int(place)])
-    frame = spark.createDataFrame(rows[["block", "label", "place"]], "block long, label string, place double")
-    certain = F.array(*(F.when(F.col("place") == place, 0.7).otherwise(0.1) for place in range(4)))
-    ours = answer("multiclass", F.col("label"), labels, certain, F.col("place"), 0.0)
+    rows["guess"] = np.where(rng.random(800) < 0.6, rows.label.map(labels.index).clip(0, 2), rng.integers(0, 3, 800)).astype(float)
+    rows["called"] = rows.guess.map(lambda guess: labels[int(guess)])
+    frame = spark.createDataFrame(rows[["block", "label", "guess"]], "block long, label string, guess double")
+    certain = F.array(*(F.when(F.col("guess") == guess, 0.7).otherwise(0.1) for guess in range(4)))
+    ours = answer("multiclass", F.col("label"), labels, certain, F.col("guess"), 0.0)
 
     statistics = reduce(both(frame, ours), "multiclass", classes=labels)
 
@@ -247,11 +247,11 @@ def test_the_area_of_one_class_is_undefined_and_of_equal_scores_a_half(spark: Sp
     mixed = spark.createDataFrame([(1, 1.0, 0.3, 0.3), (1, 0.0, 0.3, 0.3), (2, 0.0, 0.3, 0.3)], BINARY)
 
     statistics = reduce(binary_pairs(mixed), "binary", ("auc",))
-    found = statistics.of["challenger", "auc"]
+    estimate = statistics.of["challenger", "auc"]
 
-    assert found.value == 0.5
-    assert math.isnan(found.without[0])  # without block 1 there is no late flight
-    assert found.without[1] == 0.5
+    assert estimate.value == 0.5
+    assert math.isnan(estimate.without[0])  # without block 1 there is no late flight
+    assert estimate.without[1] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -287,12 +287,12 @@ def test_many_rows_have_a_fine_value_and_coarse_blocks(spark: SparkSession, monk
 
     for name, expected in (("auc", reference.roc_auc_score), ("average_precision", reference.average_precision_score)):
         for side, scores in (("challenger", labels["ours"]), ("reference", labels["theirs"])):
-            found = statistics.of[side, name]
-            assert abs(found.value - expected(rows.label, scores)) < 2e-5
-            for place, block in enumerate(sorted(rows.block.unique())):
+            estimate = statistics.of[side, name]
+            assert abs(estimate.value - expected(rows.label, scores)) < 2e-5
+            for index, block in enumerate(sorted(rows.block.unique())):
                 rest = rows.block != block
                 moved = expected(rows.label[rest], scores[rest]) - expected(rows.label, scores)
-                assert found.without[place] - found.value == pytest.approx(moved, rel=0.02, abs=1e-5)
+                assert estimate.without[index] - estimate.value == pytest.approx(moved, rel=0.02, abs=1e-5)
 
 
 def results(spark: SparkSession, rows: pd.DataFrame) -> tuple[MetricResult, ...]:
@@ -301,12 +301,12 @@ def results(spark: SparkSession, rows: pd.DataFrame) -> tuple[MetricResult, ...]
 
 
 def test_the_gate_s_metric_comes_first_and_every_metric_has_its_intervals(spark: SparkSession) -> None:
-    found = results(spark, random_rows(3))
+    metric_results = results(spark, random_rows(3))
 
-    assert [result.metric for result in found] == [
+    assert [result.metric for result in metric_results] == [
         *("auc", "log_loss", "brier", "average_precision", "accuracy", "balanced_accuracy", "f1", "precision", "recall")
     ]
-    for result in found:
+    for result in metric_results:
         assert result.improvement.low < result.improvement.value < result.improvement.high
         assert result.improvement.blocks == 12
         sign = -1 if result.metric in ("log_loss", "brier") else 1
@@ -317,11 +317,11 @@ def test_fewer_than_fifty_rows_of_a_class_show_nothing(spark: SparkSession) -> N
     rows = random_rows(6)
     rare = pd.concat([rows[rows.label == 0], rows[rows.label == 1].head(49)])
 
-    found = results(spark, rare)
+    metric_results = results(spark, rare)
 
-    assert {result.improvement.why for result in found} == {"a class has 49 rows and at least 50 are needed"}
-    assert {result.improvement.low for result in found} == {None}
-    assert all(result.improvement.value is not None for result in found)
+    assert {result.improvement.why for result in metric_results} == {"a class has 49 rows and at least 50 are needed"}
+    assert {result.improvement.low for result in metric_results} == {None}
+    assert all(result.improvement.value is not None for result in metric_results)
 
 
 def test_swapping_the_models_flips_the_sign(spark: SparkSession) -> None:

@@ -166,7 +166,7 @@ def test_earlier_snapshots_are_those_that_passed_before_as_of(tmp_path: Path) ->
 
     earlier = earlier_snapshots(store, "runs/late/scheduled__2026-01-10-abc", AS_OF)
 
-    assert [found.rows["flights"] for found in earlier] == [7, 8, 9]
+    assert [earlier_snapshot.rows["flights"] for earlier_snapshot in earlier] == [7, 8, 9]
 
 
 def test_earlier_snapshots_are_in_the_order_of_their_data_whenever_their_runs_were_triggered(tmp_path: Path) -> None:
@@ -180,4 +180,4 @@ def test_earlier_snapshots_are_in_the_order_of_their_data_whenever_their_runs_we
 
     earlier = earlier_snapshots(store, "runs/late/scheduled__2026-01-10-abc", AS_OF)
 
-    assert [found.rows["flights"] for found in earlier] == [3, 4, 5, 6, 7]
+    assert [earlier_snapshot.rows["flights"] for earlier_snapshot in earlier] == [3, 4, 5, 6, 7]

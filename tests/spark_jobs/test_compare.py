@@ -69,8 +69,8 @@ class Lines:
     def request(
         self, job: str, as_of: datetime, champion: Champion | None, inputs: dict, key: str, spec: ModelSpec = SPEC
     ) -> JobRequest:
-        place = {"store": self.store.root, "mlflow": self.url}
-        run = run_of(spec, run_id=f"{as_of:%d}", as_of=as_of, champion=champion, **place)
+        platform = {"store": self.store.root, "mlflow": self.url}
+        run = run_of(spec, run_id=f"{as_of:%d}", as_of=as_of, champion=champion, **platform)
         return JobRequest(job=job, key=key, run=run, inputs=inputs)
 
 
@@ -91,9 +91,9 @@ def champion_of(training: Training, as_of: datetime) -> Champion:
 def test_a_first_model_is_compared_with_the_baseline_and_leaves_golden_rows_and_its_numbers_in_mlflow(
     lines: Lines, tmp_path: Path
 ) -> None:
-    found = lines.compare(NEWER, None, "first")
+    document = lines.compare(NEWER, None, "first")
 
-    compared = found.comparisons[0]
+    compared = document.comparisons[0]
     assert (compared.reference, compared.version, compared.incomparable) == ("baseline", None, "")
     assert compared.rows == 9 * 24
     assert [result.metric for result in compared.metrics[:3]] == ["log_loss", "auc", "brier"]  # the gate's and its guards' first
@@ -102,9 +102,9 @@ def test_a_first_model_is_compared_with_the_baseline_and_leaves_golden_rows_and_
     assert log_loss.blocks == 9
     assert compared.metrics[1].challenger.low > 0.6
     assert compared.metrics[1].reference.value == 0.5
-    assert found.parity.rows == compared.rows
-    assert found.golden == "runs/late/1/golden-first.json"
-    golden = documents.read(lines.store, found.golden, GoldenRows)
+    assert document.parity.rows == compared.rows
+    assert document.golden == "runs/late/1/golden-first.json"
+    golden = documents.read(lines.store, document.golden, GoldenRows)
     assert golden.columns == ("delay", "gate")
     assert len(golden.rows) == 50
     assert any(gate is None for _, gate in golden.rows)
@@ -113,63 +113,63 @@ def test_a_first_model_is_compared_with_the_baseline_and_leaves_golden_rows_and_
     logged = MlflowClient().get_run(lines.newer.mlflow_run).data.metrics
     assert logged["compare.log_loss.improvement.low"] == log_loss.low
     copied = MlflowClient().download_artifacts(lines.newer.mlflow_run, "comparison.json", str(tmp_path))
-    assert Comparison.model_validate(json.loads(Path(copied).read_text())) == found
+    assert Comparison.model_validate(json.loads(Path(copied).read_text())) == document
 
 
 def test_challenger_and_champion_answer_the_same_rows(lines: Lines) -> None:
-    found = lines.compare(NEWER, champion_of(lines.older, OLDER), "second").comparisons[0]
+    compared = lines.compare(NEWER, champion_of(lines.older, OLDER), "second").comparisons[0]
 
-    assert (found.reference, found.version, found.incomparable) == ("champion", lines.older.version, "")
-    for result in found.metrics:
+    assert (compared.reference, compared.version, compared.incomparable) == ("champion", lines.older.version, "")
+    for result in compared.metrics:
         sign = -1 if result.metric in ("log_loss", "brier") else 1
         assert result.improvement.value == pytest.approx(sign * (result.challenger.value - result.reference.value))
-    log_loss = found.metrics[0].improvement
+    log_loss = compared.metrics[0].improvement
     assert log_loss.low < log_loss.value < log_loss.high
     assert abs(log_loss.value) < 0.1  # two fits of one recipe
 
 
 def test_a_version_compared_with_itself_has_no_interval(lines: Lines) -> None:
-    found = lines.compare(OLDER, champion_of(lines.older, OLDER), "itself").comparisons[0]
+    compared = lines.compare(OLDER, champion_of(lines.older, OLDER), "itself").comparisons[0]
 
-    assert {(result.improvement.value, result.improvement.low) for result in found.metrics} == {(0.0, None)}
-    assert found.metrics[0].improvement.why == "it does not vary between blocks"
+    assert {(result.improvement.value, result.improvement.low) for result in compared.metrics} == {(0.0, None)}
+    assert compared.metrics[0].improvement.why == "it does not vary between blocks"
 
 
 def test_a_champion_that_has_seen_the_whole_holdout_gives_no_numbers_but_golden_rows_and_parity(lines: Lines) -> None:
-    found = lines.compare(OLDER, champion_of(lines.newer, NEWER), "seen")
+    document = lines.compare(OLDER, champion_of(lines.newer, NEWER), "seen")
 
-    assert found.comparisons[0].metrics == ()
-    assert found.comparisons[0].incomparable == "the champion has learned from all rows of the holdout"
-    assert found.parity.rows == 9 * 24
-    assert len(documents.read(lines.store, found.golden, GoldenRows).rows) == 50
+    assert document.comparisons[0].metrics == ()
+    assert document.comparisons[0].incomparable == "the champion has learned from all rows of the holdout"
+    assert document.parity.rows == 9 * 24
+    assert len(documents.read(lines.store, document.golden, GoldenRows).rows) == 50
 
 
 def test_a_champion_that_has_seen_a_part_of_the_holdout_is_compared_on_the_rest(lines: Lines) -> None:
     """The newer version has learned from rows until the 15th, 23:00; its own holdout begins then."""
     later = lines.train(datetime(2026, 1, 18, tzinfo=UTC))  # learned until the 8th
-    found = lines.compare(OLDER, champion_of(later, datetime(2026, 1, 14, tzinfo=UTC)), "part").comparisons[0]
+    compared = lines.compare(OLDER, champion_of(later, datetime(2026, 1, 14, tzinfo=UTC)), "part").comparisons[0]
 
-    assert found.unseen_after == datetime(2026, 1, 8, 23, tzinfo=UTC)
-    assert found.rows == 6 * 24  # the 9th to the 14th
-    assert {result.improvement.why for result in found.metrics} == {"there are 6 blocks and at least 7 are needed"}
+    assert compared.unseen_after == datetime(2026, 1, 8, 23, tzinfo=UTC)
+    assert compared.rows == 6 * 24  # the 9th to the 14th
+    assert {result.improvement.why for result in compared.metrics} == {"there are 6 blocks and at least 7 are needed"}
 
 
 @pytest.mark.parametrize(
-    ("unlabelled", "compared", "told"),
+    ("unlabelled", "compared", "reason"),
     [
         (0.019, 1000, ""),
         (0.021, 1000, "2.1% of the holdout's rows have no late yet and at most 2.0% may have none"),
         (0.019, 300, "6.1% of the holdout's rows"),  # 19.4 of 319.4: those without label are mostly the newest
     ],
 )
-def test_a_comparison_without_too_many_labels_shows_nothing(unlabelled: float, compared: int, told: str) -> None:
+def test_a_comparison_without_too_many_labels_shows_nothing(unlabelled: float, compared: int, reason: str) -> None:
     report = ValidationReport(snapshot=SNAPSHOT, checks=(), unlabelled=unlabelled, seconds=1)
     compared = ReferenceComparison(reference="champion", version=1, rows=compared)
 
-    (found,) = compare.allowed([compared], report, 1000, SPEC)
+    (checked,) = compare.require_labels([compared], report, 1000, SPEC)
 
-    assert found.incomparable.startswith(told)
-    assert bool(found.incomparable) == bool(told)
+    assert checked.incomparable.startswith(reason)
+    assert bool(checked.incomparable) == bool(reason)
 
 
 def test_an_anchor_is_a_second_opponent_where_freshness_alone_is_promoted(lines: Lines) -> None:
@@ -177,11 +177,14 @@ def test_an_anchor_is_a_second_opponent_where_freshness_alone_is_promoted(lines:
     gate = {**SPEC.gate.model_dump(), "rule": "not_worse", "margin": 0.01}
     spec = ModelSpec.model_validate({**SPEC.model_dump(), "gate": gate})
 
-    found = lines.compare(NEWER, champion, "anchored", spec)
+    document = lines.compare(NEWER, champion, "anchored", spec)
 
-    assert found.anchor == 99
-    assert [(each.reference, each.version, each.rows) for each in found.comparisons] == [("champion", 1, 216), ("anchor", 99, 0)]
-    assert found.comparisons[1].incomparable == "MLflow has no version 99 of late any more"
+    assert document.anchor == 99
+    assert [(compared.reference, compared.version, compared.rows) for compared in document.comparisons] == [
+        ("champion", 1, 216),
+        ("anchor", 99, 0),
+    ]
+    assert document.comparisons[1].incomparable == "MLflow has no version 99 of late any more"
 
 
 def test_slices_are_judged_by_value_and_small_ones_together(lines: Lines) -> None:
@@ -190,9 +193,9 @@ def test_slices_are_judged_by_value_and_small_ones_together(lines: Lines) -> Non
 
     slices = lines.compare(NEWER, champion_of(lines.older, OLDER), "sliced", spec).comparisons[0].slices
 
-    assert sorted((each.value, each.rows) for each in slices if not each.pooled) == [("a", 65), ("b", 66), ("c", 65)]
-    assert [(each.pooled, each.rows) for each in slices if each.pooled] == [(1, 20)]  # the rows without a gate
-    assert all(each.improvement.low is None or 0 <= each.p_worse <= 1 for each in slices)
+    assert sorted((part.value, part.rows) for part in slices if not part.pooled) == [("a", 65), ("b", 66), ("c", 65)]
+    assert [(part.pooled, part.rows) for part in slices if part.pooled] == [(1, 20)]  # the rows without a gate
+    assert all(part.improvement.low is None or 0 <= part.p_worse <= 1 for part in slices)
 
 
 def test_a_recipe_that_was_changed_is_compared_on_folds_with_the_champions(lines: Lines) -> None:
@@ -201,7 +204,7 @@ def test_a_recipe_that_was_changed_is_compared_on_folds_with_the_champions(lines
     as_of = datetime(2026, 1, 24, tzinfo=UTC)
     lines.train(as_of, changed)
 
-    found = lines.compare(as_of, champion_of(lines.older, OLDER), "recipe", changed).recipe
+    change = lines.compare(as_of, champion_of(lines.older, OLDER), "recipe", changed).recipe
 
-    assert (found.changed, found.rows, found.why) == (("columns",), 3 * 3 * 24, "")
-    assert found.result.challenger.value < 0.69
+    assert (change.changed, change.rows, change.why) == (("columns",), 3 * 3 * 24, "")
+    assert change.result.challenger.value < 0.69

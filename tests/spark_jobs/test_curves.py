@@ -18,14 +18,14 @@ def binary(spark: SparkSession, *rows: tuple[float, int]) -> DataFrame:
 
 
 def test_two_classes_have_a_calibration_and_a_ranking(spark: SparkSession) -> None:
-    found = curves_of(flat(binary(spark, (0.05, 0), (0.06, 0), (0.07, 1), (0.95, 1), (1.0, 1))), "binary")["challenger"]
+    shown = curves_of(flat(binary(spark, (0.05, 0), (0.06, 0), (0.07, 1), (0.95, 1), (1.0, 1))), "binary")["challenger"]
 
-    assert [(pytest.approx(said), seen, rows) for said, seen, rows in found.calibration] == [
+    assert [(pytest.approx(predicted), observed, rows) for predicted, observed, rows in shown.calibration] == [
         (pytest.approx(0.06), pytest.approx(1 / 3), 3),
         (pytest.approx(0.975), 1.0, 2),
     ]
-    assert found.calibration_error == pytest.approx((3 * (1 / 3 - 0.06) + 2 * 0.025) / 5)
-    assert [tuple(map(pytest.approx, point)) for point in found.ranking] == [
+    assert shown.calibration_error == pytest.approx((3 * (1 / 3 - 0.06) + 2 * 0.025) / 5)
+    assert [tuple(map(pytest.approx, point)) for point in shown.ranking] == [
         (0.0, 1 / 3, 1.0),
         (0.0, 2 / 3, 1.0),
         (0.0, 1.0, 1.0),
@@ -45,9 +45,9 @@ def numbers(spark: SparkSession, *errors: tuple[float, float]) -> DataFrame:
 
 
 def test_residuals_of_both_sides_are_counted_in_the_same_bins(spark: SparkSession) -> None:
-    found = curves_of(flat(numbers(spark, (-4.0, 1.0), (0.1, 0.1), (3.9, math.nan), (0.1, 2.0))), "regression")
+    shown = curves_of(flat(numbers(spark, (-4.0, 1.0), (0.1, 0.1), (3.9, math.nan), (0.1, 2.0))), "regression")
 
-    ours, theirs = found["challenger"].residuals, found["reference"].residuals
+    ours, theirs = shown["challenger"].residuals, shown["reference"].residuals
     assert [(low, high) for low, high, _ in ours] == [(low, high) for low, high, _ in theirs]
     assert (ours[0], ours[-1][1], len(ours)) == ((-4.0, -3.8, 1), 4.0, 40)
     assert [rows for _, _, rows in ours if rows] == [1, 2, 1]

@@ -72,11 +72,11 @@ def frozen(home: Path, url: str, as_of: str, champion: Champion | None) -> RunDo
 
 def retrain(spark: SparkSession, run: RunDocument) -> tuple[int, Comparison]:
     """The version, and how it compares."""
-    store, inputs, found = LocalStore(run.platform.store), {}, {}
+    store, inputs, outputs = LocalStore(run.platform.store), {}, {}
     for name, job in {"validate": validate, "train": train, "compare": compare}.items():
-        found[name] = job.run(spark, JobRequest(job=name, key=run.folder[-10:], run=run, inputs=inputs), store)
-        inputs = {**inputs, name: documents.write(store, f"{run.folder}/{name}.json", found[name])}
-    return found["train"].version, found["compare"]
+        outputs[name] = job.run(spark, JobRequest(job=name, key=run.folder[-10:], run=run, inputs=inputs), store)
+        inputs = {**inputs, name: documents.write(store, f"{run.folder}/{name}.json", outputs[name])}
+    return outputs["train"].version, outputs["compare"]
 
 
 def test_the_untouched_gate_promotes_at_both_dates_of_the_demo(spark: SparkSession, mlflow_url: str, home: Path):

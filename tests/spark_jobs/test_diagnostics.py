@@ -58,7 +58,7 @@ def test_equal_residuals_share_one_bin(spark: SparkSession) -> None:
 
 
 def test_predictions_are_set_beside_actual_values_by_tenths(spark: SparkSession) -> None:
-    scored = spark.createDataFrame([(float(place) + 1, float(place)) for place in range(20)], ["y", "prediction"])
+    scored = spark.createDataFrame([(float(number) + 1, float(number)) for number in range(20)], ["y", "prediction"])
 
     table = predicted_actual(scored, "y")
 

@@ -12,7 +12,7 @@ ABORTED = "Job aborted due to stage failure: Task 1 in stage 3.0 failed 4 times,
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "told"),
+    ("text", "kind", "sentence"),
     [
         (
             ABORTED + f"(127.0.0.1 executor 2): {LOST}Container "
@@ -58,11 +58,11 @@ ABORTED = "Job aborted due to stage failure: Task 1 in stage 3.0 failed 4 times,
         ),
     ],
 )
-def test_a_death_is_told_with_what_to_do(text, kind, told):
-    found = failure_in(text)
+def test_a_death_is_told_with_what_to_do(text, kind, sentence):
+    failure = failure_in(text)
 
-    assert type(found) is kind
-    assert re.match(re.escape(told), str(found))
+    assert type(failure) is kind
+    assert re.match(re.escape(sentence), str(failure))
 
 
 @pytest.mark.parametrize("text", ["", "[DIVIDE_BY_ZERO] Division by zero. SQLSTATE: 22012", "OSError: connection reset by peer"])

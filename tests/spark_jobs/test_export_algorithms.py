@@ -131,9 +131,9 @@ def test_a_changed_leaf_breaks_parity(features: dict, unseen: DataFrame, tmp_pat
     with pytest.raises(ParityBroken) as raised:
         prove(scored, spec_of(), tmp_path / "onnx")
 
-    found = re.search(r"most for id '(r\d+)': Spark says (\S+), ONNX (\S+);", str(raised.value))
-    assert float(found[2]) == scored.where(f"id = '{found[1]}'").first()["prediction"]
-    assert float(found[3]) - float(found[2]) == pytest.approx(1e-6, rel=1e-6)
+    match = re.search(r"most for id '(r\d+)': Spark says (\S+), ONNX (\S+);", str(raised.value))
+    assert float(match[2]) == scored.where(f"id = '{match[1]}'").first()["prediction"]
+    assert float(match[3]) - float(match[2]) == pytest.approx(1e-6, rel=1e-6)
 
 
 def _change_a_leaf(path: Path, by: float) -> None:

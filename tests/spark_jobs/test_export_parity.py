@@ -16,7 +16,7 @@ from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
 from spark_jobs.export.graph import Graph
 from spark_jobs.export.parity import ParityBroken, prove, relative_differences
-from spark_jobs.export.scores import Scores, answer
+from spark_jobs.export.scores import Scores, add_outputs
 from tests.spark_jobs.export_cases import spec_of
 
 SPEC = spec_of("binary", numeric=["x"], categorical=[])
@@ -35,7 +35,7 @@ def onnx(tmp_path: Path) -> Path:
     graph = Graph()
     graph.input("numeric", TensorProto.DOUBLE, 1)
     raw = graph.add("Mul", "numeric", graph.constant([-1.0, 1.0]))
-    (tmp_path / "model.onnx").write_bytes(graph.model(answer(graph, Scores(raw, 2, "Sigmoid"))).SerializeToString())
+    (tmp_path / "model.onnx").write_bytes(graph.model(add_outputs(graph, Scores(raw, 2, "Sigmoid"))).SerializeToString())
     about = {"format": 1, "task": "binary", "numeric": ["x"], "categorical": [], "labels": [0, 1], "known": {}}
     (tmp_path / "model.json").write_text(json.dumps(about))
     return tmp_path

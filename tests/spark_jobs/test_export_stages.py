@@ -68,7 +68,7 @@ PIPELINES: dict[str, Callable[[], list]] = {  # made in the test: a stage needs 
         one_hot("keep", False, "b"),
         one_hot("error", True, "c"),
         one_hot("error", False, "d"),
-        assemble("wind_i", *(f"{name}_{each}" for each in "abcd" for name in CATEGORICAL), "distance_i", "origin_x"),
+        assemble("wind_i", *(f"{name}_{letter}" for letter in "abcd" for name in CATEGORICAL), "distance_i", "origin_x"),
     ],
     "every scaling": lambda: [
         impute(),

@@ -29,7 +29,7 @@ def spec_with(algorithm: str = "decision_tree_classifier", task: str = "binary",
 
 
 def flights(spark: SparkSession, *rows: tuple) -> DataFrame:
-    return spark.createDataFrame([(str(place), *row) for place, row in enumerate(rows)], SCHEMA)
+    return spark.createDataFrame([(str(number), *row) for number, row in enumerate(rows)], SCHEMA)
 
 
 def vectors(pipeline: PipelineModel, rows: DataFrame) -> list[list[float]]:
@@ -79,7 +79,7 @@ def test_a_column_that_cannot_be_learned_from_is_named(spark: SparkSession, feat
 
 
 def test_a_level_count_that_explodes_is_refused_before_it_is_indexed(spark: SparkSession) -> None:
-    train = flights(spark, *((float(place % 2), 1.0, f"tail {place}") for place in range(9)))
+    train = flights(spark, *((float(number % 2), 1.0, f"tail {number}") for number in range(9)))
 
     with pytest.raises(BadData, match="gate has about 9 levels, more than max_categories 5"):
         fit_features(train, spec_with(max_categories=5))
@@ -95,7 +95,7 @@ def test_a_tree_gets_a_bin_for_every_level_and_a_smaller_wish_is_refused() -> No
 
 def test_a_tree_splits_more_levels_than_spark_has_bins_for_by_default(spark: SparkSession) -> None:
     spec = spec_with(encode="index")
-    train = flights(spark, *((float(place % 2), 1.0, f"{place % 40:02}") for place in range(80)))
+    train = flights(spark, *((float(number % 2), 1.0, f"{number % 40:02}") for number in range(80)))
     features = fit_features(train, spec)
     rows = features.pipeline.transform(with_label_index(train, spec, [0, 1]))
 

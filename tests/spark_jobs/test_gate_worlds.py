@@ -14,9 +14,9 @@ def gained(world: World, blocks: int, draws: int) -> np.ndarray:
     return np.array([(pair.champion[:, 1] - pair.challenger[:, 1]) / pair.rows for pair in pairs]) - 0.002
 
 
-@pytest.mark.parametrize(("place", "lag1"), [(0, 0.0), (1, 0.3), (2, 0.0), (3, 0.6), (4, 0.0)])
-def test_neighbouring_blocks_are_correlated_as_the_world_says(place: int, lag1: float):
-    around = gained(WORLDS[place], max(BLOCKS), 1_000)
+@pytest.mark.parametrize(("column", "lag1"), [(0, 0.0), (1, 0.3), (2, 0.0), (3, 0.6), (4, 0.0)])
+def test_neighbouring_blocks_are_correlated_as_the_world_says(column: int, lag1: float):
+    around = gained(WORLDS[column], max(BLOCKS), 1_000)
     assert np.corrcoef(around[:, 1:].ravel(), around[:, :-1].ravel())[0, 1] == pytest.approx(
         lag1, abs=0.06
     )  # rows add noise of their own

@@ -94,9 +94,9 @@ def folded(algorithm: dict, guards: tuple = ()) -> ModelSpec:
 
 
 def test_folds_follow_each_other_and_each_learns_from_what_precedes_it_by_the_gap(rows: DataFrame) -> None:
-    found = [[sorted(int(row.id) for row in part.collect()) for part in fold] for fold in walk_forward(rows, folded(GRID), END)]
+    folds = [[sorted(int(row.id) for row in part.collect()) for part in fold] for fold in walk_forward(rows, folded(GRID), END)]
 
-    assert found == [
+    assert folds == [
         [list(range(78)), list(range(80, 100))],
         [list(range(58)), list(range(60, 80))],
         [list(range(38)), list(range(40, 60))],
@@ -104,26 +104,26 @@ def test_folds_follow_each_other_and_each_learns_from_what_precedes_it_by_the_ga
 
 
 def test_a_candidate_is_scored_by_the_mean_of_its_folds(rows: DataFrame) -> None:
-    found = search(rows, folded(GRID), [0, 1], levels=0, seed=1)
+    candidates = search(rows, folded(GRID), [0, 1], levels=0, seed=1)
 
-    assert len(found) == 4
-    assert all(len(each.spans) == 3 and each.score == pytest.approx(sum(each.spans) / 3) for each in found)
-    assert [each.score for each in found] == sorted(each.score for each in found)
+    assert len(candidates) == 4
+    assert all(len(candidate.spans) == 3 and candidate.score == pytest.approx(sum(candidate.spans) / 3) for candidate in candidates)
+    assert [candidate.score for candidate in candidates] == sorted(candidate.score for candidate in candidates)
 
 
 def test_guards_on_folds_see_the_rows_of_all_of_them(rows: DataFrame) -> None:
     spec = folded(GRID, ({"metric": "accuracy", "min": 0.5, "over": "folds"}, {"metric": "auc", "min": 0.5}))
 
-    found = fold_intervals(rows, spec, [0, 1], {"maxDepth": 2, "maxIter": 3}, seed=1)
+    intervals = fold_intervals(rows, spec, [0, 1], {"maxDepth": 2, "maxIter": 3}, seed=1)
 
     fits = [fit("gbt_classifier", {"maxDepth": 2, "maxIter": 3}, fold.train, "late", 1) for fold in walk_forward(rows, spec, END)]
     right = [
         fitted.transform(fold.holdout).where("prediction = late").count()
         for fitted, fold in zip(fits, walk_forward(rows, spec, END), strict=True)
     ]
-    assert list(found) == ["accuracy"]
-    assert found["accuracy"].value == pytest.approx(sum(right) / 60)
-    assert found["accuracy"].why == "a class has 29 rows and at least 50 are needed"
+    assert list(intervals) == ["accuracy"]
+    assert intervals["accuracy"].value == pytest.approx(sum(right) / 60)
+    assert intervals["accuracy"].why == "a class has 29 rows and at least 50 are needed"
 
 
 def test_without_time_validation_rows_are_chosen_by_another_hash_than_the_holdout(rows: DataFrame) -> None:
@@ -139,29 +139,29 @@ def test_without_time_validation_rows_are_chosen_by_another_hash_than_the_holdou
 def test_the_best_candidate_comes_first_and_every_one_is_told(rows: DataFrame, capsys: pytest.CaptureFixture) -> None:
     separable = rows.withColumn("late", (rows.delay >= 5).cast("double"))
 
-    found = search(separable, spec_with(GRID), [0, 1], levels=0, seed=1)
+    candidates = search(separable, spec_with(GRID), [0, 1], levels=0, seed=1)
 
-    assert len(found) == 4
-    assert (found[0].params["stepSize"], found[0].params["maxIter"]) == (0.5, 3)  # the longest way in the largest steps
-    assert found[0].score < found[1].score < found[2].score == found[3].score  # the first tree has no step size
+    assert len(candidates) == 4
+    assert (candidates[0].params["stepSize"], candidates[0].params["maxIter"]) == (0.5, 3)  # the longest way in the largest steps
+    assert candidates[0].score < candidates[1].score < candidates[2].score == candidates[3].score  # the first tree has no step size
     assert capsys.readouterr().out.count(": log_loss 0.") == 4
 
 
 def test_a_metric_that_is_better_when_higher_is_ordered_the_other_way(rows: DataFrame) -> None:
     grid = {"name": "logistic_regression", "search": {"grid": {"maxIter": [0, 20]}}}
 
-    found = search(rows, spec_with(grid, metric="auc"), [0, 1], levels=0, seed=1)
+    candidates = search(rows, spec_with(grid, metric="auc"), [0, 1], levels=0, seed=1)
 
-    assert [each.params["maxIter"] for each in found] == [20, 0]
-    assert found[1].score == 0.5  # a model that has not begun to learn
+    assert [candidate.params["maxIter"] for candidate in candidates] == [20, 0]
+    assert candidates[1].score == 0.5  # a model that has not begun to learn
 
 
 def test_a_regression_is_searched_by_its_own_metric(rows: DataFrame) -> None:
     grid = {"name": "decision_tree_regressor", "search": {"grid": {"maxDepth": [0, 3]}}}
 
-    found = search(rows, spec_with(grid, metric="rmse", task="regression"), None, levels=0, seed=1)
+    candidates = search(rows, spec_with(grid, metric="rmse", task="regression"), None, levels=0, seed=1)
 
-    assert [each.params["maxDepth"] for each in found] == [3, 0]
+    assert [candidate.params["maxDepth"] for candidate in candidates] == [3, 0]
 
 
 def test_validation_rows_that_cannot_be_judged_are_told(rows: DataFrame) -> None:
@@ -172,10 +172,10 @@ def test_validation_rows_that_cannot_be_judged_are_told(rows: DataFrame) -> None
 def test_a_candidate_that_never_says_yes_is_the_worst_and_does_not_end_the_search(rows: DataFrame) -> None:
     grid = {"name": "logistic_regression", "search": {"grid": {"maxIter": [0, 20]}}}
 
-    found = search(rows, spec_with(grid, metric="precision"), [0, 1], levels=0, seed=1)
+    candidates = search(rows, spec_with(grid, metric="precision"), [0, 1], levels=0, seed=1)
 
-    assert [each.params["maxIter"] for each in found] == [20, 0]
-    assert found[1].score == -math.inf
+    assert [candidate.params["maxIter"] for candidate in candidates] == [20, 0]
+    assert candidates[1].score == -math.inf
 
 
 def test_a_gap_that_leaves_nothing_to_fit_is_told(rows: DataFrame) -> None:

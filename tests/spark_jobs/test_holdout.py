@@ -14,7 +14,7 @@ from contract.errors import BadData
 from contract.spec import ModelSpec
 from spark_jobs.comparison import holdout
 from spark_jobs.comparison.golden_rows import choose_golden_rows
-from spark_jobs.comparison.holdout import few_of, holdout_facts
+from spark_jobs.comparison.holdout import hash_sample, holdout_facts
 from spark_jobs.statistics.blocks import BY_BOTH, BY_CLUSTER, BY_ROW, BY_TIME, groupings_of
 
 SPEC = {
@@ -60,15 +60,15 @@ def test_of_many_rows_those_of_the_lowest_hashes_are_few(spark: SparkSession, mo
     monkeypatch.setattr(holdout, "ENOUGH", 100)
     rows = spark.range(1000).selectExpr("cast(id AS string) AS id").withColumn("hash", F.xxhash64("id"))
 
-    few = few_of(rows, "id", 1000)
+    sample = hash_sample(rows, "id", 1000)
 
-    assert 70 < few.count() < 130
-    assert few.agg(F.max("hash")).first()[0] < rows.join(few, "id", "left_anti").agg(F.min("hash")).first()[0]
-    assert few_of(rows, "id", 100) is rows
+    assert 70 < sample.count() < 130
+    assert sample.agg(F.max("hash")).first()[0] < rows.join(sample, "id", "left_anti").agg(F.min("hash")).first()[0]
+    assert hash_sample(rows, "id", 100) is rows
 
 
 def blocks(spark: SparkSession, spec: ModelSpec, as_of: datetime, times: list[datetime]) -> list[int]:
-    rows = spark.createDataFrame([(str(place), time) for place, time in enumerate(times)], "id string, at timestamp")
+    rows = spark.createDataFrame([(str(number), time) for number, time in enumerate(times)], "id string, at timestamp")
     return [row.block for row in rows.orderBy("id").select(groupings_of(spec, as_of)[BY_TIME].alias("block")).collect()]
 
 
@@ -76,17 +76,17 @@ AT_SIX = datetime(2026, 1, 15, 6, tzinfo=UTC)
 
 
 def test_a_block_is_a_utc_day(spark: SparkSession) -> None:
-    times = [datetime(2026, 1, *place, tzinfo=UTC) for place in [(1, 6), (1, 23), (2, 0), (14, 23), (15, 5)]]
+    times = [datetime(2026, 1, *day_and_hour, tzinfo=UTC) for day_and_hour in [(1, 6), (1, 23), (2, 0), (14, 23), (15, 5)]]
 
     assert blocks(spark, spec_with(), AT_SIX, times) == [0, 0, 1, 13, 14]
 
 
 def test_labels_that_come_late_end_the_blocks_as_much_earlier(spark: SparkSession) -> None:
-    times = [datetime(2026, 1, *place, tzinfo=UTC) for place in [(1, 6), (1, 23), (15, 5)]]
+    times = [datetime(2026, 1, *day_and_hour, tzinfo=UTC) for day_and_hour in [(1, 6), (1, 23), (15, 5)]]
 
-    found = blocks(spark, spec_with(split={"holdout": "14d", "label_delay": "2d"}), AT_SIX + timedelta(days=2), times)
+    numbers = blocks(spark, spec_with(split={"holdout": "14d", "label_delay": "2d"}), AT_SIX + timedelta(days=2), times)
 
-    assert found == [0, 0, 14]
+    assert numbers == [0, 0, 14]
 
 
 def test_a_block_of_less_than_seven_days_is_an_hour(spark: SparkSession) -> None:
@@ -99,9 +99,9 @@ def test_more_than_two_hundred_blocks_are_merged_with_their_neighbours(spark: Sp
     midnight = datetime(2026, 1, 15, tzinfo=UTC)
     times = [midnight - timedelta(days=day) for day in range(401, 0, -1)]
 
-    found = blocks_in_order(spark, spec_with(split={"holdout": "401d"}), midnight, times)
+    numbers = blocks_in_order(spark, spec_with(split={"holdout": "401d"}), midnight, times)
 
-    assert found == [day // 3 for day in range(401)]  # 401 days in threes: 134 blocks
+    assert numbers == [day // 3 for day in range(401)]  # 401 days in threes: 134 blocks
 
 
 def blocks_in_order(spark: SparkSession, spec: ModelSpec, as_of: datetime, times: list[datetime]) -> list[int]:
@@ -139,10 +139,10 @@ def test_many_customers_are_merged_into_two_hundred_blocks_and_one_customer_is_n
         spark.range(20_000).selectExpr("if(id < 10, null, cast(id % 5000 AS string)) AS customer").select("customer", by_customer)
     )
 
-    found = rows.toDF("customer", "block").distinct().toPandas()
+    pairs = rows.toDF("customer", "block").distinct().toPandas()
 
-    assert sorted(found.block.unique()) == list(range(200))
-    assert len(found) == 5001  # the rows without a customer are one
+    assert sorted(pairs.block.unique()) == list(range(200))
+    assert len(pairs) == 5001  # the rows without a customer are one
 
 
 def golden(spark: SparkSession, rows: list[tuple]) -> GoldenRows:
@@ -156,20 +156,23 @@ def test_golden_rows_reach_over_the_predictions_and_hold_the_odd_rows(spark: Spa
     plain = [(f"p{i}", float(i % 1000), "ab"[i % 2]) for i in range(3000)]
     odd = [("n1", None, "a"), ("n2", 5.0, None), ("u1", 6.0, "never seen")]
 
-    found = golden(spark, [*plain, *odd])
+    golden_rows = golden(spark, [*plain, *odd])
 
-    assert found.columns == ("delay", "gate")
-    assert len(found.rows) == len(found.expected) == 50
-    assert {(None, "a"), (5.0, None), (6.0, "never seen")} <= set(found.rows)
-    assert all(answer == ((-1.0 if row[0] is None else row[0]),) for row, answer in zip(found.rows, found.expected, strict=True))
-    assert {min((answer[0] + 1) // 25, 39) for answer in found.expected} == set(range(40))  # each fortieth of −1 to 999
-    assert GoldenRows.model_validate_json(found.model_dump_json()) == found
+    assert golden_rows.columns == ("delay", "gate")
+    assert len(golden_rows.rows) == len(golden_rows.expected) == 50
+    assert {(None, "a"), (5.0, None), (6.0, "never seen")} <= set(golden_rows.rows)
+    assert all(
+        answer == ((-1.0 if row[0] is None else row[0]),)
+        for row, answer in zip(golden_rows.rows, golden_rows.expected, strict=True)
+    )
+    assert {min((answer[0] + 1) // 25, 39) for answer in golden_rows.expected} == set(range(40))  # each fortieth of −1 to 999
+    assert GoldenRows.model_validate_json(golden_rows.model_dump_json()) == golden_rows
 
 
 def test_a_small_holdout_gives_all_its_rows_but_those_json_cannot_hold(spark: SparkSession) -> None:
-    found = golden(spark, [("a", 1.0, "a"), ("b", 1.0, "b"), ("c", inf, "b")])
+    golden_rows = golden(spark, [("a", 1.0, "a"), ("b", 1.0, "b"), ("c", inf, "b")])
 
-    assert sorted(found.rows) == [(1.0, "a"), (1.0, "b")]
+    assert sorted(golden_rows.rows) == [(1.0, "a"), (1.0, "b")]
 
 
 def test_a_retry_chooses_the_same_golden_rows(spark: SparkSession) -> None:

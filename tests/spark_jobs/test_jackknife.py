@@ -34,10 +34,10 @@ def mean(statistics: np.ndarray) -> float:
 def test_leaving_out_a_block_is_computing_the_metric_without_its_rows() -> None:
     blocks = losses(1)
 
-    found = jackknife(sums(blocks), mean)
+    estimate = jackknife(sums(blocks), mean)
 
-    assert found.value == pytest.approx(np.concatenate(blocks).mean(), abs=1e-12)
-    for left_out, value in enumerate(found.without):
+    assert estimate.value == pytest.approx(np.concatenate(blocks).mean(), abs=1e-12)
+    for left_out, value in enumerate(estimate.without):
         rest = np.concatenate([block for index, block in enumerate(blocks) if index != left_out])
         assert value == pytest.approx(rest.mean(), abs=1e-12)
 
@@ -48,11 +48,11 @@ def test_clusters_have_the_plain_jackknife_interval_with_student_t() -> None:
     without = [np.concatenate(blocks[:index] + blocks[index + 1 :]).mean() for index in range(12)]
     variance = 11 / 12 * sum((value - whole) ** 2 for value in without)
 
-    found = alone(jackknife(sums(blocks), mean), SIZES, in_time_order=False, level=0.05)
+    result = alone(jackknife(sums(blocks), mean), SIZES, in_time_order=False, level=0.05)
 
-    assert found.low == pytest.approx(whole - 1.7958848187 * math.sqrt(variance), abs=1e-10)  # t(0.95; 11)
-    assert found.high == pytest.approx(whole + 1.7958848187 * math.sqrt(variance), abs=1e-10)
-    assert found.blocks == 12
+    assert result.low == pytest.approx(whole - 1.7958848187 * math.sqrt(variance), abs=1e-10)  # t(0.95; 11)
+    assert result.high == pytest.approx(whole + 1.7958848187 * math.sqrt(variance), abs=1e-10)
+    assert result.blocks == 12
 
 
 def test_blocks_in_time_order_have_the_cosine_interval() -> None:
@@ -61,14 +61,14 @@ def test_blocks_in_time_order_have_the_cosine_interval() -> None:
     pseudo = [12 * estimate.value - 11 * value for value in estimate.without]
     projections = []
     for wave in range(1, 6):  # 1.6·√12 = 5.5
-        weights = [math.sqrt(2 / 12) * math.cos(math.pi * wave * (place - 0.5) / 12) for place in range(1, 13)]
+        weights = [math.sqrt(2 / 12) * math.cos(math.pi * wave * (position - 0.5) / 12) for position in range(1, 13)]
         projections.append(sum(w * p for w, p in zip(weights, pseudo, strict=True)))
-    error = math.sqrt(sum(each**2 for each in projections) / 5 / 12)
+    error = math.sqrt(sum(projection**2 for projection in projections) / 5 / 12)
 
-    found = alone(estimate, SIZES, in_time_order=True)
+    result = alone(estimate, SIZES, in_time_order=True)
 
-    assert found.low == pytest.approx(estimate.value - 2.5705818366 * error, abs=1e-10)  # t(0.975; 5)
-    assert found.high == pytest.approx(estimate.value + 2.5705818366 * error, abs=1e-10)
+    assert result.low == pytest.approx(estimate.value - 2.5705818366 * error, abs=1e-10)  # t(0.975; 5)
+    assert result.high == pytest.approx(estimate.value + 2.5705818366 * error, abs=1e-10)
 
 
 def test_equal_clusters_of_a_mean_have_the_classical_interval_of_block_means() -> None:
@@ -76,21 +76,21 @@ def test_equal_clusters_of_a_mean_have_the_classical_interval_of_block_means() -
     means = [block.mean() for block in blocks]
     low, high = stats.t.interval(0.95, 19, np.mean(means), stats.sem(means))
 
-    found = alone(jackknife(sums(blocks), mean), np.full(20, 50), in_time_order=False)
+    result = alone(jackknife(sums(blocks), mean), np.full(20, 50), in_time_order=False)
 
-    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
+    assert (result.low, result.high) == pytest.approx((low, high), abs=1e-12)
 
 
 def test_what_the_block_values_look_like_is_told_with_the_interval() -> None:
     values = np.array([1.0, 2, 3, 4, 5, 6, 7, 9])
     around = values - values.mean()
 
-    found = alone(jackknife(np.column_stack([np.full(8, 10), 10 * values]), mean), np.full(8, 10), in_time_order=True)
+    result = alone(jackknife(np.column_stack([np.full(8, 10), 10 * values]), mean), np.full(8, 10), in_time_order=True)
 
-    assert found.lag1 == pytest.approx((around[1:] * around[:-1]).sum() / (around**2).sum())
-    assert found.skewness == pytest.approx((around**3).mean() / (around**2).mean() ** 1.5)
-    assert (found.high - found.value) / found.error == pytest.approx(2.7764451052)  # t(0.975; 4), and 1.6·√8 = 4.5
-    assert (found.freedom, found.level) == (4, 0.025)
+    assert result.lag1 == pytest.approx((around[1:] * around[:-1]).sum() / (around**2).sum())
+    assert result.skewness == pytest.approx((around**3).mean() / (around**2).mean() ** 1.5)
+    assert (result.high - result.value) / result.error == pytest.approx(2.7764451052)  # t(0.975; 4), and 1.6·√8 = 4.5
+    assert (result.freedom, result.level) == (4, 0.025)
 
 
 def crossed(seed: int, days: int, customers: int, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,28 +119,28 @@ def test_two_ways_of_depending_have_the_variance_of_cameron_gelbach_and_miller()
         return len(sums) / (len(sums) - 1) * (sums**2).sum() / len(loss) ** 2
 
     expected = variance(day) + variance(customer) - variance(day * 10 + customer)
-    found = interval(two_way(day, customer, loss), 0.025)
+    result = interval(two_way(day, customer, loss), 0.025)
 
-    assert found.error == pytest.approx(math.sqrt(expected), rel=1e-9)
-    assert (found.blocks, found.freedom) == (10, 9)
-    assert found.high - found.value == pytest.approx(2.2621571628 * math.sqrt(expected), rel=1e-9)  # t(0.975; 9)
+    assert result.error == pytest.approx(math.sqrt(expected), rel=1e-9)
+    assert (result.blocks, result.freedom) == (10, 9)
+    assert result.high - result.value == pytest.approx(2.2621571628 * math.sqrt(expected), rel=1e-9)  # t(0.975; 9)
 
 
 def test_two_ways_are_never_surer_than_either_alone() -> None:
     day, customer, loss = crossed(13, 12, 12, noise=100.0)  # rows that hardly depend on each other: the sum may fall below
-    found = two_way(day, customer, loss)
-    errors = [interval([each], 0.025).error for each in found[:2]]
+    estimates = two_way(day, customer, loss)
+    errors = [interval([estimate], 0.025).error for estimate in estimates[:2]]
 
-    assert interval(found, 0.025).error >= max(errors)
+    assert interval(estimates, 0.025).error >= max(errors)
 
 
 def test_one_way_is_wrong_far_too_often_where_rows_depend_in_two_ways_and_two_ways_are_not() -> None:
     days, draws = 0, 600
     both = 0
     for seed in range(draws):
-        found = two_way(*crossed(seed, 14, 14))
-        days += interval(found[:1], 0.025).low > 0
-        both += interval(found, 0.025).low > 0
+        estimates = two_way(*crossed(seed, 14, 14))
+        days += interval(estimates[:1], 0.025).low > 0
+        both += interval(estimates, 0.025).low > 0
 
     assert 100 * days / draws > 6
     assert 100 * both / draws < 4.5  # 2.5 % ± 3 standard deviations of 600 draws
@@ -185,18 +185,18 @@ def test_seven_blocks_are_enough_and_six_are_not() -> None:
 def test_many_blocks_of_very_unequal_size_do_not_count_as_many() -> None:
     sizes = np.array([1000, 1000, *[10] * 20])  # (2,200)² / (2·1,000² + 20·10²) = 2.4
 
-    found = alone(jackknife(sums(losses(9, sizes)), mean), sizes, in_time_order=True)
+    result = alone(jackknife(sums(losses(9, sizes)), mean), sizes, in_time_order=True)
 
-    assert found.low is None
-    assert found.why == "22 blocks of such unequal size count as 2.4 and at least 7 are needed"
+    assert result.low is None
+    assert result.why == "22 blocks of such unequal size count as 2.4 and at least 7 are needed"
 
 
 def test_two_equal_models_have_no_interval() -> None:
     one = jackknife(sums(losses(10)), mean)
 
-    found = alone(improvement(one, one, True), SIZES, in_time_order=True)
+    result = alone(improvement(one, one, True), SIZES, in_time_order=True)
 
-    assert (found.value, found.low, found.why) == (0.0, None, "it does not vary between blocks")
+    assert (result.value, result.low, result.why) == (0.0, None, "it does not vary between blocks")
 
 
 def test_a_difference_of_rounding_only_is_no_variance() -> None:
@@ -204,9 +204,9 @@ def test_a_difference_of_rounding_only_is_no_variance() -> None:
     one = jackknife(sums(losses(11)), mean)
     other = Jackknife(one.value, one.without * (1 + 1e-15 * rng.normal(size=12)), one.scale)
 
-    found = alone(improvement(one, other, True), SIZES, in_time_order=False)
+    result = alone(improvement(one, other, True), SIZES, in_time_order=False)
 
-    assert (found.low, found.why) == (None, "it does not vary between blocks")
+    assert (result.low, result.why) == (None, "it does not vary between blocks")
 
 
 def test_a_series_that_the_cosines_do_not_see_has_zero_variance() -> None:
@@ -214,9 +214,9 @@ def test_a_series_that_the_cosines_do_not_see_has_zero_variance() -> None:
     unseen = np.cos(np.pi * 6 * (np.arange(12) + 0.5) / 12)
     estimate = Jackknife(1.0, 1.0 - unseen / 11, 1.0)
 
-    found = alone(estimate, SIZES, in_time_order=True)
+    result = alone(estimate, SIZES, in_time_order=True)
 
-    assert (found.low, found.why) == (None, "its variance is zero")
+    assert (result.low, result.why) == (None, "its variance is zero")
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,9 @@ def test_what_is_no_number_has_no_interval(value: float, spoilt: float, why: str
     without = np.linspace(0.1, 0.2, 12)
     without[5] = spoilt
 
-    found = alone(Jackknife(value, without, 0.1), SIZES, in_time_order=False)
+    result = alone(Jackknife(value, without, 0.1), SIZES, in_time_order=False)
 
-    assert (found.low, found.high, found.why) == (None, None, why)
+    assert (result.low, result.high, result.why) == (None, None, why)
 
 
 DRAWS = 4000
@@ -262,10 +262,10 @@ def test_an_improvement_of_zero_is_rarely_shown_as_positive(
     for _ in range(DRAWS):
         sizes = rng.integers(50, 150, blocks) if unequal else np.full(blocks, 100)
         noise = rng.normal(size=blocks)
-        for place in range(1, blocks):
-            noise[place] = correlation * noise[place - 1] + math.sqrt(1 - correlation**2) * noise[place]
+        for position in range(1, blocks):
+            noise[position] = correlation * noise[position - 1] + math.sqrt(1 - correlation**2) * noise[position]
         statistics = np.column_stack([sizes, sizes * noise])
-        found = alone(jackknife(statistics, mean), sizes, in_time_order=in_time_order)
-        promoted += found.low > 0
+        result = alone(jackknife(statistics, mean), sizes, in_time_order=in_time_order)
+        promoted += result.low > 0
 
     assert lowest <= 100 * promoted / DRAWS <= highest

@@ -29,16 +29,16 @@ def rows(spark: SparkSession, x: str, level: str, label: str = "double(id % 4 = 
     return spark.range(ROWS).selectExpr("id", f"{label} AS late").selectExpr("id", "late", f"{x} AS x", f"{level} AS level")
 
 
-def found(frame: DataFrame, task: str = "binary", **changes: object) -> list[str]:
+def leaks_of(frame: DataFrame, task: str = "binary", **changes: object) -> list[str]:
     return leaks(frame, ModelSpec.model_validate({**SPEC, **TASKS[task], **changes}))
 
 
-TOLD = "; if that is right, name it in examples.allow_leakage"
+ADVICE = "; if that is right, name it in examples.allow_leakage"
 GOOD, HARMLESS = "late + 2 * rand(1)", "string(id % 7)"
 
 
 @pytest.mark.parametrize(
-    ("x", "level", "told"),
+    ("x", "level", "expected"),
     [
         (GOOD, HARMLESS, []),
         ("late", HARMLESS, ["x separates late 0 from 1 in 99.9% of the rows"]),
@@ -50,30 +50,32 @@ GOOD, HARMLESS = "late + 2 * rand(1)", "string(id % 7)"
         (GOOD, "if(id % 50 = 0, 'maybe', string(late))", []),
     ],
 )
-def test_a_feature_that_tells_two_classes_apart_is_found(spark: SparkSession, x: str, level: str, told: list[str]) -> None:
-    assert found(rows(spark, x, level)) == [f"{each}{TOLD}" for each in told]
+def test_a_feature_that_tells_two_classes_apart_is_found(spark: SparkSession, x: str, level: str, expected: list[str]) -> None:
+    assert leaks_of(rows(spark, x, level)) == [f"{problem}{ADVICE}" for problem in expected]
 
 
 def test_a_feature_that_follows_a_number_is_found(spark: SparkSession) -> None:
     label = "10 * rand(3)"
 
-    assert found(rows(spark, "2 * late - 1 + 0.01 * rand(1)", HARMLESS, label), "regression")[0].startswith(
+    assert leaks_of(rows(spark, "2 * late - 1 + 0.01 * rand(1)", HARMLESS, label), "regression")[0].startswith(
         "x explains 100.00% of late"
     )
-    assert found(rows(spark, "2 * late - 1 + 2 * rand(1)", HARMLESS, label), "regression") == []
+    assert leaks_of(rows(spark, "2 * late - 1 + 2 * rand(1)", HARMLESS, label), "regression") == []
 
 
 def test_a_category_that_tells_several_classes_apart_is_found(spark: SparkSession) -> None:
     label = "element_at(array('a', 'b', 'c'), int(id % 3) + 1)"
 
-    assert found(rows(spark, "rand(1)", "upper(late)", label), "multiclass") == [f"level tells late in 100.00% of the rows{TOLD}"]
+    assert leaks_of(rows(spark, "rand(1)", "upper(late)", label), "multiclass") == [
+        f"level tells late in 100.00% of the rows{ADVICE}"
+    ]
 
 
 def test_what_the_spec_allows_is_not_told(spark: SparkSession) -> None:
     examples = {**SPEC["examples"], "allow_leakage": ["x"]}
 
-    assert found(rows(spark, "late", HARMLESS), examples=examples) == []
+    assert leaks_of(rows(spark, "late", HARMLESS), examples=examples) == []
 
 
 def test_a_few_rows_show_nothing(spark: SparkSession) -> None:
-    assert found(rows(spark, "late", "string(late)").limit(90)) == []
+    assert leaks_of(rows(spark, "late", "string(late)").limit(90)) == []

@@ -10,9 +10,9 @@ from spark_jobs.runtime.log_forwarding import LogForwarder
 
 def test_lines_are_stored_while_the_job_works_and_at_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr(log_forwarding, "EVERY_S", 0.1)
-    store, beyond = LocalStore(str(tmp_path)), io.StringIO()
+    store, stdout = LocalStore(str(tmp_path)), io.StringIO()
 
-    with LogForwarder(store, "runs/late/r/train-k1", beyond) as told:
+    with LogForwarder(store, "runs/late/r/train-k1", stdout) as forwarder:
         print("train: 3 rows")
         time.sleep(1)
         first = store.read("runs/late/r/train-k1.progress-0001.txt")
@@ -21,18 +21,18 @@ def test_lines_are_stored_while_the_job_works_and_at_its_end(tmp_path, monkeypat
     assert first == b"train: 3 rows\n"
     assert store.read("runs/late/r/train-k1.progress-0002.txt") == b"train: done\n"
     assert store.names("runs/late/r") == ["train-k1.progress-0001.txt", "train-k1.progress-0002.txt"]
-    assert beyond.getvalue() == "train: 3 rows\ntrain: done\n"
-    assert told.lines == 2
+    assert stdout.getvalue() == "train: 3 rows\ntrain: done\n"
+    assert forwarder.lines == 2
 
 
 def test_a_store_that_fails_does_not_stop_the_job(tmp_path):
-    beyond = io.StringIO()
+    stdout = io.StringIO()
 
     class Full(LocalStore):
         def create(self, path: str, content: bytes) -> bool:
             raise OSError("full")
 
-    with LogForwarder(Full(str(tmp_path)), "train-k1", beyond):
+    with LogForwarder(Full(str(tmp_path)), "train-k1", stdout):
         print("train: 3 rows")
 
-    assert beyond.getvalue() == "train: 3 rows\nprogress could not be stored: full\n"
+    assert stdout.getvalue() == "train: 3 rows\nprogress could not be stored: full\n"

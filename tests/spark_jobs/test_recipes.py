@@ -66,13 +66,13 @@ def rmse_by_hand(flights: DataFrame, features: list[str]) -> float:
 
 
 def test_both_recipes_are_fitted_to_what_precedes_each_fold_and_judged_on_it(flights: DataFrame, snapshot: Snapshot) -> None:
-    found = compare_recipes(run_of(version(examples=WIDER).spec), snapshot, version(examples=WIDER), version())
+    change = compare_recipes(run_of(version(examples=WIDER).spec), snapshot, version(examples=WIDER), version())
 
-    assert (found.changed, found.rows, found.why) == (("columns",), 4 * 48, "")
-    assert found.result.challenger.value == pytest.approx(rmse_by_hand(flights, ["x", "y"]))
-    assert found.result.reference.value == pytest.approx(rmse_by_hand(flights, ["x"]))
-    assert found.result.improvement.low > 0
-    assert found.result.improvement.blocks == 9  # days that they touch
+    assert (change.changed, change.rows, change.why) == (("columns",), 4 * 48, "")
+    assert change.result.challenger.value == pytest.approx(rmse_by_hand(flights, ["x", "y"]))
+    assert change.result.reference.value == pytest.approx(rmse_by_hand(flights, ["x"]))
+    assert change.result.improvement.low > 0
+    assert change.result.improvement.blocks == 9  # days that they touch
 
 
 def test_an_unchanged_recipe_is_not_compared(snapshot: Snapshot) -> None:
@@ -112,10 +112,10 @@ WHY: dict[str, tuple[Callable[[], Version], Callable[[], Version], str]] = {
 def test_what_stands_in_the_way_is_told(case: str, snapshot: Snapshot) -> None:
     challenger, champion, why = WHY[case]
 
-    found = compare_recipes(run_of(challenger().spec), snapshot, challenger(), champion())
+    change = compare_recipes(run_of(challenger().spec), snapshot, challenger(), champion())
 
-    assert found.result is None
-    assert why in found.why
+    assert change.result is None
+    assert why in change.why
 
 
 def test_the_parts_that_were_changed_are_named() -> None:

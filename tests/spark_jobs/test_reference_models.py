@@ -206,7 +206,7 @@ def test_a_champion_that_kept_back_fewer_ids_has_learned_from_the_holdout(
 def test_the_regression_baseline_is_the_constant_that_its_metric_likes_best(
     spark: SparkSession, gate: dict, predicted: float
 ) -> None:
-    train = spark.createDataFrame([(each,) for each in (1.0, 2.0, 3.0, 4.0, 100.0)], "late double")
+    train = spark.createDataFrame([(label,) for label in (1.0, 2.0, 3.0, 4.0, 100.0)], "late double")
     holdout = spark.createDataFrame([(10.0,)], "late double")
 
     answer = with_baseline(holdout, train, spec_with(gate=gate), 5.0).first().reference
@@ -215,8 +215,8 @@ def test_the_regression_baseline_is_the_constant_that_its_metric_likes_best(
 
 
 def test_the_baseline_of_a_season_is_the_label_of_the_same_hour_one_season_earlier(spark: SparkSession) -> None:
-    def rows(*found: tuple[str, float, str | None]) -> DataFrame:
-        texts = spark.createDataFrame(list(found), "at string, late double, shop string")
+    def rows(*values: tuple[str, float, str | None]) -> DataFrame:
+        texts = spark.createDataFrame(list(values), "at string, late double, shop string")
         return texts.selectExpr("cast(at AS timestamp) AS at", "late", "shop")
 
     train = rows(
@@ -234,9 +234,9 @@ def test_the_baseline_of_a_season_is_the_label_of_the_same_hour_one_season_earli
     )
     spec = spec_with(gate={"metric": "mae", "season": "7d", "blocks": ["shop"]})
 
-    found = with_baseline(holdout, train, spec, 0.0).orderBy("at").collect()
+    answers = with_baseline(holdout, train, spec, 0.0).orderBy("at").collect()
 
-    assert [row.reference.error for row in found] == [2.0, 5.0, 5.0, 7.0]  # where nothing is known: the median
+    assert [row.reference.error for row in answers] == [2.0, 5.0, 5.0, 7.0]  # where nothing is known: the median
 
 
 def test_the_baseline_of_two_classes_answers_their_training_shares(spark: SparkSession) -> None:

@@ -58,13 +58,13 @@ class Line:
         )
 
     def retrain(self, day: int, champion: Champion | None = None) -> tuple[ValidationReport, Training, Comparison]:
-        run, inputs, found = self.frozen(day, champion), {}, []
+        run, inputs, outputs = self.frozen(day, champion), {}, []
         for job in (validate, train, compare):
             name = job.__name__.rpartition(".")[2]
             document = job.run(self.spark, JobRequest(job=name, key=f"k{day}", run=run, inputs=inputs), self.store)
             inputs = {**inputs, name: documents.write(self.store, f"{run.folder}/{name}-k{day}.json", document)}
-            found.append(document)
-        return tuple(found)
+            outputs.append(document)
+        return tuple(outputs)
 
 
 def plane(number: int) -> str:
@@ -105,7 +105,7 @@ def test_rows_without_time_are_validated_trained_on_and_compared_and_again_again
     assert (beside.reference, beside.version, beside.incomparable) == ("champion", training.version, "")
     assert beside.metrics[0].improvement.value == pytest.approx(0, abs=1e-9)  # the same rows, the same recipe
     holdouts = [
-        {row.tailnum for row in split(build_examples(line.spark, each, run.spec, None), run.spec, run.as_of).holdout.collect()}
-        for each, run in ((report.snapshot, line.frozen(10)), (again.snapshot, line.frozen(20)))
+        {row.tailnum for row in split(build_examples(line.spark, taken, run.spec, None), run.spec, run.as_of).holdout.collect()}
+        for taken, run in ((report.snapshot, line.frozen(10)), (again.snapshot, line.frozen(20)))
     ]
     assert holdouts[0] == holdouts[1]

@@ -194,15 +194,15 @@ def test_a_query_that_the_data_does_not_fit_is_bad_data(spark: SparkSession) -> 
     assert isinstance(explain(unknown.value), BadData)
 
 
-@pytest.mark.parametrize(("odd", "told"), [("'x'", "Unseen label: x"), ("null", "encountered NULL value")])
-def test_a_category_that_the_spec_forbids_is_bad_data(spark: SparkSession, odd: str, told: str) -> None:
+@pytest.mark.parametrize(("odd", "sentence"), [("'x'", "Unseen label: x"), ("null", "encountered NULL value")])
+def test_a_category_that_the_spec_forbids_is_bad_data(spark: SparkSession, odd: str, sentence: str) -> None:
     indexer = StringIndexer(inputCols=["c"], outputCols=["i"], handleInvalid="error").fit(spark.sql("SELECT 'a' AS c"))
 
-    with pytest.raises(Exception, match=told) as raised:
+    with pytest.raises(Exception, match=sentence) as raised:
         indexer.transform(spark.sql(f"SELECT cast({odd} AS string) AS c")).collect()
 
     assert isinstance(explain(raised.value), BadData)
-    assert told in str(explain(raised.value))
+    assert sentence in str(explain(raised.value))
 
 
 def test_a_file_of_another_type_is_bad_data_and_named(spark: SparkSession, tmp_path: Path) -> None:

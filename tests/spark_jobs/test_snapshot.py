@@ -111,7 +111,7 @@ def test_a_full_disk_is_told_as_one_and_the_same_snapshot_is_written_once_there_
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)  # Spark may still hold a file open
 
-    told = explain(raised.value)
-    assert type(told) is StoreError
-    assert str(told) == "the disk of the store or of Spark's scratch folder is full: free space, then clear this task"
+    error = explain(raised.value)
+    assert type(error) is StoreError
+    assert str(error) == "the disk of the store or of Spark's scratch folder is full: free space, then clear this task"
     assert snapshot.rows == {"flights": 100_000}

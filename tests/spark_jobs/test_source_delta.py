@@ -88,7 +88,7 @@ def test_of_nested_columns_of_delta_only_the_named_leaves_are_read(spark: SparkS
 def test_what_is_not_there_is_told(spark: SparkSession, tmp_path: Path) -> None:
     append(spark, tmp_path, "a")
     (tmp_path / "empty").mkdir()
-    asked = {
+    missing_sources = {
         "later": Source(format="delta", path="parcels", version=9),
         "older": Source(format="delta", path="parcels", timestamp="2019-01-31"),
         "none": Source(format="delta", path="empty"),
@@ -96,17 +96,17 @@ def test_what_is_not_there_is_told(spark: SparkSession, tmp_path: Path) -> None:
     }
 
     with pytest.raises(BadData) as raised:
-        read_sources(spark, str(tmp_path), asked, AS_OF)
+        read_sources(spark, str(tmp_path), missing_sources, AS_OF)
 
-    told = str(raised.value)
+    sentence = str(raised.value)
     assert (
         f"source later: {tmp_path}/parcels cannot be read (Cannot time travel Delta table to version 9. Available versions: [0, 0]"
-        in told
+        in sentence
     )
-    assert "source older: " in told
-    assert "has no version as old as timestamp 2019-01-31 00:00:00 UTC, or it is cleaned away; name a later one" in told
-    assert f"source none: {tmp_path}/empty is no Delta table; check the source's path" in told
-    assert "source nowhere: lake.nowhere is " in told
+    assert "source older: " in sentence
+    assert "has no version as old as timestamp 2019-01-31 00:00:00 UTC, or it is cleaned away; name a later one" in sentence
+    assert f"source none: {tmp_path}/empty is no Delta table; check the source's path" in sentence
+    assert "source nowhere: lake.nowhere is " in sentence
 
 
 def test_a_version_whose_files_were_vacuumed_is_told(spark: SparkSession, tmp_path: Path) -> None:

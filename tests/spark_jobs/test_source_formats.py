@@ -176,14 +176,14 @@ def test_a_file_system_that_spark_does_not_know_is_told(spark: SparkSession, tmp
 
 
 @pytest.mark.parametrize(
-    ("provider", "told"), [(None, "is kept nowhere: name its provider"), ("user:///", "is not in user:///: put it there")]
+    ("provider", "sentence"), [(None, "is kept nowhere: name its provider"), ("user:///", "is not in user:///: put it there")]
 )
-def test_a_secret_that_is_not_kept_is_told(spark: SparkSession, tmp_path: Path, provider: str | None, told: str) -> None:
+def test_a_secret_that_is_not_kept_is_told(spark: SparkSession, tmp_path: Path, provider: str | None, sentence: str) -> None:
     conf = spark.sparkContext._jsc.hadoopConfiguration()
     if provider:
         conf.set("hadoop.security.credential.provider.path", provider)
     try:
-        with pytest.raises(BadData, match=f"secret shop.password {told}"):
+        with pytest.raises(BadData, match=f"secret shop.password {sentence}"):
             read_source(spark, str(tmp_path), Source(format="com.example.Shop", secrets={"password": "shop.password"}), AS_OF)
     finally:
         conf.unset("hadoop.security.credential.provider.path")

@@ -159,18 +159,18 @@ def test_the_password_is_in_no_plan(spark: SparkSession, postgres: Postgres) -> 
 
 
 def test_what_the_database_refuses_is_told(spark: SparkSession, postgres: Postgres) -> None:
-    place = f"in jdbc:postgresql://127.0.0.1:{postgres.port}/postgres cannot be read: "
+    prefix = f"in jdbc:postgresql://127.0.0.1:{postgres.port}/postgres cannot be read: "
     refused = {
-        f'public.orders {place}FATAL: password authentication failed for user "retraining"; '
+        f'public.orders {prefix}FATAL: password authentication failed for user "retraining"; '
         "check options.user, and the secret that the spec names": orders_of(postgres, secrets={"password": "shop.wrong"}),
-        f'lake.nowhere {place}ERROR: relation "lake.nowhere" does not exist; check the source in the spec': orders_of(
+        f'lake.nowhere {prefix}ERROR: relation "lake.nowhere" does not exist; check the source in the spec': orders_of(
             postgres, table="lake.nowhere"
         ),
     }
-    for told, source in refused.items():
+    for sentence, source in refused.items():
         with pytest.raises(BadData) as raised:
             read(spark, source)
-        assert str(raised.value) == told
+        assert str(raised.value) == sentence
 
 
 def test_a_database_that_is_down_may_be_up_at_the_next_try(spark: SparkSession, postgres: Postgres, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_registered_version_comes_back_whole(
     assert version.mlflow_run == training.mlflow_run
     assert sorted(path.name for path in version.onnx.iterdir()) == ["model.json", "model.onnx"]
     assert (version.onnx / "model.onnx").read_bytes() == (tmp_path / "made/onnx/model.onnx").read_bytes()
-    before, after = (each.transform(flights).select("id", "probability").collect() for each in (pipeline, version.pipeline))
+    before, after = (either.transform(flights).select("id", "probability").collect() for either in (pipeline, version.pipeline))
     assert before == after
 
 

@@ -92,7 +92,7 @@ BINARY_SQL = "SELECT *, (delay >= 5) != odd AS y FROM flights"
 
 
 def artifacts(training: Training) -> set[str]:
-    return {each.path for each in MlflowClient().list_artifacts(training.mlflow_run)}
+    return {artifact.path for artifact in MlflowClient().list_artifacts(training.mlflow_run)}
 
 
 def table(training: Training, name: str, folder: Path) -> list[dict]:
@@ -161,8 +161,8 @@ def test_a_regression_leaves_residuals_instead_of_a_confusion(
 
     training = train.run(spark, request_for(spec, sql, mlflow_url, store, snapshot), store)
 
-    found = artifacts(training)
-    assert {"residuals.json", "residuals.png", "predicted_actual.json", "predicted_actual.png"} <= found
+    paths = artifacts(training)
+    assert {"residuals.json", "residuals.png", "predicted_actual.json", "predicted_actual.png"} <= paths
     assert sum(row["rows"] for row in table(training, "residuals", tmp_path)) == 96
     metrics = MlflowClient().get_run(training.mlflow_run).data.metrics
     assert metrics["holdout.r2"] > 0.99

@@ -104,7 +104,7 @@ def test_examples_that_cannot_be_made_do_not_hide_what_else_is_wrong(spark: Spar
 
 
 @pytest.mark.parametrize(
-    ("sql", "told"),
+    ("sql", "sentence"),
     [
         (
             "SELECT *, make AS manufacturer FROM planes",
@@ -117,7 +117,9 @@ def test_examples_that_cannot_be_made_do_not_hide_what_else_is_wrong(spark: Spar
         ),
     ],
 )
-def test_a_query_that_the_data_does_not_fit_is_one_failed_check(spark: SparkSession, tmp_path: Path, sql: str, told: str) -> None:
+def test_a_query_that_the_data_does_not_fit_is_one_failed_check(
+    spark: SparkSession, tmp_path: Path, sql: str, sentence: str
+) -> None:
     """Such as after a column was renamed: what the sources' own checks found is reported beside it."""
     store = write_planes(tmp_path, *(plane(number, "Turbo-jet" if number % 2 else "Turbo-fan") for number in range(40)))
     request = request_for(tmp_path)
@@ -126,7 +128,7 @@ def test_a_query_that_the_data_does_not_fit_is_one_failed_check(spark: SparkSess
     with pytest.raises(BadData) as raised:
         validate.run(spark, request.model_copy(update={"run": run}), store)
 
-    assert re.match(rf"1 of 4 checks failed on examples for 2026-01-10: examples: can be made \({told}", str(raised.value))
+    assert re.match(rf"1 of 4 checks failed on examples for 2026-01-10: examples: can be made \({sentence}", str(raised.value))
     assert "\n" not in str(raised.value)
 
 

@@ -32,7 +32,7 @@ print("ended by itself", flush=True)
 
 
 @pytest.mark.parametrize(
-    ("whole", "still", "does", "code", "told"),
+    ("whole", "still", "does", "code", "sentence"),
     [
         (3, 60, "works", OVERDUE, "OutOfTime: ran longer than 3s: raise spark.time_limit, or give it more executors"),
         (60, 3, "hangs", OVERDUE, "Stuck: made no progress for 3s with 0 executors: is the queue full, or a service"),
@@ -40,10 +40,10 @@ print("ended by itself", flush=True)
         (60, 8, "talks", 0, "ended by itself"),
     ],
 )
-def test_what_is_overdue_or_stuck_is_ended_and_told(whole, still, does, code, told):
+def test_what_is_overdue_or_stuck_is_ended_and_told(whole, still, does, code, sentence):
     command = [sys.executable, "-c", JOB, str(whole), str(still), does]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
 
-    assert (done.returncode, done.stdout.partition("\n")[0][: len(told)]) == (code, told), done.stderr[-2000:]
+    assert (done.returncode, done.stdout.partition("\n")[0][: len(sentence)]) == (code, sentence), done.stderr[-2000:]
