@@ -1,6 +1,6 @@
-"""The cluster's side: Spark jobs, and what they need of ONNX."""
+"""The Spark jobs (validate, train, compare) and the export of their models to ONNX."""
 
 import os
 
-# From 1.29 on ONNX Runtime's Linux wheels tell Microsoft of each session (file name, graph's name and hashes) unless this is set.
+# From 1.29 on ONNX Runtime's Linux wheels report each session (file and graph name, hashes) to Microsoft unless this is set.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -1,12 +1,12 @@
-"""Entry of every Spark job: `run.py JOB --store ROOT --request PATH --claim NUMBER`. Its import root (the checkout, or the zip) is
-on PYTHONPATH.
+"""Entry point of every Spark job: `run.py JOB --store ROOT --request PATH --claim NUMBER`. Its import root (the checkout, or the
+zip) is on PYTHONPATH.
 
-Leaves `<job>-<key>.json` in the run's folder and exits 0, or `<job>-<key>.error.json` and exits 1, or 3 where a retry cannot help.
+Writes `<job>-<key>.json` to the run's folder and exits 0, or `<job>-<key>.error.json` and exits 1, or 3 if a retry cannot help.
 """
 
 import sys
 
-sys.path = [path for path in sys.path if not path.endswith("spark_jobs")]  # of a script: its `statistics` would hide Python's own
+sys.path = [path for path in sys.path if not path.endswith("spark_jobs")]  # its `statistics` would hide Python's own
 
 import argparse
 import importlib
@@ -49,7 +49,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("job", choices=("validate", "train", "compare"))
     parser.add_argument("--store", required=True, help="root of the store")
     parser.add_argument("--request", required=True, help="the job's request, a path in the store")
-    parser.add_argument("--claim", required=True, type=int, help="number of the claim that makes the work this application's own")
+    parser.add_argument("--claim", required=True, type=int, help="number of the claim to create before any work")
     return parser.parse_args(arguments)
 
 
@@ -58,18 +58,18 @@ def prefix_of(request: JobRequest) -> str:
 
 
 def reason_to_skip(request: JobRequest, store: Store, claim: int) -> str:
-    """Why this application has no work to do; empty: the work is its own, from here on."""
+    """Why this application must not do the work; empty where it holds the claim from now on."""
     prefix = prefix_of(request)
     listed = set(store.names(request.run.folder))
     for name in (f"{request.job}-{request.key}{end}" for end in (".json", ".error.json", ".failed.json")):
         if name in listed:
-            return f"{name} is there already"
+            return f"{name} already exists"
     other = other_holder(store, prefix, claim, holder())
     return other and f"{other} has claimed this work"
 
 
 def run(request: JobRequest, store: Store) -> int:
-    from spark_jobs.runtime.error_translation import explain  # after the watch of the parents: Spark takes a while to import
+    from spark_jobs.runtime.error_translation import explain  # imported late: Spark takes a while to import
 
     try:
         work(request, store)
@@ -105,7 +105,7 @@ def watch(spark: Any, request: JobRequest, store: Store) -> None:
 
 
 def fail(request: JobRequest, store: Store, error: RetrainingError) -> int:
-    """The sentence is printed first: the store itself may be what fails."""
+    """Prints before it writes: the store itself may be what fails."""
     print(f"{request.job} failed: {error}", flush=True)
     write(store, f"{prefix_of(request)}.error.json", Failure.of(request.job, error))
     return BAD_DATA if isinstance(error, BadData) else FAILED

@@ -1,4 +1,4 @@
-"""The trivial model that a first challenger must beat, fitted on the training rows; of several, the one that scores best."""
+"""The trivial model that a first challenger must beat, fitted on the training rows."""
 
 import numpy as np
 from pyspark.sql import Column, DataFrame
@@ -9,13 +9,13 @@ from spark_jobs.data.labels import labels_of
 from spark_jobs.statistics.metrics import DECISIONS, measures_of
 from spark_jobs.statistics.predictions import answer
 
-ACCURACY = 10_000  # a rank within 1/10,000
+ACCURACY = 10_000  # of percentile_approx: ranks within 1/10,000
 HOUR_S = 3_600
 PHASE, SERIES, SEASONAL = "__phase", "__series", "__last_season"
 
 
 def with_baseline(rows: DataFrame, train: DataFrame, spec: ModelSpec, centre: float) -> DataFrame:
-    """`rows` with the baseline's answer as `opponent`."""
+    """`rows` with the baseline's answer in the column `reference`."""
     label = F.col(spec.examples.label)
     if spec.task == "regression":
         rows, predicted = _constant_or_seasonal(rows, train, spec)
@@ -31,7 +31,7 @@ def with_baseline(rows: DataFrame, train: DataFrame, spec: ModelSpec, centre: fl
 
 
 def _constant_class(spec: ModelSpec, counts: dict[float, int]) -> float | None:
-    """Where yes or no counts, always yes or always no, whichever scores better on the training rows; else None: their share."""
+    """0.0 or 1.0, whichever scores better on the training rows as constant class; None for metrics of probabilities (prior)."""
     metric = spec.gate.metric
     if metric not in (*DECISIONS, "expected_cost"):
         return None
@@ -43,7 +43,10 @@ def _constant_class(spec: ModelSpec, counts: dict[float, int]) -> float | None:
 
 
 def _constant_or_seasonal(rows: DataFrame, train: DataFrame, spec: ModelSpec) -> tuple[DataFrame, Column]:
-    """Whoever holds gets each return: that is a prediction above zero. Else the best constant, or the label one season earlier."""
+    """`rows` and the baseline's prediction: the constant best for the metric, or the label one season earlier.
+
+    For metrics of returns it is 1.0, buy and hold: the strategy follows the prediction's sign.
+    """
     gate, label = spec.gate, F.col(spec.examples.label)
     if gate.metric in ("mean_return", "sharpe"):
         return rows, F.lit(1.0)
@@ -56,7 +59,7 @@ def _constant_or_seasonal(rows: DataFrame, train: DataFrame, spec: ModelSpec) ->
 
 
 def _with_last_season(rows: DataFrame, train: DataFrame, spec: ModelSpec) -> DataFrame:
-    """The mean label of the same hour of the training rows' last season, such as the same weekday and hour."""
+    """Adds the mean label of the same phase (hour) and series in the last season of the training rows; null where there is none."""
     time, season_s, cluster = F.unix_seconds(F.col(spec.examples.time)), int(spec.gate.season.total_seconds()), spec.gate.cluster
     phase, series = F.floor(F.pmod(time, F.lit(season_s)) / HOUR_S), F.col(cluster) if cluster else F.lit("")
     newest = train.agg(F.max(time)).first()[0]

@@ -1,4 +1,4 @@
-"""One challenger's scored holdout, put beside one opponent after another: numbers on common rows, or why there are none."""
+"""Compares the challenger with each reference model on common holdout rows; `incomparable` says why there are no numbers."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -30,7 +30,7 @@ def against_baseline(scored: Scored, train: DataFrame) -> ReferenceComparison:
 def against_version(
     scored: Scored, role: Literal["champion", "anchor"], number: int, reference: Version | VersionUnreadable
 ) -> ReferenceComparison:
-    """An honest comparison or none: what stands in its way is told to the person who may decide without it."""
+    """What prevents a fair comparison is not raised but put into `incomparable`: a person may still decide."""
     about = {"reference": role, "version": number}
     try:
         if isinstance(reference, VersionUnreadable):
@@ -42,7 +42,7 @@ def against_version(
     except (Incomparable, VersionUnreadable) as obstacle:
         return ReferenceComparison(**about, rows=0, incomparable=str(obstacle))
     except (PySparkException, Py4JJavaError) as error:
-        return ReferenceComparison(**about, rows=0, incomparable=f"the {role} cannot answer these rows: {bad_data(error)}")
+        return ReferenceComparison(**about, rows=0, incomparable=f"the {role} cannot score these rows: {bad_data(error)}")
 
 
 def compare_pairs(scored: Scored, pairs: DataFrame, about: Mapping[str, Any], *reference_versions: Version) -> ReferenceComparison:
@@ -58,6 +58,6 @@ def compare_pairs(scored: Scored, pairs: DataFrame, about: Mapping[str, Any], *r
 
 
 def classes_of(scored: Scored, *reference_versions: Version) -> Labels | None:
-    """Every label that a model knows or a row has, in one order."""
+    """Labels known to any of the models or present in the holdout, sorted; None unless the task has several classes."""
     known = {label for version in (scored.challenger, *reference_versions) for label in version.labels or ()}
     return sorted({*known, *scored.facts.labels}) or None

@@ -1,4 +1,4 @@
-"""What both sides' answers look like, in a few dozen numbers: calibration and ranking of two classes, residuals of a regression."""
+"""Both sides' curves for the verdict page: reliability diagram, ROC and precision-recall of two classes, regression residuals."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ RESIDUAL_BINS = 40
 
 
 def curves_of(rows: DataFrame, task: Task) -> dict[str, Curves]:
-    """By side; empty for several classes, and where an answer is no number."""
+    """By side; empty for several classes and where a curve is undefined (one class only, all residuals zero or not finite)."""
     if task == "multiclass":
         return {}
     curves_by_side = {side: _binary_curves(rows, side) for side in SIDES} if task == "binary" else _regression_curves(rows)
@@ -43,7 +43,7 @@ def _calibration(rows: np.ndarray, scores: np.ndarray, positives: np.ndarray) ->
 
 
 def _ranking(rows: np.ndarray, positives: np.ndarray) -> tuple[tuple[float, float, float], ...]:
-    """From the highest scores down."""
+    """(false positive rate, true positive rate, precision) from the highest score bin down; empty bins are left out."""
     filled = rows > 0
     selected, hits = np.cumsum(rows[filled]), np.cumsum(positives[filled])
     false_rate, true_rate = (selected - hits) / (selected[-1] - hits[-1]), hits / hits[-1]
@@ -51,7 +51,7 @@ def _ranking(rows: np.ndarray, positives: np.ndarray) -> tuple[tuple[float, floa
 
 
 def _regression_curves(pairs: DataFrame) -> dict[str, Curves | None]:
-    """Both sides in the same bins, so that they can be laid over each other."""
+    """Residuals (predicted − actual) of both sides in the same bins, so that they can be overlaid."""
     quantiles = [F.percentile_approx(F.abs(F.col(f"{side}_error")), 0.99) for side in SIDES]
     largest = max(pairs.agg(*quantiles).first(), key=lambda quantile: -1.0 if quantile is None else quantile)
     if largest is None or not np.isfinite(largest) or largest == 0:

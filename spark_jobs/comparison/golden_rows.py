@@ -1,4 +1,4 @@
-"""Golden rows: holdout rows with Spark's own answers, asked of every image before it meets traffic."""
+"""Golden rows: holdout rows with Spark's predictions, which every image must reproduce before it gets traffic."""
 
 from functools import reduce
 from math import inf
@@ -32,7 +32,7 @@ def choose_golden_rows(scored: DataFrame, spec: ModelSpec, pipeline: PipelineMod
 
 
 def _candidates(scored: DataFrame, spec: ModelSpec, pipeline: PipelineModel) -> DataFrame:
-    """`place` is any fixed order, so that a retry chooses the same rows; `height` is where a prediction stands in their range."""
+    """`row_hash` fixes the order for retries; `score`: the predicted number, or the probability of the positive or best class."""
     columns = (*spec.examples.numeric, *spec.examples.categorical)
     expected = F.array("prediction") if spec.task == "regression" else vector_to_array("probability")
     score = F.get(expected, F.lit(1)) if spec.task == "binary" else F.array_max(expected)
@@ -48,7 +48,7 @@ def _candidates(scored: DataFrame, spec: ModelSpec, pipeline: PipelineModel) -> 
 
 
 def _unseen(pipeline: PipelineModel) -> Column:
-    """Whether a category of the row was not among the training rows."""
+    """True where any category of the row is unknown to the fitted StringIndexer."""
     indexers = [stage for stage in pipeline.stages if isinstance(stage, StringIndexerModel)]
     known = [pair for stage in indexers for pair in zip(stage.getInputCols(), stage.labelsArray, strict=True)]
     return reduce(or_, [F.coalesce(~F.col(name).isin(list(labels)), F.lit(False)) for name, labels in known], F.lit(False))
@@ -59,7 +59,7 @@ def _first(rows: DataFrame, count: int) -> list[Row]:
 
 
 def _spread(rows: DataFrame) -> list[Row]:
-    """One row from each part of the range of predictions that has any."""
+    """One row from each of BINS equal parts of the score's range, where the part has any."""
     low, high = rows.agg(F.min("score"), F.max("score")).first()
     part = F.least(F.floor((F.col("score") - low) / ((high - low) or 1.0) * BINS), F.lit(BINS - 1))
     picked = rows.groupBy(part.alias("part")).agg(F.min_by(F.struct(*rows.columns), "row_hash").alias("picked"))

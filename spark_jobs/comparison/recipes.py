@@ -1,6 +1,6 @@
-"""Two ways of making a version, where the team has changed it: both fitted afresh on the same walk-forward folds.
+"""Compares the recipes of challenger and champion where they differ: both are fitted anew on the same walk-forward folds.
 
-Which way is better over time is another question than which of two fitted versions is better now: nothing is promoted by it.
+It says which recipe is better over time, not which of two fitted versions is better now; it never promotes.
 """
 
 from functools import reduce
@@ -31,12 +31,12 @@ from spark_jobs.training.walk_forward import end_of, fold_block, walk_forward
 
 
 def compare_recipes(run: RunDocument, snapshot: Snapshot, challenger: Version, champion: Version) -> RecipeChange | None:
-    """None where both are made in one way."""
+    """None where both versions have the same recipe."""
     changed = changes_of(challenger, champion)
     if not changed:
         return None
     if run.spec.split.folds is None:
-        return RecipeChange(changed=changed, why="without split.folds the two ways are not compared")
+        return RecipeChange(changed=changed, why="recipes are compared on walk-forward folds only, and split.folds is not set")
     try:
         check_comparable(run.spec, champion, "champion")
         pairs = _pairs(run, snapshot, challenger, champion)
@@ -48,7 +48,7 @@ def compare_recipes(run: RunDocument, snapshot: Snapshot, challenger: Version, c
 
 
 def changes_of(challenger: Version, champion: Version) -> tuple[str, ...]:
-    """The parts of the spec that are another than the champion's. What the search chose is the outcome of a recipe, not one."""
+    """Parts of the spec that differ. Parameters chosen by the search are an outcome of the recipe, not a part of it."""
     sides = [
         {
             "sql": version.sql,
@@ -62,7 +62,7 @@ def changes_of(challenger: Version, champion: Version) -> tuple[str, ...]:
 
 
 def _pairs(run: RunDocument, snapshot: Snapshot, challenger: Version, champion: Version) -> DataFrame:
-    """One row for each row that a fold is judged on, with both answers. The folds' boundaries are the challenger's for both."""
+    """One row per validation row of a fold, with both answers. The challenger's fold boundaries are used for both."""
     examples, known = run.spec.examples, parts_of(run.spec, run.as_of)[0]
     spark = SparkSession.active()
     ours, theirs = (
@@ -84,7 +84,7 @@ def _pairs(run: RunDocument, snapshot: Snapshot, challenger: Version, champion: 
 
 
 def _answers(fold: DatasetSplit, version: Version, seed: int, centre: float) -> DataFrame:
-    """The fold's rows with id, time, label and the answer of a model made as the version was, of what precedes them."""
+    """The fold's validation rows: id, time, label, answer of a model fitted by the version's recipe to the training rows."""
     spec, examples, labels = version.spec, version.spec.examples, labels_of(fold.train, version.spec)
     features = fit_features(fold.train, spec)
     train = features.pipeline.transform(with_label_index(fold.train, spec, labels))
@@ -95,7 +95,7 @@ def _answers(fold: DatasetSplit, version: Version, seed: int, centre: float) -> 
 
 
 def _params(version: Version, levels: int) -> dict[str, Any]:
-    """Those that the version was fitted with; a category that is new since then needs its bin."""
+    """The parameters the version was fitted with; `maxBins` is raised where a categorical column has gained levels."""
     bins = version.params.get("maxBins")
     return version.params if bins is None else {**version.params, "maxBins": max(bins, levels)}
 

@@ -1,4 +1,4 @@
-"""An earlier version as the challenger's opponent: whether both answer one question, and its answers on the same rows."""
+"""An earlier version as reference model: whether it is comparable with the challenger, and its answers on the same holdout rows."""
 
 from datetime import datetime
 
@@ -14,15 +14,15 @@ from spark_jobs.comparison.holdout import Scored, answer_of
 from spark_jobs.data.dataset import build_examples, parts_of
 from spark_jobs.tracking.model_versions import Version
 
-LEAST_COMMON = 0.9  # of the holdout rows: fewer would say too little about the others
+LEAST_COMMON = 0.9  # share of the holdout rows that both sides must have
 
 
 class Incomparable(RetrainingError):
-    """No honest comparison is possible; a person may still decide."""
+    """No fair comparison is possible; a person may still decide."""
 
 
 def with_version(scored: Scored, reference: Version, role: str, until: datetime | None) -> DataFrame:
-    """`scored.rows` after `until`, with the opponent's answers; raises Incomparable."""
+    """`scored.rows` after `until`, with the reference model's answers in `reference`; raises Incomparable."""
     spec, examples = scored.run.spec, reference.spec.examples
     holdout = scored.rows if until is None else scored.rows.where(F.col(spec.examples.time) > F.lit(until))
     if _same_features(scored.challenger, reference):
@@ -46,7 +46,7 @@ def with_version(scored: Scored, reference: Version, role: str, until: datetime 
 
 
 def _same_features(challenger: Version, reference: Version) -> bool:
-    """Then both answer a row in one pass, and there is nothing to join: the same SQL, and no column that the challenger has not."""
+    """Same SQL and no feature that the challenger lacks: the reference model can score the challenger's rows without a join."""
     ours, theirs = challenger.spec.examples, reference.spec.examples
     kinds = ((ours.numeric, theirs.numeric), (ours.categorical, theirs.categorical))
     return challenger.sql == reference.sql and all(set(known) >= set(needed) for known, needed in kinds)
@@ -61,7 +61,7 @@ def _rows_of(spark: SparkSession, reference: Version, role: str, snapshot: Snaps
 
 
 def check_pairs(pairs: DataFrame, holdout: tuple[int, int], label: str, role: str) -> None:
-    """`holdout`: how many rows it has by the challenger's feature SQL and by the opponent's."""
+    """`holdout`: its row counts by the challenger's and by the reference version's feature SQL. Raises Incomparable."""
     rows, theirs = holdout
     if not rows:
         raise Incomparable(f"the {role} has learned from all rows of the holdout")
@@ -82,7 +82,7 @@ def check_pairs(pairs: DataFrame, holdout: tuple[int, int], label: str, role: st
 
 
 def check_comparable(spec: ModelSpec, reference: Version, role: str) -> None:
-    """Raises Incomparable where the two answer different questions, or the opponent has learned from any holdout row by its id."""
+    """Raises Incomparable where task, key columns or sources differ, or the reference's split by id trained it on holdout rows."""
     theirs = reference.spec
     for name, old, new in [
         ("task", theirs.task, spec.task),
@@ -95,18 +95,18 @@ def check_comparable(spec: ModelSpec, reference: Version, role: str) -> None:
     for name, source in theirs.sources.items():
         now = spec.sources.get(name)
         if now is None or now.path != source.path:
-            there = f"reads it from {now.path}" if now else "has no such source"
-            raise Incomparable(f"the {role} reads source {name} from {source.path}, the challenger {there}")
+            other = f"reads it from {now.path}" if now else "has no such source"
+            raise Incomparable(f"the {role} reads source {name} from {source.path}, the challenger {other}")
         _check_source(name, source, now, role)
     if spec.examples.time is None and theirs.split.holdout < spec.split.holdout:
         raise Incomparable(
-            f"the {role} kept back {theirs.split.holdout:g} of the ids and the challenger {spec.split.holdout:g}: "
-            "it has learned from the others"
+            f"the {role} held out {theirs.split.holdout:g} of the ids and the challenger {spec.split.holdout:g}: "
+            f"the {role} was trained on the rest of this holdout"
         )
 
 
 def _check_source(name: str, theirs: Source, ours: Source, role: str) -> None:
-    """The snapshot was read as the challenger asks: what the opponent's SQL looks back on must be in it."""
+    """Raises Incomparable where the snapshot, made for the challenger's spec, may lack what the reference version's SQL needs."""
     changed = [
         key
         for key in ("format", "columns", "options", "time_column", "partition_column")
@@ -117,12 +117,12 @@ def _check_source(name: str, theirs: Source, ours: Source, role: str) -> None:
     if ours.window and (theirs.window is None or ours.window < theirs.window):
         needed = format_duration(theirs.window) if theirs.window else "all"
         raise Incomparable(
-            f"the {role} looks back on {needed} of source {name}, and the snapshot holds {format_duration(ours.window)}"
+            f"the {role} needs a window of {needed} of source {name}, and the snapshot holds {format_duration(ours.window)}"
         )
 
 
 def seen_until(spec: ModelSpec, reference: Version, as_of: datetime) -> datetime | None:
-    """Up to where the opponent's training, and the gap after it, reaches into the holdout; None if it does not."""
+    """End of the reference's training rows plus the gap, where it lies inside the holdout; else None."""
     if spec.examples.time is None:
         return None
     until = (reference.train_until or reference.as_of) + spec.split.gap

@@ -1,4 +1,4 @@
-"""The gate's metric in parts of the holdout: one for each frequent value of a column, the others pooled."""
+"""The gate's metric by slice: one slice per frequent value of a column, rarer values pooled."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,18 +15,18 @@ from spark_jobs.statistics.metrics import measures_of
 
 MOST_VALUES = 20
 OTHERS = -1
-BINS = 512  # of all rows' scores; a slice too many of whose rows share a bin is not judged (intervals.py)
+BINS = 512  # of all rows' scores; a slice with too many rows in one bin gets no interval (intervals.py)
 
 
 class Slicing(NamedTuple):
-    """The values that are slices of their own, the most frequent first, and how many others are pooled."""
+    """`values` with a slice of their own, the most frequent first; `pooled`: how many other values share one slice."""
 
     values: tuple[str | None, ...]
     pooled: int
 
 
 def slice_results(rows: DataFrame, groupings: Sequence[str], run: RunDocument, classes: Labels | None) -> tuple[SliceResult, ...]:
-    """One column after the other, so that what the driver holds does not grow with their number."""
+    """One column after the other, so that the driver's memory does not grow with their number."""
     gate = run.spec.gate
     measures = measures_of([gate.metric], run.spec.task, gate, classes)
     results = []
@@ -46,7 +46,7 @@ def slicing_of(pairs: DataFrame, column: str, min_rows: int) -> Slicing:
 
 
 def slice_index(column: str, slicing: Slicing) -> Column:
-    """The value's place in the slicing; a null is a value like others."""
+    """The value's index in `slicing.values`, else OTHERS; null is a value like any other."""
     expression = F.lit(OTHERS)
     for index, value in enumerate(slicing.values):
         expression = F.when(F.col(column).eqNullSafe(F.lit(value)), index).otherwise(expression)

@@ -1,4 +1,4 @@
-"""What every snapshot is checked for, whatever its suites say. Each check is one `DataCheck`; none stops the others."""
+"""Built-in checks of every snapshot, beside its suites. Each is one `DataCheck`; a failed one does not stop the others."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from contract.store.base import Store
 from spark_jobs.data.dataset import labelled, parts_of
 from spark_jobs.data.leakage import leaks, sampled
 
-EXAMPLES = "examples"  # the source that checks of the joined rows are listed under
+EXAMPLES = "examples"  # source name under which checks of the dataset are listed
 ENOUGH, AT_MOST = 3, 10  # earlier snapshots
 LEAST, MOST = 0.5, 2.0  # of their median
 TIMES = (T.TimestampType, T.TimestampNTZType, T.DateType)
@@ -40,13 +40,13 @@ def check_source(frame: DataFrame, name: str, source: Source, as_of: datetime) -
 
 
 def _other_times(frame: DataFrame, source: Source) -> list[str]:
-    """Columns of times and dates but the source's own, which ends before `as_of` by itself, and those that may be later."""
+    """Time and date columns except time_column and partition_column (cut at `as_of` already) and those of allow_future."""
     known = {source.time_column, source.partition_column, *source.allow_future}
     return [field.name for field in frame.schema if isinstance(field.dataType, TIMES) and field.name not in known]
 
 
 def _future(name: str, latest: Mapping[str, datetime | None], as_of: datetime) -> DataCheck:
-    """What is known only later cannot be known where the model is asked."""
+    """Times after `as_of` would be unknown when the model is served."""
     late = {column: time.replace(tzinfo=UTC) for column, time in latest.items() if time and time.replace(tzinfo=UTC) > as_of}
     detail = "; ".join(f"{column} has times until {_minute(time)}" for column, time in late.items())
     advice = "; if that is known in advance, name it in allow_future" if late else ""
@@ -60,10 +60,8 @@ def _window(source: Source, as_of: datetime) -> str:
 
 
 def _freshness(name: str, newest: datetime | None, source: Source, as_of: datetime) -> DataCheck:
-    oldest = as_of - source.max_age
-    detail = (
-        f"the newest row is of {_minute(newest)}, {_minute(oldest)} or later is wanted (max_age {format_duration(source.max_age)})"
-    )
+    oldest, max_age = as_of - source.max_age, format_duration(source.max_age)
+    detail = f"the newest row is of {_minute(newest)}, it must be of {_minute(oldest)} or later (max_age {max_age})"
     return DataCheck(source=name, name="fresh", passed=newest is not None and newest >= oldest, detail=detail)
 
 
@@ -72,7 +70,7 @@ def _minute(time: datetime | None) -> str:
 
 
 def check_volumes(snapshot: Snapshot, earlier: list[Snapshot]) -> list[DataCheck]:
-    """Only snapshots of an equally defined source count: a source that was changed on purpose starts anew."""
+    """Compared with earlier snapshots of an equally defined source only: after a change of its definition the count starts anew."""
     return [
         _volume(name, rows, [old.rows[name] for old in earlier if old.sources.get(name) == snapshot.sources.get(name)][-AT_MOST:])
         for name, rows in snapshot.rows.items()
@@ -89,7 +87,7 @@ def _volume(name: str, rows: int, earlier: list[int]) -> DataCheck:
 
 
 def earlier_snapshots(store: Store, folder: str, as_of: datetime) -> list[Snapshot]:
-    """Snapshots that passed in runs of this model, by their `as_of`: what a run's id says may be when somebody triggered it."""
+    """Passed snapshots of this model before `as_of`, in order of their own `as_of`: a run's id may be its trigger time."""
     model, _, _ = folder.rpartition("/")
     every = (snapshot for run in store.names(model) for snapshot in _snapshots_in(store, f"{model}/{run}"))
     by_time = {snapshot.as_of: snapshot for snapshot in every if snapshot.as_of < as_of}
@@ -110,7 +108,7 @@ class Examined(NamedTuple):
 
 
 def check_examples(rows: DataFrame, spec: ModelSpec, as_of: datetime) -> Examined:
-    """`rows` include those without label; they are read three times, which is sooner than keeping them."""
+    """`rows` include those without label. They are read three times, which is faster than caching them."""
     facts = rows.agg(*_facts(spec, as_of)).first().asDict()
     named = F.when(F.col(spec.examples.id).isNotNull(), F.xxhash64(spec.examples.id))
     facts["distinct_ids"] = labelled(rows, spec).agg(F.count_distinct(named)).first()[0]
@@ -178,7 +176,7 @@ def _label(facts: Mapping[str, Any], spec: ModelSpec) -> Iterator[DataCheck]:
 
 
 def _varies(name: str, part: Row, spec: ModelSpec) -> DataCheck:
-    """A part whose label is constant can neither teach nor judge."""
+    """Fails where the part has no rows or a constant label."""
     constant = part.low == part.high
     detail = f"{part.rows:,} rows" + (f", {spec.examples.label} is {part.low} in all" if part.rows and constant else "")
     return DataCheck(source=EXAMPLES, name=f"{name}: label varies", passed=part.rows > 0 and not constant, detail=detail)

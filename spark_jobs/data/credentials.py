@@ -1,4 +1,4 @@
-"""Secrets of sources: kept in a Hadoop credential provider, which a cluster's nodes can read, and taken when a job reads."""
+"""Secrets of sources, read from a Hadoop credential provider when a job opens the source."""
 
 from pyspark.sql import SparkSession
 
@@ -16,8 +16,8 @@ def _secret(spark: SparkSession, alias: str) -> str:
     conf = spark.sparkContext._jsc.hadoopConfiguration()
     provider = conf.get(PROVIDER)
     if provider is None:
-        raise BadData(f"secret {alias} is kept nowhere: name its provider in the platform's spark.conf, spark.hadoop.{PROVIDER}")
+        raise BadData(f"secret {alias} has no credential provider: set spark.hadoop.{PROVIDER} in the platform's spark.conf")
     password = conf.getPassword(alias)
     if password is None:
-        raise BadData(f"secret {alias} is not in {provider}: put it there by hadoop credential create {alias} -provider {provider}")
+        raise BadData(f"secret {alias} is not in {provider}: add it by hadoop credential create {alias} -provider {provider}")
     return "".join(password)

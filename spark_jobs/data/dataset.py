@@ -1,4 +1,4 @@
-"""Examples: the rows that a model learns from and is judged on, made from a snapshot by the spec's SQL."""
+"""The dataset: rows for training and holdout, made from a snapshot by the spec's feature SQL."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from contract.errors import BadData
 from contract.spec import ModelSpec
 
 NUMBERS = (T.NumericType, T.BooleanType)
-LEVELS = (T.StringType, T.IntegralType, T.BooleanType)  # no fractions: two writers spell 0.1 in two ways
+LEVELS = (T.StringType, T.IntegralType, T.BooleanType)  # no fractions: writers format 0.1 differently
 TIMES = (T.TimestampType,)
 BUCKETS = 1_000_000
 
@@ -64,7 +64,7 @@ def split(examples: DataFrame, spec: ModelSpec, as_of: datetime) -> DatasetSplit
 
 
 def parts_of(spec: ModelSpec, as_of: datetime) -> tuple[Column, Column]:
-    """Whether a row is to be trained on, and whether it is held out: the end of the window, or a share of the ids."""
+    """Boolean columns (training row, holdout row): the holdout is the window's end, or a share of the ids."""
     holdout = spec.split.holdout
     if isinstance(holdout, timedelta):
         return parts_by_time(spec.examples.time, spec.labels_until(as_of), holdout, spec.split.gap)
@@ -72,16 +72,16 @@ def parts_of(spec: ModelSpec, as_of: datetime) -> tuple[Column, Column]:
 
 
 def parts_by_time(time: str, until: datetime, holdout: timedelta, gap: timedelta = timedelta(0)) -> tuple[Column, Column]:
-    """Holdout: [until − holdout, until). Training rows end `gap` before it. Needs times with a zone, as documents hold them."""
+    """Holdout: [until − holdout, until); training rows end `gap` before it. `until` must have a time zone."""
     first, when = until - holdout, F.col(time)
     return when < F.lit(first - gap), (when >= F.lit(first)) & (when < F.lit(until))
 
 
 def parts_by_hash(id: str, salt: str, share: float) -> tuple[Column, Column]:
-    """An id stays on its side for as long as the salt is the same: never salt by date, or trained rows enter the holdout."""
+    """An id stays on its side while the salt stays: salting by date would move training rows into the holdout."""
     bucket = F.pmod(F.xxhash64(F.lit(salt), F.col(id)), F.lit(BUCKETS))
-    kept_back = bucket < F.lit(round(share * BUCKETS))
-    return ~kept_back, kept_back
+    held_out = bucket < F.lit(round(share * BUCKETS))
+    return ~held_out, held_out
 
 
 def split_by_time(
@@ -98,7 +98,7 @@ def _query(spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql: str | 
     absent = sorted(set(spec.sources) - set(snapshot.rows))
     if absent:
         raise BadData(f"the snapshot {snapshot.uri} has no source {', '.join(absent)} (it has: {', '.join(sorted(snapshot.rows))})")
-    session = spark.newSession()  # views of one model's query must not meet another's
+    session = spark.newSession()  # temporary views of one model must not be visible to another's query
     for name in spec.sources:
         session.read.parquet(f"{snapshot.uri}/{name}").createOrReplaceTempView(name)
     if sql is None:
@@ -134,7 +134,7 @@ def _columns(spec: ModelSpec, schema: T.StructType) -> list[Column]:
 
 
 def kept_columns(spec: ModelSpec) -> list[str]:
-    """What the gate needs besides features: as strings."""
+    """Columns that the gate needs and that are not in the examples otherwise (cluster, slices); cast to strings."""
     examples = spec.examples
     known = {examples.id, examples.time, examples.label, *examples.numeric, *examples.categorical}
     return [name for name in spec.gate.columns if name not in known]

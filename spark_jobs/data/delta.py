@@ -1,4 +1,4 @@
-"""Delta tables: which version a run reads. It is decided before the first row is read, and all is read from it."""
+"""Pins the version of a Delta table before its first row is read, so that a run reads one version only."""
 
 from py4j.java_gateway import JavaPackage
 from pyspark.sql import DataFrame, SparkSession
@@ -10,7 +10,7 @@ from spark_jobs.data.readers import missing_connector, read_error, source_path
 
 
 def pinned(spark: SparkSession, root: str, source: Source) -> Source:
-    """A Delta source at one version: the spec's own, the one of its timestamp, or the newest."""
+    """The source with its Delta version set: the spec's, the newest at its timestamp, or the newest. Other kinds are unchanged."""
     if source.kind != "delta" or source.version is not None:
         return source
     history = _history(spark, root, source)
@@ -19,7 +19,7 @@ def pinned(spark: SparkSession, root: str, source: Source) -> Source:
     version = history.agg(F.max("version")).first()[0]
     if version is None:
         path, time = source_path(root, source), f"{source.timestamp:%Y-%m-%d %H:%M:%S %Z}"
-        raise BadData(f"{path} has no version as old as timestamp {time}, or it is cleaned away; name a later one")
+        raise BadData(f"{path} has no version as old as timestamp {time}, or it was vacuumed; name a later one")
     return source.model_copy(update={"version": version, "timestamp": None})
 
 

@@ -1,4 +1,4 @@
-"""Great Expectations on a Spark frame: one check for each expectation of a suite."""
+"""Great Expectations on a Spark data frame: one DataCheck per expectation of a suite."""
 
 import os
 from typing import Any
@@ -17,12 +17,12 @@ EXAMPLES = 3
 
 
 def check_suite(frame: DataFrame, source: str, suite: dict[str, Any]) -> list[DataCheck]:
-    """Counts only, and then examples of bad rows for what failed. `frame` is read more than once: give it cached."""
+    """Pass or fail first, then counts and example values of what failed. `frame` is read more than once: pass it cached."""
     batch = _batch(frame, source)
     expectations = _expectations(source, suite)
     results = _validate(batch, expectations, "BOOLEAN_ONLY")
     if len(results) != len(expectations):
-        raise BadData(f"suite of {source}: {len(expectations)} expectations gave {len(results)} results; is one in it twice?")
+        raise BadData(f"suite of {source}: {len(expectations)} expectations gave {len(results)} results; is one listed twice?")
     failed = [result.expectation_config.to_domain_obj() for result in results if not result.success]
     passed = [result for result in results if result.success]
     shown = _validate(batch, failed, {"result_format": "BASIC", "partial_unexpected_count": EXAMPLES}) if failed else []
@@ -33,16 +33,16 @@ def check_suite(frame: DataFrame, source: str, suite: dict[str, Any]) -> list[Da
 
 
 def _expectations(source: str, suite: dict[str, Any]) -> list[Any]:
-    """Built one by one: a suite silently drops an expectation whose type it does not know."""
+    """Built one by one, because a suite silently drops an expectation of an unknown type. Raises BadData."""
     built = []
     for number, written in enumerate(suite.get("expectations", []), start=1):
         try:
             built.append(ExpectationConfiguration(**written).to_domain_obj())
-        except Exception as error:  # whatever its type, it says what is wrong with this entry
+        except Exception as error:  # pydantic's or GX's own: any of them means that this entry is invalid
             reason = " ".join(str(error).split())
             raise BadData(f"suite of {source}: expectation {number} is not valid: {reason}; fix it in expectations/") from error
     if not built:
-        raise BadData(f"suite of {source}: no expectations in it; write some, or take it out of the spec")
+        raise BadData(f"suite of {source}: no expectations in it; add some, or remove it from the spec")
     return built
 
 
@@ -76,6 +76,6 @@ def _detail(result: Any) -> str:
 
 
 def _raised(info: dict[str, Any]) -> str:
-    """One entry, or one for each metric."""
+    """Messages of exceptions that GX caught; `info` is one entry, or one per metric."""
     entries = [info] if "raised_exception" in info else list(info.values())
     return "; ".join(sorted({str(entry["exception_message"]) for entry in entries if entry["raised_exception"]}))

@@ -1,4 +1,4 @@
-"""Tables of databases: read in parallel, and only the run's window."""
+"""JDBC options of database tables: parallel partitions, time zone, driver; and errors of databases."""
 
 from datetime import datetime
 
@@ -8,9 +8,9 @@ from pyspark.sql import SparkSession
 from contract.errors import BadData, RetrainingError
 from contract.source import Jdbc, Source
 
-DRIVERS = {"jdbc:postgresql:": "org.postgresql.Driver"}  # Spark does not look for one in the jars that it fetched itself
+DRIVERS = {"jdbc:postgresql:": "org.postgresql.Driver"}  # Spark does not detect drivers in spark.jars.packages
 LOGIN = "28"
-OF_MACHINERY = ("08", "40", "53", "57", "58", "XX")  # classes of SQLSTATE: no connection, no room, stopped by an operator, …
+OF_MACHINERY = ("08", "40", "53", "57", "58", "XX")  # SQLSTATE classes: no connection, out of resources, stopped by an operator, …
 
 
 def options(spark: SparkSession, source: Source, as_of: datetime) -> dict[str, str]:
@@ -27,7 +27,7 @@ def options(spark: SparkSession, source: Source, as_of: datetime) -> dict[str, s
 
 
 def _times(spark: SparkSession) -> dict[str, str]:
-    """A time without a zone is to stay one, or Spark takes it as local to its JVM; Spark 3.5 cannot, and must be in UTC."""
+    """Reads timestamps without zone as such; else Spark takes them as JVM-local. Spark 3.5 cannot: its JVM must be in UTC."""
     if not spark.version.startswith("3."):
         return {"preferTimestampNTZ": "true"}
     if spark._jvm.java.time.ZoneId.systemDefault().normalized().getId() != "Z":
@@ -51,12 +51,12 @@ def _parts(jdbc: Jdbc, source: Source, as_of: datetime) -> dict[str, str]:
 
 
 def read_error(error: Exception, path: str) -> RetrainingError | None:
-    """What a database answered, as a sentence; a retry helps where it could not answer."""
+    """A database's error as BadData, or as RetrainingError where a retry may help (unreachable, out of resources); else None."""
     if not isinstance(error, Py4JJavaError) or not hasattr(error.java_exception, "getSQLState"):
         return None
     state, reason = error.java_exception.getSQLState() or "", str(error.java_exception.getMessage()).partition("\n")[0].rstrip(".")
     if state.startswith(LOGIN):
         return BadData(f"{path} cannot be read: {reason}; check options.user, and the secret that the spec names")
     if not state or state.startswith(OF_MACHINERY):
-        return RetrainingError(f"{path} cannot be reached: {reason}; see that the database is up, then clear this task")
+        return RetrainingError(f"{path} cannot be reached: {reason}; check that the database is up, then clear this task")
     return BadData(f"{path} cannot be read: {reason}; check the source in the spec")

@@ -1,4 +1,4 @@
-"""Labels as the algorithms need them: a double, which for classes is the place in the sorted list of labels."""
+"""Labels as Spark ML needs them: a double, which for classes is the index in the sorted list of labels."""
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -31,7 +31,7 @@ def with_label_index(examples: DataFrame, spec: ModelSpec, labels: Labels | None
 
 
 def label_index(label: Column, labels: Labels) -> Column:
-    """−1 where it is none of them."""
+    """Index of `label` in `labels`; −1 where it is none of them."""
     position = F.call_function("array_position", label_array(labels), label)  # Spark 3.5's F.array_position takes no column
     return (position - 1).cast("int")
 
@@ -42,5 +42,5 @@ def label_array(labels: Labels) -> Column:
 
 
 def _nominal(name: str, labels: Labels) -> dict:
-    """Tells Spark ML the classes, which otherwise looks for the largest label in one more pass per fit."""
+    """Column metadata with the classes: without it Spark ML finds the largest label in one more pass per fit."""
     return {"ml_attr": {"type": "nominal", "name": name, "vals": [str(label) for label in labels]}}

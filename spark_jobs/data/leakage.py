@@ -1,4 +1,4 @@
-"""Features that tell the label almost perfectly by themselves: mostly they were written down after it was known."""
+"""Label leakage: features that predict the label almost perfectly alone, mostly as they were recorded after it was known."""
 
 from collections.abc import Iterator
 
@@ -7,21 +7,24 @@ from pyspark.sql import functions as F
 
 from contract.spec import ModelSpec
 
-ALMOST = 0.999  # of the rows on their own side, or of the label's variance
-OF_MISSES = 0.99  # of what always guessing the commonest class gets wrong
-ROWS_PER_LEVEL = 10  # a column with fewer is a name, not a category
+ALMOST = 0.999  # share of the rows separated, or of the label's variance explained
+OF_MISSES = 0.99  # share of the majority class's errors that the feature avoids
+ROWS_PER_LEVEL = 10  # with fewer, a column is an identifier, not a category
 ENOUGH = 200_000  # rows
-FEWEST = 100  # rows of a class: with fewer, chance separates
+FEWEST = 100  # rows of a class: with fewer, separation may be chance
 ACCURACY = 10_000
 
 
 def sampled(train: DataFrame, rows: int) -> DataFrame:
-    """Enough of them to see what is almost perfect; kept, for it is looked at several times."""
+    """At most about ENOUGH rows, cached, as they are read several times."""
     return (train if rows <= ENOUGH else train.sample(ENOUGH / rows, seed=1)).cache()
 
 
 def leaks(train: DataFrame, spec: ModelSpec) -> list[str]:
-    """One line for each, but for those that the spec allows. Numbers of a label with several classes are not looked at."""
+    """One line per leaking feature not in allow_leakage.
+
+    Numeric features are not checked for multiclass, categorical ones not for regression.
+    """
     examples = spec.examples
     numeric = [name for name in examples.numeric if name not in examples.allow_leakage]
     categorical = [name for name in examples.categorical if name not in examples.allow_leakage]
@@ -29,7 +32,7 @@ def leaks(train: DataFrame, spec: ModelSpec) -> list[str]:
         *(_numeric_leaks(train, spec, numeric) if numeric else ()),
         *(_categorical_leaks(train, spec, categorical) if categorical else ()),
     ]
-    return [f"{name} {reason}; if that is right, name it in examples.allow_leakage" for name, reason in reasons]
+    return [f"{name} {reason}; if that is intended, name it in examples.allow_leakage" for name, reason in reasons]
 
 
 def _numeric_leaks(train: DataFrame, spec: ModelSpec, names: list[str]) -> Iterator[tuple[str, str]]:
@@ -52,7 +55,7 @@ def _correlation(feature: Column, label: Column) -> Column:
 
 
 def _class_statistics(feature: Column, label: Column) -> Column:
-    """Of each class: rows, the feature's outermost quantiles, and how often it is missing."""
+    """By class: row count, the feature's outer quantiles (1 − ALMOST, ALMOST), and the share of nulls."""
     rows = F.array(*(F.count(F.when(label == of, 1)) for of in (0, 1)))
     ends = F.array(*(F.percentile_approx(F.when(label == of, feature), [1 - ALMOST, ALMOST], ACCURACY) for of in (0, 1)))
     missing = F.array(*(F.avg(F.when(label == of, feature.isNull().cast("double"))) for of in (0, 1)))
@@ -83,4 +86,4 @@ def _categorical_leaks(train: DataFrame, spec: ModelSpec, names: list[str]) -> I
         wrong, guessed_wrong = row["rows"] - row["right"], row["rows"] - commonest
         enough = guessed_wrong >= FEWEST and row["rows"] >= ROWS_PER_LEVEL * row["levels"]
         if enough and wrong <= (1 - OF_MISSES) * guessed_wrong:
-            yield row["__name"], f"tells {label} in {row['right'] / row['rows']:.2%} of the rows"
+            yield row["__name"], f"predicts {label} in {row['right'] / row['rows']:.2%} of the rows"

@@ -1,4 +1,4 @@
-"""How each format is opened, and what people read where it cannot be."""
+"""Opens a source in its format, and turns Spark's errors into messages that say what to change."""
 
 import re
 from datetime import datetime
@@ -15,21 +15,21 @@ from spark_jobs.data.schema import text_schema
 from spark_jobs.runtime.error_translation import first_line
 
 STRICT = {
-    "csv": {"header": "true", "enforceSchema": "false", "mode": "FAILFAST"},  # else columns go by position, whatever their names
+    "csv": {"header": "true", "enforceSchema": "false", "mode": "FAILFAST"},  # else columns are matched by position, not by name
     "json": {"mode": "FAILFAST"},  # else a broken line is a row of nulls
     # Parquet and ORC: merging the schemas of all files would open every one; one that differs fails when it is read.
 }
 NO_EFFECT = ("dateFormat", "timestampFormat", "inferSchema")
 PACKAGES = {"avro": "org.apache.spark:spark-avro", "delta": "io.delta:delta-spark", "jdbc": "its driver's package"}
-REASONS = {  # in Spark's message: what people are told instead
-    r"\[PATH_NOT_FOUND\]|\[DELTA_PATH_DOES_NOT_EXIST\]": "is not there; check the source's path and its last delivery",
+REASONS = {  # pattern in Spark's message: message of BadData
+    r"\[PATH_NOT_FOUND\]|\[DELTA_PATH_DOES_NOT_EXIST\]": "does not exist; check the source's path and its last delivery",
     r"\[UNABLE_TO_INFER_SCHEMA\]": "holds no data files; check the source's path and its last delivery",
     r"\[DELTA_MISSING_DELTA_TABLE\]|\[DELTA_TABLE_NOT_FOUND\]": "is no Delta table; check the source's path",
     r"\[(TABLE_OR_VIEW|SCHEMA|CATALOG)_NOT_FOUND\]|\[REQUIRES_SINGLE_PART_NAMESPACE\]": (
         "is not in the catalogue; check its name, and the catalogues in the platform's spark.conf"
     ),
     r"No FileSystem for scheme": (
-        "is on a file system that this Spark does not know; docs/sources.md tells what a platform's spark.conf needs for it"
+        "is on a file system that this Spark does not know; docs/sources.md lists what a platform's spark.conf needs for it"
     ),
     r"\[DELTA_CONFIGURE_SPARK_SESSION": (
         "needs two lines in the platform's spark.conf: spark.sql.extensions: io.delta.sql.DeltaSparkSessionExtension, and "
@@ -39,7 +39,7 @@ REASONS = {  # in Spark's message: what people are told instead
 
 
 def source_path(root: str, source: Source) -> str:
-    """Where the source is, as people are told; a path is also what Spark opens."""
+    """The source's path, table or URL for messages; where it is a path, Spark opens it."""
     if source.path:
         return source.path if "://" in source.path else f"{root.rstrip('/')}/{source.path}"
     if source.kind == "jdbc":
@@ -73,13 +73,13 @@ def _open(spark: SparkSession, reader: DataFrameReader, path: str, source: Sourc
 
 
 def _unpacked(rows: DataFrame, features: int) -> DataFrame:
-    """LIBSVM's vector as columns f1, f2, …, counted as in the file."""
+    """LIBSVM's vector as columns f1, f2, …, numbered as in the file."""
     values = vector_to_array("features")
     return rows.select("label", *(values[at].alias(f"f{at + 1}") for at in range(features)))
 
 
 def read_error(spark: SparkSession, error: Exception, path: str, source: Source) -> Exception:
-    """The error as a sentence, or itself where it is of the machinery."""
+    """The error as BadData with advice; the error itself where the source is not its cause."""
     text = str(error)
     if re.search(r"Failed to find (the )?data source|No suitable driver|ClassNotFoundException", text):
         return BadData(missing_connector(spark, source))

@@ -1,4 +1,4 @@
-"""The columns of a source: taken by path, compared with what the spec says, and typed where the format has no types."""
+"""The columns of a source: selected by path, checked against the spec, and cast where the format has no types."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ TIMES = (T.TimestampType, T.TimestampNTZType, T.DateType)
 
 
 def text_schema(paths: list[list[str]]) -> T.StructType:
-    """What to read of JSON: the named leaves, as texts."""
+    """Schema for reading JSON: the selected leaves, as strings."""
     inside: dict[str, list[list[str]]] = {}
     for first, *rest in paths:
         inside.setdefault(first, []).extend([rest] if rest else [])
@@ -22,7 +22,7 @@ def text_schema(paths: list[list[str]]) -> T.StructType:
 
 
 def selected(rows: DataFrame, source_path: str, source: Source) -> DataFrame:
-    """Flat columns by their paths; Spark then reads no more than these of Parquet, ORC, Delta and databases."""
+    """Flat columns by their paths: Spark reads only these of Parquet, ORC, Delta and databases. Raises BadData."""
     if not source.select:
         return rows
     problems = [f"{name}: {problem}" for name, path in source.paths.items() if (problem := _path_problem(rows.schema, path))]
@@ -41,7 +41,7 @@ def _path_problem(schema: T.StructType, path: list[str]) -> str:
         kind = kind[part].dataType
     if isinstance(kind, T.StructType | T.ArrayType | T.MapType):
         advice = f"; name one of its columns ({', '.join(kind.names)})" if isinstance(kind, T.StructType) else ""
-        return f"{'.'.join(path)} is {_named(kind)}, and one value is wanted{advice}"
+        return f"{'.'.join(path)} is {_named(kind)} and not a single value{advice}"
     return ""
 
 
@@ -51,7 +51,7 @@ def _named(kind: T.DataType) -> str:
 
 
 def zoned(rows: DataFrame) -> DataFrame:
-    """Times written without a zone are UTC."""
+    """Timestamps without zone are taken as UTC."""
     names = [field.name for field in rows.schema if isinstance(field.dataType, T.TimestampNTZType)]
     return rows.withColumns({name: F.col(name).cast("timestamp") for name in names})
 
@@ -62,7 +62,9 @@ def check_columns(rows: DataFrame, source_path: str, source: Source) -> None:
     problems = [*_missing(types, source), *_type_problems(types, declared, source), *_unhashable(types)]
     day = types.get(source.partition_column or "")
     if day is not None and not isinstance(day, T.DateType):
-        problems.append(f"{source.partition_column} is no folder of days, named {source.partition_column}=2026-01-31")
+        problems.append(
+            f"{source.partition_column} is not partitioned by day, with folders such as {source.partition_column}=2026-01-31"
+        )
     time = declared.get(source.time_column or "") or types.get(source.time_column or "")
     if time is not None and not isinstance(time, TIMES):
         problems.append(f"{source.time_column} is {time.simpleString()}, not a timestamp or date")
@@ -88,9 +90,9 @@ def _type_problems(types: Mapping[str, T.DataType], declared: Mapping[str, T.Dat
 
 
 def _unhashable(types: Mapping[str, T.DataType]) -> list[str]:
-    """Equal maps may have unequal hashes, and a fingerprint is made of hashes."""
+    """Equal maps may have unequal hashes, and the fingerprint is made of row hashes."""
     maps = [name for name, kind in types.items() if "map<" in kind.simpleString()]
-    return [f"{', '.join(maps)} hold maps, which no snapshot takes: name the wanted columns under select"] if maps else []
+    return [f"{', '.join(maps)} hold maps, which no snapshot can fingerprint: name their values under select"] if maps else []
 
 
 def declared_types(source: Source) -> dict[str, T.DataType]:
@@ -101,7 +103,7 @@ def declared_types(source: Source) -> dict[str, T.DataType]:
 
 
 def typed(texts: DataFrame, source_path: str, source: Source) -> DataFrame:
-    """Texts become the declared types; a text that does not fit is an error with its column and an example."""
+    """Casts strings to the declared types; BadData with column, count and an example where a value cannot be cast."""
     declared = {name: kind.simpleString() for name, kind in declared_types(source).items()}
     fits = {name: F.expr(f"try_cast(`{name}` AS {kind})") for name, kind in declared.items()}
     misfits = {name: F.when(F.col(name).isNotNull() & value.isNull(), F.col(name)) for name, value in fits.items()}
@@ -109,7 +111,7 @@ def typed(texts: DataFrame, source_path: str, source: Source) -> DataFrame:
     samples = [F.min(misfit).alias(f"{name}_example") for name, misfit in misfits.items()]
     counted = texts.agg(*counts, *samples).first()
     wrong = [
-        f"{name} has {counted[f'{name}_count']:,} values that are no {kind}, such as {counted[f'{name}_example']!r}"
+        f"{name} has {counted[f'{name}_count']:,} values that are not {kind}, such as {counted[f'{name}_example']!r}"
         for name, kind in declared.items()
         if counted[f"{name}_count"]
     ]

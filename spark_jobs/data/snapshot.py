@@ -1,7 +1,7 @@
-"""The snapshot: the rows one run checks and trains on, written before anything looks at them.
+"""The snapshot: the rows that one run checks and trains on, written before anything reads them.
 
-A cached frame is not a frozen one: Spark computes lost blocks again from a source that may have changed. So the rows are written
-first, read back, and what was read back is checked. The folder is named by the job's key, and counts once a report names it.
+Caching would not freeze them: Spark recomputes lost blocks from a source that may have changed. So the rows are written first, and
+what is read back is checked. The folder is named by the job's key, and is valid once a validation report names it.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Frozen(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a set of rows is, whatever their order: equal rows, equal content."""
+    """Row count, sum of row hashes and types: equal for equal rows in any order."""
 
     rows: int
     hashes: str
@@ -31,7 +31,7 @@ class Content(NamedTuple):
 
 
 def freeze(spark: SparkSession, read: Mapping[str, Rows], sources: Mapping[str, Source], uri: str, as_of: datetime) -> Frozen:
-    """Writes each source's rows to `<uri>/<source>` and gives back what was written, cached."""
+    """Writes each source's rows to `<uri>/<source>` and returns them as read back, cached."""
     for name, rows in read.items():
         rows.frame.write.mode("overwrite").parquet(f"{uri}/{name}")
     written = {name: spark.read.parquet(f"{uri}/{name}").cache() for name in read}
@@ -61,11 +61,11 @@ def content_of(frame: DataFrame) -> Content:
 
 
 def fingerprint_of(contents: Mapping[str, Content], versions: Mapping[str, int]) -> str:
-    """Of the rows, and of the versions of tables that have some: equal rows of another version are another snapshot."""
+    """Digest of the rows, and of table versions where there are any: equal rows of another version are another snapshot."""
     return digest_of({name: [*content, *([versions[name]] if name in versions else [])] for name, content in contents.items()})
 
 
 def source_hash(source: Source) -> str:
-    """Of what is written in the spec, so that a key that comes to be leaves it as it was."""
+    """Digest of the keys that the spec sets, so that a new optional key with a default does not change it."""
     plain: dict[str, Any] = source.model_dump(mode="json", exclude_defaults=True)
     return digest_of(plain)[:12]

@@ -1,4 +1,4 @@
-"""Sources: the tables that examples are made of, cut to the window of one run."""
+"""Reads the sources of a spec, cut to the window of one run."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
@@ -18,14 +18,14 @@ DAY = timedelta(days=1)
 
 
 class Rows(NamedTuple):
-    """`version`: of the Delta table that they are read from."""
+    """`version` of the Delta table; None for other formats."""
 
     frame: DataFrame
     version: int | None = None
 
 
 def read_sources(spark: SparkSession, root: str, sources: Mapping[str, Source], as_of: datetime) -> dict[str, Rows]:
-    """Raises one BadData with what is wrong in all of them."""
+    """Raises one BadData with the problems of all sources."""
     read, problems = {}, []
     for name, source in sources.items():
         try:
@@ -50,13 +50,13 @@ def read_source(spark: SparkSession, root: str, source: Source, as_of: datetime)
 
 
 def in_window(rows: DataFrame, source: Source, as_of: datetime) -> DataFrame:
-    """Compared in the column's own type: Spark hands only such filters down to files and databases."""
+    """Compares in the column's own type: Spark pushes only such filters down to files and databases."""
     if source.time_column is None:
         return rows
     when, kind = F.col(source.time_column), rows.schema[source.time_column].dataType
     first = as_of - source.window if source.window else None
     if isinstance(kind, T.TimestampType) and source.kind not in (*FILES, "delta"):
-        # A database compares times in its session's zone, which may be another: there a day more at both ends, exactly in Spark.
+        # A database compares in its session's time zone: a day more at both ends there, the exact window in Spark.
         rows = _between(rows, when, kind, first and first - DAY, as_of + DAY)
         when = F.timestamp_micros(F.unix_micros(when))
     return _between(rows, when, kind, first, as_of)
@@ -68,7 +68,7 @@ def _between(rows: DataFrame, when: Column, kind: T.DataType, first: datetime | 
 
 
 def _moment(moment: datetime, kind: T.DataType) -> Column:
-    """As a day: the first that does not begin before it."""
+    """The moment in the column's type; for dates the first day that does not begin before it."""
     if isinstance(kind, T.DateType):
         utc = moment.astimezone(UTC)
         return F.lit(utc.date() if utc.time() == time() else utc.date() + DAY)
@@ -76,7 +76,7 @@ def _moment(moment: datetime, kind: T.DataType) -> Column:
 
 
 def in_folders(rows: DataFrame, source: Source, as_of: datetime) -> DataFrame:
-    """A filter on the time alone opens every folder. A day more at both ends: folders may be local days."""
+    """Prunes partitions, as a filter on the time column opens every folder. A day more at both ends: folders may be local days."""
     if source.partition_column is None:
         return rows
     day = F.col(source.partition_column)

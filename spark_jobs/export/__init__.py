@@ -1,4 +1,4 @@
-"""A saved PipelineModel directory → ONNX, in double precision and in Spark's own order. What it does not know, it refuses."""
+"""Converts a saved PipelineModel to ONNX, in double precision and Spark's order of operations. Unknown stages are refused."""
 
 import json
 from collections.abc import Callable

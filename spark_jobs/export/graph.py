@@ -1,4 +1,4 @@
-"""A small ONNX graph builder. Features stay unbuilt (`Slot`) until an algorithm wants a tensor: trees never pay for one-hot."""
+"""A small ONNX graph builder. Features stay lazy (`Slot`) until an algorithm needs a tensor: trees compute no one-hot columns."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
 
-NULL = "\ue000null"  # how the graph is told a null string; "" is a string like any other
+NULL = "\ue000null"  # stands for a null string in the graph's input; "" is a string like any other
 ML = "ai.onnx.ml"
 OPSETS = (helper.make_opsetid("", 21), helper.make_opsetid(ML, 5))
 IR_VERSION = 10
@@ -43,7 +43,7 @@ class Graph:
         self._widths[name] = width
 
     def add(self, operator: str, *inputs: str, name: str = "", width: int = 0, domain: str = "", **attributes: Any) -> str:
-        """Appends a node and returns its output; `width` is needed where slots will point into it."""
+        """Appends a node and returns its output's name; `width` (columns) is needed where slots refer to it."""
         name = name or f"{operator.lower()}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(operator, inputs, [name], domain=domain, **attributes))
         self._widths[name] = width
@@ -60,7 +60,7 @@ class Graph:
         return self._joined([self._indicators(list(run)) if is_level else self._values(list(run)) for is_level, run in runs])
 
     def columns(self, sources: Iterable[tuple[str, int]]) -> str:
-        """The columns side by side; a whole tensor in its own order is taken as it is."""
+        """The columns side by side; all columns of a tensor in order need no Gather."""
         pieces = []
         for tensor, run in groupby(sources, key=lambda source: source[0]):
             indices = [column for _, column in run]
@@ -87,7 +87,7 @@ class Graph:
         return self.add("Cast", equal, to=TensorProto.DOUBLE)
 
     def refuse(self, flags: str) -> None:
-        """Rows with a True in `flags` (bool[N, k]) are ones Spark throws on: their answer becomes NaN."""
+        """Rows with a True in `flags` (bool[N, k]), on which Spark would throw, get NaN scores."""
         nan = self.add("Where", flags, self.constant([np.nan]), self.constant([0.0]))
         poison = self.add("ReduceSum", nan, self.constant([1], np.int64), keepdims=1)
         self._poison = poison if self._poison is None else self.add("Add", self._poison, poison)

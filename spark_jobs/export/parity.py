@@ -1,4 +1,4 @@
-"""Proof that the ONNX model answers as Spark does, on holdout rows."""
+"""Proves on holdout rows that the ONNX model gives Spark's predictions."""
 
 from pathlib import Path
 
@@ -19,13 +19,13 @@ TOLERANCE = 1e-9  # of max(1, |Spark's number|)
 
 
 class ParityBroken(BadData):
-    """The exported model answers otherwise than Spark: it must not serve."""
+    """The exported model's predictions differ from Spark's: it must not serve."""
 
 
 def prove(scored: DataFrame, spec: ModelSpec, onnx: Path) -> Parity:
-    """`scored`: rows with id, features and Spark's `prediction` (and `probability`); asked are 10,000 by hash of the id, or all.
+    """`scored`: id, features and Spark's `prediction` (and `probability`); at most ROWS, by hash of the id, are compared.
 
-    Raises ParityBroken where a number is off by more than the tolerance, or a label though Spark's best classes are further apart.
+    Raises ParityBroken where a number is off by more than TOLERANCE, or a label differs and Spark's best classes are not tied.
     """
     model = OnnxModel(onnx)
     rows = _chosen(scored, spec.examples.id, model)
@@ -84,7 +84,7 @@ def _numbers(answers: Predictions) -> np.ndarray:
 
 
 def _lead(probability: np.ndarray) -> np.ndarray:
-    """How far the best class is before the second."""
+    """Probability of the best class minus that of the second."""
     ranked = np.sort(probability, axis=1)
     return ranked[:, -1] - ranked[:, -2]
 

@@ -38,7 +38,7 @@ class Stage:
         return self.params.get("outputCols") or [self.params["outputCol"]]
 
     def require(self, param: str, *allowed: Any) -> Any:
-        """The parameter's value, which must be one of `allowed` (None: not set)."""
+        """The parameter's value; raises UnsupportedStage unless it is one of `allowed` (None: not set)."""
         value = self.params.get(param)
         if value not in allowed:
             names = " or ".join("unset" if one is None else str(one) for one in allowed)

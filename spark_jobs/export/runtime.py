@@ -1,4 +1,4 @@
-"""The exported model, scored: what parity and golden rows are asked of."""
+"""Scores the exported model with ONNX Runtime."""
 
 import json
 from collections.abc import Mapping, Sequence

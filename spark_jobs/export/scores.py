@@ -1,4 +1,4 @@
-"""What an algorithm leaves: scores, and how they become the answer."""
+"""An algorithm's raw scores, and the graph's outputs made from them."""
 
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ class Scores(NamedTuple):
 
 
 def add_outputs(graph: Graph, scores: Scores) -> Outputs:
-    """Adds the graph's last nodes. The prediction is the first of the highest scores: Spark's rule for ties."""
+    """Adds the output nodes. Of equal highest scores the first class is the prediction, as in Spark."""
     tensor = graph.guarded(scores.tensor)
     if not scores.classes:
         graph.add("Squeeze", tensor, graph.constant([1], int), name="prediction")

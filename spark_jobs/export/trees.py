@@ -20,7 +20,7 @@ Tree = dict[int, Node]
 
 
 class NodeTest(NamedTuple):
-    """What a branch asks of its source; NaN answers no unless `nan` is set. `flipped`: yes leads to Spark's right side."""
+    """A branch's condition; NaN is false unless `nan` is set. `flipped`: true leads to Spark's right child."""
 
     mode: int
     value: float = 0.0
@@ -30,7 +30,7 @@ class NodeTest(NamedTuple):
 
 
 class Forest:
-    """The attributes of one TreeEnsemble node, grown tree by tree. A leaf's value is what `value_of` says of its node."""
+    """The attributes of one TreeEnsemble node, added tree by tree; `value_of` gives the value of a leaf."""
 
     def __init__(self, slots: Slots, stage: Stage):
         self._slots = slots
@@ -44,7 +44,7 @@ class Forest:
 
     def grow(self, tree: Tree, value_of: Callable[[Node], float], target: int = 0) -> None:
         self._roots.append(len(self._branches))
-        if _is_leaf(tree[0]):  # the operator knows no tree without a branch
+        if _is_leaf(tree[0]):  # the operator has no tree without a branch
             leaf = self._leaf(tree[0], value_of, target)
             self._branches.append(_branch(0, NodeTest(LEQ)) | dict.fromkeys(("truenodeids", "falsenodeids"), leaf))
         else:
@@ -81,7 +81,7 @@ class Forest:
         if slot.levels is None:
             raise UnsupportedStage(self._stage, f"a categorical split on {slot.tensor}", "categorical splits on indexed strings")
         others = tuple(float(level) for level in range(count) if level not in values)
-        if len(values) <= count // 2:  # Spark asks for the shorter side, so a value of neither side goes the other way
+        if len(values) <= count // 2:  # Spark tests the shorter side, so a value of neither side goes to the other
             return NodeTest(MEMBER, members=tuple(values))
         return NodeTest(MEMBER, members=others, flipped=True)
 
@@ -175,7 +175,7 @@ def boosted_classifier(stage: Stage, graph: Graph, slots: Slots) -> Scores:
 
 
 def vote_classifier(stage: Stage, graph: Graph, slots: Slots) -> Scores:
-    """A decision tree or a random forest: every tree names its leaf, whose share of each class it votes with."""
+    """A decision tree or a random forest: the mean over trees of the class shares in the row's leaf."""
     stage.require("thresholds", None)
     forest = Forest(slots, stage)
     votes: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""Compare: the challenger against each opponent on the same holdout rows; and the proof that ONNX equals Spark."""
+"""compare: the challenger against each reference model on the same holdout rows, and the proof that ONNX equals Spark."""
 
 import tempfile
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
             raise challenger
         train, holdout = split(build_examples(spark, snapshot, spec, challenger.sql), spec, frozen.as_of)
         facts = holdout_facts(holdout, spec)
-        clock.lap("look", f"{facts.rows:,} holdout rows")
+        clock.lap("holdout", f"{facts.rows:,} holdout rows")
 
-        with ThreadPool(1) as pool:  # either alone does not keep all cores busy
+        with ThreadPool(1) as pool:  # neither alone keeps all cores busy
             sample = hash_sample(holdout, spec.examples.id, facts.rows)
             proving = pool.apply_async(prove_and_choose, (sample, spec, challenger))
             scored = scored_by(challenger, score(holdout, challenger), facts, frozen, snapshot)
@@ -51,7 +51,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
         clock.lap("compare", "; ".join(map(comparison_sentence, comparisons)))
         recipe = recipe_of(frozen, snapshot, challenger, reference_versions)
         if recipe:
-            clock.lap("recipe", f"made in another way than the champion: other {' and '.join(recipe.changed)}")
+            clock.lap("recipe", f"compared with the champion's recipe, which differs in {' and '.join(recipe.changed)}")
         print(f"compare: ONNX equals Spark on {parity.rows:,} rows; chose {len(golden.rows)} golden rows", flush=True)
     golden_path = documents.write(store, f"{frozen.folder}/golden-{request.key}.json", golden)
     seconds = round(sum(clock.seconds.values()), 3)
@@ -73,9 +73,9 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
 def require_labels(
     comparisons: Sequence[ReferenceComparison], report: ValidationReport, rows: int, spec: ModelSpec
 ) -> tuple[ReferenceComparison, ...]:
-    """Rows whose label comes late are often the odd ones: without them the numbers stand, and show nothing.
+    """Marks comparisons incomparable where more rows lack a label than max_unlabelled: late labels are not a random sample.
 
-    Where only a part of the holdout is compared, all that lack a label are taken to lie in it: they are mostly the newest.
+    Where only a part of the holdout is compared, all unlabelled rows are counted in it, as most of them are the newest.
     """
     missing = rows * report.unlabelled / (1 - report.unlabelled)
     return tuple(_require_labels(compared, missing, spec) for compared in comparisons)
@@ -108,7 +108,7 @@ def prove_and_choose(holdout: DataFrame, spec: ModelSpec, challenger: Version) -
 
 
 def reference_versions_of(run: RunDocument) -> dict[str, int]:
-    """Role: version. The anchor where small losses could add up, and it is not the champion itself."""
+    """Version by role. The anchor only for rule not_worse, where small losses could add up, and where it is not the champion."""
     if run.champion is None:
         return {}
     anchor = run.champion.anchor

@@ -1,4 +1,4 @@
-"""Train: fit the feature stages once, search, fit the best on all training rows, and register it as a version."""
+"""train: fits the feature stages once, searches, fits the best parameters to all training rows, and registers the version."""
 
 import tempfile
 from datetime import UTC, datetime
@@ -30,11 +30,11 @@ from spark_jobs.training.walk_forward import fold_intervals
 
 
 def run(spark: SparkSession, request: JobRequest, store: Store) -> Training:
-    """A version that an earlier try of the same request has registered is taken up; nothing is trained twice."""
+    """Returns the version that an earlier attempt of the same request has registered; nothing is trained twice."""
     mlflow_runs.connect(request.run.platform.mlflow)
     registered = mlflow_runs.find_training(request.run.model, request.key)
     if registered:
-        print(f"train: version {registered.version} of {request.run.model} was registered by an earlier try", flush=True)
+        print(f"train: version {registered.version} of {request.run.model} was registered by an earlier attempt", flush=True)
     return registered or train(spark, request, store)
 
 
@@ -76,7 +76,7 @@ class TrainedModel(NamedTuple):
 
 
 def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, clock: StageTimer) -> TrainedModel:
-    """The feature stages are fitted once and shared by all candidates: they look at no label."""
+    """The feature stages are fitted once and shared by all candidates, as they do not use the label."""
     name = spec.algorithm.name
     features = fit_features(train, spec)
     rows = prepared(train, spec, labels, features)
@@ -92,7 +92,7 @@ def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, c
 
 
 def prepared(train: DataFrame, spec: ModelSpec, labels: Labels | None, features: FittedFeatures) -> DataFrame:
-    """What the algorithm and the search's split need, cached; the wider rows it came from are let go."""
+    """The columns that the algorithm and the search's split need, cached; the wider `train` is unpersisted."""
     examples = spec.examples
     kept = [examples.id, *([examples.time] if examples.time else []), examples.label, FEATURES]
     rows = features.pipeline.transform(with_label_index(train, spec, labels)).select(*kept).persist()
@@ -107,7 +107,7 @@ def score(holdout: DataFrame, spec: ModelSpec, labels: Labels | None, pipeline: 
 
 
 def extent(train: DataFrame, holdout: DataFrame, spec: ModelSpec) -> tuple[int, datetime | None]:
-    """Training rows, and the newest time among them; BadData before any work where either side has no rows."""
+    """Count of training rows and their newest time; BadData where training or holdout has no rows."""
     newest = F.max(spec.examples.time) if spec.examples.time else F.lit(None)
     rows, until = train.agg(F.count("*"), newest).first()
     if rows == 0:

@@ -1,4 +1,4 @@
-"""validate: freeze the rows of this run, check what was frozen, and report all that is wrong at once."""
+"""validate: writes the snapshot of this run, checks it, and reports all failed checks at once."""
 
 import time
 from collections.abc import Mapping
@@ -43,11 +43,11 @@ def check_frames(frames: Mapping[str, DataFrame], run: RunDocument) -> list[Data
 
 
 def check_snapshot_examples(spark: SparkSession, snapshot: Snapshot, run: RunDocument) -> Examined:
-    """Examples that cannot be made are one failed check, so that what is wrong with the sources is reported as well."""
+    """A dataset that cannot be built is one failed check, so that failed checks of the sources are reported as well."""
     print("validate: checking the examples", flush=True)
     try:
         return check_examples(build_rows(spark, snapshot, run.spec, run.sql), run.spec, run.as_of)
-    except Exception as error:  # a query may meet data that it cannot work on, such as a zero that it divides by
+    except Exception as error:  # a query may fail on the data, such as a division by zero
         reason = explain(error)
         if not isinstance(reason, BadData):
             raise

@@ -1,7 +1,7 @@
-"""Of all applications that carry one key, one does the work: who creates the claim.
+"""Of all applications with one key, the one that creates the claim does the work.
 
-A submission whose sender was killed may register late, beside that of the next try. Each was told the number of the first free
-claim; the next number is given out only when the engine knows of no living application with the key.
+A submission whose sender was killed may start late, beside that of the next attempt. Each was given the number of the first free
+claim; the next number is given out only when the engine knows of no live application with the key.
 """
 
 import os
@@ -20,16 +20,16 @@ class Claim(Versioned):
 
 
 def holder() -> str:
-    """The application's id on YARN; elsewhere this process."""
+    """The application's id on YARN; elsewhere host and process id."""
     match = CONTAINER.fullmatch(os.environ.get("CONTAINER_ID", ""))
     return f"application_{match[1]}" if match else f"{socket.gethostname()}:{os.getpid()}"
 
 
 def other_holder(store: Store, prefix: str, number: int, me: str) -> str:
-    """Empty where this one holds the claim `<prefix>.claim-<number>.json` now; else who does."""
+    """Creates the claim `<prefix>.claim-<number>.json`; empty where `me` holds it, else its holder."""
     path = f"{prefix}.claim-{number}.json"
     if store.create(path, Claim(holder=me).model_dump_json().encode()):
         return ""
     held = store.read(path)
-    current = parse(Claim, held).holder if held else "somebody"
+    current = parse(Claim, held).holder if held else "another application"
     return "" if current == me else current

@@ -1,4 +1,4 @@
-"""What went wrong in a job, as one sentence for people and one decision: can a retry help?"""
+"""Translates any exception of a job into one sentence, and into the type that says whether a retry can help."""
 
 import re
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from pyspark import SparkContext
 from contract.errors import BadData, RetrainingError, StoreError
 from spark_jobs.runtime.executor_failures import failure_in
 
-# SQLSTATE classes 22 (values that do not fit) and 42 (names and types that do not fit), files that are not what they should be,
-# and what `handleInvalid: error` forbids.
+# SQLSTATE classes 22 (data exception) and 42 (syntax, names, types), files of another format or schema, and values that
+# `handleInvalid: error` forbids.
 DATA = re.compile(
     r"SQLSTATE: (22|42)|PARQUET_COLUMN_DATA_TYPE_MISMATCH|is not a Parquet file|CSV header does not conform to the schema"
     r"|Parquet column cannot be converted|Unseen label: |StringIndexer encountered NULL value"
@@ -21,7 +21,7 @@ JAVA_MESSAGE = re.compile(r"^(?:: |Caused by: )[\w.$]+: (.+)$", re.MULTILINE)
 
 
 def explain(error: Exception) -> RetrainingError:
-    """The error itself if it was raised on purpose, else its nearest kind with the lines of it that say something."""
+    """A RetrainingError as it is; else the nearest type, with the informative lines of the message."""
     if isinstance(error, RetrainingError):
         return error
     text = str(error)
@@ -40,7 +40,7 @@ def explain(error: Exception) -> RetrainingError:
 
 
 def bad_data(error: Exception) -> BadData:
-    """The error as one of the data, or raised again where it is of another kind."""
+    """The error as BadData; raised again where it is of another kind."""
     known = explain(error)
     if isinstance(known, BadData):
         return known
@@ -52,14 +52,14 @@ def first_line(error: Exception) -> str:
 
 
 def _states(text: str) -> Iterator[str]:
-    """The SQLSTATE of each condition that a Spark error names: Spark 3.5 leaves it out of the text."""
-    with suppress(Exception):  # the JVM itself may be what has died
+    """SQLSTATE of each error condition in the text: Spark 3.5 does not print it."""
+    with suppress(Exception):  # the JVM itself may have died
         for condition in dict.fromkeys(CONDITION.findall(text)) if SparkContext._jvm else ():
             yield SparkContext._jvm.org.apache.spark.SparkThrowableHelper.getSqlState(condition) or ""
 
 
 def _gist(text: str) -> str:
-    """Of a Java error its first and its deepest message, else the first line."""
+    """First and innermost message of a Java error; else the first line."""
     messages = JAVA_MESSAGE.findall(text) or [text.strip().partition("\n")[0]]
     if messages[0].startswith("Job aborted due to stage failure"):  # Spark 3.5 puts it before the error itself
         messages = messages[1:] or messages

@@ -1,4 +1,4 @@
-"""How processes of a cluster die, as seen from the driver: what Spark says of it, and what it means."""
+"""Failures of executors and driver as Spark reports them, with their meaning and what to change."""
 
 import re
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from contract.errors import BadData, OutOfMemory, RetrainingError
 
 
 class ExecutorFailure(NamedTuple):
-    """A pattern of Spark's words, and what it means; {0} is the pattern's first group."""
+    """A pattern in Spark's error text and its meaning, in which {0} is the pattern's first group."""
 
     pattern: str
     meaning: str
@@ -32,7 +32,7 @@ FAILURES = (
     ),
     ExecutorFailure(
         r"Python worker exited unexpectedly|MemoryError",
-        "a Python process of an executor died, mostly for want of memory: raise spark.executor.memoryOverhead",
+        "a Python process of an executor died, usually out of memory: raise spark.executor.memoryOverhead",
         OutOfMemory,
     ),
     ExecutorFailure(
@@ -42,11 +42,11 @@ FAILURES = (
     ),
     ExecutorFailure(
         r"ExecutorLostFailure \(executor \S+ exited[^)]*\) Reason: ([^\n]{1,200})",
-        "executors were lost over and over ({0}): clear this task when the cluster is well again",
+        "executors were lost over and over ({0}): clear this task when the cluster is healthy again",
     ),
     ExecutorFailure(
         r"SparkContext was shut down|SparkContext has been shutdown|stopped SparkContext|Spark context stopped",
-        "the cluster ended the application while it worked: clear this task when it is well again",
+        "the cluster ended the application while it worked: clear this task when it is healthy again",
     ),
     ExecutorFailure(
         r"PythonException[\s\S]*?\n(\w+(?:Error|Exception|Exit)?: [^\n]{1,300})\n",
@@ -57,7 +57,7 @@ FAILURES = (
 
 
 def failure_in(text: str) -> RetrainingError | None:
-    """Of an error's whole text, stack traces included; None if nobody died in it."""
+    """The first failure that matches the error's text with stack traces; None where no process has died."""
     for failure in FAILURES:
         if match := re.search(failure.pattern, text):
             return failure.kind(failure.meaning.replace("{0}", next(filter(None, match.groups()), "")))

@@ -1,4 +1,4 @@
-"""What a job on a cluster prints, also put into the store while it works: its task's log shows it, wherever the driver runs."""
+"""Copies a cluster job's output into the store while it runs, so that its task's log can show it wherever the driver runs."""
 
 import sys
 import threading
@@ -11,7 +11,7 @@ MOST_PARTS, MOST_CHARACTERS = 9999, 100_000
 
 
 class LogForwarder:
-    """Stands in the place of sys.stdout. Each part is a file of its own, `<prefix>.progress-0001.txt` and so on."""
+    """Replaces sys.stdout; every EVERY_S seconds new output becomes one file, `<prefix>.progress-0001.txt` and so on."""
 
     def __init__(self, store: Store, prefix: str, stdout: TextIO) -> None:
         self._store, self._prefix, self._stdout = store, prefix, stdout
@@ -45,7 +45,7 @@ class LogForwarder:
             self.store_now()
 
     def store_now(self) -> None:
-        """It only tells: a store that fails now is met again, with what counts."""
+        """Errors of the store are only printed: where it stays broken, writing the job's result fails."""
         with self._lock:
             text, self._waiting = self._waiting, ""
             if text and self._parts < MOST_PARTS:

@@ -1,4 +1,4 @@
-"""A local job dies with its task: no orphan works on after its worker was killed."""
+"""Ends a local job with its task, so that no orphan goes on after the worker was killed."""
 
 import contextlib
 import os
@@ -12,14 +12,14 @@ ORPHANED = 70
 
 
 class ParentProcess(NamedTuple):
-    """A process id comes back for another process; with its start time (clock ticks since boot) it does not."""
+    """Process ids are reused; with the start time (clock ticks since boot) a process is unique."""
 
     pid: int
     started: int
 
 
 def watch_parents(every_s: float = 1.0) -> None:
-    """Ends this process at once when a process of RETRAINING_PARENT (`pid:starttime,…`) is gone. Looks once before it returns."""
+    """Ends this process when one of RETRAINING_PARENT (`pid:starttime,…`) is gone. Checks once before it returns."""
     parents = parse_parents(os.environ.get(VARIABLE, ""))
     if parents:
         leave_if_orphaned(parents)
@@ -27,7 +27,7 @@ def watch_parents(every_s: float = 1.0) -> None:
 
 
 def is_watched() -> bool:
-    """Whether this process works for a task of its own host."""
+    """Whether this process has parents on the same host to watch."""
     return bool(os.environ.get(VARIABLE))
 
 
@@ -38,18 +38,18 @@ def parse_parents(text: str) -> list[ParentProcess]:
 def leave_if_orphaned(parents: list[ParentProcess]) -> None:
     for parent in parents:
         if not is_alive(parent):
-            with contextlib.suppress(OSError):  # whoever read this may be gone, too
+            with contextlib.suppress(OSError):  # the reader of stdout may be gone as well
                 print(f"process {parent.pid}, which this job works for, is gone: leaving", flush=True)
-            os._exit(ORPHANED)  # nothing may delay the end, no shutdown hook and no other thread
+            os._exit(ORPHANED)  # no shutdown hook and no other thread may delay the exit
 
 
 def is_alive(process: ParentProcess) -> bool:
-    """A killed process whose parent has not fetched its exit yet (Z, X) is gone."""
+    """A zombie (state Z or X) counts as gone."""
     try:
         stat = Path(f"/proc/{process.pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
-    state, *fields = stat.rpartition(")")[2].split()  # the name before it may hold blanks and brackets
+    state, *fields = stat.rpartition(")")[2].split()  # the name before it may contain blanks and brackets
     return state not in "ZX" and int(fields[18]) == process.started
 
 

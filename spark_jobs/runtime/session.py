@@ -1,4 +1,4 @@
-"""The one way a Spark session is made: times are UTC in SQL and in Python, and a bad value raises on every Spark line."""
+"""Starts every Spark session: UTC in SQL and Python, ANSI mode (bad values raise) on every Spark version."""
 
 import os
 import time
@@ -7,15 +7,15 @@ from pyspark.sql import SparkSession
 
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
-    "spark.sql.ansi.enabled": "true",  # Spark 3.5's default is off, 4's is on: one meaning of a spec's SQL on both
+    "spark.sql.ansi.enabled": "true",  # default off in Spark 3.5 and on in 4: a spec's SQL must mean the same on both
     "spark.sql.execution.arrow.pyspark.enabled": "true",  # toPandas() is five times faster
     "spark.ui.showConsoleProgress": "false",
 }
 
 
 def start_session(name: str, settings: dict[str, str] | None = None) -> SparkSession:
-    """What spark-submit was given stays, but for SETTINGS."""
-    os.environ["TZ"] = "UTC"  # Python's side of collect() makes local times otherwise
+    """Settings given to spark-submit stay, except for SETTINGS."""
+    os.environ["TZ"] = "UTC"  # else collect() gives local times in Python
     time.tzset()
     builder = SparkSession.builder.appName(name)
     for key, value in {**(settings or {}), **SETTINGS}.items():

@@ -1,10 +1,10 @@
-"""Seconds by stage, told as they pass."""
+"""Measures and prints the seconds of each stage of a job."""
 
 import time
 
 
 class StageTimer:
-    """`lap` ends a stage: it prints one line for people and keeps the seconds since the stage before."""
+    """`lap` ends a stage: it prints one line and keeps the seconds since the previous stage."""
 
     def __init__(self, job: str):
         self.seconds: dict[str, float] = {}

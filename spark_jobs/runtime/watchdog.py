@@ -1,4 +1,4 @@
-"""Ends a job from inside that goes on for too long or makes no progress: then nobody has to be there to do it."""
+"""Ends a job from inside where it exceeds its time limit or makes no progress."""
 
 import os
 import threading
@@ -16,7 +16,7 @@ OVERDUE = 71
 
 
 class Stuck(RetrainingError):
-    """No Spark task has ended for longer than a task may take."""
+    """No Spark task has ended and nothing was printed within the no-progress limit."""
 
 
 def watch(
@@ -25,7 +25,7 @@ def watch(
     printed_lines: Callable[[], int],
     report: Callable[[RetrainingError], None],
 ) -> None:
-    """`limits`: of the whole, and without progress; `said`: how many lines the job has printed, which is progress as well."""
+    """`limits`: of the whole job, and without progress; `printed_lines`: count of the job's output lines (progress as well)."""
     threading.Thread(target=_watch, args=(spark, *limits, printed_lines, report), name="watchdog", daemon=True).start()
 
 
@@ -50,12 +50,13 @@ def _watch(
         if now - progressed > no_progress.total_seconds():
             message = f"made no progress for {format_duration(no_progress)} with {executors(spark)} executors"
             _leave(
-                report, Stuck(f"{message}: is the queue full, or a service that it waits for away? Clear this task to try again")
+                report,
+                Stuck(f"{message}: is the queue full, or a service that it waits for unavailable? Clear this task to try again"),
             )
 
 
 def finished_tasks(spark: SparkSession) -> int:
-    """Of all executors that there ever were; −1 when the session is gone."""
+    """Count over all executors, also ended ones; −1 when the session is gone."""
     try:
         known = spark.sparkContext._jsc.sc().statusStore().executorList(False)
         return sum(known.apply(number).completedTasks() for number in range(known.size()))
@@ -64,7 +65,7 @@ def finished_tasks(spark: SparkSession) -> int:
 
 
 def executors(spark: SparkSession) -> int:
-    """That live now, the driver not counted."""
+    """Live executors without the driver; 0 when the session is gone."""
     try:
         return spark.sparkContext._jsc.sc().statusStore().executorList(True).size() - 1
     except Exception:
@@ -72,7 +73,7 @@ def executors(spark: SparkSession) -> int:
 
 
 def _leave(report: Callable[[RetrainingError], None], error: RetrainingError) -> None:
-    """The main thread may hang in the JVM: nothing is waited for."""
+    """Reports and exits at once: the main thread may hang in the JVM."""
     try:
         report(error)
     finally:

@@ -1,4 +1,4 @@
-"""Scored rows reduced, in Spark, to each metric's sufficient statistics by block: what reaches the driver is small."""
+"""Reduces scored rows in Spark to each metric's sufficient statistics by block, small enough for the driver."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -40,14 +40,14 @@ class Statistics(NamedTuple):
 
 
 class Binned(NamedTuple):
-    """Rows with `positive` and `bin`; `ties`: which bins hold one score only. The last bin is of scores that are no numbers."""
+    """Rows with `positive` and `bin`; `ties`: which bins hold one score only. The last bin holds NaN scores."""
 
     rows: DataFrame
     ties: np.ndarray
 
 
 def flat(pairs: DataFrame, *kept: str) -> DataFrame:
-    """These columns, and each side's answer as columns of plain numbers, which Spark keeps and reads best."""
+    """The columns `kept`, and each side's answer struct as flat columns `<side>_<field>`, which Spark caches and reads faster."""
     sides = [side for side in SIDES if side in pairs.columns]
     named = {f"{side}_{name}": F.col(f"{side}.{name}") for side in sides for name in pairs.schema[side].dataType.names}
     return pairs.select(*kept, *(column.alias(name) for name, column in named.items()))
@@ -58,10 +58,10 @@ def sides_of(rows: DataFrame) -> list[str]:
 
 
 def reduce_by_blocks(rows: DataFrame, groupings: Sequence[str], measures: Mapping[str, Measure]) -> dict[str, Statistics]:
-    """`rows`: as `flat` leaves them, with a column of blocks for each grouping.
+    """`rows`: the output of `flat`, with a block column for each grouping.
 
-    Where there are many, a ranking's value comes from a fine histogram of all rows, and what each block moves from coarse ones:
-    their error is nearly the same with the block and without.
+    Above FEW rows a ranking's value comes from a fine histogram of all rows, and each block's influence from coarse ones, whose
+    error is nearly the same with the block and without.
     """
     marked, ranked = rows.withColumn(WHOLE, F.lit(0)), _ranked(measures)
     by_grouping = {grouping: statistics[0] for grouping, statistics in _summed(marked, WHOLE, groupings, measures).items()}
@@ -76,7 +76,7 @@ def reduce_by_blocks(rows: DataFrame, groupings: Sequence[str], measures: Mappin
 def reduce_by_slices(
     rows: DataFrame, slices: str, groupings: Sequence[str], measures: Mapping[str, Measure], bins: int
 ) -> dict[int, dict[str, Statistics]]:
-    """The same for each whole number in the column `slices`, from histograms of so many `bins`."""
+    """As reduce_by_blocks, by slice (integers in the column `slices`) and grouping, from histograms of `bins` bins."""
     by_grouping = _summed(rows, slices, groupings, measures)
     _add_ranked(rows, slices, by_grouping, _ranked(measures), bins)
     return {index: {grouping: by_grouping[grouping][index] for grouping in groupings} for index in by_grouping[groupings[0]]}
@@ -107,12 +107,12 @@ def _add_ranked(rows: DataFrame, slices: str, by_grouping: BySlice, ranked: Mapp
                     statistics[index].of[side, name] = jackknife(counts, partial(measure.value, ties=binned.ties))
                     statistics[index].coarse[side, name] = coarse
 
-    with ThreadPool(len(sides_of(rows))) as pool:  # one side's passes do not keep all cores busy
+    with ThreadPool(len(sides_of(rows))) as pool:  # one side's jobs do not keep all cores busy
         pool.map(add, cuts)
 
 
 def _refine(rows: DataFrame, by_grouping: Mapping[str, Statistics], ranked: Mapping[str, Ranked]) -> None:
-    """Moves each ranking to its value of the fine histogram, with and without each block."""
+    """Shifts each ranking's values, with and without each block, to the value of the fine histogram."""
     total = int(next(iter(by_grouping.values())).rows.sum())
     for side, cuts in (_cuts(rows, total, BINS) if ranked else {}).items():
         binned = _binned(rows, side, (), cuts)
@@ -123,7 +123,7 @@ def _refine(rows: DataFrame, by_grouping: Mapping[str, Statistics], ranked: Mapp
 
 
 def _sums(rows: DataFrame, keys: tuple[str, str], sides: Sequence[str], measures: Mapping[str, Summed]) -> dict[int, Statistics]:
-    """By slice: the blocks that hold rows, in order, and what is a sum of rows."""
+    """By slice: its non-empty blocks in order, and the statistics that are sums over rows."""
     terms = {(side, name): measure.terms(partial(_field, side)) for side in sides for name, measure in measures.items()}
     binary = f"{sides[0]}_positive" in rows.columns
     positives = F.sum(_field(sides[0], "positive")) if binary else F.lit(0)
@@ -137,7 +137,7 @@ def _sums(rows: DataFrame, keys: tuple[str, str], sides: Sequence[str], measures
 def _statistics(
     table: np.ndarray, widths: Mapping[tuple[str, str], int], measures: Mapping[str, Summed], binary: bool
 ) -> Statistics:
-    """`table`: block, rows, positives, then each side's and metric's sums, `widths` of them."""
+    """`table`: columns block, rows, positives, then for each (side, metric) its `widths[…]` sums; one row per block."""
     rows, start, sums = table[:, 1], 3, {}
     for key, width in widths.items():
         sums[key] = np.column_stack([rows, table[:, start : start + width]])
@@ -153,7 +153,7 @@ def _field(side: str, name: str) -> Column:
 
 def _score(side: str) -> Column:
     score = _field(side, "score")
-    return F.when(score == 0, 0.0).otherwise(score)  # the Bucketizer's search puts −0.0 below 0.0
+    return F.when(score == 0, 0.0).otherwise(score)  # the Bucketizer sorts −0.0 below 0.0
 
 
 def _binned(rows: DataFrame, side: str, keys: Sequence[str], cuts: np.ndarray) -> Binned:
@@ -190,11 +190,11 @@ def _histograms(binned: Binned, keys: tuple[str, str], statistics: Mapping[int, 
 
 def _coarse(histograms: np.ndarray, ties: np.ndarray) -> float:
     rows = histograms.sum(axis=0).reshape(2, -1).sum(axis=0)
-    return float(rows[:-1][~ties[:-1]].max(initial=0) / rows.sum())  # scores that are no numbers are another trouble
+    return float(rows[:-1][~ties[:-1]].max(initial=0) / rows.sum())  # NaN scores are handled by the metric
 
 
 def _cuts(rows: DataFrame, total: int, bins: int) -> dict[str, np.ndarray]:
-    """By side, quantiles of the scores of all rows and of the positive ones; of a sample, where there are very many."""
+    """By side, quantiles of the scores of all rows and of the positive rows; from a sample above SAMPLED rows."""
     sides = sides_of(rows)
     some = rows if total <= SAMPLED else rows.sample(SAMPLED / total, seed=1)
     scores = some.select(_field(sides[0], "positive").alias("positive"), *(_score(side).alias(side) for side in sides)).toPandas()
@@ -203,7 +203,7 @@ def _cuts(rows: DataFrame, total: int, bins: int) -> dict[str, np.ndarray]:
 
 
 def _quantiles(scores: np.ndarray, positive: np.ndarray, bins: int) -> np.ndarray:
-    cuts = [np.array([0.0])]  # where no score is a number
+    cuts = [np.array([0.0])]  # for scores that are all NaN
     for some in (scores, scores[positive]):
         known = np.sort(some[~np.isnan(some)])
         if len(known):

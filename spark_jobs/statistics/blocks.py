@@ -1,4 +1,4 @@
-"""The blocks of a holdout row. Rows of one block may depend on each other; blocks, not rows, are what the gate counts."""
+"""Blocks of holdout rows. Rows of one block may depend on each other; intervals are computed over blocks, not rows."""
 
 from datetime import datetime, timedelta
 from math import ceil, floor
@@ -18,7 +18,7 @@ BY_TIME, BY_CLUSTER, BY_BOTH, BY_ROW = "time_block", "cluster_block", "both_bloc
 
 
 def groupings_of(spec: ModelSpec, as_of: datetime) -> dict[str, Column]:
-    """Each way to put rows into blocks, as a whole number: by time, by a column, or these two and both together."""
+    """Block number by grouping: time, a cluster column, or time, cluster and both together; without either the id's hash."""
     cluster = spec.gate.cluster
     by_time = spec.examples.time is not None and (TIME in spec.gate.blocks or cluster is None)
     if not (by_time or cluster):
@@ -33,7 +33,7 @@ def groupings_of(spec: ModelSpec, as_of: datetime) -> dict[str, Column]:
 
 
 def time_block(spec: ModelSpec, since: datetime, until: datetime) -> Column:
-    """Rises with time: a UTC day, an hour of a short holdout, several of them where there are many."""
+    """Increases with time: one UTC day, or one hour below 7 days of holdout; neighbours are merged above MOST_BLOCKS."""
     unit_s = HOUR_S if until - since < SHORT else DAY_S
     first = floor(since.timestamp() / unit_s)
     units = ceil(until.timestamp() / unit_s) - first
@@ -42,5 +42,5 @@ def time_block(spec: ModelSpec, since: datetime, until: datetime) -> Column:
 
 
 def _hashed(blocks: int, *columns: Column) -> Column:
-    """Salted, so that it does not follow the hash that chose the holdout. A null is a value like others."""
+    """Salted, to be independent of the hash that chose the holdout. Null is a value like any other."""
     return F.pmod(F.xxhash64(F.lit("block"), *columns), F.lit(blocks))

@@ -1,4 +1,4 @@
-"""Spark's Bucketizer with very many splits: PySpark would send them to the JVM one by one, which takes 19 s for 65,000."""
+"""Spark's Bucketizer for very many splits: PySpark sends them to the JVM one by one, which takes 19 s for 65,000."""
 
 import pickle
 from array import array
@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 
 
 def bucketed(rows: DataFrame, column: str, splits: np.ndarray) -> DataFrame:
-    """`rows` with a column `bin`: i where splits[i] ≤ value < splits[i + 1]; the number of bins where it is no number."""
+    """`rows` with a column `bin`: i where splits[i] ≤ value < splits[i + 1]; the number of bins for NaN."""
     spark = rows.sparkSession
     jvm, packed = spark.sparkContext._jvm, bytearray(pickle.dumps(array("d", splits.tolist()), protocol=2))
     there = jvm.org.apache.spark.ml.python.MLSerDe.loads(packed)  # a double[] in one piece

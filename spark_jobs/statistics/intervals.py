@@ -1,4 +1,4 @@
-"""From block statistics of both sides to every metric with its intervals. Pure."""
+"""Metric results with intervals from the block statistics of both sides. Pure functions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +12,11 @@ from spark_jobs.statistics.jackknife import Blocked, Grouping, Jackknife, improv
 from spark_jobs.statistics.metrics import RANKED
 
 FEWEST_OF_A_CLASS = 50
-LARGEST_BIN = 1 / 64  # of the rows: with all bins so full, an area is within 1/128
+LARGEST_BIN = 1 / 64  # share of the rows: with no fuller bin, an area is exact within 1/128
 
 
 def results_of(statistics: Mapping[str, Statistics], run: RunDocument) -> tuple[MetricResult, ...]:
-    """Every metric that the spec measures, the gate's first; `statistics` by grouping."""
+    """Every metric that the spec measures, the gate's first. `statistics` by grouping."""
     return tuple(_result(name, statistics, run) for name in run.spec.gate.measured(run.spec.task))
 
 
@@ -31,13 +31,13 @@ def slice_result(statistics: Mapping[str, Statistics], run: RunDocument, **about
 
 
 def _result(name: MetricName, statistics: Mapping[str, Statistics], run: RunDocument) -> MetricResult:
-    """The gate's own improvement has the level of its test; what is only reported, and the guards, the spec's confidence."""
+    """The gate metric's improvement has the level of its test; reported metrics and guards have the spec's confidence."""
     gate = run.spec.gate
     return metric_result(name, statistics, gate.side, run.level if name == gate.metric else gate.side)
 
 
 def metric_result(name: MetricName, statistics: Mapping[str, Statistics], side_level: float, level: float) -> MetricResult:
-    """`side_level` of what each side has by itself, `level` of the improvement."""
+    """`side_level`: level of each side's own interval; `level`: of the improvement's."""
     ours, theirs = (_jackknives(statistics, side, name) for side in SIDES)
     why = _unjudgeable(statistics, name)
     return MetricResult(
@@ -53,7 +53,7 @@ def side_of(statistics: Mapping[str, Statistics], side: str, name: MetricName, l
 
 
 def _interval(statistics: Mapping[str, Statistics], estimates: Mapping[str, Jackknife], level: float, why: str) -> Interval:
-    """Both by grouping; `why` says why nothing is shown, if so."""
+    """`statistics` and `estimates` by grouping; a non-empty `why` replaces the interval's bounds."""
     result = interval(
         [Blocked(estimates[by], Grouping(of_blocks.rows, by == BY_TIME)) for by, of_blocks in statistics.items()], level
     )
@@ -74,7 +74,7 @@ def _unjudgeable(statistics: Mapping[str, Statistics], name: MetricName) -> str:
 
 
 def _too_few_of_a_class(statistics: Statistics, name: MetricName) -> str:
-    """Why classes cannot be told apart on these rows; empty if they can. A rare class weighs as much as any in macro_f1."""
+    """Why there are too few rows of a class for an interval; else empty. In macro_f1 a rare class weighs as much as any."""
     fewest = FEWEST_OF_A_CLASS
     if statistics.positives is not None:
         fewest = min(statistics.positives, int(statistics.rows.sum()) - statistics.positives)
@@ -84,6 +84,6 @@ def _too_few_of_a_class(statistics: Statistics, name: MetricName) -> str:
 
 
 def _too_coarse(statistics: Statistics, name: MetricName) -> str:
-    """A slice's scores may all lie between few of the cuts, which are those of all rows: then its area says nothing."""
+    """Why the bins are too coarse for a slice, as they are quantiles of all rows' scores; else empty."""
     share = max(share for (_, metric), share in statistics.coarse.items() if metric == name)
     return f"{share:.0%} of its scores are too close together to be ranked here" if share > LARGEST_BIN else ""

@@ -1,4 +1,4 @@
-"""How sure a metric, or the improvement of one, is: delete-one-block jackknife values to an interval. Pure numpy.
+"""Confidence intervals of a metric or an improvement from delete-one-block jackknife values. Pure numpy.
 
 Blocks in time order may depend on their neighbours: their variance is the equal-weighted-cosine long-run variance
 (Lazarus, Lewis, Stock and Watson 2018). Blocks without order are independent clusters.
@@ -14,7 +14,7 @@ from scipy import stats
 from contract.comparison import Interval
 
 FEWEST_BLOCKS = 7
-ROUNDING = 1e-9  # a spread this small beside the metric itself is the noise of summing doubles
+ROUNDING = 1e-9  # a spread this small relative to the metric is rounding error
 
 
 class Jackknife(NamedTuple):
@@ -57,10 +57,10 @@ class Blocked(NamedTuple):
 
 
 def interval(estimates: Sequence[Blocked], level: float) -> Interval:
-    """The two-sided interval, each side wrong with probability `level`; undefined, with the reason, where it could not be trusted.
+    """The two-sided interval, each side wrong with probability `level`; bounds None, with the reason, where it is unreliable.
 
-    `found` is one grouping; or two and the third of both together, for rows that depend on each other in two ways: their variances
-    are then added and the third's taken off (Cameron, Gelbach and Miller 2011), but never to less than either alone.
+    `estimates` is one grouping; or two and the third of both together, for rows that depend on each other in two ways: their
+    variances are then added and the third's subtracted (Cameron, Gelbach and Miller 2011), but never to less than either alone.
     """
     first = estimates[0]
     value = float(first.estimate.value) if np.isfinite(first.estimate.value) else None
@@ -80,12 +80,12 @@ def interval(estimates: Sequence[Blocked], level: float) -> Interval:
 
 
 def worse_than(bound: float, result: Interval) -> float:
-    """One-sided p-value of «the true value is `bound` or more»."""
+    """One-sided p-value of the hypothesis that the true value is `bound` or more."""
     return float(stats.t.cdf((result.value - bound) / result.error, result.freedom))
 
 
 def influence(estimate: Jackknife) -> np.ndarray:
-    """How far each block moves the value; for a mean, its own mean's distance from the whole, times its share of the rows."""
+    """Each block's influence on the value; for a mean about its deviation times its share of the rows times the block count."""
     return (len(estimate.without) - 1) * (estimate.value - estimate.without)
 
 
@@ -118,7 +118,7 @@ def _cluster_error(influence: np.ndarray) -> tuple[float, int]:
 
 
 def _cosine_error(influence: np.ndarray) -> tuple[float, int]:
-    """Standard error from the first ν cosine transforms of the series, which only slow movements reach; ν degrees of freedom."""
+    """Standard error from the series' first ν cosine transforms (its low frequencies), with ν degrees of freedom."""
     blocks = len(influence)
     count = int(1.6 * np.sqrt(blocks))
     waves = np.cos(np.pi * np.outer(np.arange(1, count + 1), np.arange(blocks) + 0.5) / blocks)
@@ -127,7 +127,7 @@ def _cosine_error(influence: np.ndarray) -> tuple[float, int]:
 
 
 def _lag1(blocked: Blocked) -> float | None:
-    """Correlation of neighbouring blocks' values."""
+    """Autocorrelation of the blocks' influences at lag 1; None without time order."""
     if not blocked.grouping.in_time_order:
         return None
     around = influence(blocked.estimate)

@@ -1,6 +1,6 @@
 """Every metric as additive sufficient statistics of rows, and a pure function from their sum to the value.
 
-Terms are Spark columns of one model's answer (predictions.py); a term that is not a number makes the metric undefined, never wrong.
+Terms are Spark columns of one model's answer (predictions.py); a NaN term makes the metric undefined, never wrong.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from contract.metrics import Task
 from spark_jobs.data.labels import Labels
 
 Field = Callable[[str], Column]
-SMALLEST = 1e-15  # of a probability inside a logarithm
+SMALLEST = 1e-15  # probabilities are clipped to it before the logarithm
 NAN = float("nan")
 
 
@@ -28,7 +28,7 @@ class Summed(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """From the order of scores. `value` takes rows by class and bin (2 × bins, flattened), and `ties`: bins of one score only."""
+    """Of the scores' order. `value` takes rows by class and bin (2 × bins, flattened), and `ties`: bins of one score only."""
 
     value: Callable[[np.ndarray, np.ndarray], float]
 
@@ -63,11 +63,11 @@ def _mean(sums: np.ndarray) -> float:
     return _ratio(sums[1], sums[0])
 
 
-# One term, and its mean.
+# Means of one term.
 
 
 def _surprise(field: Field) -> Column:
-    """−ln of the true class's probability. NaN is kept by hand: Spark's least() would turn it into certainty."""
+    """−ln of the true class's probability. NaN is kept explicitly: Spark's least() would replace it."""
     truth = field("truth")
     clipped = F.greatest(F.lit(SMALLEST), F.least(F.lit(1 - SMALLEST), truth))
     return F.when(F.isnan(truth), truth).otherwise(-F.log(clipped))
@@ -78,13 +78,13 @@ def _relative(field: Field) -> Column:
 
 
 def _silhouette(field: Field) -> Column:
-    """Simplified (Vendramin, Campello and Hruschka 2010): distances to centres. `own`, `nearest`: the row's and the next one's."""
+    """Simplified (Vendramin, Campello and Hruschka 2010): distances to the row's `own` and the `nearest` other centre."""
     own, nearest = field("own"), field("nearest")
     return F.when(F.greatest(own, nearest) == 0, 0.0).otherwise((nearest - own) / F.greatest(own, nearest))
 
 
 def _strategy(field: Field) -> Column:
-    """What a row's label, a return, gives to who follows the sign of the prediction."""
+    """Return of the strategy that follows the prediction's sign; the label is the row's return."""
     predicted = field("label") + field("error")
     return F.when(F.isnan(predicted), predicted).otherwise(F.signum(predicted) * field("label"))
 
@@ -107,7 +107,7 @@ def _pinball(error: Column, quantile: float) -> Column:
     return F.when(F.isnan(error), error).otherwise(F.greatest(-quantile * error, (1 - quantile) * error))
 
 
-# Several terms.
+# Functions of several sums.
 
 
 def _explained(sums: np.ndarray) -> float:
@@ -137,7 +137,7 @@ SUMMED: dict[str, Summed] = {
 }
 
 
-# Yes or no at a threshold: true positives, false positives, false negatives.
+# Decisions at a threshold: true positives, false positives, false negatives.
 
 
 def _decisions(field: Field, threshold: float) -> list[Column]:
@@ -169,7 +169,7 @@ def _cost(sums: np.ndarray, costs: Costs) -> float:
     return _ratio(total + costs.false_negative * misses + costs.true_negative * quiet, rows)
 
 
-# Several classes: of each, the rows that are it and were called it, that were called it, that are it.
+# Several classes: for each class true positives, predicted rows, actual rows.
 
 
 def _class_counts(field: Field, classes: Labels) -> list[Column]:
@@ -181,14 +181,14 @@ def _class_counts(field: Field, classes: Labels) -> list[Column]:
 
 
 def _f1_by_class(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """F1 and rows of each class that is there or was called; as scikit-learn, 0 for one that was never right."""
+    """F1 and rows of each class that is actual or predicted somewhere; 0 without true positives, as in scikit-learn."""
     both, called, rows = sums[1:].reshape(-1, 3).T
     present = called + rows > 0
     return 2 * both[present] / (called + rows)[present], rows[present]
 
 
 def rarest_of(sums: np.ndarray) -> int:
-    """Rows of the rarest class that is there at all; `sums`: blocks × (rows and the counts of each class)."""
+    """Rows of the rarest class that is present; `sums`: blocks × (rows and the counts of each class)."""
     rows = sums.sum(axis=0)[1:].reshape(-1, 3)[:, 2]
     return int(rows[rows > 0].min(initial=rows.sum()))
 
@@ -206,7 +206,7 @@ def _weighted_f1(sums: np.ndarray) -> float:
 CLASS_F1 = {"macro_f1": _macro_f1, "weighted_f1": _weighted_f1}
 
 
-# The order of scores. The last bin counts scores that are no numbers.
+# Rankings. The last bin counts NaN scores.
 
 
 def _class_histograms(histogram: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -216,7 +216,7 @@ def _class_histograms(histogram: np.ndarray) -> tuple[np.ndarray, np.ndarray] | 
 
 
 def _area(histogram: np.ndarray, ties: np.ndarray) -> float:
-    """The share of (positive, negative) pairs in the right order; a pair in one bin counts half."""
+    """Area under the ROC curve: share of (positive, negative) pairs in the right order; a pair in one bin counts half."""
     counts = _class_histograms(histogram)
     if counts is None:
         return NAN

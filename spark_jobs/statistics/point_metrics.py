@@ -1,4 +1,4 @@
-"""Metrics of scored rows as one number each, for the search and the record; the gate's own come with intervals from compare."""
+"""Point estimates of metrics for the search and for MLflow; the gate's metrics, with intervals, are computed in compare."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -16,7 +16,7 @@ from spark_jobs.statistics.predictions import answer
 
 
 def scores(scored: DataFrame, spec: ModelSpec, labels: Labels | None, names: Sequence[MetricName]) -> dict[MetricName, float]:
-    """Those of the metrics that are defined on these rows; the label is a number, as with_label_index leaves it."""
+    """The metrics that are defined on these rows. The label is an index or a number, as from with_label_index."""
     indices = label_indices(labels)
     centre = 0.0 if labels else scored.agg(F.mean(spec.examples.label)).first()[0] or 0.0
     rows = scored.select(F.lit(0).alias("block"), indexed_answer(spec, labels, centre).alias("challenger"))
@@ -26,7 +26,7 @@ def scores(scored: DataFrame, spec: ModelSpec, labels: Labels | None, names: Seq
 
 
 def indexed_answer(spec: ModelSpec, labels: Labels | None, centre: float) -> Column:
-    """The answer on rows whose label is its place among the labels, as with_label_index leaves it."""
+    """The answer on rows whose label is its index among the labels, as from with_label_index."""
     probability = None if labels is None else vector_to_array("probability")
     return answer(spec.task, F.col(spec.examples.label), label_indices(labels), probability, F.col("prediction"), centre)
 

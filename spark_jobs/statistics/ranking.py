@@ -1,4 +1,4 @@
-"""Recommendations, judged user by user: what each list of items is worth, as the answers that NDCG@k and precision@k average."""
+"""NDCG@k and precision@k of recommendations by user; the metrics are their means over users."""
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -8,7 +8,7 @@ def by_user(rows: DataFrame, k: int) -> DataFrame:
     """`rows`: user, item, relevance (0 or more) and score. One row per user with any relevant item: `ndcg` and `precision`.
 
     NDCG has linear gains and logarithmic discounts (Järvelin and Kekäläinen 2002), as scikit-learn's; items of equal score are
-    taken in the order of their names. A score that is no number makes the user's list, and so the metric, undefined.
+    ordered by name. A null or NaN score makes the user's values, and so the metric, undefined.
     """
     user = Window.partitionBy("user")
     rank = F.row_number().over(user.orderBy(F.desc("score"), "item"))

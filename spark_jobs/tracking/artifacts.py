@@ -1,4 +1,4 @@
-"""The files that a training leaves beside its model: what it was made of, what was tried, and where it errs."""
+"""Files logged to MLflow with a model: its inputs, the search's candidates, and diagnostic tables and plots."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def write_inputs(folder: Path, spec: ModelSpec, sql: str | None) -> None:
 
 
 def write_candidates(folder: Path, candidates: Sequence[Candidate], metric: str) -> None:
-    """Best first; with walk-forward folds each fold's score, the newest first."""
+    """Candidates, best first; with walk-forward folds also each fold's score, the newest first."""
     rows = [
         {**candidate.params, metric: _finite(candidate.score), **_folds(candidate), "seconds": round(candidate.seconds, 3)}
         for candidate in candidates
@@ -46,6 +46,6 @@ def write_diagnostics(folder: Path, tables: dict[str, Table]) -> None:
 
 
 def _write_table(path: Path, rows: Table) -> None:
-    """Columns and rows apart: the form that MLflow's UI shows as a table."""
+    """In split orientation (columns, data), which MLflow's UI shows as a table."""
     columns = list(rows[0])
     path.write_text(json.dumps({"columns": columns, "data": [[row[name] for name in columns] for row in rows]}, indent=1))

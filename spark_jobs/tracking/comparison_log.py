@@ -1,4 +1,4 @@
-"""The comparison's numbers on the challenger's MLflow run, beside those of its training."""
+"""Logs the comparison to the challenger's MLflow run."""
 
 from time import time
 
@@ -11,7 +11,7 @@ from spark_jobs.tracking.mlflow_runs import TrackingFailed
 
 
 def log_comparison(mlflow_run: str, comparison: Comparison) -> None:
-    """Metrics `compare.<metric>.…` and the whole document as `comparison.json`; a retry logs the same again."""
+    """Metrics `compare.<metric>.…` and the document as `comparison.json`; idempotent under retries. Raises TrackingFailed."""
     now_ms = int(time() * 1000)
     metrics = [Metric(name, number, now_ms, 0) for name, number in numbers_of(comparison).items()]
     try:
@@ -26,7 +26,7 @@ def log_comparison(mlflow_run: str, comparison: Comparison) -> None:
 
 
 def numbers_of(comparison: Comparison) -> dict[str, float]:
-    """Every number that is defined, under a name for MLflow."""
+    """All defined values and bounds by MLflow metric name."""
     numbers = {}
     for compared in comparison.comparisons:
         prefix = ".anchor" if compared.reference == "anchor" else ""

@@ -1,4 +1,4 @@
-"""Tables that show where a model errs on the holdout, aggregated by Spark: no row leaves the cluster."""
+"""Diagnostic tables of a model on the holdout, aggregated in Spark: no row leaves the cluster."""
 
 from typing import Any
 
@@ -30,9 +30,9 @@ def confusion(scored: DataFrame, label: str, labels: Labels) -> Table:
 
 
 def calibration(scored: DataFrame, label: str, binary: bool) -> Table:
-    """Of the rows to which the model gave about this probability, the share where it happened.
+    """Reliability diagram: mean predicted probability and observed frequency by bin of the predicted probability.
 
-    Binary: the probability of 1. Several classes: the probability of the predicted class.
+    Binary: of class 1. Several classes: of the predicted class.
     """
     probabilities = vector_to_array("probability")
     predicted = F.get(probabilities, F.lit(1)) if binary else F.array_max(probabilities)
@@ -42,8 +42,8 @@ def calibration(scored: DataFrame, label: str, binary: bool) -> Table:
 
 
 def residuals(scored: DataFrame, label: str) -> Table:
-    """Rows by actual − predicted; the first and last bin take all that lies beyond."""
-    residual = F.col(label) - F.col("prediction")
+    """Histogram of predicted − actual between its 1st and 99th percentile; the outer bins include what lies beyond."""
+    residual = F.col("prediction") - F.col(label)
     low, high = scored.agg(F.percentile_approx(residual, [0.01, 0.99])).first()[0]
     width = (high - low) / RESIDUAL_BINS or 1.0
     bin_index = F.least(F.greatest(F.floor((residual - low) / width), F.lit(0)), F.lit(RESIDUAL_BINS - 1))
@@ -55,7 +55,7 @@ def residuals(scored: DataFrame, label: str) -> Table:
 
 
 def predicted_actual(scored: DataFrame, label: str) -> Table:
-    """Mean of predicted and actual in tenths of the rows, ordered by prediction."""
+    """Mean predicted and mean actual value by decile of the prediction."""
     shares = [step / BINS for step in range(1, BINS)]
     edges = scored.agg(F.percentile_approx("prediction", shares)).first()[0]
     tenth = sum(((F.col("prediction") > edge).cast("int") for edge in edges), F.lit(0))

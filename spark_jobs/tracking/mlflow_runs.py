@@ -1,4 +1,4 @@
-"""All that the Spark jobs say to MLflow. A registered version is whole: it is made last, with everything that belongs to it."""
+"""Runs and registered versions in MLflow. A version is registered last, so that a registered one is complete."""
 
 import json
 import os
@@ -30,7 +30,7 @@ from contract.metrics import MetricName
 from contract.spec import ModelSpec
 
 MODEL, PIPELINE, ONNX = "spark-model", "sparkml", "onnx"
-# Three tries of 15 s and the pauses between them: a dead MLflow is told within a minute.
+# Three attempts of 15 s and the pauses between them: an unreachable MLflow is an error within a minute.
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -42,11 +42,11 @@ PATIENCE = {
 
 
 class TrackingFailed(RetrainingError):
-    """MLflow did not answer, or refused; what was not registered does not count."""
+    """MLflow did not answer or refused a request."""
 
 
 class Result(NamedTuple):
-    """What one training found; `seconds` by stage."""
+    """Results of one training; `seconds` by stage."""
 
     params: dict[str, Any]
     metrics: dict[str, float]
@@ -58,7 +58,7 @@ class Result(NamedTuple):
 
 
 def connect(url: str) -> None:
-    """Every later call speaks to this MLflow. Raises TrackingFailed within a minute if it does not answer."""
+    """Sets the MLflow server for all later calls. Raises TrackingFailed within a minute if it does not answer."""
     os.environ.update(PATIENCE)
     mlflow.set_tracking_uri(url)
     mlflow.set_registry_uri(url)
@@ -67,7 +67,7 @@ def connect(url: str) -> None:
 
 
 def find_training(model: str, key: str) -> Training | None:
-    """The training that an earlier try of this request has registered, with what it may not have got to do."""
+    """The training that an earlier attempt of this request has registered; its alias and run status are set again."""
     with translate_mlflow_errors():
         client = MlflowClient()
         versions = client.search_model_versions(f"name = '{model}' and tags.request = '{key}'")
@@ -98,7 +98,7 @@ def log_training(run: RunDocument, key: str, snapshot: Snapshot, result: Result,
 
 
 def save_model(pipeline: PipelineModel, spec: ModelSpec, folder: Path) -> Path:
-    """MLflow's own Spark format, written without its slow guessing of requirements; returns the pipeline's folder."""
+    """Writes MLflow's Spark flavor without its slow inference of requirements; returns the pipeline's folder."""
     saved = folder / MODEL / PIPELINE
     pipeline.write().overwrite().save(f"file://{saved.resolve()}")
     for checksum in saved.rglob(".*.crc"):
@@ -115,7 +115,7 @@ def save_model(pipeline: PipelineModel, spec: ModelSpec, folder: Path) -> Path:
 def _signature(spec: ModelSpec) -> ModelSignature:
     columns = [*(("double", name) for name in spec.examples.numeric), *(("string", name) for name in spec.examples.categorical)]
     return ModelSignature(
-        inputs=Schema([ColSpec(kind, name, required=False) for kind, name in columns]),  # a null is imputed or a level of its own
+        inputs=Schema([ColSpec(kind, name, required=False) for kind, name in columns]),  # nulls are imputed or a level of their own
         outputs=Schema([ColSpec("double", "prediction")]),
     )
 
@@ -130,7 +130,7 @@ def _experiment(client: MlflowClient, model: str) -> str:
 
 
 def _fail_leftovers(client: MlflowClient, experiment: str, origin: str) -> None:
-    """Only one try of a run is alive, this one: what an earlier try left open was cut off."""
+    """Ends open MLflow runs of earlier attempts as FAILED: only this attempt of the run is alive."""
     for run in client.search_runs([experiment], f"tags.origin = '{origin}' and attributes.status = 'RUNNING'"):
         client.set_terminated(run.info.run_id, "FAILED")
 
@@ -155,7 +155,7 @@ def _training(run: Run, result: Result) -> Training:
 
 
 def _register(client: MlflowClient, run: Run, tags: dict[str, str], training: Training) -> ModelVersion:
-    """The version counts from here on; its tags come with it, so none is ever without them."""
+    """Registers the version with its tags in one call, so that no version is ever without them."""
     name = client.get_experiment(run.info.experiment_id).name
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
@@ -176,7 +176,7 @@ def translate_mlflow_errors() -> Iterator[None]:
         yield
     except MlflowException as error:
         first = str(error).partition("\n")[0]
-        reason = first.rpartition("(Caused by ")[2][:300]  # of a connection that failed, what a person needs is at the end
+        reason = first.rpartition("(Caused by ")[2][:300]  # the cause of a failed connection is at the message's end
         raise TrackingFailed(
             f"MLflow at {mlflow.get_tracking_uri()} failed: {reason}. "
             "See that it runs and that the platform file names it, then clear this task"

@@ -20,11 +20,11 @@ from contract.spec import ModelSpec
 from spark_jobs.data.labels import Labels
 from spark_jobs.tracking.mlflow_runs import MODEL, ONNX, PIPELINE, translate_mlflow_errors
 
-GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow says of a version, or a run, that was deleted
+GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for a deleted version or run
 
 
 class VersionUnreadable(RetrainingError):
-    """MLflow answers, but has not, or not whole, what belongs to the version."""
+    """MLflow answers, but the version or some of its files are missing or unreadable."""
 
 
 class Version(NamedTuple):
@@ -45,7 +45,7 @@ class Version(NamedTuple):
 
 
 def load_versions(model: str, versions: Sequence[int], folder: Path) -> list[Version | VersionUnreadable]:
-    """Side by side: a pipeline's many small files keep one core busy for seconds."""
+    """Loads in parallel: a pipeline's many small files take one core several seconds."""
 
     def load(version: int) -> Version | VersionUnreadable:
         try:

@@ -1,11 +1,11 @@
-"""The diagnostic tables as PNG pictures."""
+"""Plots of the diagnostic tables, as PNG files."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
 
-mpl.use("Agg")  # before pyplot: a cluster's driver has no screen
+mpl.use("Agg")  # before pyplot: a cluster's driver has no display
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ from spark_jobs.tracking.diagnostics import Table
 def draw(name: str, table: Table, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(5, 4), dpi=110)
     _DRAWINGS[name](axes, table)
-    axes.set_title(name.replace("_", " "))
+    axes.set_title(_TITLES[name])
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)
@@ -34,21 +34,21 @@ def _confusion(axes: Axes, table: Table) -> None:
                 axes.text(j, i, f"{count:,}", ha="center", va="center", color="white" if count > darkest / 2 else "black")
         axes.set_xticks(range(size), labels)
         axes.set_yticks(range(size), labels)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("actual")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("actual class")
 
 
 def _calibration(axes: Axes, table: Table) -> None:
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
     axes.plot([row["predicted"] for row in table], [row["observed"] for row in table], marker="o")
     axes.set_xlabel("predicted probability")
-    axes.set_ylabel("observed share")
+    axes.set_ylabel("observed frequency")
 
 
 def _residuals(axes: Axes, table: Table) -> None:
     lows = [row["low"] for row in table]
     axes.bar(lows, [row["rows"] for row in table], width=table[0]["high"] - table[0]["low"], align="edge")
-    axes.set_xlabel("actual − predicted")
+    axes.set_xlabel("residual (predicted − actual)")
     axes.set_ylabel("rows")
 
 
@@ -57,10 +57,16 @@ def _predicted_actual(axes: Axes, table: Table) -> None:
     ends = [min(predicted + actual), max(predicted + actual)]
     axes.plot(ends, ends, color="grey", linewidth=1)
     axes.plot(predicted, actual, marker="o")
-    axes.set_xlabel("mean predicted")
-    axes.set_ylabel("mean actual")
+    axes.set_xlabel("mean predicted value")
+    axes.set_ylabel("mean actual value")
 
 
+_TITLES = {
+    "confusion": "Confusion matrix",
+    "calibration": "Reliability diagram",
+    "residuals": "Residuals",
+    "predicted_actual": "Predicted and actual values",
+}
 _DRAWINGS: dict[str, Callable[[Axes, Table], None]] = {
     "confusion": _confusion,
     "calibration": _calibration,

@@ -1,4 +1,4 @@
-"""Boosting adds tree after tree, so the first trees of a long fit are the short fit itself: one fit scores every length."""
+"""Boosting adds tree after tree, so a shorter fit equals the first trees of a longer one: one fit scores every length."""
 
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ def is_boosted(name: AlgorithmName) -> bool:
 
 
 def first_trees(model: Boosted, count: int) -> Boosted:
-    """The model of the first `count` trees. Python's side of Spark cannot build one, so the JVM's own constructor is called."""
+    """The model of the first `count` trees. PySpark has no constructor for it, so the JVM's is called."""
     ml = SparkContext._active_spark_context._jvm.org.apache.spark.ml
     java = model._java_obj
     parts = (java.uid(), java.trees()[:count], java.treeWeights()[:count], java.numFeatures())

@@ -1,4 +1,4 @@
-"""Each algorithm that a spec may name, as Spark's estimator."""
+"""Spark estimators of the algorithms that a spec may name."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Stages before the algorithm: impute, index, one-hot, assemble, scale. They look at no label."""
+"""Feature stages before the algorithm: impute, index, one-hot, assemble, scale. They do not use the label."""
 
 from typing import NamedTuple
 
@@ -17,14 +17,14 @@ _ASSEMBLED = "features_assembled"
 
 
 class FittedFeatures(NamedTuple):
-    """`levels`: the most levels that one categorical column shows the algorithm; 0 where none stays categorical."""
+    """`levels`: most levels of a categorical column as the algorithm sees it; 0 where none stays categorical."""
 
     pipeline: PipelineModel
     levels: int
 
 
 def fit_features(train: DataFrame, spec: ModelSpec) -> FittedFeatures:
-    """Raises BadData for a column the stages could not learn from, before Spark fails on it without naming it."""
+    """Raises BadData for a column that cannot be fitted; Spark's own error would not name it."""
     check_columns(train, spec)
     pipeline = Pipeline(stages=build_stages(spec)).fit(train)
     return FittedFeatures(pipeline, _levels(pipeline) if spec.features.encode == "index" else 0)
@@ -43,7 +43,7 @@ def build_stages(spec: ModelSpec) -> list[Estimator | Transformer]:
                 inputCols=[*categorical],
                 outputCols=indexed,
                 handleInvalid=features.handleInvalid,
-                stringOrderType="alphabetAsc",  # by name, not by count: a level keeps its place from one retraining to the next
+                stringOrderType="alphabetAsc",  # by name, not by count: a level keeps its index from one retraining to the next
             )
         )
     if categorical and one_hot:
@@ -57,7 +57,7 @@ def build_stages(spec: ModelSpec) -> list[Estimator | Transformer]:
 
 
 def check_columns(train: DataFrame, spec: ModelSpec) -> None:
-    """One pass over the rows; every problem of every column in one sentence."""
+    """Raises one BadData with the problems of all columns, found in one pass over the rows."""
     examples, features = spec.examples, spec.features
     if features.scale and features.encode == "index" and examples.categorical and "maxBins" in PARAMS[spec.algorithm.name]:
         raise BadData("features: scale with encode: index hides from a tree which columns are categorical; remove scale")

@@ -1,4 +1,4 @@
-"""Search over a grid: which parameters do best on rows that are newer than those they were fitted on."""
+"""Grid search: scores parameters on rows newer than those they were fitted to."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ from spark_jobs.training.walk_forward import TICK, end_of, walk_forward
 
 
 class Candidate(NamedTuple):
-    """`score` is the mean of `spans`, the scores on each part of the rows that it was validated on, the newest first."""
+    """`score` is the mean of `spans`, the scores on each validation span, the newest first."""
 
     params: dict[str, Any]
     score: float
@@ -41,7 +41,7 @@ class FitPlan(NamedTuple):
 
 
 def search(rows: DataFrame, spec: ModelSpec, labels: Labels | None, levels: int, seed: int) -> tuple[Candidate, ...]:
-    """Every candidate of the grid, best first. `rows` hold id, time, label index and features, and are best cached."""
+    """Every candidate of the grid, best first. `rows` have id, time, label index and features, and should be cached."""
     spans = validation_spans(rows, spec)
     plans = plans_of(spec, levels)
 
@@ -59,7 +59,7 @@ def search(rows: DataFrame, spec: ModelSpec, labels: Labels | None, levels: int,
 
 
 def validation_spans(rows: DataFrame, spec: ModelSpec) -> list[DatasetSplit]:
-    """The walk-forward folds, or one part of the rows. Raises BadData where one has nothing to fit or to validate."""
+    """The walk-forward folds, or one validation split. Raises BadData where one has no rows to fit or to validate."""
     spans = walk_forward(rows, spec, end_of(rows, spec)) if spec.split.folds else [validation_split(rows, spec)]
     for span in spans:
         _refuse_empty(span, spec)
@@ -88,18 +88,18 @@ def candidates_of(
 
 
 def tries_of(plan: FitPlan, span: DatasetSplit, spec: ModelSpec, labels: Labels | None, seed: int) -> Iterator[Candidate]:
-    """On one span. Its seconds are the fit's and its own scoring's; only the first of a shared fit has the fit's."""
+    """The plan's candidates on one span. `seconds`: fit and scoring; of a shared fit only the first candidate has the fit."""
     started, metric = time.monotonic(), spec.gate.metric
     model = fit(spec.algorithm.name, plan.params, span.train, spec.examples.label, seed)
     for params, fitted in _fitted(plan, model):
         values = scores(fitted.transform(span.holdout), spec, labels, [metric])
-        score = values.get(metric, inf if metric in LOWER_IS_BETTER else -inf)  # undefined is worst: it may never have said yes
+        score = values.get(metric, inf if metric in LOWER_IS_BETTER else -inf)  # undefined is worst (no positive prediction)
         yield Candidate(params, score, time.monotonic() - started, (score,))
         started = time.monotonic()
 
 
 def _mean(tries: Sequence[Candidate]) -> Candidate:
-    """Of one candidate on all spans."""
+    """The mean of one candidate's tries on all spans."""
     spans = tuple(attempt.score for attempt in tries)
     return Candidate(tries[0].params, fmean(spans), sum(attempt.seconds for attempt in tries), spans)
 

@@ -1,6 +1,6 @@
-"""Walk-forward folds: spans of time one after the other, each validated by a model that has learned from what precedes it.
+"""Walk-forward folds: consecutive spans of time, each validated by a model fitted to the rows before it.
 
-They choose parameters and show how good the recipe is over time. What goes live is decided on newer rows alone.
+They choose parameters and show how good the recipe is over time. Promotion is decided on newer rows, the holdout, alone.
 """
 
 from collections.abc import Mapping
@@ -23,30 +23,30 @@ from spark_jobs.statistics.metrics import measures_of
 from spark_jobs.statistics.point_metrics import indexed_answer, label_indices
 from spark_jobs.training.estimators import fit
 
-TICK = timedelta(microseconds=1)  # Spark's finest time
+TICK = timedelta(microseconds=1)  # Spark's time resolution
 
 
 def walk_forward(rows: DataFrame, spec: ModelSpec, until: datetime) -> list[DatasetSplit]:
-    """The newest first. Each is as long as the holdout, and what it is validated on begins the spec's gap after what it learns."""
+    """The newest first. Each validation span is as long as the holdout; its training rows end the spec's gap before it."""
     holdout = spec.split.holdout
     ends = [until - fold * holdout for fold in range(spec.split.folds)]
     return [split_by_time(rows, spec.examples.time, end, holdout, spec.split.gap) for end in ends]
 
 
 def end_of(rows: DataFrame, spec: ModelSpec) -> datetime:
-    """Just after the newest row."""
+    """One tick after the newest row."""
     return rows.agg(F.max(spec.examples.time)).first()[0].replace(tzinfo=UTC) + TICK
 
 
 def fold_block(spec: ModelSpec, until: datetime) -> Column:
-    """The block of time of a row that a fold is judged on."""
+    """Time block of a fold's validation row."""
     return time_block(spec, until - spec.split.folds * spec.split.holdout, until)
 
 
 def fold_intervals(
     rows: DataFrame, spec: ModelSpec, labels: Labels | None, params: Mapping[str, Any], seed: int
 ) -> dict[MetricName, Interval]:
-    """Of each metric that a guard asks of the folds; `rows` as the search has them."""
+    """Intervals of the metrics that guards check over the folds; `rows` as in `search`."""
     names = list(dict.fromkeys(guard.metric for guard in spec.gate.guards if guard.over == "folds"))
     if not names:
         return {}

@@ -41,8 +41,8 @@ def test_calibration_of_several_classes_is_that_of_the_predicted_one(spark: Spar
     assert calibration(scored, "y", binary=False) == [{"predicted": 0.5, "observed": 0.5, "rows": 2}]
 
 
-def test_residuals_are_counted_in_bins_whose_ends_take_the_rest(spark: SparkSession) -> None:
-    scored = spark.createDataFrame([(float(residual), 0.0) for residual in range(21)], ["y", "prediction"])
+def test_residuals_are_predicted_minus_actual_in_bins_whose_ends_take_the_rest(spark: SparkSession) -> None:
+    scored = spark.createDataFrame([(0.0, float(residual)) for residual in range(21)], ["y", "prediction"])
 
     table = residuals(scored, "y")
 
@@ -51,7 +51,7 @@ def test_residuals_are_counted_in_bins_whose_ends_take_the_rest(spark: SparkSess
 
 
 def test_equal_residuals_share_one_bin(spark: SparkSession) -> None:
-    table = residuals(spark.createDataFrame([(3.0, 1.0), (4.0, 2.0)], ["y", "prediction"]), "y")
+    table = residuals(spark.createDataFrame([(1.0, 3.0), (2.0, 4.0)], ["y", "prediction"]), "y")
 
     assert table[0] == {"low": 2.0, "high": 3.0, "rows": 2}
     assert sum(row["rows"] for row in table) == 2

@@ -33,7 +33,7 @@ def leaks_of(frame: DataFrame, task: str = "binary", **changes: object) -> list[
     return leaks(frame, ModelSpec.model_validate({**SPEC, **TASKS[task], **changes}))
 
 
-ADVICE = "; if that is right, name it in examples.allow_leakage"
+ADVICE = "; if that is intended, name it in examples.allow_leakage"
 GOOD, HARMLESS = "late + 2 * rand(1)", "string(id % 7)"
 
 
@@ -45,7 +45,7 @@ GOOD, HARMLESS = "late + 2 * rand(1)", "string(id % 7)"
         ("-3 * late + rand(1)", HARMLESS, ["x separates late 0 from 1 in 99.9% of the rows"]),
         ("if(late = 1, rand(1), null)", HARMLESS, ["x separates late 0 from 1 in 99.9% of the rows"]),  # written down only then
         ("if(id % 100 < 2, 1 - late, late)", HARMLESS, []),  # wrong in some
-        (GOOD, "if(late = 1, 'yes', 'no')", ["level tells late in 100.00% of the rows"]),
+        (GOOD, "if(late = 1, 'yes', 'no')", ["level predicts late in 100.00% of the rows"]),
         (GOOD, "string(id)", []),  # a name of each row tells nothing about the next
         (GOOD, "if(id % 50 = 0, 'maybe', string(late))", []),
     ],
@@ -67,7 +67,7 @@ def test_a_category_that_tells_several_classes_apart_is_found(spark: SparkSessio
     label = "element_at(array('a', 'b', 'c'), int(id % 3) + 1)"
 
     assert leaks_of(rows(spark, "rand(1)", "upper(late)", label), "multiclass") == [
-        f"level tells late in 100.00% of the rows{ADVICE}"
+        f"level predicts late in 100.00% of the rows{ADVICE}"
     ]
 
 

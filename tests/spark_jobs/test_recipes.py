@@ -83,7 +83,7 @@ WHY: dict[str, tuple[Callable[[], Version], Callable[[], Version], str]] = {
     "no folds": (
         lambda: version(examples=WIDER, split={"holdout": "2d"}),
         version,
-        "without split.folds the two ways are not compared",
+        "recipes are compared on walk-forward folds only, and split.folds is not set",
     ),
     "another task": (
         version,

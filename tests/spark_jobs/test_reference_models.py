@@ -124,8 +124,8 @@ def test_only_a_champion_that_answers_the_same_question_is_comparable(
         ({"window": "60d"}, {"window": "60d"}, None),
         ({"window": "30d"}, {"window": "60d"}, None),
         ({"window": "60d"}, {}, None),
-        ({"window": "60d"}, {"window": "30d"}, "looks back on 60d of source flights, and the snapshot holds 30d"),
-        ({}, {"window": "30d"}, "looks back on all of source flights"),
+        ({"window": "60d"}, {"window": "30d"}, "needs a window of 60d of source flights, and the snapshot holds 30d"),
+        ({}, {"window": "30d"}, "needs a window of all of source flights"),
         ({"time_column": "left"}, {}, "with another time_column"),
         ({"format": "csv", "columns": {"id": "string"}}, {}, "with another format and columns"),
     ],
@@ -189,7 +189,7 @@ def test_a_champion_that_kept_back_fewer_ids_has_learned_from_the_holdout(
     if comparable:
         check_comparable(hashed(0.2), champion, "champion")
     else:
-        with pytest.raises(Incomparable, match=r"kept back 0\.1 of the ids and the challenger 0\.2"):
+        with pytest.raises(Incomparable, match=r"held out 0\.1 of the ids and the challenger 0\.2"):
             check_comparable(hashed(0.2), champion, "champion")
 
 

@@ -148,7 +148,7 @@ def test_a_job_that_ended_or_was_given_up_is_not_done_again(tmp_path: Path, caps
     LocalStore(str(tmp_path / "store")).create(f"runs/aircraft_engine/manual/{left}", b"{}")
 
     assert run.main(arguments(request)) == 0
-    assert f"{left} is there already; nothing to do" in capsys.readouterr().out
+    assert f"{left} already exists; nothing to do" in capsys.readouterr().out
 
 
 def test_who_comes_second_to_a_claim_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -176,7 +176,7 @@ def test_a_missing_source_ends_the_job_with_one_sentence_and_exit_code_3(tmp_pat
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
 
     store = LocalStore(str(tmp_path / "store"))
-    reason = f"source planes: {tmp_path}/nowhere/planes.csv is not there; check the source's path and its last delivery"
+    reason = f"source planes: {tmp_path}/nowhere/planes.csv does not exist; check the source's path and its last delivery"
     assert done.returncode == run.BAD_DATA, done.stderr
     assert f"validate failed: {reason}" in done.stdout
     assert find(store, ERROR, Failure) == Failure(step="validate", reason=reason, cause="data")

@@ -104,7 +104,7 @@ def test_what_is_not_there_is_told(spark: SparkSession, tmp_path: Path) -> None:
         in sentence
     )
     assert "source older: " in sentence
-    assert "has no version as old as timestamp 2019-01-31 00:00:00 UTC, or it is cleaned away; name a later one" in sentence
+    assert "has no version as old as timestamp 2019-01-31 00:00:00 UTC, or it was vacuumed; name a later one" in sentence
     assert f"source none: {tmp_path}/empty is no Delta table; check the source's path" in sentence
     assert "source nowhere: lake.nowhere is " in sentence
 

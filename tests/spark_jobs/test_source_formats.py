@@ -91,14 +91,16 @@ def test_paths_that_lead_to_no_single_value_are_told_at_once(spark: SparkSession
     assert str(raised.value) == (
         f"{root}/users: select a: user.adress is missing (there are: name, address); "
         "b: tags is an array, which has no columns of its own; c: tags is an array, and one value is wanted; "
-        "d: user.address is a struct, and one value is wanted; name one of its columns (city, zip)"
+        "d: user.address is a struct and not a single value; name one of its columns (city, zip)"
     )
 
 
 def test_a_column_of_maps_is_refused_unless_others_are_named(spark: SparkSession, tmp_path: Path) -> None:
     spark.sql("SELECT 1 AS id, map('a', 1) AS counts").write.parquet(str(tmp_path / "maps"))
 
-    with pytest.raises(BadData, match="columns counts hold maps, which no snapshot takes: name the wanted columns under select"):
+    with pytest.raises(
+        BadData, match="columns counts hold maps, which no snapshot can fingerprint: name their values under select"
+    ):
         read_source(spark, str(tmp_path), Source(format="parquet", path="maps"), AS_OF)
     assert read_source(spark, str(tmp_path), Source(format="parquet", path="maps", select={"id": "id"}), AS_OF).collect() == [(1,)]
 
@@ -176,7 +178,7 @@ def test_a_file_system_that_spark_does_not_know_is_told(spark: SparkSession, tmp
 
 
 @pytest.mark.parametrize(
-    ("provider", "sentence"), [(None, "is kept nowhere: name its provider"), ("user:///", "is not in user:///: put it there")]
+    ("provider", "sentence"), [(None, "has no credential provider: set"), ("user:///", "is not in user:///: add it by")]
 )
 def test_a_secret_that_is_not_kept_is_told(spark: SparkSession, tmp_path: Path, provider: str | None, sentence: str) -> None:
     conf = spark.sparkContext._jsc.hadoopConfiguration()

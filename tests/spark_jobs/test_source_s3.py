@@ -83,5 +83,5 @@ def test_sources_and_the_snapshot_may_lie_in_buckets(spark: SparkSession, bucket
 
 
 def test_a_path_that_is_not_in_the_bucket_is_told(spark: SparkSession, bucket: str) -> None:
-    with pytest.raises(BadData, match="s3://lake/data/nowhere is not there; check the source's path and its last delivery"):
+    with pytest.raises(BadData, match="s3://lake/data/nowhere does not exist; check the source's path and its last delivery"):
         read_sources(spark, f"{bucket}/data", {"planes": Source(format="parquet", path="nowhere")}, AS_OF)

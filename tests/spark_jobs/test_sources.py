@@ -103,7 +103,7 @@ def test_texts_that_do_not_fit_are_counted_for_every_column(spark: SparkSession,
         read_source(spark, root, PLANES, AS_OF)
 
     assert str(raised.value).endswith(
-        "seats has 2 values that are no int, such as 'few'; built has 1 values that are no date, such as 'soon'"
+        "seats has 2 values that are not int, such as 'few'; built has 1 values that are not date, such as 'soon'"
     )
 
 
@@ -144,7 +144,7 @@ def test_a_time_column_that_is_text_is_refused(spark: SparkSession, tmp_path: Pa
 def test_a_partition_column_must_hold_days(spark: SparkSession, tmp_path: Path) -> None:
     write_days(spark, tmp_path, ("a", "2026-01-09 12:00:00", "20260109"))
 
-    with pytest.raises(BadData, match="date is no folder of days, named date=2026-01-31"):
+    with pytest.raises(BadData, match="date is not partitioned by day, with folders such as date=2026-01-31"):
         read_source(spark, str(tmp_path), BY_DAY, AS_OF)
 
 
@@ -155,6 +155,6 @@ def test_what_is_wrong_in_all_sources_is_said_at_once(spark: SparkSession, tmp_p
         read_sources(spark, root, {"flights": BY_DAY, "planes": PLANES}, AS_OF)
 
     assert str(raised.value) == (
-        f"source flights: {root}/flights is not there; check the source's path and its last delivery; "
+        f"source flights: {root}/flights does not exist; check the source's path and its last delivery; "
         f"source planes: {root}/planes.csv: columns seats missing (there are: tail, built)"
     )

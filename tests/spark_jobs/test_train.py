@@ -136,7 +136,7 @@ def test_a_retry_takes_up_what_was_registered_and_trains_nothing(
     second = train.run(spark, request, store)
 
     assert second == first
-    assert capsys.readouterr().out == "train: version 1 of retried_model was registered by an earlier try\n"
+    assert capsys.readouterr().out == "train: version 1 of retried_model was registered by an earlier attempt\n"
     assert len(MlflowClient().search_model_versions("name = 'retried_model'")) == 1
 
 
