@@ -74,10 +74,10 @@ def run(request: JobRequest, store: Store) -> int:
     try:
         work(request, store)
     except Exception as error:
-        known = explain(error)
-        if known is not error:
+        translated = explain(error)
+        if translated is not error:
             traceback.print_exc()
-        return fail(request, store, known)
+        return fail(request, store, translated)
     return 0
 
 

@@ -31,28 +31,30 @@ def against_version(
     scored: Scored, role: Literal["champion", "anchor"], number: int, reference: Version | VersionUnreadable
 ) -> ReferenceComparison:
     """What prevents a fair comparison is not raised but put into `incomparable`: a person may still decide."""
-    about = {"reference": role, "version": number}
+    identity = {"reference": role, "version": number}
     try:
         if isinstance(reference, VersionUnreadable):
             raise reference
         check_comparable(scored.run.spec, reference, role)
         until = seen_until(scored.run.spec, reference, scored.run.as_of)
         pairs = with_version(scored, reference, role, until)
-        return compare_pairs(scored, pairs, {**about, "unseen_after": until}, reference)
-    except (Incomparable, VersionUnreadable) as obstacle:
-        return ReferenceComparison(**about, rows=0, incomparable=str(obstacle))
+        return compare_pairs(scored, pairs, {**identity, "unseen_after": until}, reference)
+    except (Incomparable, VersionUnreadable) as reason:
+        return ReferenceComparison(**identity, rows=0, incomparable=str(reason))
     except (PySparkException, Py4JJavaError) as error:
-        return ReferenceComparison(**about, rows=0, incomparable=f"the {role} cannot score these rows: {bad_data(error)}")
+        return ReferenceComparison(**identity, rows=0, incomparable=f"the {role} cannot score these rows: {bad_data(error)}")
 
 
-def compare_pairs(scored: Scored, pairs: DataFrame, about: Mapping[str, Any], *reference_versions: Version) -> ReferenceComparison:
+def compare_pairs(
+    scored: Scored, pairs: DataFrame, identity: Mapping[str, Any], *reference_versions: Version
+) -> ReferenceComparison:
     run = scored.run
     spec, groupings, classes = run.spec, list(groupings_of(run.spec, run.as_of)), classes_of(scored, *reference_versions)
     answers = flat(pairs, *groupings, *(spec.gate.slices.columns if spec.gate.slices else ())).persist()
     statistics = reduce_by_blocks(answers, groupings, measures_of(spec.gate.measured(spec.task), spec.task, spec.gate, classes))
     rows, metrics = int(next(iter(statistics.values())).rows.sum()), results_of(statistics, run)
     slices = slice_results(answers, groupings, run, classes)
-    comparison = ReferenceComparison(**about, rows=rows, metrics=metrics, slices=slices, curves=curves_of(answers, spec.task))
+    comparison = ReferenceComparison(**identity, rows=rows, metrics=metrics, slices=slices, curves=curves_of(answers, spec.task))
     answers.unpersist()
     return comparison
 

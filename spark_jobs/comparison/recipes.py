@@ -40,8 +40,8 @@ def compare_recipes(run: RunDocument, snapshot: Snapshot, challenger: Version, c
     try:
         check_comparable(run.spec, champion, "champion")
         pairs = _pairs(run, snapshot, challenger, champion)
-    except (Incomparable, BadData) as obstacle:
-        return RecipeChange(changed=changed, why=str(obstacle))
+    except (Incomparable, BadData) as reason:
+        return RecipeChange(changed=changed, why=str(reason))
     except (PySparkException, Py4JJavaError) as error:
         return RecipeChange(changed=changed, why=str(bad_data(error)))
     return _change_result(pairs, run, changed)

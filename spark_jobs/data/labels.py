@@ -16,8 +16,8 @@ def labels_of(train: DataFrame, spec: ModelSpec) -> Labels | None:
     label = spec.examples.label
     seen = sorted(row[0] for row in train.select(label).distinct().collect())
     if len(seen) < 2:
-        there = f"only the class {seen[0]!r}" if seen else "no class"
-        raise BadData(f"the training rows of {spec.name} hold {there} of {label}: widen the sources' window or correct the label")
+        classes = f"only the class {seen[0]!r}" if seen else "no class"
+        raise BadData(f"the training rows of {spec.name} hold {classes} of {label}: widen the sources' window or correct the label")
     return [0, 1] if spec.task == "binary" else seen
 
 

@@ -42,7 +42,7 @@ def write_model(pipeline: Path, spec: ModelSpec, labels: Labels | None, folder: 
     _check_classes(algorithm, spec.task, scores.classes, labels)
 
     model = graph.model(add_outputs(graph, scores))
-    about = {
+    metadata = {
         "format": FORMAT,
         "task": spec.task,
         "numeric": list(spec.examples.numeric),
@@ -52,7 +52,7 @@ def write_model(pipeline: Path, spec: ModelSpec, labels: Labels | None, folder: 
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
-    (folder / "model.json").write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n")
+    (folder / "model.json").write_text(json.dumps(metadata, ensure_ascii=False, indent=1) + "\n")
 
 
 def _converter(stage: Stage, known: dict[str, Convert]) -> Convert:

@@ -23,12 +23,12 @@ class OnnxModel:
     """A folder with model.onnx and model.json."""
 
     def __init__(self, folder: Path):
-        about = json.loads((folder / "model.json").read_text())
-        self.task: str = about["task"]
-        self.numeric: list[str] = about["numeric"]
-        self.categorical: list[str] = about["categorical"]
-        self.labels: list[str] | list[int] | None = about["labels"]
-        self.known: dict[str, list[str]] = about["known"]
+        metadata = json.loads((folder / "model.json").read_text())
+        self.task: str = metadata["task"]
+        self.numeric: list[str] = metadata["numeric"]
+        self.categorical: list[str] = metadata["categorical"]
+        self.labels: list[str] | list[int] | None = metadata["labels"]
+        self.known: dict[str, list[str]] = metadata["known"]
         self._session = onnxruntime.InferenceSession(folder / "model.onnx", _one_thread(), providers=["CPUExecutionProvider"])
         self._outputs = [output.name for output in self._session.get_outputs()]
 

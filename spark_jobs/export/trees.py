@@ -19,7 +19,7 @@ Node = dict[str, Any]  # Spark's NodeData
 Tree = dict[int, Node]
 
 
-class NodeTest(NamedTuple):
+class BranchTest(NamedTuple):
     """A branch's condition; NaN is false unless `nan` is set. `flipped`: true leads to Spark's right child."""
 
     mode: int
@@ -46,7 +46,7 @@ class Forest:
         self._roots.append(len(self._branches))
         if _is_leaf(tree[0]):  # the operator has no tree without a branch
             leaf = self._leaf(tree[0], value_of, target)
-            self._branches.append(_branch(0, NodeTest(LEQ)) | dict.fromkeys(("truenodeids", "falsenodeids"), leaf))
+            self._branches.append(_branch(0, BranchTest(LEQ)) | dict.fromkeys(("truenodeids", "falsenodeids"), leaf))
         else:
             self._grow(tree, 0, value_of, target)
 
@@ -54,14 +54,14 @@ class Forest:
         node = tree[node_id]
         split = node["split"]
         slot = self._slots[split["featureIndex"]]
-        question = self._question(slot, split)
-        branch = _branch(self._sources[slot.source], question)
+        test = self._branch_test(slot, split)
+        branch = _branch(self._sources[slot.source], test)
         number = len(self._branches)
         self._branches.append(branch)
-        if question.mode == MEMBER:
-            self._members += [*question.members, END_OF_MEMBERS]
+        if test.mode == MEMBER:
+            self._members += [*test.members, END_OF_MEMBERS]
         children = [tree[node["leftChild"]], tree[node["rightChild"]]]
-        for side, child in zip(("true", "false"), reversed(children) if question.flipped else children, strict=True):
+        for side, child in zip(("true", "false"), reversed(children) if test.flipped else children, strict=True):
             branch[f"{side}leafs"] = int(_is_leaf(child))
             grown = self._leaf(child, value_of, target) if _is_leaf(child) else self._grow(tree, child["id"], value_of, target)
             branch[f"{side}nodeids"] = grown
@@ -72,25 +72,25 @@ class Forest:
         self._targets.append(target)
         return len(self._leaves) - 1
 
-    def _question(self, slot: Slot, split: dict[str, Any]) -> NodeTest:
+    def _branch_test(self, slot: Slot, split: dict[str, Any]) -> BranchTest:
         values, count = split["leftCategoriesOrThreshold"], split["numCategories"]
         if slot.level is not None:
-            return self._indicator_question(slot.level, values, count)
+            return self._indicator_test(slot.level, values, count)
         if count == -1:
-            return NodeTest(LEQ, value=values[0], nan=slot.fill is not None and slot.fill <= values[0])
+            return BranchTest(LEQ, value=values[0], nan=slot.fill is not None and slot.fill <= values[0])
         if slot.levels is None:
             raise UnsupportedStage(self._stage, f"a categorical split on {slot.tensor}", "categorical splits on indexed strings")
         others = tuple(float(level) for level in range(count) if level not in values)
         if len(values) <= count // 2:  # Spark tests the shorter side, so a value of neither side goes to the other
-            return NodeTest(MEMBER, members=tuple(values))
-        return NodeTest(MEMBER, members=others, flipped=True)
+            return BranchTest(MEMBER, members=tuple(values))
+        return BranchTest(MEMBER, members=others, flipped=True)
 
-    def _indicator_question(self, level: int, values: list[float], count: int) -> NodeTest:
+    def _indicator_test(self, level: int, values: list[float], count: int) -> BranchTest:
         """Spark knows one-hot columns as two categories; after other stages, as numbers with a threshold between 0 and 1."""
         left = values if count == 2 else [0.0] if count == -1 and 0 <= values[0] < 1 else None
         if left not in ([0.0], [1.0]):
             raise UnsupportedStage(self._stage, f"a split at {values} of a one-hot column", "splits between 0 and 1")
-        return NodeTest(EQ if left == [1.0] else NEQ, value=float(level))
+        return BranchTest(EQ if left == [1.0] else NEQ, value=float(level))
 
     def add_to(self, graph: Graph, aggregate: int) -> str:
         """double[N, trees' targets]"""
@@ -118,12 +118,12 @@ def _is_leaf(node: Node) -> bool:
     return node["leftChild"] < 0
 
 
-def _branch(source: int, question: NodeTest) -> dict[str, int | float]:
+def _branch(source: int, test: BranchTest) -> dict[str, int | float]:
     return {
         "featureids": source,
-        "modes": question.mode,
-        "splits": question.value,
-        "missing_value_tracks_true": int(question.nan),
+        "modes": test.mode,
+        "splits": test.value,
+        "missing_value_tracks_true": int(test.nan),
         "truenodeids": 0,
         "trueleafs": 1,
         "falsenodeids": 0,

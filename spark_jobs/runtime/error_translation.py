@@ -41,9 +41,9 @@ def explain(error: Exception) -> RetrainingError:
 
 def bad_data(error: Exception) -> BadData:
     """The error as BadData; raised again where it is of another kind."""
-    known = explain(error)
-    if isinstance(known, BadData):
-        return known
+    translated = explain(error)
+    if isinstance(translated, BadData):
+        return translated
     raise error
 
 

@@ -196,16 +196,18 @@ def _coarse(histograms: np.ndarray, ties: np.ndarray) -> float:
 def _cuts(rows: DataFrame, total: int, bins: int) -> dict[str, np.ndarray]:
     """By side, quantiles of the scores of all rows and of the positive rows; from a sample above SAMPLED rows."""
     sides = sides_of(rows)
-    some = rows if total <= SAMPLED else rows.sample(SAMPLED / total, seed=1)
-    scores = some.select(_field(sides[0], "positive").alias("positive"), *(_score(side).alias(side) for side in sides)).toPandas()
+    sampled = rows if total <= SAMPLED else rows.sample(SAMPLED / total, seed=1)
+    scores = sampled.select(
+        _field(sides[0], "positive").alias("positive"), *(_score(side).alias(side) for side in sides)
+    ).toPandas()
     positive = scores["positive"].to_numpy() == 1
     return {side: _quantiles(scores[side].to_numpy(), positive, bins) for side in sides}
 
 
 def _quantiles(scores: np.ndarray, positive: np.ndarray, bins: int) -> np.ndarray:
     cuts = [np.array([0.0])]  # for scores that are all NaN
-    for some in (scores, scores[positive]):
-        known = np.sort(some[~np.isnan(some)])
-        if len(known):
-            cuts.append(known[np.linspace(0, len(known) - 1, bins + 1).round().astype(int)])
+    for subset in (scores, scores[positive]):
+        ordered = np.sort(subset[~np.isnan(subset)])
+        if len(ordered):
+            cuts.append(ordered[np.linspace(0, len(ordered) - 1, bins + 1).round().astype(int)])
     return np.unique(np.concatenate(cuts[1:] or cuts))

@@ -20,14 +20,14 @@ def results_of(statistics: Mapping[str, Statistics], run: RunDocument) -> tuple[
     return tuple(_result(name, statistics, run) for name in run.spec.gate.measured(run.spec.task))
 
 
-def slice_result(statistics: Mapping[str, Statistics], run: RunDocument, **about: Any) -> SliceResult:
+def slice_result(statistics: Mapping[str, Statistics], run: RunDocument, **identity: Any) -> SliceResult:
     gate = run.spec.gate
     ours, theirs = (_jackknives(statistics, side, gate.metric) for side in SIDES)
     why = _unjudgeable(statistics, gate.metric)
     improvement = _interval(statistics, _improvements(ours, theirs, gate.metric), gate.side, why)
     rows = int(next(iter(statistics.values())).rows.sum())
     p_worse = None if improvement.low is None else worse_than(-gate.slices.margin, improvement)
-    return SliceResult(**about, rows=rows, improvement=improvement, p_worse=p_worse)
+    return SliceResult(**identity, rows=rows, improvement=improvement, p_worse=p_worse)
 
 
 def _result(name: MetricName, statistics: Mapping[str, Statistics], run: RunDocument) -> MetricResult:

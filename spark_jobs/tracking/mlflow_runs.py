@@ -103,11 +103,11 @@ def save_model(pipeline: PipelineModel, spec: ModelSpec, folder: Path) -> Path:
     pipeline.write().overwrite().save(f"file://{saved.resolve()}")
     for checksum in saved.rglob(".*.crc"):
         checksum.unlink()  # half of all files, and each file is a request to MLflow
-    about = Model(artifact_path=MODEL, signature=_signature(spec))
-    about.add_flavor(
+    metadata = Model(artifact_path=MODEL, signature=_signature(spec))
+    metadata.add_flavor(
         "spark", pyspark_version=pyspark.__version__, model_data=PIPELINE, model_class="pyspark.ml.pipeline.PipelineModel"
     )
-    about.save(str(folder / MODEL / "MLmodel"))
+    metadata.save(str(folder / MODEL / "MLmodel"))
     (folder / MODEL / "requirements.txt").write_text(f"pyspark=={pyspark.__version__}\n")
     return saved
 

@@ -25,7 +25,7 @@ class FittedFeatures(NamedTuple):
 
 def fit_features(train: DataFrame, spec: ModelSpec) -> FittedFeatures:
     """Raises BadData for a column that cannot be fitted; Spark's own error would not name it."""
-    check_columns(train, spec)
+    check_features(train, spec)
     pipeline = Pipeline(stages=build_stages(spec)).fit(train)
     return FittedFeatures(pipeline, _levels(pipeline) if spec.features.encode == "index" else 0)
 
@@ -56,7 +56,7 @@ def build_stages(spec: ModelSpec) -> list[Estimator | Transformer]:
     return made
 
 
-def check_columns(train: DataFrame, spec: ModelSpec) -> None:
+def check_features(train: DataFrame, spec: ModelSpec) -> None:
     """Raises one BadData with the problems of all columns, found in one pass over the rows."""
     examples, features = spec.examples, spec.features
     if features.scale and features.encode == "index" and examples.categorical and "maxBins" in PARAMS[spec.algorithm.name]:

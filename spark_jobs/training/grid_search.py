@@ -51,7 +51,7 @@ def search(rows: DataFrame, spec: ModelSpec, labels: Labels | None, levels: int,
     with ThreadPool(min(len(plans), rows.sparkSession.sparkContext.defaultParallelism)) as pool:
         by_plan = pool.map(run, plans, chunksize=1)
     direction = 1 if spec.gate.metric in LOWER_IS_BETTER else -1
-    best_first = sorted((tried for some in by_plan for tried in some), key=lambda candidate: direction * candidate.score)
+    best_first = sorted((tried for group in by_plan for tried in group), key=lambda candidate: direction * candidate.score)
     if isinf(best_first[0].score):
         problem = "is undefined on the search's validation rows: do they hold one class? Raise validation_share"
         raise BadData(f"{spec.gate.metric} {problem}")
@@ -79,7 +79,9 @@ def plans_of(spec: ModelSpec, levels: int) -> list[FitPlan]:
 def candidates_of(
     plan: FitPlan, spans: Sequence[DatasetSplit], spec: ModelSpec, labels: Labels | None, seed: int
 ) -> list[Candidate]:
-    candidates = [_mean(tries) for tries in zip(*(list(tries_of(plan, span, spec, labels, seed)) for span in spans), strict=True)]
+    candidates = [
+        _mean_over_spans(tries) for tries in zip(*(list(tries_of(plan, span, spec, labels, seed)) for span in spans), strict=True)
+    ]
     for candidate in candidates:
         print(
             f"train: {describe(candidate.params)}: {spec.gate.metric} {candidate.score:.5f} ({candidate.seconds:.1f} s)", flush=True
@@ -98,7 +100,7 @@ def tries_of(plan: FitPlan, span: DatasetSplit, spec: ModelSpec, labels: Labels 
         started = time.monotonic()
 
 
-def _mean(tries: Sequence[Candidate]) -> Candidate:
+def _mean_over_spans(tries: Sequence[Candidate]) -> Candidate:
     """The mean of one candidate's tries on all spans."""
     spans = tuple(attempt.score for attempt in tries)
     return Candidate(tries[0].params, fmean(spans), sum(attempt.seconds for attempt in tries), spans)

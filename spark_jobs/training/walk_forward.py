@@ -54,11 +54,11 @@ def fold_intervals(
     block = fold_block(spec, until).alias(BY_TIME)
     centre = 0.0 if labels else rows.agg(F.mean(spec.examples.label)).first()[0]
     answer = indexed_answer(spec, labels, centre).alias("challenger")
-    scored = (_scored(fold, spec, params, seed).select(block, answer) for fold in walk_forward(rows, spec, until))
+    scored = (_validated(fold, spec, params, seed).select(block, answer) for fold in walk_forward(rows, spec, until))
     measures = measures_of(names, spec.task, spec.gate, label_indices(labels))
     statistics = reduce_by_blocks(flat(reduce(DataFrame.unionByName, scored), BY_TIME).persist(), [BY_TIME], measures)
     return {name: side_of(statistics, "challenger", name, spec.gate.side) for name in names}
 
 
-def _scored(fold: DatasetSplit, spec: ModelSpec, params: Mapping[str, Any], seed: int) -> DataFrame:
+def _validated(fold: DatasetSplit, spec: ModelSpec, params: Mapping[str, Any], seed: int) -> DataFrame:
     return fit(spec.algorithm.name, dict(params), fold.train, spec.examples.label, seed).transform(fold.holdout)

@@ -27,7 +27,7 @@ SMALL = {
 
 @pytest.fixture(scope="session")
 def spark(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """With more jars where a test asks for `jars`: a JVM's class path is what it was started with."""
+    """With more jars where any test uses `jars`: a JVM's class path is fixed at its start."""
     os.environ.update(SPARK_HOME=str(Path(pyspark.__file__).parent), PYSPARK_PYTHON=sys.executable)
     folder = tmp_path_factory.mktemp("spark")
     folders = {"spark.sql.warehouse.dir": str(folder / "warehouse"), "spark.local.dir": str(folder)}

@@ -1,4 +1,4 @@
-"""What the export tests share: a spec of given columns, seeded rows with everything ugly in them, and a saved pipeline as ONNX."""
+"""Shared by the export tests: a spec of given columns, seeded rows with edge cases, and a saved pipeline as ONNX."""
 
 import random
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def rows_to_train(spark: SparkSession, count: int = 600) -> DataFrame:
 
 
 def rows_to_score(spark: SparkSession, count: int = 3000) -> DataFrame:
-    """As in training, and also unseen levels, empty strings and numbers far outside."""
+    """As in training, plus unseen levels, empty strings and numbers out of range."""
     return spark.createDataFrame(_rows(count, [*CARRIERS, "", "unseen", "aa", "A"], seed=2, spread=5.0), SCHEMA).coalesce(1).cache()
 
 

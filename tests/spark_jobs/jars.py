@@ -1,4 +1,4 @@
-"""What pyspark lacks and tests of sources need: fetched by Maven once for each Spark, into .build/jars/."""
+"""Jars that pyspark lacks and tests of sources need: fetched by Maven once per Spark version into .build/jars/."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ DELTA = {
 
 
 def settings_with_jars() -> dict[str, str]:
-    """Of a session that has them; none where they cannot be had."""
+    """Settings of a session with the jars; empty where they cannot be fetched."""
     folder = _folder()
     if not folder.exists():
         _fetch(folder)
@@ -27,7 +27,7 @@ def settings_with_jars() -> dict[str, str]:
 
 
 def absent(what: str) -> None:
-    """Skips, but not where all tests must run."""
+    """Skips the test, or fails where all tests must run."""
     (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{what}: these tests need it")
 
 
@@ -41,7 +41,7 @@ def _folder() -> Path:
 
 
 def _fetch(folder: Path) -> None:
-    """All of them or no folder."""
+    """All jars or no folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(dir=folder.parent))
     given = [f"-D{name}={value}" for name, value in _properties().items()]

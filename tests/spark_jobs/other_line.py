@@ -45,7 +45,7 @@ def make(spark: SparkSession, folder: Path) -> None:
 
 
 def answer(spark: SparkSession, folder: Path) -> dict[str, list[list[float]]]:
-    """What each saved pipeline says of the same rows."""
+    """Each saved pipeline's predictions on the same rows."""
     rows, answers = rows_to_score(spark, 300), {}
     for name in CASES:
         said = vector_to_array("probability") if _classes(name) else F.array("prediction")

@@ -1,4 +1,4 @@
-"""A real PostgreSQL, its data in a folder of its own."""
+"""Starts a real PostgreSQL with its data in a temporary folder."""
 
 import os
 import pwd
@@ -31,7 +31,7 @@ class Postgres(NamedTuple):
         subprocess.run([self.binaries / program, *arguments], check=True, capture_output=True, cwd=self.home, timeout=60, **user)
 
     def sql(self, statement: str) -> None:
-        """As the database's own administrator, who needs no password on the socket."""
+        """Runs SQL as administrator, who needs no password on the socket."""
         self.run("psql", "-v", "ON_ERROR_STOP=1", "-h", str(self.home), "-p", str(self.port), "-U", "postgres", "-c", statement)
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""A frozen run as every job of it reads it, of whatever spec a test is about."""
+"""A run document for any spec, as every job reads it."""
 
 from datetime import UTC, datetime
 

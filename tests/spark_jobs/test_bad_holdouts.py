@@ -1,4 +1,4 @@
-"""Holdouts and answers that an honest test can say nothing of: the verdict is never to promote, and says why."""
+"""Holdouts and answers without a valid test: the verdict is never to promote, and gives the reason."""
 
 from pathlib import Path
 
@@ -68,7 +68,7 @@ BETTER, WORSE = GOOD, "0.3 + 0.4 * rand(3)"
 
 
 def test_a_better_challenger_is_promoted_here(holdout: DataFrame) -> None:
-    """Else nothing below would show anything."""
+    """Control case: without it the cases below would prove nothing."""
     assert verdict(compare(holdout, BETTER, WORSE)).decision == "promote"
 
 
@@ -98,7 +98,7 @@ def test_a_strange_answer_is_never_promoted(
 
 @pytest.mark.parametrize("metric", ["log_loss", "auc", "brier", "accuracy", "average_precision"])
 def test_rows_of_one_class_show_nothing(holdout: DataFrame, metric: str) -> None:
-    """What is left of a holdout of which the champion has seen a part may have one class only."""
+    """The part of the holdout that the champion has not seen may have one class only."""
     compared = compare(holdout.where("late = 0"), BETTER, WORSE, metric=metric)
 
     assert compared.metrics[0].improvement.why == "a class has 0 rows and at least 50 are needed"

@@ -67,7 +67,7 @@ def both(rows: DataFrame, ours: F.Column) -> DataFrame:
 def assert_is(
     expected: Callable, statistics: Statistics, name: str, rows: pd.DataFrame, side: str, score: str, **off: float
 ) -> None:
-    """Whole, and without each block in turn."""
+    """Checks the value on all rows, and without each block in turn."""
     estimate = statistics.of[side, name]
     assert estimate.value == pytest.approx(expected(rows.label, rows[score]), **off), name
     for index, block in enumerate(sorted(rows.block.unique())):
@@ -76,7 +76,7 @@ def assert_is(
 
 
 def random_rows(seed: int, count: int = 2000, blocks: int = 12) -> pd.DataFrame:
-    """Scores that tell something, with ties: `theirs` is rounded, and has zeros of both signs."""
+    """Informative scores with ties: `theirs` is rounded, and has zeros of both signs."""
     rng = np.random.default_rng(seed)
     label = (rng.random(count) < 0.2).astype(float)
     ours = 1 / (1 + np.exp(-(rng.normal(size=count) + 1.5 * label - 1)))

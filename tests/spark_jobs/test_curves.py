@@ -1,4 +1,4 @@
-"""What people are shown of both sides' answers, from rows typed by hand."""
+"""Reliability diagram, ranking and residual curves of both sides, from hand-written rows."""
 
 import math
 

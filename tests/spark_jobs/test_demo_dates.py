@@ -71,7 +71,7 @@ def frozen(home: Path, url: str, as_of: str, champion: Champion | None) -> RunDo
 
 
 def retrain(spark: SparkSession, run: RunDocument) -> tuple[int, Comparison]:
-    """The version, and how it compares."""
+    """Version and comparison of one run."""
     store, inputs, outputs = LocalStore(run.platform.store), {}, {}
     for name, job in {"validate": validate, "train": train, "compare": compare}.items():
         outputs[name] = job.run(spark, JobRequest(job=name, key=run.folder[-10:], run=run, inputs=inputs), store)

@@ -1,4 +1,4 @@
-"""What Spark says when processes die, as it was seen on a cluster, becomes one sentence and a decision."""
+"""Error texts of dying processes, as recorded on a cluster, become one sentence and an error type."""
 
 import re
 

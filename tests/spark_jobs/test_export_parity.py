@@ -97,7 +97,7 @@ def test_large_numbers_are_compared_by_their_size():
 
 
 def test_nobody_is_told_of_the_model(onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """ONNX Runtime keeps what it tells, and to whom, below the home folder, unless it is told not to."""
+    """Unless telemetry is disabled, ONNX Runtime keeps its state below the home folder."""
     home = tmp_path_factory.mktemp("home")
     environment = {"HOME": str(home), "PATH": "/usr/bin", "PYTHONPATH": os.getcwd()}
     load = f"from pathlib import Path; from spark_jobs.export.runtime import OnnxModel; OnnxModel(Path({str(onnx)!r}))"

@@ -1,4 +1,4 @@
-"""Every feature stage against Spark's own vectors, number by number; and what has no exact form is refused."""
+"""Every feature stage against Spark's own vectors, number by number; stages without an exact form are refused."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Features that give the label away, and those that are only good."""
+"""Features that leak the label, and features that are merely good."""
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession

@@ -1,4 +1,4 @@
-"""What a job prints is in the store while it works, in parts, and all of it at its end."""
+"""A job's output is in the store in parts while it runs, and completely at its end."""
 
 import io
 import time

@@ -23,7 +23,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def made(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """By line, the folder of its pipelines and of what Spark 3.5 answered by them."""
+    """By line, the folder with its pipelines and Spark 3.5's predictions."""
     folders = {line: tmp_path_factory.mktemp(line) for line in ("4.0", "3.5")}
     make(spark, folders["4.0"])
     subprocess.run([OTHER, "-m", "tests.spark_jobs.other_line", *folders.values()], cwd=ROOT, check=True)

@@ -1,4 +1,4 @@
-"""What a challenger is compared with. Champions here are plain SQL: the same rows, another answer."""
+"""Reference models of a challenger. Champions here are plain SQL: the same rows, other predictions."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -164,7 +164,7 @@ JUST_BEFORE, LATER = datetime(2026, 1, 21, 23, 59, tzinfo=UTC), datetime(2026, 1
 def test_holdout_rows_that_the_champion_has_learned_from_do_not_count(
     spark: SparkSession, gap: str, changes: dict, seen: datetime | None, delay_d: int
 ) -> None:
-    """Labels that come days late move the holdout, and so the whole question."""
+    """Label delay moves the holdout, and with it `seen_until`."""
     spec = spec_with(split={"holdout": "10d", "gap": gap, "label_delay": f"{delay_d}d"})
 
     assert seen_until(spec, version(**changes), AS_OF + timedelta(days=delay_d)) == seen

@@ -24,7 +24,7 @@ ENGINES = ("Turbo-fan", "Turbo-jet", "Turbo-prop")
 
 
 class Line:
-    """One model's jobs, each reading what the one before it left."""
+    """One model's jobs, each reading the output of the one before it."""
 
     def __init__(self, spark: SparkSession, url: str, home: Path) -> None:
         self.spark = spark

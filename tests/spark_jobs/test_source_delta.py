@@ -1,4 +1,4 @@
-"""Delta and Avro: their jars are no part of pyspark."""
+"""Delta and Avro, whose jars are not part of pyspark."""
 
 import time
 from datetime import UTC, datetime

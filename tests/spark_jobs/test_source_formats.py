@@ -1,4 +1,4 @@
-"""Formats that Spark brings itself, nested columns, and what is handed down to the files."""
+"""Spark's built-in formats, nested columns, and filters and columns pushed down to the files."""
 
 import json
 from datetime import UTC, date, datetime

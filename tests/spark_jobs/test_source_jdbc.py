@@ -43,7 +43,7 @@ def orders(postgres: Postgres) -> None:
 
 @pytest.fixture(scope="module")
 def secrets(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Hadoop credential provider, made by what `hadoop credential create` runs."""
+    """A Hadoop credential provider, made by the class that `hadoop credential create` runs."""
     conf = spark.sparkContext._jsc.hadoopConfiguration()
     provider = f"localjceks://file{tmp_path_factory.mktemp('secrets')}/secrets.jceks"
     for alias, secret in (("shop.password", "hunter2"), ("shop.wrong", "hunter3")):
@@ -80,7 +80,7 @@ def orders_of(postgres: Postgres, **keys: object) -> Source:
 
 
 def scan_of(rows: DataFrame, what: str) -> str:
-    """What the plan hands down to the database; the plan's own text is cut off."""
+    """Filters that the plan pushes down to the database; the plan's own text is truncated."""
     return rows._jdf.queryExecution().executedPlan().collectLeaves().head().metadata().apply(what)
 
 

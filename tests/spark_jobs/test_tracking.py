@@ -197,7 +197,7 @@ def test_a_later_version_takes_the_alias(mlflow_url: str, pipeline: PipelineMode
 
 @pytest.fixture
 def closed_url(mlflow_url: str) -> Iterator[str]:
-    """Bound and not listening: connections are refused."""
+    """URL of a port that is bound and not listening: connections are refused."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -206,7 +206,7 @@ def closed_url(mlflow_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def silent_url(mlflow_url: str) -> Iterator[str]:
-    """Takes connections and never answers."""
+    """URL of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         yield f"http://127.0.0.1:{silent.getsockname()[1]}"
     mlflow_runs.connect(mlflow_url)

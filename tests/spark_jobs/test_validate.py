@@ -120,7 +120,7 @@ def test_examples_that_cannot_be_made_do_not_hide_what_else_is_wrong(spark: Spar
 def test_a_query_that_the_data_does_not_fit_is_one_failed_check(
     spark: SparkSession, tmp_path: Path, sql: str, sentence: str
 ) -> None:
-    """Such as after a column was renamed: what the sources' own checks found is reported beside it."""
+    """Such as after a column was renamed; the failed checks of the sources are reported as well."""
     store = write_planes(tmp_path, *(plane(number, "Turbo-jet" if number % 2 else "Turbo-fan") for number in range(40)))
     request = request_for(tmp_path)
     run = request.run.model_copy(update={"sql": sql})

@@ -1,4 +1,4 @@
-"""A job ends itself when it takes too long, or when nothing moves in it, whatever its main thread is stuck in."""
+"""A job ends itself after its time limit or without progress, whatever its main thread is blocked in."""
 
 import os
 import subprocess
