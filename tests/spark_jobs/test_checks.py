@@ -94,7 +94,7 @@ def test_rows_are_fresh_if_the_newest_is_no_older_than_max_age(spark: SparkSessi
 
     assert source_checks(frame)["fresh"] == (
         passed,
-        f"the newest row is of {newest[:16]} UTC, 2026-01-08 12:00 UTC or later is wanted (max_age 36h)",
+        f"the newest row is of {newest[:16]} UTC, it must be of 2026-01-08 12:00 UTC or later (max_age 36h)",
     )
 
 

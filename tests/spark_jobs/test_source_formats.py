@@ -90,7 +90,7 @@ def test_paths_that_lead_to_no_single_value_are_told_at_once(spark: SparkSession
 
     assert str(raised.value) == (
         f"{root}/users: select a: user.adress is missing (there are: name, address); "
-        "b: tags is an array, which has no columns of its own; c: tags is an array, and one value is wanted; "
+        "b: tags is an array, which has no columns of its own; c: tags is an array and not a single value; "
         "d: user.address is a struct and not a single value; name one of its columns (city, zip)"
     )
 
