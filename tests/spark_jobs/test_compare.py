@@ -172,7 +172,7 @@ def test_a_comparison_without_too_many_labels_shows_nothing(unlabelled: float, c
     assert bool(checked.incomparable) == bool(reason)
 
 
-def test_an_anchor_is_a_second_opponent_where_freshness_alone_is_promoted(lines: Lines) -> None:
+def test_an_anchor_is_a_second_reference_where_freshness_alone_is_promoted(lines: Lines) -> None:
     champion = champion_of(lines.older, OLDER).model_copy(update={"anchor": 99})
     gate = {**SPEC.gate.model_dump(), "rule": "not_worse", "margin": 0.01}
     spec = ModelSpec.model_validate({**SPEC.model_dump(), "gate": gate})

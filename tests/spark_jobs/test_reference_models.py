@@ -244,7 +244,7 @@ def test_the_baseline_of_two_classes_answers_their_training_shares(spark: SparkS
     holdout = spark.createDataFrame([(1.0,), (0.0,)], "late double")
     spec = spec_with(task="binary", algorithm={"name": "gbt_classifier"}, gate={"metric": "auc"})
 
-    rows = with_baseline(holdout, train, spec, 0.0).select("opponent.*").collect()
+    rows = with_baseline(holdout, train, spec, 0.0).select("reference.*").collect()
 
     assert [tuple(row) for row in rows] == [(0.25, 0.25, 1), (0.75, 0.25, 0)]
 
@@ -272,6 +272,6 @@ def test_the_baseline_of_many_classes_gives_nothing_to_one_it_never_saw(spark: S
     holdout = spark.createDataFrame([("a",), ("b",), ("z",)], "late string")
     spec = spec_with(task="multiclass", algorithm={"name": "logistic_regression"}, gate={"metric": "log_loss"})
 
-    rows = with_baseline(holdout, train, spec, 0.0).select("opponent.*").collect()
+    rows = with_baseline(holdout, train, spec, 0.0).select("reference.*").collect()
 
     assert [tuple(row) for row in rows] == [(0.25, "a", "b", 0.0), (0.5, "b", "b", 1.0), (0.0, "z", "b", 0.0)]
