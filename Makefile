@@ -39,8 +39,9 @@ test: $(ENVIRONMENTS:%=.venv/%/tests.lock) ## all tests that need no minutes of 
 test-integration: $(ENVIRONMENTS:%=.venv/%/tests.lock) .venv/spark35/tests.lock .venv/flights/requirements.lock ## end to end and kill tests with the real services
 	@$(PYTHON) tests/suites.py --integration
 
-lint: .venv/lint/tests.lock ## ruff, and the imports between packages
+lint: .venv/lint/tests.lock ## format, style, imports between packages, names
 	@.venv/lint/bin/ruff format --check -q . && .venv/lint/bin/ruff check -q . && .venv/lint/bin/lint-imports
+	@.venv/lint/bin/python tests/lint/names.py
 
 bench: setup .venv/spark/tests.lock ## the README's figures, measured anew (hours; on YARN after make demo PLATFORM=yarn)
 	@.venv/release/bin/python -m benchmarks

@@ -11,7 +11,7 @@ from spark_jobs.data.snapshot import freeze
 from spark_jobs.data.sources import read_sources
 from spark_jobs.jobs.train import learn, score
 from spark_jobs.runtime.session import start_session
-from spark_jobs.runtime.stage_timer import Clock
+from spark_jobs.runtime.stage_timer import StageTimer
 from spark_jobs.statistics.point_metrics import scores
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     arguments = parser.parse_args()
     spec = parse_spec(arguments.spec.read_text(), arguments.spec)
     sql = (arguments.spec.parent / spec.examples.sql).read_text() if spec.examples.sql else None
-    spark, clock = start_session("bare"), Clock("bare")
+    spark, clock = start_session("bare"), StageTimer("bare")
     frozen = freeze(
         spark,
         read_sources(spark, str(arguments.data), spec.sources, arguments.as_of),

@@ -22,7 +22,7 @@ from contract.comparison import ReferenceComparison
 from contract.documents import RunDocument, Snapshot
 from contract.spec import ModelSpec
 from spark_jobs.comparison.comparisons import against_version
-from spark_jobs.comparison.holdout import look_at, score, scored_by
+from spark_jobs.comparison.holdout import holdout_facts, score, scored_by
 from spark_jobs.data.dataset import build_examples, split
 from spark_jobs.tracking.model_versions import Version
 
@@ -99,7 +99,7 @@ def comparing_s(
 ) -> tuple[float, ReferenceComparison]:
     """As the compare job does, once both models are loaded."""
     started = time.monotonic()
-    scored = scored_by(versions[0], score(holdout, versions[0]), look_at(holdout, run.spec), run, snapshot)
+    scored = scored_by(versions[0], score(holdout, versions[0]), holdout_facts(holdout, run.spec), run, snapshot)
     compared = against_version(scored, "champion", 1, versions[1])
     seconds = time.monotonic() - started
     holdout.sparkSession.catalog.clearCache()

@@ -93,11 +93,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suites", nargs="*", choices=[*ENVIRONMENTS, []], metavar="SUITE")
     parser.add_argument("--integration", action="store_true")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     (ROOT / ".build").mkdir(exist_ok=True)
-    wanted = asked.suites or [suite for suite in ENVIRONMENTS if asked.integration or suite not in MINUTES]
-    suites = [suite for suite in ENVIRONMENTS if suite in wanted]
-    results = run_all(suites, asked.integration)
+    chosen = arguments.suites or [suite for suite in ENVIRONMENTS if arguments.integration or suite not in MINUTES]
+    suites = [suite for suite in ENVIRONMENTS if suite in chosen]
+    results = run_all(suites, arguments.integration)
     total = sum((result.counts for result in results.values()), Counter())
     print()
     for suite, result in results.items():

@@ -11,7 +11,7 @@ from pyspark.sql.functions import xxhash64
 from contract.comparison import Parity
 from contract.errors import BadData
 from contract.spec import ModelSpec
-from spark_jobs.export.runtime import OnnxModel, Predictions
+from spark_jobs.export.runtime import ModelOutput, OnnxModel
 
 ROWS = 10_000
 BATCH = 2_000
@@ -65,20 +65,20 @@ def _chosen(scored: DataFrame, id_column: str, model: OnnxModel) -> pd.DataFrame
     return scored.select(*columns).orderBy(xxhash64(id_column), id_column).limit(ROWS).toPandas()
 
 
-def _spark_answers(rows: pd.DataFrame) -> Predictions:
+def _spark_answers(rows: pd.DataFrame) -> ModelOutput:
     probability = np.stack(rows["probability"].to_list()) if "probability" in rows else None
-    return Predictions(rows["prediction"].to_numpy(), probability)
+    return ModelOutput(rows["prediction"].to_numpy(), probability)
 
 
-def _served_answers(model: OnnxModel, rows: pd.DataFrame) -> Predictions:
+def _served_answers(model: OnnxModel, rows: pd.DataFrame) -> ModelOutput:
     parts = [model.score(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
     probabilities = [part.probability for part in parts if part.probability is not None]
-    return Predictions(
+    return ModelOutput(
         np.concatenate([part.prediction for part in parts]), np.concatenate(probabilities) if probabilities else None
     )
 
 
-def _numbers(answers: Predictions) -> np.ndarray:
+def _numbers(answers: ModelOutput) -> np.ndarray:
     """double[N, classes], or double[N, 1] for regression"""
     return answers.prediction[:, np.newaxis] if answers.probability is None else answers.probability
 
@@ -89,6 +89,6 @@ def _lead(probability: np.ndarray) -> np.ndarray:
     return ranked[:, -1] - ranked[:, -2]
 
 
-def _numbers_text(answers: Predictions, row: int) -> str:
+def _numbers_text(answers: ModelOutput, row: int) -> str:
     numbers = " ".join(repr(float(number)) for number in _numbers(answers)[row])
     return numbers if answers.probability is None else f"{numbers} (label {int(answers.prediction[row])})"

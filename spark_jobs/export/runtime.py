@@ -12,7 +12,7 @@ import pandas as pd
 from spark_jobs.export.graph import NULL
 
 
-class Predictions(NamedTuple):
+class ModelOutput(NamedTuple):
     """`prediction`: label index int64[N], or the number double[N]; `probability`: double[N, classes], None for regression."""
 
     prediction: np.ndarray
@@ -32,11 +32,11 @@ class OnnxModel:
         self._session = onnxruntime.InferenceSession(folder / "model.onnx", _one_thread(), providers=["CPUExecutionProvider"])
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def score(self, columns: Mapping[str, Any]) -> Predictions:
+    def score(self, columns: Mapping[str, Any]) -> ModelOutput:
         """`columns` (a pandas frame, or arrays by name) may hold None for null."""
         feed = feed_of(columns, self.numeric, self.categorical)
         answers = dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
-        return Predictions(answers["prediction"], answers.get("probability"))
+        return ModelOutput(answers["prediction"], answers.get("probability"))
 
 
 def feed_of(columns: Mapping[str, Any], numeric: Sequence[str], categorical: Sequence[str]) -> dict[str, np.ndarray]:

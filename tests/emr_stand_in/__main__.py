@@ -25,7 +25,7 @@ class Faults:
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
         self.app = app
         self.waiting: list[dict[str, Any]] = []
-        self.asked: list[str] = []
+        self.operations: list[str] = []
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
@@ -34,10 +34,10 @@ class Faults:
             self.waiting = [*self.waiting, fault] if fault["times"] else []
             return answer(start_response, "200 OK", {})
         if path == "/asked":
-            return answer(start_response, "200 OK", self.asked)
+            return answer(start_response, "200 OK", self.operations)
         operation = environ.get("HTTP_X_AMZ_TARGET", f"{method} {path}").removeprefix("ElasticMapReduce.")
-        self.asked.append(operation)
-        for fault in [each for each in self.waiting if re.search(each["of"], operation) and each["times"]]:
+        self.operations.append(operation)
+        for fault in [fault for fault in self.waiting if re.search(fault["of"], operation) and fault["times"]]:
             fault["times"] -= 1
             if fault.get("done"):
                 list(self.app(environ, lambda *_: None))

@@ -43,9 +43,9 @@ class JobRuns:
 
 def command_of(job_run: JobRun) -> list[str]:
     """On YARN the driver's variables have another name."""
-    asked = job_run.job_driver["sparkSubmit"]
-    given = shlex.split(asked["sparkSubmitParameters"].replace("spark.emr-serverless.driverEnv.", "spark.yarn.appMasterEnv."))
-    return ["spark-submit", "--deploy-mode", "cluster", *given, asked["entryPoint"], *asked["entryPointArguments"]]
+    request = job_run.job_driver["sparkSubmit"]
+    given = shlex.split(request["sparkSubmitParameters"].replace("spark.emr-serverless.driverEnv.", "spark.yarn.appMasterEnv."))
+    return ["spark-submit", "--deploy-mode", "cluster", *given, request["entryPoint"], *request["entryPointArguments"]]
 
 
 def install(machine: Machine) -> None:
@@ -54,11 +54,11 @@ def install(machine: Machine) -> None:
     start_job_run, cancel_job_run = EMRServerlessBackend.start_job_run, EMRServerlessBackend.cancel_job_run
     list_job_runs = EMRServerlessBackend.list_job_runs
 
-    def start_once(self: EMRServerlessBackend, **asked: Any) -> JobRun:
-        if asked["client_token"] not in started:
-            started[asked["client_token"]] = start_job_run(self, **asked)
-            job_runs.start(started[asked["client_token"]])
-        return started[asked["client_token"]]
+    def start_once(self: EMRServerlessBackend, **request: Any) -> JobRun:
+        if request["client_token"] not in started:
+            started[request["client_token"]] = start_job_run(self, **request)
+            job_runs.start(started[request["client_token"]])
+        return started[request["client_token"]]
 
     def cancel_run(self: EMRServerlessBackend, application_id: str, job_run_id: str) -> tuple[str, str]:
         job_run = self.get_job_run(application_id, job_run_id)

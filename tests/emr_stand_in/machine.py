@@ -31,14 +31,14 @@ class Machine:
 
     def driver_says(self, application: str) -> dict[str, str]:
         """Of YARN's first container: name of the file, below the application's folder, and its text."""
-        found = self.nodes.glob(f"*/logs/{application}/container_*_000001/std*")
-        return {f"{file.parent.name}/{file.name}": file.read_text(errors="replace") for file in found}
+        files = self.nodes.glob(f"*/logs/{application}/container_*_000001/std*")
+        return {f"{file.parent.name}/{file.name}": file.read_text(errors="replace") for file in files}
 
     def put(self, folder: str, texts: dict[str, str]) -> None:
-        place = urlsplit(folder)
+        url = urlsplit(folder)
         for name, text in texts.items():
-            key = f"{place.path.strip('/')}/{name}.gz"
-            self.s3.put_object(Bucket=place.netloc, Key=key, Body=gzip.compress(text.encode()))
+            key = f"{url.path.strip('/')}/{name}.gz"
+            self.s3.put_object(Bucket=url.netloc, Key=key, Body=gzip.compress(text.encode()))
 
 
 class Running:

@@ -26,7 +26,10 @@ class Steps:
         while True:
             time.sleep(TICK_S)
             for cluster in [
-                each for by_region in emr_backends.values() for region in by_region.values() for each in region.clusters.values()
+                cluster
+                for by_region in emr_backends.values()
+                for region in by_region.values()
+                for cluster in region.clusters.values()
             ]:
                 if cluster.state in ("RUNNING", "WAITING"):
                     self._go_on(cluster)
