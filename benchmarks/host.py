@@ -31,8 +31,9 @@ from images.base import NAME, embedded_base, stored_base
 from images.package import Contents, package
 from images.references import repository_of
 from release.controller.loop import target_of
-from release.ledger.entries import Outcome, Request
+from release.ledger.entries import Outcome
 from release.ledger.ledger import Ledger
+from release.ledger.requests import KINDS, Request
 from release.routing.traefik import TraefikRouter
 
 MODEL = "measured"
@@ -68,7 +69,8 @@ class Host:
         live = self.ledger.champion(MODEL)
         offered = {"image": image, "golden": "golden.json", "serving": serving} if image else {}
         known = {"model": MODEL, "expected_live": live.digest if live else None, "who": "benchmark", "why": "it is measured"}
-        request = Request(id=f"{kind}-{next(self._numbers)}", kind=kind, **known, **offered)
+        fields = {"id": f"{kind}-{next(self._numbers)}", "kind": kind, **known, **offered}
+        request = KINDS[kind](**{name: value for name, value in fields.items() if name in KINDS[kind].model_fields})
         self.ledger.request(request)
         return request
 

@@ -59,6 +59,11 @@ class Strict(BaseModel):
         model._unknown = {name: field for name, field in fields.items() if name not in cls.model_fields}
         return model
 
+    def _with_fields_of(self, other: "Strict") -> Self:
+        """With the unknown fields of the value that this one follows."""
+        self._unknown = other._unknown
+        return self
+
     @model_serializer(mode="wrap")
     def _with_unknown(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return handler(self) | self._unknown

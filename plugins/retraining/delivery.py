@@ -17,8 +17,9 @@ from contract.serving import replay_env
 from plugins.retraining.context import TaskContext, comparison_of, ends_here
 from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
 from plugins.retraining.mlflow_registry import limit_mlflow_retries
-from release.ledger.entries import Outcome, Request
+from release.ledger.entries import Outcome
 from release.ledger.ledger import Ledger
+from release.ledger.requests import CheckRequest, ReleaseRequest
 
 SERVING = Path(__file__).resolve().parents[2] / "serving"
 SERVED = ("model.onnx", "model.json")
@@ -117,24 +118,28 @@ def download_served(url: str, mlflow_run: str) -> dict[str, bytes]:
         return {name: (got / name).read_bytes() for name in SERVED}
 
 
+def _request(task: TaskContext, kind: Literal["check", "release"]) -> CheckRequest | ReleaseRequest:
+    run, image = task.run, task.read("package", Image)
+    offered: dict[str, Any] = {
+        "id": task.key,
+        "model": run.model,
+        "image": image,
+        "golden": comparison_of(task, image.version).golden,
+        "serving": run.spec.serving,
+        "who": "airflow",
+        "why": f"run {run.run_id}",
+    }
+    if kind == "check":
+        return CheckRequest(**offered)
+    return ReleaseRequest(**offered, expected_live=run.champion.digest if run.champion else None)
+
+
 def request_outcome(task: TaskContext, kind: Literal["check", "release"], patience_s: float = 0) -> Outcome | None:
     """The controller's outcome, None without one within `patience_s`. Idempotent: the request is written once per key."""
-    ledger, run, image = Ledger(task.store), task.run, task.read("package", Image)
-    ledger.request(
-        Request(
-            id=task.key,
-            kind=kind,
-            model=run.model,
-            image=image,
-            golden=comparison_of(task, image.version).golden,
-            serving=run.spec.serving,
-            expected_live=run.champion.digest if run.champion else None,
-            who="airflow",
-            why=f"run {run.run_id}",
-        )
-    )
+    ledger = Ledger(task.store)
+    ledger.request(_request(task, kind))
     until = time.monotonic() + patience_s
-    while (outcome := ledger.outcome(run.model, task.key)) is None and time.monotonic() < until:
+    while (outcome := ledger.outcome(task.run.model, task.key)) is None and time.monotonic() < until:
         time.sleep(POLL_S)
     return outcome
 

@@ -20,10 +20,11 @@ from contract.store.factory import store_at
 from release.controller.bounded_store import BoundedStore
 from release.controller.local_state import LocalRecord, LocalState
 from release.controller.reconciler import Parts, Reconciler
-from release.decisions.observation import is_unknown
+from release.decisions.observation import known_traffic
 from release.decisions.state_machine import is_releasing, project, step
-from release.ledger.entries import Draft, Entry, Request, State
+from release.ledger.entries import Draft, Entry, State
 from release.ledger.ledger import Ledger, LedgerBroken
+from release.ledger.requests import Request, RollbackRequest
 from release.targets.base import Target
 
 log = logging.getLogger("release.controller.loop")
@@ -68,7 +69,7 @@ class Controller:
         state, now = record.state, self._clock()
         servers = self._serving.servers
         seen = self._reconciler.reconcile(model, project(state, servers), servers, now)
-        if model not in self._last_traffic_at or not is_unknown(state, seen):
+        if model not in self._last_traffic_at or known_traffic(state, seen) is not None:
             self._last_traffic_at[model] = now
         self._log_change(model, "; ".join((*problem, *seen.broken.values(), *seen.trouble)))
         seen = replace(seen, silent_for=now - self._last_traffic_at[model], may_release=self._may_release(model))
@@ -140,7 +141,7 @@ class Controller:
             return
         text, made = path.read_text().strip(), path.stat().st_mtime_ns
         name = hashlib.sha256(f"{text}{made}".encode()).hexdigest()[:16]
-        request = Request(id=f"command-{name}", kind="rollback", model=model, who="host", why=text or "no reason given")
+        request = RollbackRequest(id=f"command-{name}", model=model, who="host", why=text or "no reason given")
         try:
             self._ledger.request(request)
         except (StoreError, LedgerBroken):

@@ -15,7 +15,7 @@ from release.controller.background import BackgroundCalls, ConfirmedEffects
 from release.controller.sliding_window import SlidingWindow
 from release.decisions.observation import Observation
 from release.decisions.state_machine import Projection
-from release.ledger.entries import Active, PredictionHistogram, Traffic
+from release.ledger.entries import Checking, PredictionHistogram, Probing, Traffic
 from release.probes.golden_rows import Probe, ProbeResult, decide
 from release.targets.base import Alias, ImageTags, Proof, Router, Server, Target
 
@@ -127,25 +127,28 @@ class Reconciler:
                 self._predictions[model] = counted
         return self._predictions.get(model)
 
-    def _check_result(self, active: Active, projection: Projection, running: list[Server], trouble: list[str]) -> Check | None:
+    def _check_result(
+        self, active: Checking | Probing, projection: Projection, running: list[Server], trouble: list[str]
+    ) -> Check | None:
         """Probed in the background, once per request and percent; memory is read after the probe's work."""
         server = next((s for s in running if s in self._ready and s.digest == active.image.digest), None)
-        limits = active.request.serving
-        if server is None or limits is None:
+        if server is None:
             return None
         with noting(trouble):
             live = [other for other in running if other in self._ready and other.digest in projection.weights]
             probed = self._background.result(
                 ("probe", active.request.id, active.percent), lambda: self._probe_server(server, active, live)
             )
-            return probed and decide(server.digest, probed[0], self._target.memory_mb(server), limits, probed[1])
+            return probed and decide(server.digest, probed[0], self._target.memory_mb(server), active.request.serving, probed[1])
         return None
 
-    def _probe_server(self, server: Server, active: Active, live: list[Server]) -> tuple[ProbeResult, ReplayResult | None]:
+    def _probe_server(
+        self, server: Server, active: Checking | Probing, live: list[Server]
+    ) -> tuple[ProbeResult, ReplayResult | None]:
         """The golden rows; for a check also a replay of the live version's last requests."""
-        golden = read(self._parts.store, active.request.golden or "", GoldenRows)
+        golden = read(self._parts.store, active.request.golden, GoldenRows)
         answers = self._probe.measure(server, golden)
-        replays = active.request.kind == "check" and active.request.serving.replay and live and not answers.problem
+        replays = isinstance(active, Checking) and active.request.serving.replay and live and not answers.problem
         return answers, self._probe.replay(server, live, golden.columns) if replays else None
 
     def _recent_traffic(

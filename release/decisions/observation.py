@@ -28,9 +28,11 @@ class Observation:
         return f" ({'; '.join(self.trouble)})" if self.trouble else ""
 
 
-def is_unknown(state: State, seen: Observation) -> bool:
-    """Whether the traffic is not known: no counters, other weights than the ledger's, or successful requests without latencies."""
+def known_traffic(state: State, seen: Observation) -> dict[str, Traffic] | None:
+    """By digest; None without counters, with other weights than the ledger's, or for successful requests without latencies."""
     if seen.traffic is None or seen.weights != state.weights:
-        return True
+        return None
     counted = (traffic for digest, traffic in seen.traffic.items() if digest in state.weights)
-    return any(traffic.requests > traffic.errors + traffic.client_errors and not traffic.latency for traffic in counted)
+    if any(traffic.requests > traffic.errors + traffic.client_errors and not traffic.latency for traffic in counted):
+        return None
+    return seen.traffic

@@ -9,40 +9,40 @@ from typing import Any
 from contract.documents import Image
 from contract.serving import ROLLBACKS_A_WEEK
 from release.decisions.canary_analysis import judge, since
-from release.decisions.observation import Observation, is_unknown
+from release.decisions.observation import Observation, known_traffic
 from release.decisions.transitions import CONTROLLER, activate, by_controller
-from release.ledger.entries import Active, Draft, Probation, Quarantined, Request, State, Traffic, version_name
+from release.ledger.entries import Draft, Probation, Promoting, Quarantined, State, Traffic, version_name
+from release.ledger.requests import ReleaseRequest, RollbackRequest
 
 WEEK = timedelta(days=7)
 
 
-def begin(state: State, active: Active, traffic: dict[str, Traffic], now: datetime) -> Probation | None:
-    """None for a first release, which has no previous version to go back to."""
-    serving = active.request.serving
-    if state.live is None or active.analysis is None or not serving.probation:
+def begin(state: State, active: Promoting, traffic: dict[str, Traffic], now: datetime) -> Probation | None:
+    """None for a first release, which has no previous version to go back to, and where the spec wants none."""
+    request, window = active.request, active.analysis
+    if state.live is None or window is None or not isinstance(request, ReleaseRequest) or not request.serving.probation:
         return None
-    before = active.analysis.traffic
     old = traffic.get(state.live.digest, Traffic())
     return Probation(
-        release=active.request.id,
+        release=request.id,
         since=now,
-        until=now + serving.probation,
-        serving=serving,
-        traffic=before[active.image.digest],
-        old_version=since(old, before.get(state.live.digest, Traffic())) or Traffic(),
+        until=now + request.serving.probation,
+        serving=request.serving,
+        traffic=window.traffic[active.image.digest],
+        old_version=since(old, window.traffic.get(state.live.digest, Traffic())) or Traffic(),
     )
 
 
 def step(state: State, seen: Observation, now: datetime) -> Draft | None:
     """Rolls back at BREACH_ALPHA, over the whole probation or the last hold; ends only while the traffic is known."""
-    probation = state.probation
-    if probation is None or state.previous is None or is_unknown(state, seen):
+    live, previous, probation, traffic = state.live, state.previous, state.probation, known_traffic(state, seen)
+    if live is None or previous is None or probation is None or traffic is None:
         return None
-    bad = "" if state.pinned else _evidence(state, probation, seen)
+    bad = "" if state.pinned else _evidence(probation, traffic.get(live.digest, Traffic()), seen.recent)
     if bad:
-        return _roll_back(state, probation, bad, now)
+        return _roll_back(state, previous, probation, bad, now)
     if now >= probation.until:
-        what = f"the probation of {version_name(state.live)} is over: {version_name(state.previous)} stops"
+        what = f"the probation of {version_name(live)} is over: {version_name(previous)} stops"
         return by_controller(what, "within the limits", state.model_copy(update={"probation": None}))
     return None
 
@@ -73,9 +73,8 @@ def outgrown(state: State, image: Image) -> tuple[Quarantined, ...]:
     return tuple(entry for entry in state.quarantined if entry.image.as_of > image.as_of)
 
 
-def _evidence(state: State, probation: Probation, seen: Observation) -> str:
-    now = seen.traffic.get(state.live.digest, Traffic())
-    spans = {"since its release": since(now, probation.traffic), "lately": seen.recent}
+def _evidence(probation: Probation, now: Traffic, recent: Traffic | None) -> str:
+    spans = {"since its release": since(now, probation.traffic), "lately": recent}
     for when, traffic in spans.items():
         judgement = judge(traffic, probation.old_version, probation.serving, step_over=False) if traffic else None
         if judgement and judgement.good is False:
@@ -83,11 +82,10 @@ def _evidence(state: State, probation: Probation, seen: Observation) -> str:
     return ""
 
 
-def _roll_back(state: State, probation: Probation, why: str, now: datetime) -> Draft:
+def _roll_back(state: State, previous: Image, probation: Probation, why: str, now: datetime) -> Draft:
     """As a rollback that a person requests; it may take effect before it is recorded."""
-    request = Request(
-        id=f"probation-{probation.release}-{now:%Y%m%dT%H%M%S}", kind="rollback", model=state.live.model, who=CONTROLLER, why=why
-    )
+    id = f"probation-{probation.release}-{now:%Y%m%dT%H%M%S}"
+    request = RollbackRequest(id=id, model=previous.model, who=CONTROLLER, why=why)
     waiting = (state.active.request,) if state.active else ()  # a check
     state = state.model_copy(update={"active": None, "queue": (*state.queue, *waiting)})
-    return activate(state, request, state.previous, now)
+    return activate(state, request, previous, now)

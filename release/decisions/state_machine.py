@@ -1,14 +1,38 @@
 """The next entry for one model, and what the host should run meanwhile. Pure: no clock, no files, no network."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from contract.documents import Check, Image
 from release.decisions import canary, probation
 from release.decisions.observation import Observation
-from release.decisions.transitions import activate, by_controller, end, end_check, fail, live_already, move, release_outcome
-from release.ledger.entries import Active, Draft, Outcome, Quarantined, Request, State, UnknownRequest, version_name
+from release.decisions.transitions import activate, by_controller, end, end_check, enter, fail, live_already, release_outcome
+from release.ledger.entries import (
+    Active,
+    Analyzing,
+    Checking,
+    Draft,
+    Outcome,
+    Probing,
+    Promoting,
+    Quarantined,
+    RollingBack,
+    Shifting,
+    Starting,
+    State,
+    version_name,
+)
+from release.ledger.requests import (
+    CheckRequest,
+    CommandRequest,
+    ImageRequest,
+    ReleaseRequest,
+    Request,
+    RollbackRequest,
+    SwitchRequest,
+    UnknownRequest,
+    UnquarantineRequest,
+)
 
 START_WITHIN = timedelta(seconds=120)
 SHORTEST_WINDOW = timedelta(minutes=1)
@@ -21,7 +45,7 @@ class Projection(NamedTuple):
     weights: dict[str, int]
     unproven: Image | None  # never had all traffic: its signature is verified before it starts
     judged: bool  # a canary has traffic: the servers' prediction histograms are read
-    to_probe: Active | None  # its image is to be probed with the golden rows
+    to_probe: Checking | Probing | None  # its image is to be probed with the golden rows
     named: Image | None  # has the alias champion
     tags: dict[str, Image]  # tag in the images' repository: its image
     window: timedelta | None  # length of the sliding window of a probation
@@ -29,15 +53,14 @@ class Projection(NamedTuple):
 
 def project(state: State, servers: int) -> Projection:
     active = state.active
-    to_probe = active if active and active.phase == "probing" else None
-    named = active.image if active and active.phase == "promoting" else state.live
+    named = active.image if isinstance(active, Promoting) else state.live
     tags = {"production": named, "previous": state.previous}
     return Projection(
         servers=_servers(state, servers),
         weights=state.weights,
-        unproven=active.image if active and active.request.kind in ("check", "release") else None,
-        judged=is_releasing(state) and active.percent > 0 and active.phase != "rolling_back",
-        to_probe=to_probe,
+        unproven=active.image if active and isinstance(active.request, ImageRequest) else None,
+        judged=is_releasing(state) and not isinstance(active, Starting | RollingBack),
+        to_probe=active if isinstance(active, Checking | Probing) else None,
         named=named,
         tags={tag: image for tag, image in tags.items() if image},
         window=max(state.probation.serving.hold, SHORTEST_WINDOW) if state.probation else None,
@@ -45,15 +68,16 @@ def project(state: State, servers: int) -> Projection:
 
 
 def is_releasing(state: State) -> bool:
-    return state.active is not None and state.active.request.kind == "release"
+    return state.active is not None and isinstance(state.active.request, ReleaseRequest)
 
 
 def _servers(state: State, servers: int) -> dict[str, tuple[Image, int]]:
-    active, needed = state.active, {}
+    active = state.active
+    needed: dict[str, tuple[Image, int]] = {}
     if state.checked:
         needed[state.checked.digest] = (state.checked, 1)
     if active:  # also while rolling back: no server stops before its weight was read back as gone
-        needed[active.image.digest] = (active.image, 1 if active.request.kind == "check" else servers)
+        needed[active.image.digest] = (active.image, 1 if isinstance(active.request, CheckRequest) else servers)
     for image in (state.previous if state.probation else None, state.live):
         if image:
             needed[image.digest] = (image, servers)
@@ -65,52 +89,60 @@ def step(state: State, seen: Observation, now: datetime) -> Draft | None:
     unknown = next((request for request in state.queue if isinstance(request, UnknownRequest)), None)
     if unknown:
         return _refused(state, unknown, f"this controller does not know such a request ({unknown.kind}): upgrade the serving host")
-    urgent = next((request for request in state.queue if request.kind not in ("check", "release")), None)
+    urgent = next((request for request in state.queue if isinstance(request, CommandRequest)), None)
     draft = _at_once(state, urgent, now) if urgent else None
+    if draft is None and (state.active is None or isinstance(state.active.request, CheckRequest)):
+        draft = probation.step(state, seen, now)
     if draft:
         return draft
-    if state.active is None or state.active.request.kind == "check":
-        draft = probation.step(state, seen, now)
-        if draft:
-            return draft
     if state.active:
-        return _PHASES[state.active.phase](state, state.active, seen, now)
-    begun = (_begin(state, request, seen, now) for request in state.queue)
+        return _go_on(state, state.active, seen, now)
+    begun = (_begin(state, request, seen, now) for request in state.queue if isinstance(request, ImageRequest))
     return next(filter(None, begun), None)
 
 
-def _at_once(state: State, request: Request, now: datetime) -> Draft | None:
-    if request.kind == "rollback":
-        return _roll_back(state, request, now)
-    if request.kind == "unquarantine":
-        return _unquarantine(state, request)
+def _at_once(state: State, request: CommandRequest, now: datetime) -> Draft | None:
+    match request:
+        case RollbackRequest():
+            return _roll_back(state, request, now)
+        case UnquarantineRequest():
+            return _unquarantine(state, request)
+        case SwitchRequest():
+            return _switch(state, request)
+
+
+def _switch(state: State, request: SwitchRequest) -> Draft:
     if request.kind == "pin" and state.live is None:
         return _refused(state, request, "nothing is live that could be pinned")
     kept = "frozen" if request.kind in ("freeze", "unfreeze") else "pinned"
-    why = "" if request.kind.startswith("un") else f"{request.why} ({request.who})"
-    return end(state, Outcome(request=request.id, kind=request.kind, done=True, reason=request.why), **{kept: why})
+    changes: dict[str, Any] = {kept: "" if request.kind.startswith("un") else f"{request.why} ({request.who})"}
+    return end(state, Outcome(request=request.id, kind=request.kind, done=True, reason=request.why), **changes)
 
 
-def _roll_back(state: State, request: Request, now: datetime) -> Draft | None:
+def _roll_back(state: State, request: RollbackRequest, now: datetime) -> Draft | None:
     """Rolls a release in work back, and queues a check again. None while a rollback is in work already."""
-    active, target = state.active, request.image or state.previous
-    if state.pinned and active is None:
-        return _refused(state, request, f"{version_name(state.live)} is pinned: {state.pinned}; unpin it first")
-    if active is None and target is None:
-        return _refused(state, request, "there is no previous version to go back to")
-    if active is None and state.live and target.digest == state.live.digest:
-        return _refused(state, request, f"{version_name(target)} is live already")
+    active = state.active
     if active is None:
-        return activate(state, request, target, now)
-    if active.request.kind == "check":
+        return _roll_back_live(state, request, request.image or state.previous, now)
+    if isinstance(active.request, CheckRequest):
         waiting = state.model_copy(update={"active": None, "queue": (*state.queue, active.request)})
         return by_controller(f"check of {version_name(active.image)} waits for a rollback", request.why, waiting, backward=True)
-    if active.request.kind == "release" and active.phase != "rolling_back":
+    if isinstance(active.request, ReleaseRequest) and not isinstance(active, RollingBack):
         return canary.start_rolling_back(state, active, f"{request.who} asked for a rollback: {request.why}", now)
     return None
 
 
-def _unquarantine(state: State, request: Request) -> Draft:
+def _roll_back_live(state: State, request: RollbackRequest, target: Image | None, now: datetime) -> Draft:
+    if state.pinned:
+        return _refused(state, request, f"{version_name(state.live)} is pinned: {state.pinned}; unpin it first")
+    if target is None:
+        return _refused(state, request, "there is no previous version to go back to")
+    if state.live and target.digest == state.live.digest:
+        return _refused(state, request, f"{version_name(target)} is live already")
+    return activate(state, request, target, now)
+
+
+def _unquarantine(state: State, request: UnquarantineRequest) -> Draft:
     left = tuple(entry for entry in state.quarantined if entry.image.digest != request.image.digest)
     if len(left) == len(state.quarantined):
         return _refused(state, request, f"{version_name(request.image)} is not in quarantine")
@@ -122,15 +154,15 @@ def _refused(state: State, request: Request | UnknownRequest, reason: str) -> Dr
     return end(state, Outcome(request=request.id, kind=request.kind, done=False, reason=reason))
 
 
-def _begin(state: State, request: Request, seen: Observation, now: datetime) -> Draft | None:
+def _begin(state: State, request: ImageRequest, seen: Observation, now: datetime) -> Draft | None:
     """None while a release waits for the end of a probation or of other models' releases."""
-    never_active = Active(request=request, image=request.image, phase="starting", since=now)
-    if request.kind == "release" and state.live and state.live.digest == request.image.digest:
+    never_active = Starting(request=request, image=request.image, since=now)
+    if isinstance(request, ReleaseRequest) and state.live and state.live.digest == request.image.digest:
         return end(state, live_already(state, request), checked=None)
     quarantine = state.quarantine_of(request.image.digest)
     if quarantine:
         return _not_offered(state, never_active, quarantine)
-    if request.kind == "check":
+    if isinstance(request, CheckRequest):
         return activate(state, request, request.image, now)
     refusal = _refusal(state, request)
     if refusal:
@@ -142,12 +174,12 @@ def _not_offered(state: State, active: Active, quarantine: Quarantined) -> Draft
     model, version = active.request.model, active.image.version
     advice = f"release a newer one, or: python -m release unquarantine {model} --version {version}"
     reason = f"{version_name(active.image)} was rolled back and is in quarantine ({quarantine.why}); {advice}"
-    if active.request.kind == "check":
+    if isinstance(active.request, CheckRequest):
         return end_check(state, active, Check(digest=active.image.digest, passed=False, reason=reason))
     return end(state, release_outcome(state, active, "refused", reason))
 
 
-def _refusal(state: State, request: Request) -> str:
+def _refusal(state: State, request: ReleaseRequest) -> str:
     """Why this release must not begin, with what to do; empty if it may."""
     image, live = request.image, state.live
     if state.frozen:
@@ -164,37 +196,38 @@ def _refusal(state: State, request: Request) -> str:
     return ""
 
 
-def _starting(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
-    digest, kind = active.image.digest, active.request.kind
+def _go_on(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
+    match active:
+        case Starting():
+            return _starting(state, active, seen, now)
+        case Checking():
+            return _checking(state, active, seen, now)
+        case Shifting():
+            return canary.shifting(state, active, seen, now)
+        case Analyzing() | Probing():
+            return canary.judging(state, active, seen, now)
+        case Promoting():
+            return canary.promoting(state, active, seen, now)
+        case RollingBack():
+            return canary.rolling_back(state, active, seen, now)
+
+
+def _starting(state: State, active: Starting, seen: Observation, now: datetime) -> Draft | None:
+    digest, request = active.image.digest, active.request
     if digest in seen.broken:
         return fail(state, active, seen.broken[digest])
-    if seen.ready.get(digest, 0) >= (seen.servers if kind == "release" else 1):
-        if kind == "check":
-            return move(state, active, now, f"probing {version_name(active.image)} with the golden rows", phase="probing")
+    if seen.ready.get(digest, 0) >= (seen.servers if isinstance(request, ReleaseRequest) else 1):
+        if isinstance(request, CheckRequest):
+            return enter(state, Checking.after(active, now), f"probing {version_name(active.image)} with the golden rows")
         return canary.start_shifting(state, active, now)
     if now - active.since > START_WITHIN:
-        return fail(
-            state,
-            active,
-            f"{version_name(active.image)} was not ready within {START_WITHIN.seconds} s{seen.troubles}; read its log",
-        )
+        late = f"{version_name(active.image)} was not ready within {START_WITHIN.seconds} s{seen.troubles}; read its log"
+        return fail(state, active, late)
     return None
 
 
-def _probing(state: State, active: Active, seen: Observation, now: datetime) -> Draft | None:
-    if active.request.kind == "release":
-        return canary.probing(state, active, seen, now)
+def _checking(state: State, active: Checking, seen: Observation, now: datetime) -> Draft | None:
     if seen.answer:
         return end_check(state, active, seen.answer)
     overdue = f"the golden rows were not answered within {canary.PROBE_WITHIN.seconds} s{seen.troubles}"
     return fail(state, active, overdue) if now - active.since > canary.PROBE_WITHIN else None
-
-
-_PHASES: dict[str, Callable[[State, Active, Observation, datetime], Draft | None]] = {
-    "starting": _starting,
-    "shifting": canary.shifting,
-    "analyzing": canary.analyzing,
-    "probing": _probing,
-    "promoting": canary.promoting,
-    "rolling_back": canary.rolling_back,
-}

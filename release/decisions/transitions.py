@@ -4,24 +4,23 @@ from datetime import datetime
 from typing import Any, Literal
 
 from contract.documents import Check, Image, Release
-from release.ledger.entries import OUTCOMES_KEPT, Active, Draft, Outcome, Request, State, version_name
+from release.ledger.entries import OUTCOMES_KEPT, Active, Draft, Outcome, RollingBack, Starting, State, version_name
+from release.ledger.requests import CheckRequest, ReleaseRequest, RollbackRequest
 
 CONTROLLER = "controller"
 
 
-def activate(state: State, request: Request, image: Image, now: datetime) -> Draft:
+def activate(state: State, request: CheckRequest | ReleaseRequest | RollbackRequest, image: Image, now: datetime) -> Draft:
     """Moves a request from the queue into work."""
-    active = Active(request=request, image=image, phase="starting", since=now)
     queue = tuple(waiting for waiting in state.queue if waiting.id != request.id)
-    after = state.model_copy(update={"active": active, "queue": queue})
-    return by_controller(f"{request.kind}: starting {version_name(image)}", request.why, after, backward=request.kind == "rollback")
+    phase = Starting(request=request, image=image, since=now)
+    return enter(state.model_copy(update={"queue": queue}), phase, f"{request.kind}: starting {version_name(image)}")
 
 
-def move(state: State, active: Active, now: datetime, what: str, why: str = "", **changes: Any) -> Draft:
-    """The active request with its phase or other fields changed."""
-    moved = active.model_copy(update={"since": now, **changes})
-    backward = moved.phase == "rolling_back" or moved.request.kind == "rollback"
-    return by_controller(what, why or active.request.why, state.model_copy(update={"active": moved}), backward=backward)
+def enter(state: State, phase: Active, what: str, why: str = "") -> Draft:
+    """The active request in its next phase; `why` is the request's own unless another is given."""
+    backward = isinstance(phase, RollingBack) or isinstance(phase.request, RollbackRequest)
+    return by_controller(what, why or phase.request.why, state.model_copy(update={"active": phase}), backward=backward)
 
 
 def end(state: State, *outcomes: Outcome, backward: bool = False, **changes: Any) -> Draft:
@@ -44,9 +43,9 @@ def end_check(state: State, active: Active, check: Check) -> Draft:
 
 def fail(state: State, active: Active, reason: str) -> Draft:
     """Ends a request whose image had no traffic yet."""
-    if active.request.kind == "check":
+    if isinstance(active.request, CheckRequest):
         return end_check(state, active, Check(digest=active.image.digest, passed=False, reason=reason))
-    if active.request.kind == "release":
+    if isinstance(active.request, ReleaseRequest):
         return end(state, release_outcome(state, active, "rolled_back", reason), active=None, checked=None)
     draft = end(state, release_outcome(state, active, "refused", reason), active=None, checked=None, backward=True)
     return draft.model_copy(
@@ -62,7 +61,7 @@ def release_outcome(
     return Outcome(request=active.request.id, kind=active.request.kind, done=done, reason=reason, release=release)
 
 
-def live_already(state: State, request: Request) -> Outcome:
+def live_already(state: State, request: ReleaseRequest) -> Outcome:
     """Outcome of a repeated release, such as after clearing a task of a run that ended well."""
     previous = state.previous.digest if state.previous else None
     reason = f"{version_name(request.image)} is live already"

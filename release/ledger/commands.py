@@ -7,8 +7,9 @@ from typing import Literal
 from contract.documents import Image
 from contract.errors import RetrainingError
 from contract.store.base import Store
-from release.ledger.entries import Outcome, Request
+from release.ledger.entries import Outcome
 from release.ledger.ledger import Ledger
+from release.ledger.requests import CommandRequest, Request, RollbackRequest, SwitchRequest, UnquarantineRequest
 
 POLL_S = 0.5
 Command = Literal["rollback", "pin", "unpin", "freeze", "unfreeze", "unquarantine"]
@@ -37,9 +38,19 @@ def submit(store: Store, command: Command, model: str, who: str, why: str, versi
         known = ", ".join(ledger.models()) or "none yet"
         raise InvalidCommand(f"no model {model} has ever been checked or released here (there are: {known})")
     image = None if version is None else _image(ledger, command, model, version)
-    request = Request(id=f"person-{uuid.uuid4().hex[:16]}", kind=command, model=model, image=image, who=who, why=why)
+    request = _request(command, image, {"id": f"person-{uuid.uuid4().hex[:16]}", "model": model, "who": who, "why": why})
     ledger.request(request)
     return request
+
+
+def _request(command: Command, image: Image | None, about: dict[str, str]) -> CommandRequest:
+    if command == "rollback":
+        return RollbackRequest(**about, image=image)
+    if command != "unquarantine":
+        return SwitchRequest(**about, kind=command)
+    if image is None:
+        raise InvalidCommand(f"an unquarantine of {about['model']} needs a version: name it with --version")
+    return UnquarantineRequest(**about, image=image)
 
 
 def _image(ledger: Ledger, command: Command, model: str, version: int) -> Image:

@@ -1,65 +1,16 @@
-"""Models of the ledger's entries: requests, their outcomes, and the whole state of one model after each entry."""
+"""Models of the ledger's entries: the whole state of one model after each, with its requests (requests.py) and their outcomes."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field
 
 from contract.base_model import Strict, Versioned
 from contract.documents import Check, Image, Release, StepReport
 from contract.serving import Serving
-
-Kind = Literal["check", "release", "rollback", "freeze", "unfreeze", "pin", "unpin", "unquarantine"]
-KINDS: tuple[str, ...] = get_args(Kind)
-Phase = Literal["starting", "shifting", "analyzing", "probing", "promoting", "rolling_back"]
+from release.ledger.requests import CheckRequest, Queued, ReleaseRequest, RollbackRequest
 
 OUTCOMES_KEPT = 20  # in each entry; older ones are found in the entries that appended them
-
-
-class Request(Versioned):
-    """By Airflow or a person; `expected_live` is the digest the challenger was compared with (None: nothing was live).
-
-    `image` of a rollback is one that was live before; None: the previous one. That of an unquarantine is in quarantine.
-    """
-
-    id: str
-    kind: Kind
-    model: str
-    image: Image | None = None
-    golden: str | None = Field(None, description="path of GoldenRows in the store")
-    serving: Serving | None = None
-    expected_live: str | None = None
-    who: str
-    why: str
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.kind in ("check", "release") and (self.image is None or self.golden is None or self.serving is None):
-            raise ValueError(f"a {self.kind} needs image, golden and serving")
-        if self.kind == "unquarantine" and self.image is None:
-            raise ValueError("an unquarantine needs the image")
-        return self
-
-
-class UnknownRequest(Strict):
-    """A request of a newer version of this project, whose kind or format is not known here: kept, and refused."""
-
-    id: str
-    kind: str
-    model: str
-    who: str
-    why: str
-
-
-def _tag(request: Any) -> str:
-    if isinstance(request, dict):
-        known = request.get("kind") in KINDS and request.get("format", 1) <= len(Request.UPGRADES) + 1
-    else:
-        known = isinstance(request, Request)
-    return "known" if known else "unknown"
-
-
-Queued = Annotated[Annotated[Request, Tag("known")] | Annotated[UnknownRequest, Tag("unknown")], Discriminator(_tag)]
 
 
 class Outcome(Versioned):
@@ -111,17 +62,70 @@ class AnalysisWindow(Strict):
     restarts: int = Field(0, description="how often the router's counters were reset in this step")
 
 
-class Active(Strict):
-    """The request in work. `image` is to become live: the request's own, or the previous one for a rollback."""
+class BasePhase(Strict):
+    """A request in work. `image` is to become live: the request's own, or the previous one for a rollback."""
 
-    request: Request
+    request: CheckRequest | ReleaseRequest | RollbackRequest = Field(discriminator="kind")
     image: Image
-    phase: Phase
     since: datetime
     percent: int = 0
-    analysis: AnalysisWindow | None = None
     steps: tuple[StepReport, ...] = ()
-    reason: str = Field("", description="why it is rolled back")
+
+    @classmethod
+    def after(cls, phase: "BasePhase", now: datetime, **fields: Any) -> Self:
+        """The same request in its next phase, with the fields that a newer version of this project stored in it."""
+        carried = {name: getattr(phase, name) for name in BasePhase.model_fields}
+        return cls(**carried | {"since": now} | fields)._with_fields_of(phase)
+
+
+class Starting(BasePhase):
+    phase: Literal["starting"] = "starting"
+
+
+class Checking(BasePhase):
+    """The golden rows are sent to a server without traffic."""
+
+    phase: Literal["checking"] = "checking"
+    request: CheckRequest
+
+
+class Shifting(BasePhase):
+    """`analysis` is that of the step before."""
+
+    phase: Literal["shifting"] = "shifting"
+    analysis: AnalysisWindow | None = None
+
+
+class Analyzing(BasePhase):
+    phase: Literal["analyzing"] = "analyzing"
+    request: ReleaseRequest
+    analysis: AnalysisWindow
+
+
+class Probing(BasePhase):
+    """Too little traffic for a judgement: the golden rows are sent while it is analyzed on."""
+
+    phase: Literal["probing"] = "probing"
+    request: ReleaseRequest
+    analysis: AnalysisWindow
+
+
+class Promoting(BasePhase):
+    """`analysis` is that of the last step; None for a rollback."""
+
+    phase: Literal["promoting"] = "promoting"
+    analysis: AnalysisWindow | None = None
+
+
+class RollingBack(BasePhase):
+    phase: Literal["rolling_back"] = "rolling_back"
+    reason: str
+
+
+Active = Annotated[
+    Starting | Checking | Shifting | Analyzing | Probing | Promoting | RollingBack,
+    Field(discriminator="phase"),
+]
 
 
 class Probation(Strict):
@@ -164,7 +168,7 @@ class State(Strict):
     def weights(self) -> dict[str, int]:
         """Percent of the traffic by digest; empty means that the model answers 503."""
         old = {self.live.digest: 100} if self.live else {}
-        if self.active is None or self.active.percent == 0 or self.active.phase == "rolling_back":
+        if self.active is None or self.active.percent == 0 or isinstance(self.active, RollingBack):
             return old
         new = {self.active.image.digest: self.active.percent}
         rest = 100 - self.active.percent
@@ -207,5 +211,7 @@ class Entry(Draft):
     time: datetime
 
 
-def version_name(image: Image) -> str:
+def version_name(image: Image | None) -> str:
+    if image is None:
+        return "no version"
     return f"version {image.version} ({image.digest.removeprefix('sha256:')[:12]})"

@@ -14,7 +14,8 @@ from contract.base_model import Versioned
 from contract.documents import Image
 from contract.errors import RetrainingError, StoreError, TooNew
 from contract.store.base import Store
-from release.ledger.entries import Draft, Entry, Outcome, Request, State
+from release.ledger.entries import Draft, Entry, Outcome, State
+from release.ledger.requests import Request
 
 _FOLDER, _ENTRY = re.compile(r"\d{5}"), re.compile(r"\d{8}\.json")
 ENTRIES_IN_A_FOLDER = 1000

@@ -108,7 +108,7 @@ def _needed_now(state: State) -> Iterator[tuple[str, str]]:
         (state.previous, "to go back to"),
         (state.checked, "passed its check"),
         (state.active and state.active.image, "in work"),
-        *((request.image, "requested") for request in state.queue),
+        *((getattr(request, "image", None), "requested") for request in state.queue),
         *((entry.image, "in quarantine") for entry in state.quarantined),
     ]
     yield from ((image.digest, why) for image, why in images if image)

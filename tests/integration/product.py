@@ -20,8 +20,9 @@ from images.base import embedded_base
 from images.package import Contents, package
 from images.references import find, repository_of
 from images.unpacked import unpack
-from release.ledger.entries import Active, Outcome, Request
+from release.ledger.entries import Active, Outcome
 from release.ledger.ledger import Ledger
+from release.ledger.requests import Request
 from release.registries.mlflow_alias import MlflowAlias
 from release.routing.traefik import TraefikRouter
 from tests.integration.checkout import Checkout, processes_with, require_ports

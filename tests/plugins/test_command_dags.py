@@ -17,8 +17,9 @@ from images.oci import CONFIG, MANIFEST
 from plugins.retraining.catalog import platform_for
 from plugins.retraining.maintenance.command_dags import EVERY, command_dag, images_dag, params_of
 from release.ledger import commands
-from release.ledger.entries import Draft, Quarantined, Request, State
+from release.ledger.entries import Draft, Quarantined, State
 from release.ledger.ledger import Ledger
+from release.ledger.requests import KINDS
 from tests.plugins.conftest import HOME
 from tests.plugins.runner import Run, start
 from tests.release.fake_controller import FakeController
@@ -35,7 +36,7 @@ def controller(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeController]:
     shutil.rmtree(STORE, ignore_errors=True)
     controller, over = FakeController(store_at(str(STORE))), threading.Event()
     for kind in ("check", "release"):
-        running = Request(id=kind, kind=kind, model="late", image=IMAGE, golden="g", serving=Serving(), who="airflow", why="a run")
+        running = KINDS[kind](id=kind, model="late", image=IMAGE, golden="g", serving=Serving(), who="airflow", why="a run")
         controller.ledger.request(running)
         controller.reconcile()
     thread = threading.Thread(target=lambda: [controller.reconcile() for _ in iter(lambda: over.wait(0.05), True)])

@@ -23,8 +23,9 @@ from plugins.retraining.maintenance import consistency
 from plugins.retraining.maintenance.consistency import confirmed, differences
 from plugins.retraining.maintenance.dags import reconcile_dag
 from plugins.retraining.maintenance.notifications import MAX_UNMARKED, send_notifications
-from release.ledger.entries import Active, Draft, Request, State
+from release.ledger.entries import Draft, Promoting, State
 from release.ledger.ledger import Ledger
+from release.ledger.requests import KINDS
 from tests.plugins import services
 from tests.plugins.conftest import HOME
 from tests.plugins.runner import Run, start
@@ -103,9 +104,9 @@ def sentences(world: World, store: Store) -> list[str]:
     return [difference.sentence.replace(world.platform.mlflow, "URL") for difference in differences(world.platform, store)]
 
 
-def release_of(image: Image, kind: str = "release") -> Active:
-    request = Request(id="r", kind=kind, model="late", image=image, golden="g", serving=Serving(), who="airflow", why="a run")
-    return Active(request=request, image=image, phase="promoting", since=NOW, percent=100)
+def release_of(image: Image, kind: str = "release") -> Promoting:
+    about = {"id": "r", "model": "late", "image": image, "golden": "g", "serving": Serving(), "who": "airflow", "why": "a run"}
+    return Promoting(request=KINDS[kind](**about), image=image, since=NOW, percent=100)
 
 
 def test_a_world_that_is_as_the_ledger_says_has_no_difference(world, store):

@@ -8,17 +8,21 @@ from tests.golden_formats import FOLDER
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("contract", "images", "plugins", "release", "spark_jobs")
-BASES = {"Draft"}  # never stored themselves
+BASES = {"Draft", "BaseRequest", "_OfImage"}  # never stored themselves
 
 
 def stored_kinds() -> dict[str, int]:
-    """Class in snake case: its current format. A kind is a class whose base is Versioned or Draft."""
+    """Class in snake case: its current format. A kind is a class whose base is Versioned or one of BASES."""
     kinds = {}
     for path in (path for part in PARTS for path in (ROOT / part).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef) and {ast.unparse(base) for base in node.bases} & {"Versioned", "Draft"}:
-                kinds[re.sub(r"(?<!^)(?=[A-Z])", "_", node.name).lower()] = current_format(node)
-    return {kind: number for kind, number in kinds.items() if kind not in {base.lower() for base in BASES}}
+            if isinstance(node, ast.ClassDef) and {ast.unparse(base) for base in node.bases} & {"Versioned", *BASES}:
+                kinds[node.name] = current_format(node)
+    return {snake_case(name): number for name, number in kinds.items() if name not in BASES}
+
+
+def snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def current_format(node: ast.ClassDef) -> int:

@@ -8,8 +8,9 @@ from release.decisions.observation import Observation
 from release.decisions.probation import changes_of_rollback
 from release.decisions.state_machine import step
 from release.decisions.transitions import end, end_check, live_already, release_outcome
-from release.ledger.entries import Active, Entry, Request
+from release.ledger.entries import Entry, Starting
 from release.ledger.ledger import Ledger
+from release.ledger.requests import CheckRequest, ImageRequest, Request
 
 NOTHING = Observation(ready={}, weights=None, traffic=None, servers=2)
 LONG_AGO = datetime(2013, 6, 1, tzinfo=UTC)
@@ -33,12 +34,13 @@ class FakeController:
                 self._end(model, last, last.state.queue[0])
 
     def _end(self, model: str, last: Entry, request: Request) -> None:
-        state, image = last.state, request.image
-        if request.kind not in ("check", "release") or state.quarantine_of(image.digest):
+        state = last.state
+        if not isinstance(request, ImageRequest) or state.quarantine_of(request.image.digest):
             self.ledger.append(model, last, step(state, NOTHING, LONG_AGO))
             return
-        active = Active(request=request, image=image, phase="starting", since=LONG_AGO)
-        if request.kind == "check":
+        image = request.image
+        active = Starting(request=request, image=image, since=LONG_AGO)
+        if isinstance(request, CheckRequest):
             passed = self.check == "well"
             reason = "golden rows answered" if passed else self.check
             draft = end_check(state, active, Check(digest=image.digest, passed=passed, reason=reason))

@@ -17,8 +17,9 @@ from contract.serving import Serving
 from images.oci import ImageDamaged
 from release.controller.loop import Controller
 from release.controller.reconciler import Parts, Reconciler
-from release.ledger.entries import Outcome, PredictionHistogram, Request, State, Traffic
+from release.ledger.entries import Outcome, PredictionHistogram, State, Traffic
 from release.ledger.ledger import Ledger
+from release.ledger.requests import KINDS, Request
 from release.probes.golden_rows import ProbeResult
 from release.routing.traefik import RouteRefused
 from release.targets.base import Server
@@ -368,12 +369,11 @@ def a_request(
         "golden": GOLDEN,
         "serving": Serving(**{"hold": "3s", "min_requests": 50, **limits}),
     }
-    return Request(
-        id=id or f"{kind}-{version}",
-        kind=kind,
-        model=model,
-        expected_live=expected_live,
-        who="ann",
-        why="a test asks",
-        **(offered if version else {}),
-    )
+    about = {"id": id or f"{kind}-{version}", "model": model, "who": "ann", "why": "a test asks", "expected_live": expected_live}
+    return request_of(kind, **about, **(offered if version else {}))
+
+
+def request_of(kind: str, **fields: Any) -> Request:
+    """With those of the fields that a request of this kind has."""
+    known = {name: value for name, value in fields.items() if name in KINDS[kind].model_fields}
+    return KINDS[kind](kind=kind, **known)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from release.ledger.entries import Outcome, Request
+from release.ledger.entries import Outcome
 from release.ledger.ledger import Ledger
+from release.ledger.requests import Request
 from tests.release.fake_controller import FakeController
 from tests.release.fakes import Behaviour, FakeWorld, MemoryStore, a_request, digest_of
 

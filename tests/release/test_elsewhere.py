@@ -23,8 +23,9 @@ from contract.store.factory import store_at
 from images.base import embedded_base
 from images.package import Contents, package
 from images.references import repository_of
-from release.ledger.entries import Outcome, Request
+from release.ledger.entries import Outcome
 from release.ledger.ledger import Ledger
+from tests.release.fakes import request_of
 from tests.release.local import ROOT, until
 from tests.release.registry import LocalRegistry, skip, skip_without_registry
 from tests.release.test_mlflow_alias import Mlflow
@@ -56,9 +57,9 @@ class Elsewhere(NamedTuple):
         return package(contents, embedded_base(ROOT / "serving", repository), repository)
 
     def ended(self, kind: str, image: Image, live: Image | None = None, **limits: object) -> Outcome:
-        request = Request(
+        request = request_of(
+            kind,
             id=f"{kind}-{image.version}",
-            kind=kind,
             model="late",
             image=image,
             golden="golden.json",

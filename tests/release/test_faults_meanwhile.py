@@ -20,7 +20,7 @@ HOUR_S = 3600
 ASKER = """
 import sys, time
 from contract.store.factory import store_at
-from release.ledger.entries import Request
+from release.ledger.requests import Request
 from release.ledger.ledger import Ledger
 ledger = Ledger(store_at(sys.argv[1]))
 sys.stdin.readline()

@@ -12,7 +12,7 @@ from contract.store.local import LocalStore
 from images.oci import CONFIG, LAYER, MANIFEST, ImageDamaged, Repository, canonical
 from images.references import repository_of
 from images.signature import name_of
-from release.ledger.entries import Active, Draft, Quarantined, Request, State
+from release.ledger.entries import Draft, Quarantined, Shifting, State
 from release.ledger.ledger import Ledger, LedgerBroken
 from release.registries.image_retention import NotCleaned, clean, decide, needed, plan, plan_lines
 from tests.release.fakes import MemoryStore, a_request, an_image, digest_of
@@ -75,9 +75,9 @@ def test_images_go_before_what_is_attached_to_them() -> None:
 NOW = datetime(2013, 6, 1, tzinfo=UTC)
 
 
-def in_work(version: int, percent: int = 0) -> Active:
+def in_work(version: int, percent: int = 0) -> Shifting:
     request = a_request("release", version)
-    return Active(request=request, image=request.image, phase="shifting", since=NOW, percent=percent)
+    return Shifting(request=request, image=request.image, since=NOW, percent=percent)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def in_work(version: int, percent: int = 0) -> Active:
         ([State(live=an_image(2), previous=an_image(1))], {2: "live", 1: "to go back to"}),
         ([State(checked=an_image(3))], {3: "passed its check"}),
         ([State(active=in_work(4))], {4: "in work"}),
-        ([State(queue=(a_request("check", 5), Request(id="f", kind="freeze", model="late", who="a", why="b")))], {5: "requested"}),
+        ([State(queue=(a_request("check", 5), a_request("freeze")))], {5: "requested"}),
         ([State(quarantined=(Quarantined(image=an_image(6), why="slow"),))], {6: "in quarantine"}),
         # of earlier entries only what had traffic
         ([State(), State(live=an_image(2), previous=an_image(1))], {2: "had traffic", 1: "had traffic"}),

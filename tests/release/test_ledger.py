@@ -8,8 +8,9 @@ import pytest
 
 from contract.documents import Image
 from contract.store.local import LocalStore
-from release.ledger.entries import Draft, Outcome, Request, State
+from release.ledger.entries import Draft, Outcome, State
 from release.ledger.ledger import Ledger, LedgerBroken
+from release.ledger.requests import ReleaseRequest, Request, SwitchRequest
 
 IMAGE = Image(
     model="late",
@@ -28,7 +29,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def freeze(id: str) -> Request:
-    return Request(id=id, kind="freeze", model="late", who="ann", why="a holiday")
+    return SwitchRequest(id=id, kind="freeze", model="late", who="ann", why="a holiday")
 
 
 def file(ledger: Ledger, n: int) -> Path:
@@ -151,19 +152,19 @@ def test_a_broken_ledger_is_named_and_takes_nothing_new(ledger, harm, sentence):
 
 
 def test_a_release_without_its_image_is_not_a_request():
-    with pytest.raises(ValueError, match="a release needs image, golden and serving"):
-        Request(id="a", kind="release", model="late", who="ann", why="")
+    with pytest.raises(ValueError, match=r"(?s)3 validation errors for ReleaseRequest.*image.*golden.*serving"):
+        ReleaseRequest(id="a", model="late", who="ann", why="")
 
 
 WRITER = """
 import sys
 from contract.store.factory import store_at
-from release.ledger.entries import Request
+from release.ledger.requests import SwitchRequest
 from release.ledger.ledger import Ledger
 ledger = Ledger(store_at(sys.argv[1]))
 for i in range(int(sys.argv[3])):
-    ledger.request(Request(id=f"{sys.argv[2]}-{i}", kind="freeze", model="late", who=sys.argv[2], why="at once"))
-    ledger.request(Request(id=f"all-{i}", kind="freeze", model="late", who=sys.argv[2], why="the same by everybody"))
+    ledger.request(SwitchRequest(id=f"{sys.argv[2]}-{i}", kind="freeze", model="late", who=sys.argv[2], why="at once"))
+    ledger.request(SwitchRequest(id=f"all-{i}", kind="freeze", model="late", who=sys.argv[2], why="the same by everybody"))
 """
 
 

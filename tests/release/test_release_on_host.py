@@ -17,14 +17,14 @@ from contract.serving import Serving
 from contract.store.factory import store_at
 from release.controller.loop import Controller
 from release.controller.reconciler import Parts, Reconciler
-from release.ledger.entries import Outcome, Request
+from release.ledger.entries import Outcome
 from release.ledger.ledger import Ledger
 from release.probes.golden_rows import HttpProbe
 from release.registries.image_tags import RegistryTags
 from release.routing.traefik import TraefikRouter
 from release.targets.base import Target
 from release.targets.process import ProcessTarget
-from tests.release.fakes import FakeAlias, FakeProof
+from tests.release.fakes import FakeAlias, FakeProof, request_of
 from tests.release.local import STAND_IN, LocalHost, until
 
 LIMITS = Serving(canary=[20, 100], hold="1s", min_requests=20, max_error_rate=0.06, max_p95="2s")
@@ -109,9 +109,9 @@ def probing(url: str) -> Iterator[list[tuple[int, str]]]:
 
 
 def ended(ledger: Ledger, kind: str, image: Image, live: Image | None = None, limits: Serving = LIMITS) -> Outcome:
-    request = Request(
+    request = request_of(
+        kind,
         id=f"{kind}-{image.version}",
-        kind=kind,
         model=image.model,
         image=image,
         golden="golden.json",

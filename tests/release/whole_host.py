@@ -21,10 +21,11 @@ from contract.store.factory import store_at
 from demo.traffic import LoadGenerator, Tally
 from release.controller.consistency import differences
 from release.controller.loop import parts_of
-from release.ledger.entries import Outcome, Request
+from release.ledger.entries import Outcome
 from release.ledger.ledger import Ledger
+from release.ledger.requests import Request
 from release.targets.base import Server
-from tests.release.fakes import a_request
+from tests.release.fakes import a_request, request_of
 from tests.release.local import ROOT, LocalHost, until
 from tests.release.test_mlflow_alias import Mlflow
 from tests.release.test_release_on_host import later, predicting
@@ -92,7 +93,9 @@ class WholeHost:
     def ask(self, kind: str, image: Image, **limits: float) -> Request:
         live = self.ledger.champion(MODEL)
         offered = {"image": image, "serving": LIMITS.model_copy(update=limits), "expected_live": live and live.digest}
-        request = a_request(kind, image.version).model_copy(update=offered)
+        request = request_of(
+            kind, **{name: value for name, value in dict(a_request(kind, image.version)).items() if name != "kind"} | offered
+        )
         self.ledger.request(request)
         return request
 
