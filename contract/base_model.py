@@ -66,7 +66,8 @@ class Strict(BaseModel):
 
     @model_serializer(mode="wrap")
     def _with_unknown(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return handler(self) | self._unknown
+        fields: dict[str, Any] = handler(self)
+        return fields | self._unknown
 
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]

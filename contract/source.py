@@ -81,6 +81,13 @@ def _without_secrets(options: Any) -> Any:
 Bound = Annotated[int | date, BeforeValidator(_parse_bound)]
 
 
+def _is_range(low: int | date, high: int | date) -> bool:
+    """False for bounds of different types."""
+    if isinstance(low, int):
+        return isinstance(high, int) and low < high
+    return not isinstance(high, int) and low < high
+
+
 class Jdbc(Strict):
     """How a table of a database is read in parallel, by Spark's names. Bounds only divide the rows; they leave none out."""
 
@@ -100,7 +107,7 @@ class Jdbc(Strict):
             problems.append("lowerBound: must be set together with upperBound")
         if low is not None and self.partitionColumn is None:
             problems.append("lowerBound: needs partitionColumn")
-        if low is not None and high is not None and (type(low) is not type(high) or low >= high):
+        if low is not None and high is not None and not _is_range(low, high):
             problems.append("upperBound: must be more than lowerBound, and of the same type")
         return without_problems(self, problems)
 

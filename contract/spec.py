@@ -187,17 +187,18 @@ class ModelSpec(Strict):
         if self.examples.sql is None and len(self.sources) > 1:
             problems.append("examples.sql: missing; with several sources a query must join them")
         windows = [source.window for source in self.sources.values() if source.window]
-        if isinstance(self.split.holdout, timedelta) and windows and self._withheld() >= max(windows):
+        holdout = self.split.holdout
+        if isinstance(holdout, timedelta) and windows and self._withheld(holdout) >= max(windows):
             keys = [f"split.{key}" for key in ("gap", "label_delay", "folds") if getattr(self.split, key)] or ["split.gap"]
             cause = f"with {' and '.join(keys)} as long as the longest source window"
             problems.append(f"split.holdout: {cause}, no rows are left to train on")
         return problems
 
-    def _withheld(self) -> timedelta:
+    def _withheld(self, holdout: timedelta) -> timedelta:
         """Length of the window's tail withheld from training: label delay + holdout + gap + folds."""
         split = self.split
         folds = split.folds or 0
-        return split.label_delay + (split.holdout + split.gap) + folds * split.holdout + (split.gap if folds else ZERO)
+        return split.label_delay + (holdout + split.gap) + folds * holdout + (split.gap if folds else ZERO)
 
     def labels_until(self, as_of: datetime) -> datetime:
         """End of the holdout: later rows have no label yet."""

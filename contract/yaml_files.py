@@ -12,7 +12,7 @@ from contract.base_model import Strict, written
 from contract.errors import InvalidFile
 
 
-class _UniqueKeys(yaml.CSafeLoader):
+class _UniqueKeys(yaml.CSafeLoader):  # type: ignore[misc]  # PyYAML has no type hints
     """YAML's safe loader, but a key written twice is an error instead of the last one winning."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
@@ -32,10 +32,12 @@ class _UniqueKeys(yaml.CSafeLoader):
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is written twice", key_node.start_mark)
             seen.add(key)
-        return super().construct_mapping(node, deep)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 Parsed = TypeVar("Parsed", bound=Strict)
+Schema = dict[str, Any]  # JSON Schema, or a part of one
 
 
 def parse_yaml(kind: type[Parsed], text: str, path: str, **given: Any) -> Parsed:
@@ -111,7 +113,7 @@ def _line(key: str, problem: str, of_whole: bool) -> str:
     return ("." if names_key else ": ").join(filter(None, (key, problem)))
 
 
-def _problems(detail: Any, path: list[str], schema: dict, given: Collection[str]) -> list[str]:
+def _problems(detail: Any, path: list[str], schema: Schema, given: Collection[str]) -> list[str]:
     """This project's own validators raise ValueError with one sentence per problem."""
     if detail["type"] == "missing":
         return ["missing"]
@@ -131,10 +133,11 @@ def _sentence(detail: Any) -> str:
     for start in sorted(_SENTENCES, key=len, reverse=True):
         if detail["type"].startswith(start):
             return _SENTENCES[start].format(**detail.get("ctx", {}))
-    return detail["msg"]
+    sentence: str = detail["msg"]
+    return sentence
 
 
-def _nearest(path: list[str], schema: dict, given: Collection[str]) -> str:
+def _nearest(path: list[str], schema: Schema, given: Collection[str]) -> str:
     known = [key for key in _at(path[:-1], schema).get("properties", {}) if len(path) > 1 or key not in given]
     close = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.7)
     if close:
@@ -142,14 +145,14 @@ def _nearest(path: list[str], schema: dict, given: Collection[str]) -> str:
     return f" (known here: {', '.join(known)})" if known else ""
 
 
-def _at(path: list[str], schema: dict) -> dict:
+def _at(path: list[str], schema: Schema) -> Schema:
     node = _resolve(schema, schema)
     for part in path:
         node = _resolve(_child(node, part) or {}, schema)
     return node
 
 
-def _resolve(node: dict, schema: dict) -> dict:
+def _resolve(node: Schema, schema: Schema) -> Schema:
     """Follows $ref, also that of an optional model."""
     while "$ref" in node or "anyOf" in node:
         if "$ref" in node:
@@ -159,7 +162,7 @@ def _resolve(node: dict, schema: dict) -> dict:
     return node
 
 
-def _child(node: dict, part: str) -> dict | None:
+def _child(node: Schema, part: str) -> Schema | None:
     """The schema of a key or of a list's item; None where there can be none."""
     if "items" in node or "prefixItems" in node:
         return node.get("items", {}) if part.isdigit() else None

@@ -85,8 +85,9 @@ def make_base(serving: Path, rootfs: str, repository: Repository, uv: str) -> st
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
     stored = repository.put(MANIFEST, canonical(manifest))
     attach_sbom(repository, stored, (serving / "requirements.lock").read_text(), rootfs)
-    repository.name(stored["digest"], key)
-    return stored["digest"]
+    digest: str = stored["digest"]
+    repository.name(digest, key)
+    return digest
 
 
 def write_context(serving: Path, folder: Path, uv: str) -> None:

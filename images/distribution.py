@@ -5,7 +5,7 @@ https://github.com/opencontainers/distribution-spec, version 1.1; Docker's own r
 
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from images.oci import (
 TRIES, PAUSE_S, TIMEOUT_S = 4, 0.5, 60.0
 FRESH_S = 6 * 3600.0  # some registries answer an expired password with 403, like a missing permission
 RETRYABLE = {408, 425, 429, 500, 502, 503, 504}
-ANY_MANIFEST = ", ".join((*MANIFESTS, *INDEXES))
+ANY_MANIFEST = {"Accept": ", ".join((*MANIFESTS, *INDEXES))}
 
 
 class RepositoryAddress(NamedTuple):
@@ -88,14 +88,14 @@ class Registry:
         """By a mount, which transfers no bytes, where both are in one registry that allows it."""
         digest = descriptor["digest"]
         if not self._has(digest):
-            beside = isinstance(source, Registry) and source.address.url == self.address.url
-            self._upload(digest, lambda: source.blob(digest), source.address.path if beside else "")
+            beside = source.address.path if isinstance(source, Registry) and source.address.url == self.address.url else ""
+            self._upload(digest, lambda: source.blob(digest), beside)
 
     def blob(self, digest: str) -> bytes:
         return self._checked(digest, self._get(f"blobs/{check_digest(digest)}").content)
 
     def manifest(self, digest: str) -> bytes:
-        return self._checked(digest, self._get(f"manifests/{check_digest(digest)}", Accept=ANY_MANIFEST).content)
+        return self._checked(digest, self._get(f"manifests/{check_digest(digest)}", ANY_MANIFEST).content)
 
     def name(self, digest: str, name: str) -> None:
         """The same bytes under another name: written anew they would be another digest.
@@ -104,11 +104,11 @@ class Registry:
         """
         if self.named(name) == digest:
             return
-        answer = self._get(f"manifests/{check_digest(digest)}", Accept=ANY_MANIFEST)
+        answer = self._get(f"manifests/{check_digest(digest)}", ANY_MANIFEST)
         self._put_manifest(name, answer.headers["content-type"], self._checked(digest, answer.content))
 
     def named(self, name: str) -> str | None:
-        answer = self._request("GET", f"manifests/{name}", allowed=(404,), Accept=ANY_MANIFEST)
+        answer = self._request("GET", f"manifests/{name}", allowed=(404,), headers=ANY_MANIFEST)
         return None if answer.status_code == 404 else sha256(answer.content)
 
     def names(self) -> dict[str, str]:
@@ -116,8 +116,8 @@ class Registry:
 
     def delete(self, digest: str) -> None:
         """The space is freed by the registry's garbage collection."""
-        if region_of(self.address.host):
-            return delete_image(self.address.host, self.address.path, check_digest(digest))
+        if delete_image(self.address.host, self.address.path, check_digest(digest)):
+            return
         if self._request("DELETE", f"manifests/{check_digest(digest)}", allowed=(404, 405)).status_code == 405:
             raise RegistryRefused(
                 f"the registry of {self.address.display} does not allow deletion: allow it there (in Docker's own, "
@@ -157,7 +157,7 @@ class Registry:
             if begun.status_code == 201:
                 return
             where = httpx.URL(f"{self.address.url}/").join(begun.headers["location"]).copy_merge_params({"digest": digest})
-            sent = self._request("PUT", where, (404,), content=content(), **{"Content-Type": "application/octet-stream"})
+            sent = self._request("PUT", where, (404,), {"Content-Type": "application/octet-stream"}, content=content())
             if sent.status_code != 404:
                 return self._confirmed(digest, sent)
             if self._has(digest):
@@ -167,15 +167,16 @@ class Registry:
         )
 
     def _put_manifest(self, name: str, media_type: str, content: bytes) -> None:
-        self._confirmed(sha256(content), self._request("PUT", f"manifests/{name}", content=content, **{"Content-Type": media_type}))
+        answer = self._request("PUT", f"manifests/{name}", headers={"Content-Type": media_type}, content=content)
+        self._confirmed(sha256(content), answer)
 
     def _confirmed(self, digest: str, answer: httpx.Response) -> None:
         stored = answer.headers.get("docker-content-digest", digest)
         if stored != digest:
             raise RegistryTrouble(f"{self.address.display} stored {digest} as {stored}: something on the way alters what is sent")
 
-    def _get(self, path: str, **headers: str) -> httpx.Response:
-        answer = self._request("GET", path, allowed=(404,), **headers)
+    def _get(self, path: str, headers: Mapping[str, str] = {}) -> httpx.Response:
+        answer = self._request("GET", path, allowed=(404,), headers=headers)
         if answer.status_code == 404:
             raise ImageDamaged(f"{self.address.display} has no {path}; clear the package task of its run, which writes it again")
         return answer
@@ -185,12 +186,13 @@ class Registry:
             raise ImageDamaged(f"{self.address.display} answers {digest} with {sha256(content)}: its storage was altered")
         return content
 
-    def _request(self, method: str, path: str | httpx.URL, allowed: tuple[int, ...] = (), **given: Any) -> httpx.Response:
-        """Retries what a later try may resolve. `given`: params, content, and headers."""
-        content = {key: given.pop(key) for key in ("params", "content") if key in given}
+    def _request(
+        self, method: str, path: str | httpx.URL, allowed: tuple[int, ...] = (), headers: Mapping[str, str] = {}, **content: Any
+    ) -> httpx.Response:
+        """Retries what a later try may resolve. `content`: httpx's `params` and `content`."""
         for left in reversed(range(TRIES)):
             try:
-                answer = self._authorized(method, path, content, given)
+                answer = self._authorized(method, path, headers, content)
             except httpx.TransportError as error:
                 trouble = f"does not answer {method} ({error or type(error).__name__})"
             else:
@@ -205,7 +207,9 @@ class Registry:
             f"the registry of {self.address.display} {trouble}, {TRIES} times; see that it runs, then clear this task"
         )
 
-    def _authorized(self, method: str, path: str | httpx.URL, content: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
+    def _authorized(
+        self, method: str, path: str | httpx.URL, headers: Mapping[str, str], content: dict[str, Any]
+    ) -> httpx.Response:
         """First without login, then as the registry's challenge demands; an expired token is fetched again."""
         url = path if isinstance(path, httpx.URL) else f"{self.address.path}/{path}"
         if time.monotonic() - self._authorized_at > FRESH_S:

@@ -30,7 +30,8 @@ class EcrLogin:
         return f"Basic {self._token()}"
 
     def _token(self) -> str:
-        return _call(self._region, "get_authorization_token")["authorizationData"][0]["authorizationToken"]
+        token: str = _call(self._region, "get_authorization_token")["authorizationData"][0]["authorizationToken"]
+        return token
 
 
 def ecr_login(host: str) -> EcrLogin | None:
@@ -45,14 +46,18 @@ def region_of(host: str) -> str:
     return match[2] if match else ""
 
 
-def delete_image(host: str, path: str, digest: str) -> None:
-    """With all its tags. One that is gone already is no failure."""
-    account, region = HOST.fullmatch(host).groups()
+def delete_image(host: str, path: str, digest: str) -> bool:
+    """With all its tags. One that is gone already is no failure. False where the host is not of ECR: nothing is deleted."""
+    match = HOST.fullmatch(host)
+    if match is None:
+        return False
+    account, region = match.groups()
     given = {"registryId": account, "repositoryName": path, "imageIds": [{"imageDigest": digest}]}
     failures = _call(region, "batch_delete_image", **given).get("failures", ())
     kept = [failure for failure in failures if failure["failureCode"] != "ImageNotFound"]
     if kept:
         raise RegistryRefused(f"{host}/{path} does not delete {digest}: {kept[0]['failureCode']}, {kept[0].get('failureReason')}")
+    return True
 
 
 def _call(region: str, action: str, **given: Any) -> Any:

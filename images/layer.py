@@ -72,11 +72,12 @@ def _regular_files(tar: bytes) -> dict[str, bytes]:
         for member in archive:
             if member.isdir():
                 continue
-            if not member.isfile() or member.issparse():
+            content = archive.extractfile(member) if member.isfile() and not member.issparse() else None
+            if content is None:
                 raise UnsafeLayer(f"{member.name!r} is a link or a special file")
             if member.name in files:
                 raise UnsafeLayer(f"{member.name!r} is in it twice")
-            files[member.name] = archive.extractfile(member).read()
+            files[member.name] = content.read()
     check_names(files)
     return files
 

@@ -81,13 +81,14 @@ class Layout:
     def _manifests(self) -> list[dict[str, Any]]:
         path = self.folder / "index.json"
         try:
-            return json.loads(path.read_bytes())["manifests"]
+            manifests: list[dict[str, Any]] = json.loads(path.read_bytes())["manifests"]
         except FileNotFoundError:
             return []
         except (ValueError, KeyError, TypeError):
             raise ImageDamaged(
                 f"{path} is no image index; move it away and clear the package task: only names are lost, images go by digest"
             ) from None
+        return manifests
 
     def _write(self, manifests: list[dict[str, Any]]) -> None:
         index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
@@ -116,7 +117,8 @@ class Layout:
 
 
 def _name(entry: dict[str, Any]) -> str | None:
-    return entry.get("annotations", {}).get(REF_NAME)
+    annotations: dict[str, str] = entry.get("annotations", {})
+    return annotations.get(REF_NAME)
 
 
 def _unnamed(entry: dict[str, Any], name: str) -> dict[str, Any]:

@@ -90,7 +90,8 @@ def _token(challenge: dict[str, str], login: AnyLogin | None, http: httpx.Client
         answer = http.get(realm, params=challenge, headers=headers)
         answer.raise_for_status()
         content = answer.json()
-        return content.get("token") or content["access_token"]
+        token: str = content.get("token") or content["access_token"]
     except (httpx.HTTPError, ValueError, KeyError, AttributeError) as error:
         reason = f"{error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else type(error).__name__
         raise NoLogin(f"sends its callers to {realm or 'nowhere'} for a token, which gave none ({reason})") from None
+    return token

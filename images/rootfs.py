@@ -78,7 +78,7 @@ def _from_image(name: str, machine: str) -> tuple[tuple[Part, ...], list[bytes],
 
 
 def _of_machine(name: str, manifests: list[Descriptor], machine: str) -> str:
-    digests = {
+    digests: dict[str, str] = {
         f"{manifest['platform']['os']}/{manifest['platform']['architecture']}": manifest["digest"]
         for manifest in manifests
         if "platform" in manifest
@@ -120,7 +120,8 @@ def _members(tar: bytes) -> Iterator[tarfile.TarInfo]:
 def _refuse_machine(name: str, tar: bytes, member: tarfile.TarInfo, machine: str) -> None:
     """By the interpreter's ELF header: a configuration may be wrong, and a tar has none."""
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
-        header = archive.extractfile(member).read(20)
+        content = archive.extractfile(member)
+        header = content.read(20) if content else b""
     actual = MACHINES.get(struct.unpack("<H", header[18:20])[0], "another machine") if header[:4] == b"\x7fELF" else "no machine"
     if actual != machine:
         raise UnfitRootfs(f"{name} has a Python for {actual}, but {machine} is needed")

@@ -7,7 +7,7 @@ import base64
 import json
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,6 +24,7 @@ ANNOTATION = "dev.cosignproject.cosign/signature"
 TYPE = "cosign container image signature"
 VERDICT, FINGERPRINT = "retraining.verdict", "retraining.fingerprint"  # labels of an image
 MAKE_ONE = "make one with openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+OTHER_CURVE = f"the key is not one for ECDSA on P-256: {MAKE_ONE}"
 
 
 class Unsigned(PermanentError):
@@ -167,9 +168,12 @@ def _read(file: str) -> str:
 
 def _public_key(pem: str) -> ec.EllipticCurvePublicKey:
     try:
-        return _on_curve(load_pem_public_key(pem.encode()))
+        key = load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm):
         raise UnfitKey("it is no public key (PEM); openssl pkey -in PRIVATE -pubout gives one") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise UnfitKey(OTHER_CURVE)
+    return key
 
 
 def _private_key(pem: str) -> ec.EllipticCurvePrivateKey:
@@ -179,18 +183,14 @@ def _private_key(pem: str) -> ec.EllipticCurvePrivateKey:
     if "ENCRYPTED" in pem:
         raise UnfitKey("the signing key is encrypted: put what openssl pkey -in KEY writes into the connection")
     try:
-        return _on_curve(load_pem_private_key(_unfolded(pem).encode(), password=None))
+        key = load_pem_private_key(_unfolded(pem).encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise UnfitKey(f"the password of the connection that images.signing names is no private key (PEM): {MAKE_ONE}") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise UnfitKey(OTHER_CURVE)
+    return key
 
 
 def _unfolded(pem: str) -> str:
     """A form's password field, such as the Airflow UI's, drops line ends."""
     return re.sub(r"\s*(-----(?:BEGIN|END) [A-Z ]+-----)\s*", r"\n\1\n", pem.replace("\\n", "\n")).strip()
-
-
-def _on_curve(key: Any) -> Any:
-    curve = getattr(key, "curve", None)
-    if not isinstance(curve, ec.SECP256R1):
-        raise UnfitKey(f"the key is not one for ECDSA on P-256: {MAKE_ONE}")
-    return key

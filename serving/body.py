@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol, TypeVar
 
-from granian.rsgi import ProtocolClosed
+from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # public, but not marked as exported
 from msgspec import DecodeError, ValidationError
 from msgspec.json import Decoder
 

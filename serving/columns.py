@@ -14,8 +14,8 @@ import numpy as np
 from serving.errors import RequestRefused
 
 NULL = "\ue000null"  # stands for a missing category in the graph's input
-NUMBER = frozenset({float, int, bool, NoneType})  # true counts as 1, as a boolean column does in Spark
-TEXT = frozenset({str, NoneType})
+NUMBER: frozenset[type] = frozenset({float, int, bool, NoneType})  # true counts as 1, as a boolean column does in Spark
+TEXT: frozenset[type] = frozenset({str, NoneType})
 SHOWN = 5  # problems listed in one message
 JSON_NAMES = {str: "a string", dict: "an object", list: "an array", NoneType: "null"}
 

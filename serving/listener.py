@@ -73,7 +73,8 @@ class _Granian(Server):
         )
 
     def _init_shared_socket(self) -> None:
-        self._shd = SocketHolder(os.dup(self._listener.fileno()), False, BACKLOG)
+        descriptor = os.dup(self._listener.fileno())
+        self._shd = SocketHolder(descriptor, False, BACKLOG)  # type: ignore[call-arg, assignment]  # stub: no constructor, and None only
 
 
 async def _stop(stop_requested: asyncio.Event, server: Server, app: App, listener: socket.socket) -> None:
@@ -84,7 +85,7 @@ async def _stop(stop_requested: asyncio.Event, server: Server, app: App, listene
     await asyncio.sleep(LEAVING_S)
     while app.in_flight and perf_counter() - begun < STOP_LIMIT_S:
         await asyncio.sleep(0.01)
-    server.stop()
+    server.stop()  # type: ignore[no-untyped-call]  # granian annotates no methods
 
 
 def _threads() -> int:

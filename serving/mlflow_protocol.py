@@ -1,5 +1,6 @@
 """MLflow's scoring protocol: POST /invocations."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -38,7 +39,7 @@ def invoke(model: Model, body: bytes) -> Exchange:
     return Exchange(names, rows, answer, _encode({"predictions": _records(model, answer)}))
 
 
-def _table(model: Model, invocation: Invocation) -> tuple[tuple[str, ...], list[Row]]:
+def _table(model: Model, invocation: Invocation) -> tuple[tuple[str, ...], Sequence[Row]]:
     forms = (invocation.dataframe_split, invocation.dataframe_records, invocation.inputs)
     if forms.count(None) != 2:
         raise RequestRefused(f"The body has {3 - forms.count(None)} of {FORMS}; send exactly one.")

@@ -52,10 +52,11 @@ class RequestBuffer:
         self._not_before = now + PAUSE_S
         positions = self._masked_positions(names)
         if positions:
-            rows = [list(row) for row in rows]
-            for row in rows:
+            masked = [list(row) for row in rows]
+            for row in masked:
                 for position in positions:
                     row[position] = None
+            rows = masked
         request = _encode({"columns": names, "rows": rows})
         if len(request) > LARGEST:
             return

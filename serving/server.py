@@ -84,8 +84,8 @@ class App:
             status, content = refused.status, _refusal(scope.path, refused)
         except Exception:
             traceback.print_exc(file=sys.stderr)
-            refused = RequestRefused("The server failed on this request; its log says why.", 500)
-            status, content = refused.status, _refusal(scope.path, refused)
+            failure = RequestRefused("The server failed on this request; its log says why.", 500)
+            status, content = failure.status, _refusal(scope.path, failure)
         finally:
             self.in_flight -= 1
         kind = TEXT if scope.path == "/metrics" and status == 200 else JSON

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from contract.errors import StoreError
 from contract.store.base import refuse_protected
 
+Answer = TypeVar("Answer")
 TRIES, PAUSE_S = 5, 0.3
 RETRYABLE = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "ThrottlingException", "503", "500"}
 BUSY, TAKEN, MISSING = "ConditionalRequestConflict", "PreconditionFailed", ("NoSuchKey", "404")
@@ -115,7 +116,7 @@ class S3Store:
                 raise
         return ""
 
-    def _again(self, read: Callable[[], Any]) -> Any:
+    def _again(self, read: Callable[[], Answer]) -> Answer | None:
         """None if there is no such object."""
         for left in reversed(range(TRIES)):
             try:

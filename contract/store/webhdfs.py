@@ -74,7 +74,8 @@ class WebHdfs:
 
         address = self._addresses[0]
         query = {"op": op, "user.name": self._user, **given}
-        once = {"allow_redirects": False, "timeout": (CONNECT_S, LARGE_ANSWER_S if isinstance(content, Path) else ANSWER_S)}
+        timeout = (CONNECT_S, LARGE_ANSWER_S if isinstance(content, Path) else ANSWER_S)
+        once: dict[str, Any] = {"allow_redirects": False, "timeout": timeout}
         try:
             answer = self._http.request(method, f"{address}/webhdfs/v1{quote(path)}", params=query, **once)
             if answer.is_redirect:
