@@ -7,10 +7,12 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from images.addresses import RepositoryAddress
 from images.ecr import delete_image, region_of
 from images.layer import sha256
 from images.login import AnyLogin, NoLogin, answer_challenge
@@ -32,29 +34,8 @@ RETRYABLE = {408, 425, 429, 500, 502, 503, 504}
 ANY_MANIFEST = {"Accept": ", ".join((*MANIFESTS, *INDEXES))}
 
 
-class RepositoryAddress(NamedTuple):
-    """`path` is the repository's name below the registry at `url`."""
-
-    url: str
-    path: str
-
-    @property
-    def host(self) -> str:
-        return self.url.partition("://")[2]
-
-    @property
-    def display(self) -> str:
-        """As Docker writes it; http:// is kept where the host does not imply it."""
-        short = f"{self.host}/{self.path}"
-        return short if address_of(short).url == self.url else f"{self.url}/{self.path}"
-
-
-def address_of(name: str) -> RepositoryAddress:
-    """Of a name such as «registry.example.com/models/late»: https, unless http:// precedes it or the host is this one."""
-    scheme, _, rest = name.rpartition("://")
-    host, _, path = rest.partition("/")
-    here = host.partition(":")[0] in ("localhost", "127.0.0.1")
-    return RepositoryAddress(f"{scheme or ('http' if here else 'https')}://{host}", path.rstrip("/"))
+class _MayPass(Exception):
+    """An answer, or none, that a later try may change."""
 
 
 @cache
@@ -68,9 +49,11 @@ def _verify(url: str) -> ssl.SSLContext | bool:
 
 
 class Registry:
-    def __init__(self, address: RepositoryAddress, login: AnyLogin | None = None) -> None:
-        self.address = address
-        self._login = login
+    def __init__(
+        self, address: RepositoryAddress, login: AnyLogin | None = None, tries: int = TRIES, pause_s: float = PAUSE_S
+    ) -> None:
+        self.address, self._login = address, login
+        self._tries, self._pause_s = tries, pause_s
         self._authorization, self._authorized_at = "", 0.0
         self._http = httpx.Client(
             base_url=f"{address.url}/v2/", timeout=TIMEOUT_S, follow_redirects=True, verify=_verify(address.url)
@@ -152,7 +135,7 @@ class Registry:
         A 404 to the PUT: the registry forgot the upload, which is begun again, or had completed it when the answer was lost.
         """
         mount = {"mount": digest, "from": beside} if beside else {}
-        for _ in range(TRIES):
+        for _ in range(self._tries):
             begun = self._request("POST", "blobs/uploads/", params=mount)
             if begun.status_code == 201:
                 return
@@ -163,7 +146,7 @@ class Registry:
             if self._has(digest):
                 return
         raise RegistryTrouble(
-            f"{self.address.display} forgot the upload of {digest} {TRIES} times: see its storage, clear this task"
+            f"{self.address.display} forgot the upload of {digest} {self._tries} times: see its storage, clear this task"
         )
 
     def _put_manifest(self, name: str, media_type: str, content: bytes) -> None:
@@ -190,22 +173,27 @@ class Registry:
         self, method: str, path: str | httpx.URL, allowed: tuple[int, ...] = (), headers: Mapping[str, str] = {}, **content: Any
     ) -> httpx.Response:
         """Retries what a later try may resolve. `content`: httpx's `params` and `content`."""
-        for left in reversed(range(TRIES)):
-            try:
-                answer = self._authorized(method, path, headers, content)
-            except httpx.TransportError as error:
-                trouble = f"does not answer {method} ({error or type(error).__name__})"
-            else:
-                if answer.is_success or answer.status_code in allowed:
-                    return answer
-                trouble = f"answers {method} {answer.request.url.path} with {answer.status_code}{_reason(answer)}"
-                if answer.status_code not in RETRYABLE:
-                    raise RegistryRefused(f"{self.address.display} {trouble}{self._advice(answer)}")
-            if left:
-                time.sleep(PAUSE_S * 2 ** (TRIES - 1 - left))
-        raise RegistryTrouble(
-            f"the registry of {self.address.display} {trouble}, {TRIES} times; see that it runs, then clear this task"
-        )
+        pauses, end = wait_exponential(self._pause_s), stop_after_attempt(self._tries)
+        retrying = Retrying(retry=retry_if_exception_type(_MayPass), wait=pauses, stop=end, reraise=True)
+        try:
+            return retrying(self._try, method, path, allowed, headers, content)
+        except _MayPass as trouble:
+            sentence = f"the registry of {self.address.display} {trouble}, {self._tries} times"
+            raise RegistryTrouble(f"{sentence}; see that it runs, then clear this task") from None
+
+    def _try(
+        self, method: str, path: str | httpx.URL, allowed: tuple[int, ...], headers: Mapping[str, str], content: dict[str, Any]
+    ) -> httpx.Response:
+        try:
+            answer = self._authorized(method, path, headers, content)
+        except httpx.TransportError as error:
+            raise _MayPass(f"does not answer {method} ({error or type(error).__name__})") from error
+        if answer.is_success or answer.status_code in allowed:
+            return answer
+        trouble = f"answers {method} {answer.request.url.path} with {answer.status_code}{_reason(answer)}"
+        if answer.status_code in RETRYABLE:
+            raise _MayPass(trouble)
+        raise RegistryRefused(f"{self.address.display} {trouble}{self._advice(answer)}")
 
     def _authorized(
         self, method: str, path: str | httpx.URL, headers: Mapping[str, str], content: dict[str, Any]

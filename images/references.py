@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from images.distribution import Registry, address_of
+from images.addresses import address_of
+from images.distribution import Registry
 from images.layout import Layout
 from images.login import AnyLogin, login_on_host
 from images.oci import ImageDamaged, Repository, check_digest

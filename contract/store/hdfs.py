@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from contract.errors import StoreError
-from contract.store import webhdfs
 from contract.store.base import refuse_protected
-from contract.store.webhdfs import MISSING, TAKEN, Refused, Unavailable, WebHdfs
+from contract.store.webhdfs import MISSING, PAUSE_S, TAKEN, TRIES, Refused, Unavailable, WebHdfs
 
 Answer = TypeVar("Answer")
 
@@ -19,11 +18,11 @@ Answer = TypeVar("Answer")
 class HdfsStore:
     """`root` is hdfs://NAMENODE:PORT/PATH or hdfs://NAMESERVICE/PATH."""
 
-    def __init__(self, root: str, protected: tuple[str, ...] = ()):
+    def __init__(self, root: str, protected: tuple[str, ...] = (), tries: int = TRIES, pause_s: float = PAUSE_S):
         self.root = root.rstrip("/")
         self._protected = protected
         self._folder = urlsplit(self.root).path
-        self._hdfs = WebHdfs(self.root)
+        self._hdfs = WebHdfs(self.root, tries, pause_s)
 
     def create(self, path: str, content: bytes) -> bool:
         return self._make(path, content)
@@ -140,4 +139,4 @@ class HdfsStore:
         except Refused as error:
             raise StoreError(f"{sentence}: {self._hdfs.advice(error)}") from error
         except Unavailable as error:
-            raise StoreError(f"{sentence}: {error}, {webhdfs.TRIES} times; see that HDFS runs, then clear this task") from error
+            raise StoreError(f"{sentence}: {error}, {self._hdfs.tries} times; see that HDFS runs, then clear this task") from error

@@ -1,6 +1,5 @@
 """The store in a bucket: S3's conditional writes make `create` atomic. boto3's own configuration gives credentials and endpoint."""
 
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -8,6 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+
+from tenacity import RetryError, Retrying, retry_if_exception, retry_if_result, stop_after_attempt, wait_exponential
+from tenacity.retry import retry_base
 
 from contract.errors import StoreError
 from contract.store.base import refuse_protected
@@ -21,12 +23,11 @@ BUSY, TAKEN, MISSING = "ConditionalRequestConflict", "PreconditionFailed", ("NoS
 class S3Store:
     """`root` is s3://BUCKET/PREFIX. Any S3 that honours «If-None-Match: *»; others are refused before the first write."""
 
-    def __init__(self, root: str, protected: tuple[str, ...] = ()):
+    def __init__(self, root: str, protected: tuple[str, ...] = (), tries: int = TRIES, pause_s: float = PAUSE_S):
         import boto3  # takes a second, which a local store must not cost
-
-        self._protected = protected
         from botocore.config import Config
 
+        self._protected, self._tries, self._pause_s = protected, tries, pause_s
         self.root = root.rstrip("/")
         parts = urlsplit(self.root)
         self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
@@ -47,16 +48,19 @@ class S3Store:
         key = self._key(path)
         if not self._probed:
             self._probe()
-        unsure = False
-        for left in reversed(range(TRIES)):
-            code = self._put(key, content, path)
-            if code in ("", TAKEN):
-                return code == "" or (unsure and self._holds(path, content))
-            unsure = unsure or code != BUSY
-            if left:
-                time.sleep(PAUSE_S * 2 ** (TRIES - 1 - left))
-        sentence = f"{self.root}/{path} could not be written: {code}, {TRIES} times"
-        raise StoreError(f"{sentence}; see that the bucket answers, then clear this task")
+        codes: list[str] = []
+
+        def put() -> str:
+            codes.append(self._put(key, content, path))
+            return codes[-1]
+
+        try:
+            code = self._retrying(retry_if_result(lambda code: code not in ("", TAKEN)))(put)
+        except RetryError:
+            sentence = f"{self.root}/{path} could not be written: {codes[-1]}, {self._tries} times"
+            raise StoreError(f"{sentence}; see that the bucket answers, then clear this task") from None
+        unsure = any(failure != BUSY for failure in codes[:-1])
+        return code == "" or (unsure and self._holds(path, content))
 
     def read(self, path: str) -> bytes | None:
         with self._store_errors(path, "read"):
@@ -111,23 +115,23 @@ class S3Store:
                     self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")
             except Exception as error:
                 code = _code(error)
-                if code in (BUSY, TAKEN) or code in RETRYABLE or _is_of_the_network(error):
+                if code in (BUSY, TAKEN) or _may_pass(error):
                     return code
                 raise
         return ""
 
     def _again(self, read: Callable[[], Answer]) -> Answer | None:
         """None if there is no such object."""
-        for left in reversed(range(TRIES)):
-            try:
-                return read()
-            except Exception as error:
-                if _code(error) in MISSING:
-                    return None
-                if not left or not (_code(error) in RETRYABLE or _is_of_the_network(error)):
-                    raise
-                time.sleep(PAUSE_S * 2 ** (TRIES - 1 - left))
-        raise AssertionError("the last try returns or raises")
+        try:
+            return self._retrying(retry_if_exception(_may_pass))(read)
+        except Exception as error:
+            if _code(error) in MISSING:
+                return None
+            raise
+
+    def _retrying(self, again: retry_base) -> Retrying:
+        """The last try's exception is raised as it is; RetryError for a result that was to be tried again."""
+        return Retrying(stop=stop_after_attempt(self._tries), wait=wait_exponential(self._pause_s), retry=again, reraise=True)
 
     def _probe(self) -> None:
         """A store that takes a second write under one name would let two writers win: nothing is written to it."""
@@ -162,12 +166,12 @@ class S3Store:
             raise StoreError(f"{self.root}/{path} could not be {done}: {advice}") from error
 
 
-def _code(error: Exception) -> str:
+def _code(error: BaseException) -> str:
     response = getattr(error, "response", None)
     return str(response["Error"]["Code"]) if response else type(error).__name__
 
 
-def _is_of_the_network(error: Exception) -> bool:
+def _may_pass(error: BaseException) -> bool:
     from botocore.exceptions import ConnectionError, HTTPClientError
 
-    return isinstance(error, ConnectionError | HTTPClientError)
+    return isinstance(error, ConnectionError | HTTPClientError) or _code(error) in RETRYABLE

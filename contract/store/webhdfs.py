@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import time
 import xml.etree.ElementTree as ElementTree
 from collections import deque
 from collections.abc import Callable
@@ -10,6 +9,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from contract.errors import StoreError
 
@@ -47,26 +48,28 @@ class Unavailable(Exception):
 class WebHdfs:
     """Client of one root's NameNodes; the one that answered last is tried first."""
 
-    def __init__(self, root: str):
+    def __init__(self, root: str, tries: int, pause_s: float):
         import requests  # another store must not cost its import
 
+        self.tries, self._pause_s = tries, pause_s
         self._addresses = deque(web_addresses(root, configuration()))
         self._user = os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
         self._http = requests.Session()
 
     def again(self, send: Callable[[], Answer]) -> Answer:
         """Tries one NameNode after the other, and pauses when none has answered."""
-        nodes = len(self._addresses)
-        for number in range(1, TRIES * nodes + 1):
-            try:
-                return send()
-            except Unavailable:
-                self._addresses.rotate(-1)
-                if number == TRIES * nodes:
-                    raise
-                if number % nodes == 0:
-                    time.sleep(PAUSE_S * 2 ** (number // nodes - 1))
-        raise AssertionError("the last try returns or raises")
+        retrying = Retrying(
+            retry=retry_if_exception_type(Unavailable),
+            after=lambda _: self._addresses.rotate(-1),
+            stop=stop_after_attempt(self.tries * len(self._addresses)),
+            wait=self._pause,
+            reraise=True,
+        )
+        return retrying(send)
+
+    def _pause(self, state: RetryCallState) -> float:
+        rounds, rest = divmod(state.attempt_number, len(self._addresses))
+        return 0.0 if rest else self._pause_s * 2 ** (rounds - 1)
 
     def request(self, method: str, path: str, op: str, content: bytes | Path | None = None, **given: str) -> Any:
         """Content is exchanged with the DataNode that the NameNode redirects to: two HTTP requests."""

@@ -2,9 +2,8 @@
 
 import pytest
 
-import contract.store.webhdfs
 from contract.errors import StoreError
-from contract.store.factory import store_at
+from contract.store.hdfs import HdfsStore
 from contract.store.webhdfs import web_addresses
 from tests.contract.namenode import NameNode, Spoilt
 
@@ -12,10 +11,8 @@ TRIES = 3
 
 
 @pytest.fixture
-def pair(monkeypatch):
+def pair():
     """Two NameNodes of the nameservice «ours»."""
-    monkeypatch.setattr(contract.store.webhdfs, "PAUSE_S", 0.01)
-    monkeypatch.setattr(contract.store.webhdfs, "TRIES", TRIES)
     nodes = [NameNode(), NameNode()]
     yield nodes
     for node in nodes:
@@ -34,14 +31,14 @@ def store(pair, tmp_path, monkeypatch):
     key = "dfs.namenode.http-address.ours"
     site(tmp_path, monkeypatch, {"dfs.ha.namenodes.ours": "a, b", f"{key}.a": first.address, f"{key}.b": second.address})
     monkeypatch.setenv("HADOOP_USER_NAME", "ann")
-    return store_at("hdfs://ours/retraining/")
+    return HdfsStore("hdfs://ours/retraining/", tries=TRIES, pause_s=0.01)
 
 
 @pytest.fixture
 def single(pair, tmp_path, monkeypatch):
     site(tmp_path, monkeypatch, {"dfs.namenode.http-address": pair[0].address})
     monkeypatch.setenv("HADOOP_USER_NAME", "ann")
-    return store_at("hdfs://127.0.0.1:8020/retraining")
+    return HdfsStore("hdfs://127.0.0.1:8020/retraining", tries=TRIES, pause_s=0.01)
 
 
 HTTP, HTTPS, HA = "dfs.namenode.http-address", "dfs.namenode.https-address", "dfs.ha.namenodes.ours"

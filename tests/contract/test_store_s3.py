@@ -6,15 +6,14 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-import contract.store.s3
 from contract.errors import StoreError
 from contract.store.factory import store_at
+from contract.store.s3 import S3Store
 
 
 @pytest.fixture
-def bucket(s3, monkeypatch):
-    monkeypatch.setattr(contract.store.s3, "PAUSE_S", 0.01)
-    return store_at(f"{s3}/{uuid.uuid4().hex}")
+def bucket(s3):
+    return S3Store(f"{s3}/{uuid.uuid4().hex}", pause_s=0.01)
 
 
 def test_more_names_than_one_answer_holds(bucket):

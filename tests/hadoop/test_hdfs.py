@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-import contract.store.webhdfs
 from contract.errors import StoreError
 from contract.store.base import Store
 from contract.store.factory import store_at
+from contract.store.hdfs import HdfsStore
 from tests.hadoop_cluster import Cluster, running
 from tests.waiting import until
 
@@ -76,26 +76,26 @@ def test_a_server_killed_amid_writes_leaves_nothing_half_written_and_the_writes_
     assert all(store.read(f"ledger/{number}") == CONTENT for number in writer.won)
 
 
-def test_a_namenode_that_stays_away_is_told_with_what_to_do(cluster, store, monkeypatch):
-    monkeypatch.setattr(contract.store.webhdfs, "PAUSE_S", 0.01)
+def test_a_namenode_that_stays_away_is_told_with_what_to_do(cluster, store):
+    impatient = HdfsStore(store.root, pause_s=0.01)
     cluster.namenode.kill()
     try:
         with pytest.raises(
             StoreError, match=r"a.json could not be written: http://\S+ does not answer \(ConnectionError\), 7 times; see"
         ):
-            store.create("a.json", b"x")
+            impatient.create("a.json", b"x")
     finally:
         cluster.namenode.start()
         cluster.await_ready()
 
 
-def test_a_datanode_that_stays_away_is_told_with_what_to_do(cluster, store, monkeypatch):
-    monkeypatch.setattr(contract.store.webhdfs, "PAUSE_S", 0.01)
+def test_a_datanode_that_stays_away_is_told_with_what_to_do(cluster, store):
+    impatient = HdfsStore(store.root, pause_s=0.01)
     store.create("a.json", b"x")
     cluster.datanode.kill()
     try:
         with pytest.raises(StoreError, match=r"b.json could not be written: .*, 7 times; see that HDFS runs, then clear this task"):
-            store.create("b.json", b"x")
+            impatient.create("b.json", b"x")
         assert store.names("") == ["a.json"]
     finally:
         cluster.datanode.start()

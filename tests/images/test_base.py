@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from images.addresses import address_of
 from images.base import ENV, Base, NoBase, key_of, stored_base, tag_of, write_context
-from images.distribution import Registry, address_of
+from images.distribution import Registry
 from images.layout import Layout
 from images.oci import CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, LAYER, canonical
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from contract.documents import Image
-from images import distribution
+from images.addresses import address_of
 from images.base import embedded_base
-from images.distribution import RegistryTrouble
+from images.distribution import Registry, RegistryTrouble
 from images.layout import Layout
 from images.oci import Repository
 from images.package import Contents, package
-from images.references import find, repository_of
+from images.references import find
 from images.unpacked import unpack
 from tests.release.registry import Answer, Front, LocalRegistry, skip_without_registry
 from tests.release.test_image_repositories import WRITTEN
@@ -36,7 +36,8 @@ class Mortal(LocalRegistry):
     def __init__(self, home: Path) -> None:
         super().__init__(home)
         self.front = Front(self)
-        self.repository = repository_of(f"{self.front.host}/models", "late")
+        self.address = address_of(f"{self.front.host}/models/late")
+        self.repository = Registry(self.address)
 
     def kill(self) -> None:
         self._process.kill()
@@ -97,8 +98,8 @@ def assert_pushed(registry: Mortal, image: Image, code: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("step", STEPS)
-def test_a_registry_killed_at_any_request_of_a_push_gets_the_same_image_later(registry, code, tmp_path, monkeypatch, step, done):
-    monkeypatch.setattr(distribution, "PAUSE_S", 0.01)
+def test_a_registry_killed_at_any_request_of_a_push_gets_the_same_image_later(registry, code, tmp_path, step, done):
+    registry.repository = Registry(registry.address, pause_s=0.01)
     registry.dies_at(step, done=done)
 
     with pytest.raises(RegistryTrouble, match=r"does not answer .*, 4 times; see that it runs, then clear this task"):

@@ -13,9 +13,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-import contract.store.s3
 from contract.store.base import Store
 from contract.store.factory import store_at
+from contract.store.s3 import S3Store
 from release.controller.consistency import differences
 from release.ledger.ledger import Ledger, LedgerBroken
 from tests.release.fakes import GOLDEN, FakeWorld, a_request, digest_of
@@ -30,6 +30,7 @@ class Fault(NamedTuple):
     root: str
     begin: Callable[[], None]
     end: Callable[[], None]
+    open: Callable[[str], Store] = store_at
 
 
 def run(*command: object) -> None:
@@ -75,7 +76,6 @@ def unmounted(disk: Path, tmp_path: Path) -> Iterator[Fault]:
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fault]:
     """The server's process forgets nothing while nobody can reach it."""
-    monkeypatch.setattr(contract.store.s3, "TRIES", 1)
     servers = [ThreadedMotoServer("127.0.0.1", 0, verbose=False)]
     servers[0].start()
     port = servers[0].get_host_and_port()[1]
@@ -89,7 +89,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fault]:
         servers.append(ThreadedMotoServer("127.0.0.1", port, verbose=False))
         servers[-1].start()
 
-    yield Fault(f"s3://{name}/retraining", servers[0].stop, back)
+    yield Fault(f"s3://{name}/retraining", servers[0].stop, back, partial(S3Store, tries=1))
     servers[-1].stop()
 
 
@@ -108,7 +108,7 @@ def world_on(store: Store, home: Path) -> FakeWorld:
 
 @pytest.fixture
 def world(fault: Fault, tmp_path: Path) -> FakeWorld:
-    return world_on(store_at(fault.root), tmp_path / "home")
+    return world_on(fault.open(fault.root), tmp_path / "home")
 
 
 def say_rollback(world: FakeWorld) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from images import distribution
+from images.addresses import address_of
 from images.base import embedded_base
-from images.distribution import Registry, RegistryRefused, RegistryTrouble, address_of
+from images.distribution import Registry, RegistryRefused, RegistryTrouble
 from images.layer import sha256
 from images.layout import Layout
 from images.login import Login, login_on_host
@@ -26,8 +27,7 @@ WRITTEN = datetime(2013, 5, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def front(registry: LocalRegistry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
-    monkeypatch.setattr(distribution, "PAUSE_S", 0.01)
+def front(registry: LocalRegistry) -> Iterator[Front]:
     started = Front(registry)
     yield started
     started.stop()
@@ -39,6 +39,10 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "folder":
         return f"oci:{tmp_path / 'images'}"
     return f"{request.getfixturevalue('registry').host}/{tmp_path.name.replace('_', '-').lower()}"
+
+
+def impatient(front: Front, name: str) -> Registry:
+    return Registry(address_of(f"{front.host}/{name}/late"), pause_s=0.01)
 
 
 def stored(repository: Repository, content: bytes = b"layer", media_type: str = MANIFEST) -> str:
@@ -204,7 +208,7 @@ def test_what_may_pass_is_tried_again(front: Front, status: int) -> None:
     left = [status] * 3
     front.before = lambda request: (left.pop(), {}, b"") if left else None
 
-    digest = repository_of(f"{front.host}/again", "late").put(LAYER, f"{status}".encode())["digest"]
+    digest = impatient(front, "again").put(LAYER, f"{status}".encode())["digest"]
 
     front.before = lambda request: None
     assert repository_of(f"{front.host}/again", "late").blob(digest) == f"{status}".encode()
@@ -215,11 +219,11 @@ def test_a_registry_that_stays_down_is_told_with_what_to_do(front: Front) -> Non
     front.before = lambda request: (503, {}, b"")
     message = r"registry of 127.0.0.1:\d+/down/late answers HEAD .* with 503, 4 times; see that it runs, then clear this task"
     with pytest.raises(RegistryTrouble, match=message):
-        repository_of(f"{front.host}/down", "late").put(LAYER, b"x")
+        impatient(front, "down").put(LAYER, b"x")
 
     front.stop()
     with pytest.raises(RegistryTrouble, match=r"does not answer HEAD .*Connection refused.*, 4 times"):
-        repository_of(f"{front.host}/down", "late").put(LAYER, b"x")
+        impatient(front, "down").put(LAYER, b"x")
 
 
 @pytest.mark.integration
