@@ -4,6 +4,7 @@ import html
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowSensorTimeout
 
 from contract.base_model import Strict
-from contract.comparison import Verdict
+from contract.comparison import Approval, Verdict
 from contract.documents import ReplayResult
 from contract.errors import RetrainingError
 from contract.platform import Platform
@@ -74,8 +75,7 @@ def approval_needed(model: str, why: str, patience: timedelta, link: str) -> Mes
     return Message(f"{model}: approval needed", f"{why}\nUnanswered within {_in_minutes(patience)}, it is not released.\n{link}")
 
 
-def overridden(model: str, verdict: Verdict, link: str) -> Message:
-    approval = verdict.approval
+def overridden(model: str, verdict: Verdict, approval: Approval, link: str) -> Message:
     return Message(
         f"{model}: approved against its verdict",
         f"{approval.by} overrode «{verdict.decision}»: {approval.reason}\nThe verdict was: {verdict.reason}\n"
@@ -191,9 +191,9 @@ def run_url(dag_id: str, run_id: str) -> str:
 def send(audience: Audience, message: Message) -> None:
     log.info("%s\n%s", *message)
     if audience.slack:
-        _try("Slack", audience.slack, lambda: _slack(audience, message))
+        _try("Slack", audience.slack, partial(_slack, audience.slack, message))
     if audience.smtp:
-        _try("mail", audience.smtp, lambda: _mail(audience, message))
+        _try("mail", audience.smtp, partial(_mail, audience.smtp, audience, message))
 
 
 def _try(kind: str, connection: str, deliver: Callable[[], None]) -> None:
@@ -204,17 +204,17 @@ def _try(kind: str, connection: str, deliver: Callable[[], None]) -> None:
         log.warning("no %s sent: %s; check the Airflow connection %s", kind, type(error).__name__, connection)
 
 
-def _slack(audience: Audience, message: Message) -> None:
+def _slack(connection: str, message: Message) -> None:
     from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
 
-    SlackWebhookHook(slack_webhook_conn_id=audience.slack).send(text=f"*{message.subject}*\n{message.text}")
+    SlackWebhookHook(slack_webhook_conn_id=connection).send(text=f"*{message.subject}*\n{message.text}")
 
 
-def _mail(audience: Audience, message: Message) -> None:
+def _mail(connection: str, audience: Audience, message: Message) -> None:
     from airflow.providers.smtp.hooks.smtp import SmtpHook
 
     body = f"<pre>{html.escape(message.text)}</pre>"
-    with SmtpHook(smtp_conn_id=audience.smtp) as hook:
+    with SmtpHook(smtp_conn_id=connection) as hook:
         hook.send_email_smtp(to=list(audience.email), subject=message.subject, html_content=body, from_email=audience.sender)
 
 

@@ -5,12 +5,13 @@ A model's file is `<bundle>/dags/models/<name>.yaml`; the other folders are reso
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from croniter import CroniterBadDateError, croniter
 
@@ -22,6 +23,7 @@ from contract.spec import ModelSpec, parse_spec
 
 REFERENCE_DAY, DAY_S, MAX_TIMES = datetime(2026, 1, 1, tzinfo=UTC).timestamp(), 86_400, 1000
 MAX_DEFAULT_PROBATION = timedelta(hours=1)  # default where the spec sets none
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,22 @@ class ModelFiles:
 
 def load_entry(path: Path) -> tuple[ModelFiles, Platform]:
     """A model and its platform. Raises InvalidFile with the problems of both."""
-    loaded, problems = [], []
-    for load in (load_model, platform_for):
-        try:
-            loaded.append(load(path))
-        except InvalidFile as error:
-            problems += [f"{Path(error.path).name}: {problem}" for problem in error.problems]
-    if len(loaded) == 2:
-        problems += [f"{path.name}: {problem}" for problem in excesses(loaded[0].spec.spark, loaded[1].spark.limits)]
-    if problems:
+    model, problems = _loaded(load_model, path)
+    platform, problems_of_platform = _loaded(platform_for, path)
+    problems += problems_of_platform
+    if model and platform:
+        problems += [f"{path.name}: {problem}" for problem in excesses(model.spec.spark, platform.spark.limits)]
+    if model is None or platform is None or problems:
         raise InvalidFile(str(path), problems)
-    return loaded[0], loaded[1]
+    return model, platform
+
+
+def _loaded(load: Callable[[Path], Loaded], path: Path) -> tuple[Loaded | None, list[str]]:
+    """What `load` returns, or its problems with the file's name."""
+    try:
+        return load(path), []
+    except InvalidFile as error:
+        return None, [f"{Path(error.path).name}: {problem}" for problem in error.problems]
 
 
 def load_model(path: Path) -> ModelFiles:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import (
+from airflow.sdk import (  # type: ignore[attr-defined]  # its stub lacks DeadlineAlert, DeadlineReference, SyncCallback
     DAG,
     CronTriggerTimetable,
     DeadlineAlert,
@@ -46,6 +46,8 @@ RETRIES = ExceptionRetryPolicy(  # bad data, an invalid file or a gate's «no» 
 # Airflow 3.3 fails a poke that a busy scheduler queued before it noticed the end of the previous one, and counts it as a try
 # (see ADR 9). The limit of a job's failures is in spark/job_runner.py.
 LOST_POKES = 10
+
+Make = Callable[..., base.Step]
 
 
 def model_files(folder: Path) -> dict[str, Path]:
@@ -104,8 +106,8 @@ def build_dag(model: ModelFiles, platform: Platform, engine_for: Callable[[Spark
         description=spec.description,
         doc_md=ui_docs.model(spec, platform),
         schedule=CronTriggerTimetable(spec.schedule, timezone="UTC") if spec.schedule else None,
-        start_date=spec.start and datetime.combine(spec.start, time.min, UTC),
-        end_date=spec.end and datetime.combine(spec.end, time.max, UTC),  # bounds scheduled runs only
+        start_date=datetime.combine(spec.start, time.min, UTC) if spec.start else None,
+        end_date=datetime.combine(spec.end, time.max, UTC) if spec.end else None,  # bounds scheduled runs only
         catchup=False,
         max_active_runs=1,
         params=params(),
@@ -123,22 +125,19 @@ def build_dag(model: ModelFiles, platform: Platform, engine_for: Callable[[Spark
         end = tasks.pop("end_cluster", None)
         chain(*tasks.values())
         if end:  # a teardown does not affect the run's state
-            tasks["compare"] >> end.as_teardown(setups=tasks["cluster"].as_setup())
+            tasks["compare"] >> end.as_teardown(setups=tasks["cluster"])
     return dag
 
 
 def params() -> dict[str, Param]:
     """New objects for each DAG, because Airflow writes a run's values into them."""
-    as_of = {"title": "As of", "description": "Train as if it were this time; absent: the run's own time."}
-    data = {
-        "title": "Data root",
-        "description": "Folder that the sources' relative paths are read from; absent: the platform's.",
-    }
-    release = {"title": "Release", "description": "Off: the run ends at its verdict."}
+    as_of = "Train as if it were this time; absent: the run's own time."
+    data = "Folder that the sources' relative paths are read from; absent: the platform's."
+    release = "Off: the run ends at its verdict."
     return {
-        "as_of": Param(None, type=["null", "string"], format="date-time", **as_of),
-        "data": Param(None, type=["null", "string"], **data),
-        "release": Param(True, type="boolean", **release),
+        "as_of": Param(None, type=["null", "string"], format="date-time", title="As of", description=as_of),
+        "data": Param(None, type=["null", "string"], title="Data root", description=data),
+        "release": Param(True, type="boolean", title="Release", description=release),
     }
 
 
@@ -157,17 +156,20 @@ def deadlines(spec: ModelSpec, audience: Audience) -> list[DeadlineAlert]:
     ]
 
 
-def steps(model: ModelFiles, platform: Platform, audience: Audience, engine_for: Callable[[Spark], Engine]) -> dict[str, Any]:
+def steps(model: ModelFiles, platform: Platform, audience: Audience, engine_for: Callable[[Spark], Engine]) -> dict[str, base.Step]:
     """In execution order, except `end_cluster`, which runs after `compare` in parallel with the rest."""
-    shared = {"platform": platform, "audience": audience}
+    shared: dict[str, Any] = {"platform": platform, "audience": audience}
     longest = model.spec.deadline + (merged(platform.spark, model.spec.spark).time_limit or model.spec.deadline)
     waits = {"mode": "reschedule", "poke_interval": base.POKE_S, "retries": LOST_POKES}
-    spark = {**shared, **waits, "timeout": longest, "engine_for": engine_for}
+    spark: dict[str, Any] = {**shared, **waits, "timeout": longest, "engine_for": engine_for}
     if platform.spark.engine == "local":
         spark.pop("retries")  # one poke is the whole job
     wait = {**shared, **waits, "timeout": longest_wait(model.spec)}
-    own = {"cluster": partial(ClusterStep, **spark), "end_cluster": partial(EndClusterStep, engine_for=engine_for, **shared)}
-    tasks = {
+    own: dict[str, Make] = {
+        "cluster": partial(ClusterStep, **spark),
+        "end_cluster": partial(EndClusterStep, engine_for=engine_for, **shared),
+    }
+    tasks: dict[str, Make] = {
         "freeze_run": partial(base.FreezeRunStep, model=model, **shared),
         **(own if platform.spark.has_cluster_per_run else {}),
         "validate": partial(base.ValidateStep, **spark),

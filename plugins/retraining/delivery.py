@@ -1,13 +1,12 @@
 """From a verdict to a release: the image, and the requests to the release controller. Touches no server and no router."""
 
 import time
-from logging import Logger
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from airflow.exceptions import AirflowNotFoundException
 from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from contract import documents
 from contract.comparison import Verdict
@@ -17,6 +16,7 @@ from contract.serving import replay_env
 from plugins.retraining.context import TaskContext, comparison_of, ends_here
 from plugins.retraining.errors import EngineTrouble, RolledBack, Stopped
 from plugins.retraining.mlflow_registry import limit_mlflow_retries
+from plugins.retraining.task_log import Log
 from release.ledger.entries import Outcome
 from release.ledger.ledger import Ledger
 from release.ledger.requests import CheckRequest, ReleaseRequest
@@ -26,7 +26,7 @@ SERVED = ("model.onnx", "model.json")
 POLL_S = 0.3
 
 
-def package_version(task: TaskContext, log: Logger) -> str:
+def package_version(task: TaskContext, log: Log) -> str:
     """Path of the Image document. The same version gives the same digest, so a retry changes nothing.
 
     Raises Stopped where the verdict forbids it: a skipped task in Airflow can be overruled by hand.

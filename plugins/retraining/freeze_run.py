@@ -78,7 +78,8 @@ def runs_a_year(schedule: str) -> float:
     for count in range(MAX_COUNTED):
         if times.get_next(datetime) > REFERENCE_DAY + YEAR:
             return max(count, 1)
-    return MAX_COUNTED * (YEAR / (times.get_current(datetime) - REFERENCE_DAY))
+    latest: datetime = times.get_current(datetime)
+    return MAX_COUNTED * (YEAR / (latest - REFERENCE_DAY))
 
 
 def parse_as_of(text: str) -> datetime:

@@ -36,12 +36,12 @@ def evaluate(task: TaskContext) -> Evaluation:
     if known:
         return known
     number, allowed = evaluations_spent(task) + 1, evaluations_allowed(run)
-    none_left = allowed is not None and number > allowed
-    verdict = _none_left(allowed) if none_left else decide(comparison, run.spec.gate)
+    refusal = _refusal(number, allowed)
+    verdict = refusal or decide(comparison, run.spec.gate)
     evaluation = Evaluation(key=task.key, verdict=verdict, number=number, allowed=allowed)
     if unreleasable(run, verdict):
         return evaluation
-    path = documents.write(task.store, refused if none_left else spent, evaluation)
+    path = documents.write(task.store, refused if refusal else spent, evaluation)
     return documents.read(task.store, path, Evaluation)
 
 
@@ -64,7 +64,10 @@ def _pair(run: RunDocument, version: int) -> str:
     return f"{version}-{run.champion.version if run.champion else 0}"
 
 
-def _none_left(allowed: int) -> Verdict:
+def _refusal(number: int, allowed: int | None) -> Verdict | None:
+    """The verdict where no evaluation is left."""
+    if allowed is None or number <= allowed:
+        return None
     reason = (
         f"No evaluation is left: all {allowed:,} that gate.yearly_false_promotions allows in a year are spent, and one more "
         "would exceed it; wait until the oldest is a year old, or raise gate.yearly_false_promotions in the spec."

@@ -3,7 +3,7 @@
 Unknown means no promotion. A «keep» outweighs an «inconclusive», which outweighs a «promote».
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from math import floor, isfinite, log10
 from typing import Literal, NamedTuple
@@ -18,6 +18,23 @@ class Finding(NamedTuple):
 
     decision: Literal["promote", "keep", "inconclusive"]
     sentence: str
+
+
+class Measured(NamedTuple):
+    """An interval whose three numbers are defined and finite."""
+
+    value: float
+    low: float
+    high: float
+    level: float
+
+
+class Limit(NamedTuple):
+    """A guard's limit: `sign` times the metric must be at least `sign` times `value`."""
+
+    value: float
+    sign: int
+    comparator: str
 
 
 class Bar(NamedTuple):
@@ -53,11 +70,13 @@ def judge_comparison(compared: ReferenceComparison, gate: Gate) -> Finding:
     if compared.incomparable:
         return Finding("inconclusive", f"No valid comparison is possible: {compared.incomparable}.")
     result = _result_of(gate.metric, compared)
-    if result is None or not _defined(result.improvement):
-        why = _why(result and result.improvement)
+    improvement = result.improvement if result else None
+    gained = _measured(improvement)
+    if improvement is None or gained is None:
+        why = _why(improvement)
         return Finding("inconclusive", f"The improvement of {gate.metric} against {named(compared)} is unknown: {why}.")
-    bar, gained = bar_of(compared, gate), result.improvement
-    rows = f"{compared.rows:,} rows in {gained.blocks} blocks"
+    bar = bar_of(compared, gate)
+    rows = f"{compared.rows:,} rows in {improvement.blocks} blocks"
     later = (
         f" after {compared.unseen_after:%Y-%m-%d %H:%M}, the end of that version's training data" if compared.unseen_after else ""
     )
@@ -86,12 +105,12 @@ def judge_slices(compared: ReferenceComparison, slices: Slices, gate: Gate) -> F
 
 def _judge_harm(compared: ReferenceComparison, slices: Slices, gate: Gate) -> Finding:
     """Vetoes slices that are significantly worse, at the gate's confidence over all slices together (Holm 1979)."""
-    judged = sorted((result for result in compared.slices if result.p_worse is not None), key=lambda result: result.p_worse)
-    left = range(len(judged), 0, -1)
-    harmed = [*takewhile(lambda pair: pair[0].p_worse <= gate.side / pair[1], zip(judged, left, strict=True))]
+    pairs = ((result.p_worse, result) for result in compared.slices if result.p_worse is not None)
+    judged = sorted(pairs, key=lambda pair: pair[0])
+    harmed = _harmed(judged, gate.side)
     of_slices = f"of {len(compared.slices)} slices by {' and '.join(slices.columns)}"
     if harmed:
-        worst = _slice_text(harmed[0][0])
+        worst = _slice_text(harmed[0])
         return Finding("keep", f"{len(harmed)} {of_slices} are shown to be worse by more than {slices.margin:g}, such as {worst}.")
     if not judged:
         return Finding("inconclusive", f"None {of_slices} could be judged, such as {_slice_text(compared.slices[0])}.")
@@ -100,12 +119,18 @@ def _judge_harm(compared: ReferenceComparison, slices: Slices, gate: Gate) -> Fi
     return Finding("promote", f"None {of_slices} is shown to be worse by more than {slices.margin:g}{beside}.")
 
 
+def _harmed(judged: Sequence[tuple[float, SliceResult]], side: float) -> list[SliceResult]:
+    """Those of the slices with their rising p-values that are shown to be worse: the k-th last is tested at `side` / k."""
+    left = range(len(judged), 0, -1)
+    passing = takewhile(lambda pair: pair[0][0] <= side / pair[1], zip(judged, left, strict=True))
+    return [result for (_, result), _ in passing]
+
+
 def _judge_all_shown(compared: ReferenceComparison, slices: Slices) -> Finding:
     """Requires every slice to pass, which needs no correction for multiple tests."""
-    failing = [
-        result for result in compared.slices if not (_defined(result.improvement) and result.improvement.low > -slices.margin)
-    ]
-    harmed = [result for result in failing if _defined(result.improvement) and result.improvement.high <= -slices.margin]
+    pairs = [(result, _measured(result.improvement)) for result in compared.slices]
+    failing = [result for result, measured in pairs if not (measured and measured.low > -slices.margin)]
+    harmed = [result for result, measured in pairs if measured and measured.high <= -slices.margin]
     of_slices = f"of {len(compared.slices)} slices by {' and '.join(slices.columns)}"
     if harmed:
         return Finding(
@@ -121,7 +146,8 @@ def _judge_all_shown(compared: ReferenceComparison, slices: Slices) -> Finding:
 
 def _slice_text(result: SliceResult) -> str:
     name = f"the {result.pooled:,} small ones together" if result.pooled else "null" if result.value is None else result.value
-    seen = _interval_text(result.improvement, "+") if _defined(result.improvement) else f"unknown: {_why(result.improvement)}"
+    measured = _measured(result.improvement)
+    seen = _interval_text(measured, "+") if measured else f"unknown: {_why(result.improvement)}"
     return f"{result.column} {name}: {seen} on {result.rows:,} rows"
 
 
@@ -129,18 +155,27 @@ def _guarded(guard: Guard, comparison: Comparison) -> Interval | None:
     if guard.over == "folds":
         return comparison.folds.get(guard.metric)
     result = _result_of(guard.metric, comparison.comparisons[0])
-    return result and result.challenger
+    return result.challenger if result else None
+
+
+def _limit_of(guard: Guard) -> Limit:
+    if guard.max is not None:
+        return Limit(guard.max, -1, "at most")
+    if guard.min is not None:
+        return Limit(guard.min, 1, "at least")
+    raise AssertionError("a guard has either min or max")
 
 
 def judge_guard(guard: Guard, comparison: Comparison) -> Finding:
     """Holds where the whole interval is within the limit, is broken where none of it is, else unknown."""
-    limit, sign, comparator = (guard.min, 1, "at least") if guard.max is None else (guard.max, -1, "at most")
+    limit, sign, comparator = _limit_of(guard)
     condition = f"guard {guard.metric} {comparator} {limit:g}{' on the folds' if guard.over == 'folds' else ''}"
     interval = _guarded(guard, comparison)
-    if interval is None or not _defined(interval):
+    measured = _measured(interval)
+    if measured is None:
         return Finding("inconclusive", f"The {condition} is unknown: {_why(interval)}.")
-    worst, best = sorted(sign * (bound - limit) for bound in (interval.low, interval.high))
-    seen = f"{'its recipe' if guard.over == 'folds' else 'the challenger'} has {_interval_text(interval)}"
+    worst, best = sorted(sign * (bound - limit) for bound in (measured.low, measured.high))
+    seen = f"{'its recipe' if guard.over == 'folds' else 'the challenger'} has {_interval_text(measured)}"
     if worst >= 0:
         return Finding("promote", f"The {condition} holds: {seen}.")
     if best < 0:
@@ -152,8 +187,11 @@ def _result_of(metric: MetricName, compared: ReferenceComparison) -> MetricResul
     return next((result for result in compared.metrics if result.metric == metric), None)
 
 
-def _defined(interval: Interval) -> bool:
-    return all(number is not None and isfinite(number) for number in (interval.value, interval.low, interval.high))
+def _measured(interval: Interval | None) -> Measured | None:
+    if interval is None or interval.value is None or interval.low is None or interval.high is None:
+        return None
+    measured = Measured(interval.value, interval.low, interval.high, interval.level)
+    return measured if all(map(isfinite, (measured.value, measured.low, measured.high))) else None
 
 
 def _why(interval: Interval | None) -> str:
@@ -165,11 +203,11 @@ def named(compared: ReferenceComparison) -> str:
     return "the trivial baseline" if compared.reference == "baseline" else f"{compared.reference} version {compared.version}"
 
 
-def _change(gained: Interval) -> str:
+def _change(gained: Measured) -> str:
     return f"{'improves' if gained.value >= 0 else 'worsens'}: {_interval_text(gained, '+')}"
 
 
-def _interval_text(interval: Interval, sign: str = "") -> str:
+def _interval_text(interval: Measured, sign: str = "") -> str:
     """Rounded to two significant digits of the interval's width: more would be noise."""
     width = interval.high - interval.low
     digits = min(max(1 - floor(log10(width)), 0), 12) if width > 0 else 6

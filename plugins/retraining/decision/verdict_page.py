@@ -2,20 +2,20 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from contract.comparison import Comparison, Curves, Interval, ReferenceComparison, SliceResult, Verdict
+from contract.comparison import Comparison, Curves, Interval, MetricResult, ReferenceComparison, SliceResult, Verdict
 from contract.documents import RunDocument
-from contract.gate import Gate
+from contract.gate import Gate, Slices
 from plugins.retraining.decision.evaluation_budget import Evaluation
 from plugins.retraining.decision.gate import bar_of, judge_guard, named
 from plugins.retraining.decision.svg_charts import Line, chart, strip
 
 TEMPLATES = Path(__file__).parent / "templates"
-SIDES = ("challenger", "reference")
+SIDES: tuple[Literal["challenger", "reference"], ...] = ("challenger", "reference")
 
 
 class Row(NamedTuple):
@@ -63,23 +63,23 @@ def _part(compared: ReferenceComparison, gate: Gate) -> dict[str, Any]:
         "metric": gate.metric,
         "rows": [_metric_row(result, bar if index == 0 else None) for index, result in enumerate(compared.metrics)],
         "columns": " and ".join(gate.slices.columns) if gate.slices else "",
-        "slices": _slice_rows(compared.slices, gate),
+        "slices": _slice_rows(compared.slices, gate.slices),
         "slices_note": _slices_note(gate),
-        "charts": _charts(compared.curves),
+        "charts": _charts([compared.curves[side] for side in SIDES if side in compared.curves]),
     }
 
 
-def _metric_row(result: Any, bar: float | None) -> Row:
+def _metric_row(result: MetricResult, bar: float | None) -> Row:
     improvement = result.improvement
-    sides = (number_text(side.value) for side in (result.challenger, result.reference))
-    return Row(result.metric, *sides, "", *_strip_and_text(improvement, bar, _reach([improvement], bar)))
+    challenger, reference = (number_text(side.value) for side in (result.challenger, result.reference))
+    return Row(result.metric, challenger, reference, "", *_strip_and_text(improvement, bar, _reach([improvement], bar)))
 
 
-def _slice_rows(slices: tuple[SliceResult, ...], gate: Gate) -> list[Row]:
+def _slice_rows(slices: tuple[SliceResult, ...], judged_by: Slices | None) -> list[Row]:
     """All on one scale, because they are of one metric."""
-    if not slices:
+    if judged_by is None:
         return []
-    bar = -gate.slices.margin
+    bar = -judged_by.margin
     reach = _reach([result.improvement for result in slices], bar)
     return [
         Row(slice_name(result), "", "", f"{result.rows:,} rows", *_strip_and_text(result.improvement, bar, reach))
@@ -122,8 +122,8 @@ def _reach(intervals: list[Interval], bar: float | None) -> tuple[float, float]:
     return min(ends), max(ends)
 
 
-def _charts(curves: dict[str, Curves]) -> list[Markup]:
-    sides = [curves[side] for side in SIDES if side in curves]
+def _charts(sides: list[Curves]) -> list[Markup]:
+    """Of the challenger and, if it has curves, the reference model."""
     charts = []
     if sides and all(side.calibration for side in sides):
         errors = " and ".join(f"{side.calibration_error:.3f}" for side in sides)

@@ -13,13 +13,13 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from logging import Logger
 from pathlib import Path
 from typing import NamedTuple
 
 from contract.store.base import Store
 from plugins.retraining.engines.spark_submit import BUNDLE, RUN, spark_home
 from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.task_log import Log
 
 PACKAGES = ("contract", "spark_jobs")
 ZIP_TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # of every file, so that equal code gives an equal zip
@@ -36,7 +36,7 @@ class StagedArtifacts(NamedTuple):
     jars: str
 
 
-def ship(store: Store, python: str, log: Logger) -> StagedArtifacts:
+def ship(store: Store, python: str, log: Log) -> StagedArtifacts:
     return StagedArtifacts(ship_code(store), ship_environment(store, python, log), ship_jars(store, spark_home(python), log))
 
 
@@ -67,7 +67,7 @@ def code_zip(bundle: Path) -> bytes:
     return out.getvalue()
 
 
-def ship_environment(store: Store, python: str, log: Logger, on_nodes: str = "") -> str:
+def ship_environment(store: Store, python: str, log: Log, on_nodes: str = "") -> str:
     """The worker's Spark environment without pyspark, keyed by the lock file that it was built from.
 
     `on_nodes`: path of the interpreter on the nodes; default: its path here.
@@ -82,7 +82,7 @@ def ship_environment(store: Store, python: str, log: Logger, on_nodes: str = "")
     return _uploaded_once(store, f"environments/{named}.tar.gz", lambda file: _pack(home, interpreter, file), log)
 
 
-def ship_jars(store: Store, home: Path, log: Logger) -> str:
+def ship_jars(store: Store, home: Path, log: Log) -> str:
     """Without it each submission would upload the jars."""
     names = sorted(jar.name for jar in (home / "jars").glob("*.jar"))
     named = hashlib.sha256("\n".join(names).encode()).hexdigest()[:32]
@@ -93,7 +93,7 @@ def address(store: Store, path: str) -> str:
     return f"{store.root}/{path}" if "://" in store.root else f"file://{store.root}/{path}"
 
 
-def _uploaded_once(store: Store, path: str, make: Callable[[Path], None], log: Logger) -> str:
+def _uploaded_once(store: Store, path: str, make: Callable[[Path], None], log: Log) -> str:
     folder, _, name = path.rpartition("/")
     with _exclusive(path), tempfile.TemporaryDirectory() as temporary:
         if name not in store.names(folder):

@@ -3,14 +3,16 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from logging import Logger
-from typing import Literal, NamedTuple, Protocol
+from datetime import datetime
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from contract.documents import JobRequest, RunDocument
 from contract.keys import digest_of
 from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.task_log import Log
 
 Phase = Literal["queued", "running", "ended"]
+ClusterPhase = Literal["starting", "ready", "ended"]  # ready: it takes jobs
 
 
 class EngineAway(EngineTrouble):
@@ -80,6 +82,16 @@ class Application:
         return next((tag for tag in self.tags if re.fullmatch(r"[0-9a-f]{32}", tag)), "")
 
 
+class Cluster(NamedTuple):
+    """A run's own cluster. `state` and `reason`: the engine's words for its phase."""
+
+    id: str
+    phase: ClusterPhase
+    state: str
+    reason: str
+    created: datetime
+
+
 class Engine(Protocol):
     """Every method may raise EngineAway."""
 
@@ -92,7 +104,7 @@ class Engine(Protocol):
     def find(self, tag: str, live: bool = False) -> list[Application]:
         """Applications with this tag, oldest first; `live`: only those that have not ended."""
 
-    def submit(self, job: Job, log: Logger) -> str:
+    def submit(self, job: Job, log: Log) -> str:
         """Id of the application. Raises EngineTrouble if it was refused. A process killed here may still have submitted it."""
 
     def state(self, id: str) -> Application: ...
@@ -102,3 +114,17 @@ class Engine(Protocol):
 
     def logs(self, id: str) -> list[str]:
         """The driver's last lines, as far as they are available."""
+
+
+@runtime_checkable
+class ClusterEngine(Engine, Protocol):
+    """An engine that can create a cluster for a run. Every method may raise EngineAway."""
+
+    def cluster(self, log: Log) -> Cluster:
+        """The run's own cluster, created if none is alive. Raises EngineTrouble."""
+
+    def known(self, cluster: str) -> Cluster:
+        """The cluster of this id."""
+
+    def end_clusters(self, log: Log) -> None:
+        """Terminates all live clusters of this run."""

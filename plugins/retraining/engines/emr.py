@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
-from logging import Logger
 from typing import Any
 
 from contract.documents import RunDocument
@@ -17,9 +16,10 @@ from contract.spark import Spark
 from contract.store.factory import store_at
 from plugins.retraining.engines.artifact_staging import ON_NODES, PYTHON, ship_code, ship_environment, ship_run
 from plugins.retraining.engines.aws import LOOKBACK, allocation, aws_errors, client, last_lines, log_names, log_text
-from plugins.retraining.engines.base import Application, Engine, Job, Phase
-from plugins.retraining.engines.emr_clusters import Cluster, clusters, describe, request_for, run_tag
+from plugins.retraining.engines.base import Application, Cluster, ClusterEngine, Job, Phase
+from plugins.retraining.engines.emr_clusters import clusters, describe, request_for, run_tag
 from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.task_log import Log
 
 LIVE = ("PENDING", "RUNNING", "CANCEL_PENDING")
 LOGS_WITHIN = timedelta(minutes=6)  # EMR copies them to S3 every five minutes
@@ -32,7 +32,7 @@ END = (
 )
 
 
-class EmrEngine(Engine):
+class EmrEngine(ClusterEngine):
     holds_slot = False
 
     def __init__(self, spark: Spark, emr: Emr, run: RunDocument | None = None) -> None:
@@ -50,7 +50,7 @@ class EmrEngine(Engine):
             self._application(*pair) for pair in sorted(matches, key=lambda pair: pair[1]["Status"]["Timeline"]["CreationDateTime"])
         ]
 
-    def submit(self, job: Job, log: Logger) -> str:
+    def submit(self, job: Job, log: Log) -> str:
         command = self.command(job, log)
         id = self.emr.cluster or self.cluster(log).id
         return f"{id}/{self._add(id, ' '.join((job.name, *job.tags)), command)}"
@@ -75,7 +75,7 @@ class EmrEngine(Engine):
         submitted, driver = self._written(describe(self._client, self.spark.connection, cluster)[1], cluster, step)
         return driver or submitted
 
-    def cluster(self, log: Logger) -> Cluster:
+    def cluster(self, log: Log) -> Cluster:
         """The run's own cluster, created if none is alive. A retry after a crash past RunJobFlow finds it by its name."""
         connection, run, flow = self.spark.connection, self.run, self.emr.job_flow
         if run is None or flow is None:
@@ -90,7 +90,7 @@ class EmrEngine(Engine):
     def known(self, cluster: str) -> Cluster:
         return describe(self._client, self.spark.connection, cluster)[0]
 
-    def end_clusters(self, log: Logger) -> None:
+    def end_clusters(self, log: Log) -> None:
         """Terminates all live clusters of this run."""
         for cluster in clusters(self._client, self.spark.connection, run_tag(self.run), live=True) if self.run else ():
             with aws_errors(self.spark.connection):
@@ -101,7 +101,7 @@ class EmrEngine(Engine):
                 (datetime.now(UTC) - cluster.created).total_seconds() / 60,
             )
 
-    def command(self, job: Job, log: Logger) -> list[str]:
+    def command(self, job: Job, log: Log) -> list[str]:
         store = store_at(job.request.run.platform.store)
         environment = ship_environment(store, self.spark.python, log, self.emr.python)
         driver = {**ON_NODES, "AWS_DEFAULT_REGION": self._client.meta.region_name}  # an instance profile gives a role but no region
@@ -160,7 +160,8 @@ class EmrEngine(Engine):
         jar = {"Jar": "command-runner.jar", "Args": command}
         with aws_errors(self.spark.connection):
             steps = [{"Name": name, "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}]
-            return self._client_without_retries.add_job_flow_steps(JobFlowId=cluster, Steps=steps)["StepIds"][0]
+            ids: list[str] = self._client_without_retries.add_job_flow_steps(JobFlowId=cluster, Steps=steps)["StepIds"]
+        return ids[0]
 
     def _application(self, cluster: str, step: dict[str, Any]) -> Application:
         status = step["Status"]
@@ -173,7 +174,7 @@ class EmrEngine(Engine):
         diagnostics = _step_diagnostics(status)
         if status["State"] not in (*LIVE, "COMPLETED"):
             there, logs = describe(self._client, self.spark.connection, cluster)
-            diagnostics += f"; the cluster {cluster} has ended: {there.state}: {there.reason}" if there.has_ended else ""
+            diagnostics += f"; the cluster {cluster} has ended: {there.state}: {there.reason}" if there.phase == "ended" else ""
             is_fresh = status["State"] == "FAILED" and now - (times.get("EndDateTime") or now) < LOGS_WITHIN
             if is_fresh and logs and not all(self._written(logs, cluster, step["Id"])):
                 phase = "running"  # its logs arrive within minutes, and waiting holds no slot

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from contract.documents import RunDocument
 from contract.emr import Fleet, JobFlow
 from contract.keys import digest_of
 from plugins.retraining.engines.aws import LOOKBACK, aws_errors
-from plugins.retraining.engines.base import store_tag
+from plugins.retraining.engines.base import Cluster, ClusterPhase, store_tag
 
 STARTING = ("STARTING", "BOOTSTRAPPING")
 LIVE = (*STARTING, "RUNNING", "WAITING")
@@ -19,17 +19,6 @@ SPOT = {
         "AllocationStrategy": "price-capacity-optimized",
     }
 }
-
-
-class Cluster(NamedTuple):
-    id: str
-    state: str
-    reason: str
-    created: datetime
-
-    @property
-    def has_ended(self) -> bool:
-        return self.state not in LIVE
 
 
 def run_tag(run: RunDocument) -> str:
@@ -62,7 +51,8 @@ def _cluster(answer: dict[str, Any]) -> Cluster:
     status = answer["Status"]
     change = status.get("StateChangeReason", {})
     reason = ": ".join(filter(None, (change.get("Code"), change.get("Message"))))
-    return Cluster(answer["Id"], status["State"], reason, status["Timeline"]["CreationDateTime"])
+    phase: ClusterPhase = "starting" if status["State"] in STARTING else "ready" if status["State"] in LIVE else "ended"
+    return Cluster(answer["Id"], phase, status["State"], reason, status["Timeline"]["CreationDateTime"])
 
 
 def request_for(flow: JobFlow, run: RunDocument) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
-from logging import Logger
 from typing import Any
 
 from contract.documents import RunDocument
@@ -20,6 +19,7 @@ from contract.store.factory import store_at
 from plugins.retraining.engines.artifact_staging import ON_NODES, PYTHON, ship_code, ship_environment, ship_run
 from plugins.retraining.engines.aws import LOOKBACK, allocation, aws_errors, client, last_lines, log_text
 from plugins.retraining.engines.base import Application, Engine, Job, Phase
+from plugins.retraining.task_log import Log
 
 QUEUED = ("SUBMITTED", "PENDING", "SCHEDULED", "QUEUED")
 LIVE = (*QUEUED, "RUNNING", "CANCELLING")
@@ -37,10 +37,11 @@ class EmrServerlessEngine(Engine):
             job_runs = [job_run for job_run in self._job_runs(live) if tag in job_run.get("name", "").split()]
         return [self.state(job_run["id"]) for job_run in sorted(job_runs, key=lambda job_run: job_run["createdAt"])]
 
-    def submit(self, job: Job, log: Logger) -> str:
+    def submit(self, job: Job, log: Log) -> str:
         arguments = self.request(job, log)
         with aws_errors(self.spark.connection):
-            return self._client.start_job_run(**arguments)["jobRunId"]
+            id: str = self._client.start_job_run(**arguments)["jobRunId"]
+        return id
 
     def state(self, id: str) -> Application:
         with aws_errors(self.spark.connection):
@@ -55,7 +56,7 @@ class EmrServerlessEngine(Engine):
         folder = f"{self.serverless.log_uri.rstrip('/')}/applications/{self.serverless.application}/jobs/{id}/SPARK_DRIVER"
         return [line for name in ("stderr", "stdout") for line in last_lines(log_text(self._s3, f"{folder}/{name}.gz"))]
 
-    def request(self, job: Job, log: Logger) -> dict[str, Any]:
+    def request(self, job: Job, log: Log) -> dict[str, Any]:
         run = job.request.run
         readable = {"model": run.model, "step": job.request.job, "run": run.run_id}
         return {
@@ -77,7 +78,7 @@ class EmrServerlessEngine(Engine):
             },
         }
 
-    def _parameters(self, job: Job, log: Logger) -> str:
+    def _parameters(self, job: Job, log: Log) -> str:
         store = store_at(job.request.run.platform.store)
         environment = ship_environment(store, self.spark.python, log, self.serverless.python)
         conf = {

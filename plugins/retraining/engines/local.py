@@ -7,7 +7,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from logging import Logger
 from pathlib import Path
 from typing import TextIO
 
@@ -18,6 +17,7 @@ from contract.spark import Spark
 from plugins.retraining.engines.base import Application, Engine, Job
 from plugins.retraining.engines.spark_submit import RUN, environment, hook_for
 from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.task_log import Log
 
 GRACE_S = 3
 LAST_LINES, LAST_BYTES = 20, 64 * 1024
@@ -36,7 +36,7 @@ class LocalEngine(Engine):
     def find(self, tag: str, live: bool = False) -> list[Application]:
         return [Application(id, "running") for id, command in groups() if tag in command]
 
-    def submit(self, job: Job, log: Logger) -> str:
+    def submit(self, job: Job, log: Log) -> str:
         """The job's standard output goes to `log`; that and Spark's output go to the log file."""
         file = log_file(job.request)
         log.info("%s: Spark's whole output is in %s", job.request.job, file)
@@ -77,7 +77,7 @@ class LocalEngine(Engine):
 class LocalProcess:
     """spark-submit as leader of its own process group, and its output."""
 
-    def __init__(self, command: list[str], env: dict[str, str], file: Path, log: Logger) -> None:
+    def __init__(self, command: list[str], env: dict[str, str], file: Path, log: Log) -> None:
         self._file = file
         self._started = time.monotonic()
         with file.open("a") as output:
@@ -130,7 +130,7 @@ def log_file(request: JobRequest) -> Path:
     return Path(conf.get("logging", "base_log_folder"), "spark", request.run.model, f"{request.job}-{request.key}.log")
 
 
-def _pass_on(lines: TextIO, file: Path, log: Logger) -> None:
+def _pass_on(lines: TextIO, file: Path, log: Log) -> None:
     with file.open("a") as output:
         for line in lines:
             output.write(line)

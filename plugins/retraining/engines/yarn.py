@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 from functools import cached_property
-from logging import Logger
 from typing import Any
 
 import requests
@@ -22,6 +21,7 @@ from plugins.retraining.engines.base import Application, Engine, EngineAway, Job
 from plugins.retraining.engines.diagnosis import diagnose
 from plugins.retraining.engines.spark_submit import RUN, environment, hook_for
 from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.task_log import Log
 
 ADDRESS = "yarn_resourcemanager_webapp_address"  # the extra that the provider's own hook reads
 TIMEOUT_S, SUBMIT_TIMEOUT_S = 10, 300
@@ -43,10 +43,10 @@ class YarnEngine(Engine):
         apps = (self._call("GET", "apps", params=params).get("apps") or {}).get("app", [])
         return sorted(map(self._application, apps), key=lambda application: application.id)
 
-    def submit(self, job: Job, log: Logger) -> str:
+    def submit(self, job: Job, log: Log) -> str:
         store = store_at(job.request.run.platform.store)
         done = self._run(self.command(job, store, log))
-        ids = re.findall(r"application_\d+_\d+", done)
+        ids: list[str] = re.findall(r"application_\d+_\d+", done)
         if not ids:
             raise EngineTrouble(f"spark-submit ended without an application: {_last_line(done)}")
         return ids[-1]
@@ -67,7 +67,7 @@ class YarnEngine(Engine):
             return []
         return [line for name in ("stderr", "stdout") for line in _tail(f"{match[1]}/ws/v1/node/containers/{match[2]}/logs/{name}")]
 
-    def command(self, job: Job, store: Store, log: Logger) -> list[str]:
+    def command(self, job: Job, store: Store, log: Log) -> list[str]:
         shipped = ship(store, self.spark.python, log)
         store.create("events/.keep", b"")  # Spark does not create the folder itself
         conf = {
@@ -136,7 +136,8 @@ class YarnEngine(Engine):
             if answer.status_code == requests.codes.not_found:
                 return {}
             if answer.ok:
-                return answer.json()
+                content: dict[str, Any] = answer.json()
+                return content
             problem = f"answers {answer.status_code}"
         except requests.RequestException as error:
             problem = f"does not answer ({type(error).__name__})"

@@ -107,10 +107,16 @@ def alias_problems(http: httpx.Client, url: str, model: str, state: State) -> li
 
 def image_problems(login: Callable[[], Any], model: str, state: State) -> list[str]:
     """Checks each image's own repository, which may differ from the platform's current one."""
+    from images.oci import Repository
     from images.references import repository_of
 
     expected = {name: image for name, image in (("production", state.live), ("previous", state.previous)) if image}
-    open_ = cache(lambda repository: repository_of(*repository.rsplit("/", 1), login()))
+
+    @cache
+    def open_(address: str) -> Repository:
+        root, name = address.rsplit("/", 1)
+        return repository_of(root, name, login())
+
     actual = {name: open_(image.reference.rpartition("@")[0]).named(name) for name, image in expected.items()}
     moving = {image.digest for image in _moving(state)}
     return [

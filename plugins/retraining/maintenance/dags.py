@@ -94,7 +94,7 @@ class SweepStep(BaseOperator):
 
 
 def _state_of(ti: Any, model: str, run: str, step: str) -> str | None:
-    states = ti.get_task_states(dag_id=model, task_ids=[step], run_ids=[run])
+    states: dict[str, dict[str, str | None]] = ti.get_task_states(dag_id=model, task_ids=[step], run_ids=[run])
     return states.get(run, {}).get(step, "removed")
 
 

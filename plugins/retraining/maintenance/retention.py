@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
-from logging import Logger
 from typing import Any, NamedTuple
 
 from contract.documents import ANCHOR, Image
 from contract.errors import PermanentError, RetrainingError
 from contract.platform import Retention
 from contract.store.base import Store
+from plugins.retraining.task_log import Log
 from release.ledger.entries import State
 from release.ledger.ledger import Ledger, LedgerBroken
 
@@ -51,7 +51,7 @@ class StoredRun:
         return not self.documents.isdisjoint({f"validate-{snapshot}.json", f"validate-{snapshot}.report.json"})
 
 
-def remove_expired(store: Store, limits: Retention, now: datetime, dry_run: bool, log: Logger) -> dict[str, int]:
+def remove_expired(store: Store, limits: Retention, now: datetime, dry_run: bool, log: Log) -> dict[str, int]:
     """Number removed (or to be removed) by kind. Raises NotAllRemoved at the end, so that one model does not block others."""
     counts, problems = {"snapshots": 0, "runs": 0, "jobs": 0, "files": 0}, []
     models = {*store.names("runs"), *store.names("snapshots")}
@@ -152,4 +152,5 @@ def _is_needed(store: Store, run: StoredRun, protected: _Protected) -> bool:
 
 def _document(store: Store, run: StoredRun, name: str) -> dict[str, Any]:
     """As plain JSON, to accept documents of earlier versions of this code."""
-    return json.loads(store.read(f"{run.folder}/{name}") or b"")
+    content: dict[str, Any] = json.loads(store.read(f"{run.folder}/{name}") or b"")
+    return content

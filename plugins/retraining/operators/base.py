@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, Context, PokeReturnValue, conf
 
@@ -24,6 +24,7 @@ from plugins.retraining.delivery import accept_check, accept_release, package_ve
 from plugins.retraining.engines.base import Engine, EngineAway
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.freeze_run import Trigger, freeze_run
+from plugins.retraining.operators.links import ApplicationLink, DocumentLink, EndpointLink, MlflowLink
 from plugins.retraining.spark import job_runner
 from plugins.retraining.spark.job_log import forward_log
 from release.ledger.entries import Outcome
@@ -32,39 +33,6 @@ from release.ledger.entries import Outcome
 POKE_S = conf.getint("workers", "min_heartbeat_interval") + 3
 # Poke interval: this share of the job's age, within limits. A longer one notices the end later; each poke costs a process.
 MAX_DELAY_RATIO, MAX_POKE_INTERVAL_S = 0.1, 30
-
-
-class DocumentLink(BaseOperatorLink):
-    """To the task's XComs, which show its document, because a browser may not reach the store."""
-
-    name = "Document"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        return f"{alerts.run_url(ti_key.dag_id, ti_key.run_id)}/tasks/{ti_key.task_id}/xcom"
-
-
-class ResultLink(BaseOperatorLink):
-    """To a URL that the task sets; empty until then."""
-
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        return getattr(operator, "link", "")
-
-
-class ApplicationLink(BaseOperatorLink):
-    """To the cluster's page of the job, also while the job runs."""
-
-    name = "Spark application"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        return getattr(operator, "application", "")
-
-
-class MlflowLink(ResultLink):
-    name = "MLflow run"
-
-
-class EndpointLink(ResultLink):
-    name = "Live endpoint"
 
 
 class Step(BaseOperator):
@@ -138,7 +106,7 @@ class FreezeRunStep(Step):
 class SparkStep(Step, BaseSensorOperator):
     """A job of spark_jobs/, run by the platform's engine; waiting for a job on a cluster holds no slot."""
 
-    operator_extra_links = (DocumentLink(), ApplicationLink())
+    operator_extra_links: Sequence[BaseOperatorLink] = (DocumentLink(), ApplicationLink())
 
     def __init__(self, *, engine_for: Callable[[Spark], Engine], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -195,13 +163,14 @@ class PackageStep(Step):
 
 
 class RequestStep(Step, BaseSensorOperator):
-    """Sends the controller a request of the task's name, and waits for the outcome; holds no slot after `patience_s` seconds."""
+    """Sends the controller a request of its `kind`, and waits for the outcome; holds no slot after `patience_s` seconds."""
 
+    kind: ClassVar[Literal["check", "release"]]
     patience_s: ClassVar[float] = 0
 
     def poke(self, context: Context) -> PokeReturnValue:
         task = self.task_context(context)
-        outcome = request_outcome(task, self.task_id, self.patience_s)
+        outcome = request_outcome(task, self.kind, self.patience_s)
         if outcome is None:
             return PokeReturnValue(False)
         self.accept(task, outcome)
@@ -213,6 +182,7 @@ class RequestStep(Step, BaseSensorOperator):
 
 
 class CheckStep(RequestStep):
+    kind = "check"
     inputs = ("package", "compare", "decide")
     document_type = Check
     patience_s = 10  # most checks end within that time, and another poke would take as long again
@@ -225,6 +195,7 @@ class CheckStep(RequestStep):
 
 
 class ReleaseStep(RequestStep):
+    kind = "release"
     inputs = ("package", "compare", "check")
     document_type = Release
     operator_extra_links = (DocumentLink(), EndpointLink())

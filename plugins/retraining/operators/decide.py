@@ -13,7 +13,8 @@ from plugins.retraining.context import TaskContext, ends_here
 from plugins.retraining.decision import approval
 from plugins.retraining.decision.evaluation_budget import Evaluation, evaluate
 from plugins.retraining.decision.verdict_page import verdict_page
-from plugins.retraining.operators.base import DocumentLink, ResultLink, Step
+from plugins.retraining.operators.base import Step
+from plugins.retraining.operators.links import DocumentLink, ResultLink
 
 
 class VerdictLink(ResultLink):
@@ -50,7 +51,8 @@ class DecideStep(Step, HITLOperator, SkipMixin):
         self.notify_once(
             task, alerts.approval_needed(task.run.model, evaluation.verdict.reason, left, link), f"asked-{ti.try_number}"
         )
-        return super().execute(context)
+        path: str = super().execute(context)
+        return path
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         task = self.task_context(context)
@@ -71,8 +73,8 @@ class DecideStep(Step, HITLOperator, SkipMixin):
         if reason:
             self.end(context, task, path, reason)
         self.log.info("continues: %s", verdict.reason)
-        if verdict.decision != "promote":
-            self.notify_once(task, alerts.overridden(task.run.model, verdict, self.link), "overridden")
+        if verdict.decision != "promote" and verdict.approval:
+            self.notify_once(task, alerts.overridden(task.run.model, verdict, verdict.approval, self.link), "overridden")
         return path
 
     def end(self, context: Context, task: TaskContext, path: str, reason: str) -> None:

@@ -1,26 +1,27 @@
 """Forwards a cluster job's progress lines to its task's log, each line once."""
 
-from logging import Logger
 from typing import Protocol
 
 from plugins.retraining.context import TaskContext
+from plugins.retraining.task_log import Log
 
 
 class Memory(Protocol):
     """Airflow's task state store, which persists between pokes and tries."""
 
-    def get(self, key: str, default: int) -> int: ...
+    def get(self, key: str, default: int | str, /) -> object: ...
 
-    def set(self, key: str, value: int) -> None: ...
+    def set(self, key: str, value: int | str, /) -> None: ...
 
 
-def forward_log(task: TaskContext, memory: Memory, log: Logger) -> None:
+def forward_log(task: TaskContext, memory: Memory, log: Log) -> None:
     """Reads `<step>-<key>.progress-<n>.txt` in order of n; the number already logged is kept in `memory`."""
     marks = f"{task.step}-{task.key}.progress-"
     parts = sorted(name for name in task.store.names(task.run.folder) if name.startswith(marks))
     if not parts:
         return
-    logged = memory.get(marks, 0)
+    known = memory.get(marks, 0)
+    logged = known if isinstance(known, int) else 0
     for name in parts[logged:]:
         for line in (task.store.read(f"{task.run.folder}/{name}") or b"").decode(errors="replace").splitlines():
             log.info(line)

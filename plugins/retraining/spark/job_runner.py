@@ -4,7 +4,6 @@ Stateless between pokes: the store has the job's documents, the engine its live 
 """
 
 import time
-from logging import Logger
 from typing import NamedTuple
 
 from contract import documents
@@ -16,6 +15,7 @@ from plugins.retraining.context import TaskContext
 from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, JobTags
 from plugins.retraining.engines.diagnosis import diagnose
 from plugins.retraining.errors import EngineTrouble, GivenUp
+from plugins.retraining.task_log import Log
 
 POLL_S = 0.2  # for a job on this host
 RETRY_MEMORY = 1.5
@@ -39,7 +39,7 @@ class JobState(NamedTuple):
     seconds: float = 0.0
 
 
-def poke(task: TaskContext, engine: Engine, log: Logger) -> JobState:
+def poke(task: TaskContext, engine: Engine, log: Log) -> JobState:
     """Raises BadData, OutOfMemory, OutOfTime or EngineTrouble with the job's own reason; the recorded failure gives the next
     try a new key. EngineAway and StoreError say nothing about the job, which may still succeed.
     """
@@ -64,7 +64,7 @@ def give_up(task: TaskContext, why: RetrainingError) -> None:
     documents.write(task.store, task.beside("failed"), Failure.of(task.step, why))
 
 
-def _find_or_submit(task: TaskContext, engine: Engine, log: Logger) -> JobState:
+def _find_or_submit(task: TaskContext, engine: Engine, log: Log) -> JobState:
     """State from the job's documents, from the engine's applications, or from a new submission."""
     if task.store.read(task.path) is not None:
         log.info("%s exists already: reused", task.path)
@@ -105,7 +105,7 @@ def stop(task: TaskContext, engine: Engine) -> None:
     give_up(task, EngineTrouble(f"{task.step} was stopped with its task"))
 
 
-def submit(task: TaskContext, engine: Engine, log: Logger) -> Application:
+def submit(task: TaskContext, engine: Engine, log: Log) -> Application:
     """Stops jobs of earlier tries of this step, which failed or were cleared, before it submits."""
     for older in engine.find(JobTags.of(_request(task)).job, live=True):
         log.info("%s belongs to an earlier try: stopped", older.id)
@@ -132,7 +132,7 @@ def resources_of(task: TaskContext) -> Resources:
     return merged(task.run.platform.spark, task.run.spec.spark)
 
 
-def _settings(task: TaskContext, log: Logger) -> dict[str, str]:
+def _settings(task: TaskContext, log: Log) -> dict[str, str]:
     resources, limits = resources_of(task), task.run.platform.spark.limits
     initial = settings(resources, limits)
     deaths = sum(failure.cause == "memory" for failure in _failures(task))
@@ -165,7 +165,7 @@ def _stop_overdue(task: TaskContext, engine: Engine, applications: list[Applicat
             )
 
 
-def _accept(task: TaskContext, engine: Engine, applications: list[Application], log: Logger) -> JobState:
+def _accept(task: TaskContext, engine: Engine, applications: list[Application], log: Log) -> JobState:
     """The document decides: of several applications with the key only one did the job."""
     _log_cost(task, applications, log)
     if task.store.read(task.path) is not None:
@@ -177,7 +177,7 @@ def _accept(task: TaskContext, engine: Engine, applications: list[Application], 
     raise CAUSES.get(failure.cause, EngineTrouble)(failure.reason)
 
 
-def _log_cost(task: TaskContext, applications: list[Application], log: Logger) -> None:
+def _log_cost(task: TaskContext, applications: list[Application], log: Log) -> None:
     hours, price = sum(application.vcpu_hours or 0 for application in applications), task.run.platform.spark.price
     if hours:
         cost = f", about {price * hours:.2f} at {price:g} an hour" if price is not None else ""
