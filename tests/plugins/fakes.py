@@ -1,7 +1,6 @@
 """A stand-in for Spark that leaves the documents of its jobs, at once."""
 
 from collections import defaultdict
-from logging import Logger
 
 from contract import documents
 from contract.comparison import Comparison, Interval, MetricResult, Parity, ReferenceComparison
@@ -9,6 +8,7 @@ from contract.documents import Failure, JobRequest, Snapshot, Training, Validati
 from contract.store.factory import store_at
 from plugins.retraining.engines.base import Application, Engine, Job
 from plugins.retraining.errors import EngineTrouble
+from plugins.retraining.task_log import Log
 
 VERSION = 7
 INTERVALS = {  # of the improvement in log loss, where a margin of 0.01 is allowed
@@ -31,7 +31,7 @@ class FakeEngine(Engine):
     def find(self, tag: str, live: bool = False) -> list[Application]:
         return []
 
-    def submit(self, job: Job, log: Logger) -> str:
+    def submit(self, job: Job, log: Log) -> str:
         name = job.request.job
         self.ran.append(name)
         if self.behaviour[name] == "is lost":

@@ -22,6 +22,7 @@ from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import Engine, Job
 from plugins.retraining.engines.local import LocalEngine
 from plugins.retraining.errors import EngineTrouble, GivenUp
+from plugins.retraining.operators.cluster import engine_of
 from plugins.retraining.spark.job_runner import poke, stop
 from tests.plugins.fakes import FakeEngine
 from tests.plugins.late import late_run
@@ -292,3 +293,8 @@ def test_a_real_spark_job_without_its_data_fails_in_its_own_words(make_task, log
         poke(make_task(), engine, log)
 
     assert not any("WARN" in record.message for record in caplog.records if record.name == log.name)
+
+
+def test_a_run_that_was_frozen_with_another_engine_has_no_cluster_of_its_own(make_task):
+    with pytest.raises(EngineTrouble, match=r"frozen on a platform without spark.emr.job_flow: trigger a new one"):
+        engine_of(make_task(), lambda spark: FakeEngine())
