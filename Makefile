@@ -7,6 +7,9 @@ COMPILE = $(UV) pip compile -q --generate-hashes --python-version 3.11 --python-
           --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 IS_SET_UP = if [ ! -e .venv/release/requirements.lock ]; then echo "nothing is set up yet: run make demo"; exit 1; fi
 INSTALL = $(UV) pip install -q --compile-bytecode --no-deps --require-hashes
+MYPY = .venv/lint/bin/mypy --no-error-summary --python-executable
+# What is imported is declared in that part's requirements.txt, and the other way round; it speaks only of problems.
+DEPTRY = problems=$$(.venv/lint/bin/deptry --no-ansi --config tests/lint/deptry.toml --requirements-files $(1) $(2) 2>&1) || { echo "$$problems"; exit 1; }
 export AIRFLOW_HOME := $(CURDIR)/.demo
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -39,9 +42,16 @@ test: $(ENVIRONMENTS:%=.venv/%/tests.lock) ## all tests that need no minutes of 
 test-integration: $(ENVIRONMENTS:%=.venv/%/tests.lock) .venv/spark35/tests.lock .venv/flights/requirements.lock ## end to end and kill tests with the real services
 	@$(PYTHON) tests/suites.py --integration
 
-lint: .venv/lint/tests.lock ## format, style, imports between packages, names
+lint: .venv/lint/tests.lock $(ENVIRONMENTS:%=.venv/%/requirements.lock) ## format, style, names, imports between packages, types, dependencies
 	@.venv/lint/bin/ruff format --check -q . && .venv/lint/bin/ruff check -q . && .venv/lint/bin/lint-imports
 	@.venv/lint/bin/python tests/lint/names.py
+	@$(MYPY) .venv/release/bin/python contract images release
+	@$(MYPY) .venv/airflow/bin/python plugins dags
+	@$(MYPY) .venv/serving/bin/python serving
+	@$(call DEPTRY,requirements.txt,dags plugins images contract release/ledger release/registries)
+	@$(call DEPTRY,spark_jobs/requirements.txt,spark_jobs contract)
+	@$(call DEPTRY,serving/requirements.txt,serving)
+	@$(call DEPTRY,release/requirements.txt,release images contract demo)
 
 bench: setup .venv/spark/tests.lock ## the README's figures, measured anew (hours; on YARN after make demo PLATFORM=yarn)
 	@.venv/release/bin/python -m benchmarks

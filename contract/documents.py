@@ -11,7 +11,7 @@ from contract.errors import BadData, OutOfMemory, OutOfTime, PermanentError, Ret
 from contract.metrics import MetricName
 from contract.platform import Platform
 from contract.spec import ModelSpec
-from contract.store.base import Store
+from contract.store.base import DocumentStore
 
 
 class Champion(Strict):
@@ -217,20 +217,20 @@ class Failure(Versioned):
 Document = TypeVar("Document", bound=Strict)
 
 
-def write(store: Store, path: str, document: Strict) -> str:
+def write(store: DocumentStore, path: str, document: Strict) -> str:
     """Creates the document and returns its path. The first writer wins: a retry reads the existing document."""
     store.create(path, (document.model_dump_json(indent=1) + "\n").encode())
     return path
 
 
-def read(store: Store, path: str, kind: type[Document]) -> Document:
+def read(store: DocumentStore, path: str, kind: type[Document]) -> Document:
     document = find(store, path, kind)
     if document is None:
         raise StoreError(f"{path} is not in the store {store.root}; clear the task that writes it")
     return document
 
 
-def find(store: Store, path: str, kind: type[Document]) -> Document | None:
+def find(store: DocumentStore, path: str, kind: type[Document]) -> Document | None:
     content = store.read(path)
     return None if content is None else parse(kind, content)
 

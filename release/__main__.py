@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
 def _command(
     subparsers: Any, name: str, what: str, run: Callable[..., Result], model: str | None = None
 ) -> argparse.ArgumentParser:
-    parser = subparsers.add_parser(name, help=what, description=what)
+    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=what, description=what)
     if model != "":
         parser.add_argument("model", nargs=model, metavar="MODEL")
     platform = os.environ.get("RETRAINING_PLATFORM", "local")

@@ -11,22 +11,24 @@ from typing import Protocol
 from contract.errors import StoreError
 
 
-class Store(Protocol):
-    """Paths are relative, with «/» between their parts."""
+class DocumentStore(Protocol):
+    """What documents and the ledger need of a store. Paths are relative, with «/» between their parts."""
 
     root: str
 
     def create(self, path: str, content: bytes) -> bool:
         """True if this call made the file; False if it was there already, whose content is then untouched."""
 
-    def upload(self, path: str, file: Path) -> bool:
-        """As `create`, of a local file that need not fit into memory."""
-
     def read(self, path: str) -> bytes | None:
         """The content, or None if there is no such file."""
 
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in a folder, sorted; empty if there is no such folder."""
+
+
+class Store(DocumentStore, Protocol):
+    def upload(self, path: str, file: Path) -> bool:
+        """As `create`, of a local file that need not fit into memory."""
 
     def files(self, folder: str) -> Iterator[tuple[str, datetime]]:
         """Path relative to the folder, and time of writing, of each file below the folder at any depth."""

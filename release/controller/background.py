@@ -37,4 +37,4 @@ class ConfirmedEffects:
         known, since = self._since.get(what, (None, now))
         if (known != expected or now - since > self.VALID_FOR) and self._background.result((*what, expected), work):
             self._since[what] = known, _ = expected, now
-        return known == expected
+        return bool(known == expected)

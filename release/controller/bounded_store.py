@@ -2,18 +2,20 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from contract.errors import StoreError
-from contract.store.base import Store
+from contract.store.base import DocumentStore
 
 LIMIT_S = 3.0
+
+Result = TypeVar("Result")
 
 
 class BoundedStore:
     """Each call has `limit_s`; while one hangs beyond that, the next ones fail at once. A hanging write may still succeed."""
 
-    def __init__(self, store: Store, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, store: DocumentStore, limit_s: float = LIMIT_S) -> None:
         self.root = store.root
         self._store = store
         self._limit_s = limit_s
@@ -29,7 +31,7 @@ class BoundedStore:
     def names(self, folder: str) -> list[str]:
         return self._within(lambda: self._store.names(folder))
 
-    def _within(self, call: Callable[[], Any]) -> Any:
+    def _within(self, call: Callable[[], Result]) -> Result:
         if self._hanging and not self._hanging.done():
             raise self._silent()
         future = self._executor.submit(call)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TextIO
 
-from contract.errors import RetrainingError, StoreError
+from contract.errors import PermanentError, RetrainingError, StoreError
 from contract.platform import Platform, ServingHost, load_platform
 from contract.store.factory import store_at
 from release.controller.bounded_store import BoundedStore
@@ -35,7 +35,7 @@ FAST_INTERVAL_S, FAST_FOR_S = (
 )  # shorter pauses after a start or an entry: its effect is often there at once
 
 
-class AlreadyRunning(RetrainingError):
+class AlreadyRunning(PermanentError):
     """Another controller holds this host's lock."""
 
 

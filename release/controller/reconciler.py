@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from contract.documents import Check, GoldenRows, Image, ReplayResult, read
-from contract.errors import BadData, RetrainingError
-from contract.store.base import Store
-from images.oci import ImageDamaged
+from contract.errors import PermanentError, RetrainingError
+from contract.store.base import DocumentStore
 from release.controller.background import BackgroundCalls, ConfirmedEffects
 from release.controller.sliding_window import SlidingWindow
 from release.decisions.observation import Observation
@@ -33,7 +32,7 @@ class Parts:
     tags: ImageTags
     proof: Proof
     probe: Probe
-    store: Store
+    store: DocumentStore
 
 
 class Reconciler:
@@ -83,7 +82,7 @@ class Reconciler:
                 try:
                     if image != projection.unproven or self._is_proven(image, now):
                         self._target.ensure(image, count)
-                except (BadData, ImageDamaged) as error:
+                except PermanentError as error:
                     broken[digest] = str(error)
         return broken
 

@@ -15,13 +15,13 @@ COMPLIANCE_ALPHA = 0.05  # one-sided, to show that a limit is kept: for 1 % none
 SLOW_SHARE = 0.05  # the limit is a 95th percentile
 
 
-class Limit(NamedTuple):
-    """`count` of `of` requests failed or were slow; `rate` is the share that the limit allows; `sentence` is for people.
+class TrafficLimit(NamedTuple):
+    """`events` of `of` requests failed or were slow; `rate` is the share that the limit allows; `sentence` is for people.
 
     `absolute`: that the limit is kept must be shown. A limit relative to the old version's rate must only not be broken.
     """
 
-    count: int
+    events: int
     of: int
     rate: float
     sentence: str
@@ -30,7 +30,7 @@ class Limit(NamedTuple):
     @property
     def is_shown_kept(self) -> bool:
         """Clopper and Pearson's upper 95 % bound does not pass the rate."""
-        return not self.absolute or tail(self.of - self.count, self.of, 1 - self.rate) < COMPLIANCE_ALPHA  # of those that kept it
+        return not self.absolute or tail(self.of - self.events, self.of, 1 - self.rate) < COMPLIANCE_ALPHA  # of those that kept it
 
 
 class Judgement(NamedTuple):
@@ -49,8 +49,8 @@ def judge(new: Traffic, old: Traffic, limits: Serving, *, step_over: bool, drift
     enough = new.requests >= limits.min_requests
     compared = limits_of(new, old, limits)
     for limit in compared:
-        plainly = step_over and enough and limit.count > limit.rate * limit.of
-        clearly = limit.count >= MIN_EVENTS and tail(limit.count, limit.of, limit.rate) < BREACH_ALPHA
+        plainly = step_over and enough and limit.events > limit.rate * limit.of
+        clearly = limit.events >= MIN_EVENTS and tail(limit.events, limit.of, limit.rate) < BREACH_ALPHA
         if plainly or clearly:
             return Judgement(False, limit.sentence)
     if drift and limits.max_drift and drift.share - drift.noise > limits.max_drift:
@@ -63,12 +63,12 @@ def judge(new: Traffic, old: Traffic, limits: Serving, *, step_over: bool, drift
     return Judgement(True if step_over else None, f"{new.requests} requests within the limits")
 
 
-def limits_of(new: Traffic, old: Traffic, limits: Serving) -> list[Limit]:
+def limits_of(new: Traffic, old: Traffic, limits: Serving) -> list[TrafficLimit]:
     """Error rate, latency and, where the old version had requests, the 4xx rate relative to it."""
     n = new.requests
     compared = [
-        Limit(new.errors, n, limits.max_error_rate, _errors_sentence(new, limits)),
-        Limit(*_slower(new, limits.max_p95), SLOW_SHARE, _latency_sentence(new, limits)),
+        TrafficLimit(new.errors, n, limits.max_error_rate, _errors_sentence(new, limits)),
+        TrafficLimit(*_slower(new, limits.max_p95), SLOW_SHARE, _latency_sentence(new, limits)),
     ]
     if old.requests:
         old_rate = old.client_errors / old.requests
@@ -76,7 +76,7 @@ def limits_of(new: Traffic, old: Traffic, limits: Serving) -> list[Limit]:
             f"{new.client_errors} of {n} requests were refused as the client's error (4xx), "
             f"against {old.client_errors} of {old.requests} by the old version"
         )
-        compared.append(Limit(new.client_errors, n, min(1.0, old_rate + limits.max_error_rate), sentence, absolute=False))
+        compared.append(TrafficLimit(new.client_errors, n, min(1.0, old_rate + limits.max_error_rate), sentence, absolute=False))
     return compared
 
 

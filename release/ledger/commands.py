@@ -5,8 +5,8 @@ import uuid
 from typing import Literal
 
 from contract.documents import Image
-from contract.errors import RetrainingError
-from contract.store.base import Store
+from contract.errors import PermanentError, TransientError
+from contract.store.base import DocumentStore
 from release.ledger.entries import Outcome
 from release.ledger.ledger import Ledger
 from release.ledger.requests import CommandRequest, Request, RollbackRequest, SwitchRequest, UnquarantineRequest
@@ -23,15 +23,15 @@ WHAT: dict[Command, str] = {
 }
 
 
-class InvalidCommand(RetrainingError):
+class InvalidCommand(PermanentError):
     """The model or version does not exist, or was never live; nothing was changed."""
 
 
-class NoOutcome(RetrainingError):
+class NoOutcome(TransientError):
     """The request is in the ledger, and the controller has not ended it in time."""
 
 
-def submit(store: Store, command: Command, model: str, who: str, why: str, version: int | None = None) -> Request:
+def submit(store: DocumentStore, command: Command, model: str, who: str, why: str, version: int | None = None) -> Request:
     """Puts the request in the model's queue. Raises InvalidCommand for an unknown model, or a version that was never live."""
     ledger = Ledger(store)
     if model not in ledger.models():
@@ -67,7 +67,7 @@ def _image(ledger: Ledger, command: Command, model: str, version: int) -> Image:
     return kept[version]
 
 
-def await_outcome(store: Store, request: Request, patience_s: float) -> Outcome:
+def await_outcome(store: DocumentStore, request: Request, patience_s: float) -> Outcome:
     """Polls the ledger. Raises NoOutcome after `patience_s`."""
     ledger, until = Ledger(store), time.monotonic() + patience_s
     while (outcome := ledger.outcome(request.model, request.id)) is None:

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from contract import documents
 from contract.base_model import Versioned
 from contract.documents import Image
-from contract.errors import RetrainingError, StoreError, TooNew
-from contract.store.base import Store
+from contract.errors import PermanentError, StoreError, TooNew
+from contract.store.base import DocumentStore
 from release.ledger.entries import Draft, Entry, Outcome, State
 from release.ledger.requests import Request
 
@@ -23,7 +23,7 @@ OUTCOMES = "outcomes"  # beside the folders of entries
 OUTCOME_POLLED_WITHIN = timedelta(days=7)  # a caller that waits for an outcome polls every few seconds
 
 
-class LedgerBroken(RetrainingError):
+class LedgerBroken(PermanentError):
     """A model's ledger has a gap or an entry that cannot be read: no release starts until it is restored."""
 
 
@@ -34,7 +34,7 @@ class OutcomeEntry(Versioned):
 
 
 class Ledger:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: DocumentStore) -> None:
         self.store = store
         self._followed: dict[str, int] = {}  # model: number of an entry up to which there is no gap
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import NamedTuple
 
-from contract.errors import RetrainingError
+from contract.errors import PermanentError
 from images.oci import Repository
 from release.ledger.entries import Entry, State
 from release.ledger.ledger import Ledger
@@ -17,7 +17,7 @@ VERSION = re.compile(r"v(0|[1-9]\d*)")
 ATTACHED = re.compile(r"sha256-([0-9a-f]{64})\.(sig|sbom)")
 
 
-class NotCleaned(RetrainingError):
+class NotCleaned(PermanentError):
     """Which images are needed is not known; nothing more was deleted."""
 
 

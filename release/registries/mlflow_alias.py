@@ -1,14 +1,16 @@
 """The alias `champion` in MLflow's registry, over its REST API: written for people, no decision depends on it."""
 
+from typing import Any
+
 import httpx
 
-from contract.errors import RetrainingError
+from contract.errors import TransientError
 
 NAME = "champion"
 TIMEOUT_S = 3.0  # of a background call of the controller
 
 
-class AliasUnknown(RetrainingError):
+class AliasUnknown(TransientError):
     """MLflow did not answer, or refused; traffic does not depend on it."""
 
 
@@ -31,7 +33,7 @@ class MlflowAlias:
             return None
         raise self._refused(answer, f"the alias of {model}")
 
-    def _request(self, method: str, **content: dict[str, dict[str, str]]) -> httpx.Response:
+    def _request(self, method: str, **content: Any) -> httpx.Response:
         try:
             return self._http.request(method, self._url, **content)
         except httpx.TransportError as error:

@@ -24,4 +24,5 @@ def render_certificate() -> str:
         "certFile": made.sign(key, SHA256()).public_bytes(Encoding.PEM).decode(),
         "keyFile": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
     }
-    return yaml.safe_dump({"tls": {"stores": {"default": {"defaultCertificate": pair}}}})
+    content: str = yaml.safe_dump({"tls": {"stores": {"default": {"defaultCertificate": pair}}}})
+    return content

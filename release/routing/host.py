@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from contract.errors import RetrainingError
+from contract.errors import PermanentError, RetrainingError
 from contract.platform import Platform, ServingHost, load_platform
 from images.files import write_whole
 from release.routing import certificate
@@ -33,7 +33,7 @@ LATENCY_BUCKETS = [
 ]
 
 
-class HostNotReady(RetrainingError):
+class HostNotReady(PermanentError):
     """This host's configuration does not allow it to serve; the message says what to change."""
 
 
@@ -86,7 +86,8 @@ def render_traefik(serving: ServingHost) -> str:
         },
         "log": {"level": "INFO", "noColor": True},
     }
-    return yaml.safe_dump(document, sort_keys=False)
+    content: str = yaml.safe_dump(document, sort_keys=False)
+    return content
 
 
 def render_supervisor(file: Path) -> str:

@@ -10,7 +10,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from contract.errors import RetrainingError
+from contract.errors import TransientError
 from contract.platform import ServingHost
 from images.files import write_whole
 from release.ledger.entries import Traffic
@@ -31,7 +31,7 @@ RETRY_SMALL = {**RETRY, "maxRequestBodyBytes": 9999}
 HEALTH = {"path": "/v2/health/ready", "interval": "1s", "timeout": "9s"}
 
 
-class RouteRefused(RetrainingError):
+class RouteRefused(TransientError):
     """The requested routes would lose requests; the old ones stay in force."""
 
 
@@ -94,14 +94,15 @@ def render(model: str, weights: dict[str, int], servers: Sequence[Server]) -> st
             "services": {model: _split(model, weights), **services},
         }
     }
-    content = yaml.dump(document, Dumper=yaml.CSafeDumper)
+    content: str = yaml.dump(document, Dumper=yaml.CSafeDumper)
     if _parse(content) != document:  # one broken file would freeze every model's routes
         raise RouteRefused(f"{model}: the routes {document} cannot be written as YAML")
     return content
 
 
 def _parse(content: str) -> dict[str, Any]:
-    return yaml.load(content, yaml.CSafeLoader)  # in C: every model's file is parsed every second
+    document: dict[str, Any] = yaml.load(content, yaml.CSafeLoader)  # in C: every model's file is parsed every second
+    return document
 
 
 def service_name(model: str, digest: str) -> str:

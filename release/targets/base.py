@@ -23,7 +23,7 @@ class Target(Protocol):
     def ensure(self, image: Image, count: int) -> None:
         """Starts what is missing of `image` and stops what is too many, without waiting.
 
-        Raises BadData where no retry helps (a damaged image, another lock than the host's).
+        Raises PermanentError where no retry helps (a damaged image, another lock than the host's).
         """
 
     def servers(self) -> list[Server]:
@@ -73,4 +73,4 @@ class Proof(Protocol):
     """Verifies an image's signature before it may get traffic."""
 
     def refuse(self, image: Image) -> None:
-        """Raises BadData where no known key has signed it."""
+        """Raises PermanentError where no known key has signed it."""

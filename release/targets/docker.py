@@ -13,7 +13,7 @@ from docker.models.containers import Container
 from requests.exceptions import RequestException
 
 from contract.documents import Image
-from contract.errors import BadData, RetrainingError
+from contract.errors import PermanentError, TransientError
 from contract.platform import ServingHost
 from images.login import login_on_host
 from images.references import host_of
@@ -28,11 +28,11 @@ TIMEOUT_S = 20
 NOT_THERE = (ImageNotFound, NotFound)
 
 
-class EngineUnreachable(RetrainingError):
+class EngineUnreachable(TransientError):
     """The engine does not answer; what it runs goes on as it is, or died with it."""
 
 
-class CannotPull(BadData):
+class CannotPull(PermanentError):
     """The registry has no such image, or this host may not have it."""
 
 
@@ -75,8 +75,10 @@ class DockerTarget:
     def memory_mb(self, server: Server) -> float | None:
         """Memory of the container's cgroup without inactive file cache."""
         try:
-            memory = self._engine().containers.get(server.name).stats(stream=False, one_shot=True)["memory_stats"]
-            return (memory["usage"] - memory["stats"].get("total_inactive_file", memory["stats"].get("inactive_file", 0))) / 2**20
+            memory: dict[str, Any] = self._engine().containers.get(server.name).stats(stream=False, one_shot=True)["memory_stats"]
+            stats = memory["stats"]
+            size: float = (memory["usage"] - stats.get("total_inactive_file", stats.get("inactive_file", 0))) / 2**20
+            return size
         except (DockerException, RequestException, EngineUnreachable, KeyError):
             return None
 

@@ -14,7 +14,7 @@ from supervisor.states import RUNNING_STATES, STOPPED_STATES, ProcessStates
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from contract.documents import Image
-from contract.errors import BadData, RetrainingError
+from contract.errors import PermanentError, TransientError
 from contract.platform import ServingHost
 from contract.serving import REPLAY_ENV
 from images.files import write_whole
@@ -28,17 +28,19 @@ PROGRAMS, IMAGES, LOGS = "servers", "images", "logs"
 ANSWERING = (ProcessStates.STARTING, ProcessStates.RUNNING)
 
 
-class HostUnreachable(RetrainingError):
+class HostUnreachable(TransientError):
     """supervisord does not answer; what it runs goes on as it is, or died with it."""
 
 
-class WrongEnvironment(BadData):
+class WrongEnvironment(PermanentError):
     """This host's packages are not those that the image was built for."""
 
 
 class ProcessTarget:
     def __init__(self, serving: ServingHost) -> None:
         self._home = Path(serving.home)
+        if serving.python is None:
+            raise WrongEnvironment("serving.python is missing: the target process needs the interpreter of serving's environment")
         self._python = Path(serving.python)
 
     def ensure(self, image: Image, count: int) -> None:
@@ -64,7 +66,8 @@ class ProcessTarget:
         try:
             program = psutil.Process(self._call_supervisor("getProcessInfo", server.name)["pid"])
             tree = [program, *program.children(recursive=True)]
-            return sum(process.memory_full_info().pss for process in tree) / 2**20
+            size: float = sum(process.memory_full_info().pss for process in tree) / 2**20
+            return size
         except (psutil.Error, HostUnreachable):
             return None
 
@@ -119,7 +122,7 @@ class ProcessTarget:
         except FileNotFoundError:
             return None
         except ValidationError:
-            raise RetrainingError(
+            raise PermanentError(
                 f"{path} is no server's configuration; remove it, a server that is needed is started again"
             ) from None
 
@@ -133,7 +136,7 @@ class ProcessTarget:
         for port in random.sample(PORTS, len(PORTS)):
             if port not in taken.values() and is_free(port):
                 return port
-        raise RetrainingError(f"no port of {PORTS.start}-{PORTS.stop - 1} on 127.0.0.1 is free; stop what uses them")
+        raise TransientError(f"no port of {PORTS.start}-{PORTS.stop - 1} on 127.0.0.1 is free; stop what uses them")
 
     def _render(self, server: Server, version: int, folder: Path, passed: dict[str, str]) -> str:
         program = {
