@@ -73,6 +73,12 @@ class Strict(BaseModel):
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
 
+def refuse_newer(kind: str, written: int, known: int) -> None:
+    """Raises TooNew where a newer version of this project has written it."""
+    if written > known:
+        raise TooNew(kind, written, known)
+
+
 class Versioned(Strict):
     """A kind of stored document. Its `format` rises when older readers would misread it, not for an added optional field.
 
@@ -87,8 +93,7 @@ class Versioned(Strict):
     def upgraded(cls, stored: dict[str, Any]) -> dict[str, Any]:
         """Raises TooNew for a format above the current one. Fields without a number are of format 1."""
         written, current = stored.get("format", 1), len(cls.UPGRADES) + 1
-        if written > current:
-            raise TooNew(cls.__name__, written, current)
+        refuse_newer(cls.__name__, written, current)
         for upgrade in cls.UPGRADES[written - 1 :]:
             stored = upgrade(stored)
         return {**stored, "format": current}

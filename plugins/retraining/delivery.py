@@ -10,7 +10,18 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from contract import documents
 from contract.comparison import Verdict
-from contract.documents import ANCHOR, Check, Image, Release, RunDocument, Training, ValidationReport
+from contract.documents import (
+    ANCHOR,
+    FORMAT,
+    LABELS_FORMAT,
+    RUN,
+    Check,
+    Image,
+    Release,
+    RunDocument,
+    Training,
+    ValidationReport,
+)
 from contract.platform import Images
 from contract.serving import replay_env
 from plugins.retraining.context import TaskContext, comparison_of, ends_here
@@ -46,7 +57,8 @@ def package_version(task: TaskContext, log: Log) -> str:
         return task.path
     training, run = task.read("train", Training), task.run
     labels = {
-        "retraining.run": run.run_id,
+        FORMAT: str(LABELS_FORMAT),
+        RUN: run.run_id,
         "retraining.mlflow_run": training.mlflow_run,
         "retraining.spec_hash": run.spec_hash,
         "retraining.code_hash": run.code_hash,

@@ -10,7 +10,7 @@ from typing import Any
 from croniter import croniter
 
 from contract import documents
-from contract.documents import ANCHOR, Champion, Image, RunDocument
+from contract.documents import Champion, Image, RunDocument
 from contract.keys import digest_of, run_folder
 from contract.platform import Platform
 from contract.store.base import Store
@@ -68,8 +68,7 @@ def freeze_run(model: ModelFiles, platform: Platform, trigger: Trigger, params: 
 
 
 def champion_of(image: Image) -> Champion:
-    anchor = image.labels.get(ANCHOR)
-    return Champion(version=image.version, digest=image.digest, as_of=image.as_of, anchor=int(anchor) if anchor else None)
+    return Champion(version=image.version, digest=image.digest, as_of=image.as_of, anchor=image.anchor)
 
 
 def runs_a_year(schedule: str) -> float:

@@ -87,3 +87,8 @@ def _is_known(request: Any) -> str:
 
 
 Queued = Annotated[Annotated[Request, Tag("known")] | Annotated[UnknownRequest, Tag("unknown")], Discriminator(_is_known)]
+
+
+def image_of(request: Queued) -> Image | None:
+    """The image that the request is about, where it names one."""
+    return None if isinstance(request, SwitchRequest | UnknownRequest) else request.image

@@ -12,6 +12,7 @@ from contract.errors import PermanentError
 from images.oci import Repository
 from release.ledger.entries import Entry, State
 from release.ledger.ledger import Ledger
+from release.ledger.requests import image_of
 
 VERSION = re.compile(r"v(0|[1-9]\d*)")
 ATTACHED = re.compile(r"sha256-([0-9a-f]{64})\.(sig|sbom)")
@@ -108,7 +109,7 @@ def _needed_now(state: State) -> Iterator[tuple[str, str]]:
         (state.previous, "to go back to"),
         (state.checked, "passed its check"),
         (state.active and state.active.image, "in work"),
-        *((getattr(request, "image", None), "requested") for request in state.queue),
+        *((image_of(request), "requested") for request in state.queue),
         *((entry.image, "in quarantine") for entry in state.quarantined),
     ]
     yield from ((image.digest, why) for image, why in images if image)

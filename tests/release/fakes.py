@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from contract.documents import GoldenRows, Image, ReplayResult
-from contract.errors import BadData, StoreError
+from contract.errors import StoreError
 from contract.platform import ServingHost
 from contract.serving import Serving
 from images.oci import ImageDamaged
+from images.signature import Unsigned
 from release.controller.loop import Controller
 from release.controller.reconciler import Parts, Reconciler
 from release.ledger.entries import Outcome, PredictionHistogram, State, Traffic
@@ -228,7 +229,7 @@ class FakeProof:
 
     def refuse(self, image: Image) -> None:
         if image.digest in self.unsigned:
-            raise BadData(f"version {image.version} is signed by nobody known")
+            raise Unsigned(f"version {image.version} is signed by nobody known")
 
 
 class FakeProbe:

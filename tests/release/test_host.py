@@ -47,7 +47,7 @@ def test_one_command_runs_the_router_and_the_controller_until_it_is_told_to_stop
     process = command(written(platform, home), home)
     until(lambda: answers(f"{platform.serving.router_api}/api/overview"), "Traefik answers")
     log = home / "serving/logs/controller.log"
-    until(lambda: log.exists() and "one turn a second" in log.read_text(), "the controller works")
+    until(lambda: log.exists() and "at least once a second" in log.read_text(), "the controller works")
 
     assert httpx.get(platform.serving.url, trust_env=False).status_code == 404
     assert httpx.get(f"{platform.serving.url}/metrics", trust_env=False).status_code == 404

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from contract.documents import Image
-from contract.errors import BadData
+from contract.errors import PermanentError
 from release.targets.base import Server, Target
 from release.targets.process import ProcessTarget
 from tests.release.fakes import FakeTarget, an_image
@@ -149,7 +149,7 @@ def test_a_damaged_image_is_refused_and_nothing_starts(bench):
     image = bench.image(3)
     bench.damage(image)
 
-    with pytest.raises(BadData, match=image.digest[7:]):
+    with pytest.raises(PermanentError, match=image.digest[7:]):
         until(lambda: bench.target.ensure(image, 1), "it is refused")
     assert bench.running(image) == []
 

@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any, NamedTuple
 
-from contract.documents import ANCHOR, Image
+from contract.documents import Image
 from contract.errors import PermanentError, RetrainingError
 from contract.platform import Retention
 from contract.store.base import Store
 from plugins.retraining.task_log import Log
 from release.ledger.entries import State
 from release.ledger.ledger import Ledger, LedgerBroken
+from release.ledger.requests import image_of
 
 AT_WORK = timedelta(days=1)  # minimum age: a job may still use what is younger
 VALIDATED, PACKAGED = re.compile(r"validate-([0-9a-f]+)\."), re.compile(r"package-[0-9a-f]+\.json")
@@ -129,13 +130,13 @@ def _protected_by_ledger(store: Store, model: str, runs: Iterable[StoredRun]) ->
         path = f"{store.root}/ledger/{model}"
         raise LedgerBroken(f"{path} is empty, but there were checks: restore it from a backup; nothing is removed until then")
     images = _images(last.state) if last else []
-    anchors = {int(image.labels[ANCHOR]) for image in images if ANCHOR in image.labels}
-    return _Protected({image.labels.get("retraining.run", "") for image in images}, {image.version for image in images} | anchors)
+    anchors = {image.anchor for image in images if image.anchor is not None}
+    return _Protected({image.run_id for image in images}, {image.version for image in images} | anchors)
 
 
 def _images(state: State) -> list[Image]:
     requests = (*state.queue, *([state.active.request] if state.active else ()))
-    requested = (request.image for request in requests)
+    requested = (image_of(request) for request in requests)
     images = (state.live, state.previous, state.checked, state.active and state.active.image, *requested)
     return [image for image in images if image]
 

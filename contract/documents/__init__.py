@@ -1,0 +1,36 @@
+"""Documents that the steps write: small, frozen, written once. Times are UTC; paths are URIs that readers can open."""
+
+from contract.documents.failure import CAUSES, Cause, Failure
+from contract.documents.images import ANCHOR, FORMAT, LABELS_FORMAT, RUN, Check, Image, Release, ReplayResult, StepReport
+from contract.documents.jobs import DataCheck, GoldenRows, Snapshot, Training, ValidationReport
+from contract.documents.run import Champion, JobRequest, RunDocument, StoredSpec
+from contract.documents.storage import Document, find, parse, read, write
+
+__all__ = [
+    "ANCHOR",
+    "CAUSES",
+    "FORMAT",
+    "LABELS_FORMAT",
+    "RUN",
+    "Cause",
+    "Champion",
+    "Check",
+    "DataCheck",
+    "Document",
+    "Failure",
+    "GoldenRows",
+    "Image",
+    "JobRequest",
+    "Release",
+    "ReplayResult",
+    "RunDocument",
+    "Snapshot",
+    "StepReport",
+    "StoredSpec",
+    "Training",
+    "ValidationReport",
+    "find",
+    "parse",
+    "read",
+    "write",
+]

@@ -1,0 +1,68 @@
+"""What the Spark jobs leave behind; the comparison is in contract/comparison.py."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from contract.base_model import Strict, Versioned
+from contract.comparison import Interval
+from contract.metrics import MetricName
+
+
+class DataCheck(Strict):
+    """One check of a source."""
+
+    source: str
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+class Snapshot(Strict):
+    """The rows that were checked and are trained on; one Parquet folder per source below `uri`."""
+
+    uri: str
+    fingerprint: str
+    rows: dict[str, int]
+    as_of: datetime
+    versions: dict[str, int] = Field({}, description="source: the version of its Delta table that was read")
+    sources: dict[str, str] = Field({}, description="source: hash of its lines in the spec; volumes are compared where it is equal")
+
+
+class ValidationReport(Versioned):
+    """Written only when every check passed; a failed report is named in the failure."""
+
+    snapshot: Snapshot
+    checks: tuple[DataCheck, ...]
+    unlabelled: float = Field(0.0, description="share of the holdout's rows without a label")
+    seconds: float
+
+
+class Training(Versioned):
+    """`train_until` is the newest example time the fit, search included, has seen; None for rows without time.
+
+    `folds`: the metrics that guards limit on the walk-forward folds, of models fitted like this one, each to the rows before its
+    fold: how good the recipe is over time, not how good this version is.
+    """
+
+    mlflow_run: str
+    mlflow_url: str
+    version: int
+    params: dict[str, Any]
+    train_rows: int
+    holdout_rows: int
+    train_until: datetime | None
+    folds: dict[MetricName, Interval] = {}
+    seconds: dict[str, float] = Field(description="stage: seconds")
+
+
+class GoldenRows(Versioned):
+    """Holdout rows with Spark's own predictions; every image is queried with them before it takes traffic.
+
+    `expected`: per row the probabilities in label order (binary, multiclass) or one number (regression).
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[float | str | None, ...], ...]
+    expected: tuple[tuple[float, ...], ...]
