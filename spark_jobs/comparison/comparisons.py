@@ -61,5 +61,7 @@ def compare_pairs(
 
 def classes_of(scored: Scored, *reference_versions: Version) -> Labels | None:
     """Labels known to any of the models or present in the holdout, sorted; None unless the task has several classes."""
-    known = {label for version in (scored.challenger, *reference_versions) for label in version.labels or ()}
-    return sorted({*known, *scored.facts.labels}) or None
+    if scored.run.spec.task != "multiclass":
+        return None
+    known = {str(label) for version in (scored.challenger, *reference_versions) for label in version.labels or ()}
+    return sorted({*known, *scored.facts.labels})

@@ -1,6 +1,7 @@
 """Both sides' curves for the verdict page: reliability diagram, ROC and precision-recall of two classes, regression residuals."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from pyspark.sql import Column, DataFrame
@@ -8,6 +9,7 @@ from pyspark.sql import functions as F
 
 from contract.comparison import Curves
 from contract.metrics import Task
+from spark_jobs.runtime.spark_api import first_row
 from spark_jobs.statistics.block_statistics import SIDES
 
 SCORE_BINS, CALIBRATION_BINS = 100, 10
@@ -53,7 +55,7 @@ def _ranking(rows: np.ndarray, positives: np.ndarray) -> tuple[tuple[float, floa
 def _regression_curves(pairs: DataFrame) -> dict[str, Curves | None]:
     """Residuals (predicted − actual) of both sides in the same bins, so that they can be overlaid."""
     quantiles = [F.percentile_approx(F.abs(F.col(f"{side}_error")), 0.99) for side in SIDES]
-    largest = max(pairs.agg(*quantiles).first(), key=lambda quantile: -1.0 if quantile is None else quantile)
+    largest = max(first_row(pairs.agg(*quantiles)), key=lambda quantile: -1.0 if quantile is None else quantile)
     if largest is None or not np.isfinite(largest) or largest == 0:
         return {}
     edges = np.linspace(-largest, largest, RESIDUAL_BINS + 1)
@@ -68,5 +70,5 @@ def _residuals(pairs: DataFrame, side: str, edges: np.ndarray) -> Curves:
     return Curves(residuals=tuple(zip(edges[:-1].tolist(), edges[1:].tolist(), rows, strict=True)))
 
 
-def _aggregates_by_bin(rows: DataFrame, bin_index: Column, *numbers: Column) -> Sequence[tuple]:
+def _aggregates_by_bin(rows: DataFrame, bin_index: Column, *numbers: Column) -> Sequence[tuple[Any, ...]]:
     return [tuple(row) for row in rows.groupBy(bin_index).agg(*numbers).collect()]

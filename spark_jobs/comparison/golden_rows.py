@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from contract.documents import GoldenRows
 from contract.spec import ModelSpec
+from spark_jobs.runtime.spark_api import first_row
 
 ROWS = 50
 ODD_ROWS = 5  # of each kind: with a null, with an unseen category
@@ -34,7 +35,7 @@ def choose_golden_rows(scored: DataFrame, spec: ModelSpec, pipeline: PipelineMod
 def _candidates(scored: DataFrame, spec: ModelSpec, pipeline: PipelineModel) -> DataFrame:
     """`row_hash` fixes the order for retries; `score`: the predicted number, or the probability of the positive or best class."""
     columns = (*spec.examples.numeric, *spec.examples.categorical)
-    expected = F.array("prediction") if spec.task == "regression" else vector_to_array("probability")
+    expected = F.array("prediction") if spec.task == "regression" else vector_to_array(F.col("probability"))
     score = F.get(expected, F.lit(1)) if spec.task == "binary" else F.array_max(expected)
     finite = [F.coalesce(F.abs(name) < inf, F.lit(True)) for name in spec.examples.numeric]  # JSON has no infinity
     return scored.where(reduce(and_, finite, F.lit(True))).select(
@@ -60,7 +61,7 @@ def _first(rows: DataFrame, count: int) -> list[Row]:
 
 def _spread(rows: DataFrame) -> list[Row]:
     """One row from each of BINS equal parts of the score's range, where the part has any."""
-    low, high = rows.agg(F.min("score"), F.max("score")).first()
+    low, high = first_row(rows.agg(F.min("score"), F.max("score")))
     part = F.least(F.floor((F.col("score") - low) / ((high - low) or 1.0) * BINS), F.lit(BINS - 1))
     picked = rows.groupBy(part.alias("part")).agg(F.min_by(F.struct(*rows.columns), "row_hash").alias("picked"))
     return picked.orderBy("part").select("picked.*").collect()

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from contract.documents import RunDocument, Snapshot
 from contract.errors import BadData
 from contract.spec import ModelSpec
+from spark_jobs.runtime.spark_api import first_row
 from spark_jobs.statistics.blocks import groupings_of
 from spark_jobs.statistics.predictions import answer
 from spark_jobs.tracking.model_versions import Version
@@ -34,7 +35,7 @@ def score(holdout: DataFrame, challenger: Version) -> DataFrame:
 def answer_of(version: Version, centre: float) -> Column:
     """The answer struct (predictions.py) of a row that this version has scored."""
     spec = version.spec
-    probability = None if spec.task == "regression" else vector_to_array("probability")
+    probability = None if spec.task == "regression" else vector_to_array(F.col("probability"))
     return answer(spec.task, F.col(spec.examples.label), version.labels, probability, F.col("prediction"), centre)
 
 
@@ -72,7 +73,8 @@ def holdout_facts(holdout: DataFrame, spec: ModelSpec) -> HoldoutFacts:
     label = spec.examples.label
     middle = F.avg(label) if spec.task == "regression" else F.lit(0.0)
     labels = F.collect_set(label) if spec.task == "multiclass" else F.array()
-    rows, lowest, highest, centre, classes = holdout.agg(F.count("*"), F.min(label), F.max(label), middle, labels).first()
+    summary = holdout.agg(F.count("*"), F.min(label), F.max(label), middle, labels)
+    rows, lowest, highest, centre, classes = first_row(summary)
     if not rows:
         raise BadData(f"the holdout of {spec.name} has no rows: widen split.holdout, or check why the sources end early")
     if spec.task != "regression" and lowest == highest:

@@ -20,6 +20,7 @@ from spark_jobs.comparison.reference_models import Incomparable, check_comparabl
 from spark_jobs.data.dataset import DatasetSplit, build_examples, parts_of
 from spark_jobs.data.labels import labels_of, with_label_index
 from spark_jobs.runtime.error_translation import bad_data
+from spark_jobs.runtime.spark_api import first_row
 from spark_jobs.statistics.block_statistics import flat, reduce_by_blocks
 from spark_jobs.statistics.blocks import BY_TIME
 from spark_jobs.statistics.intervals import metric_result
@@ -69,7 +70,7 @@ def _pairs(run: RunDocument, snapshot: Snapshot, challenger: Version, champion: 
         build_examples(spark, snapshot, version.spec, version.sql).where(known).persist() for version in (challenger, champion)
     )
     until, seed = end_of(ours, run.spec), int(run.as_of.timestamp())
-    centre = 0.0 if challenger.labels else ours.agg(F.mean(examples.label)).first()[0]
+    centre = 0.0 if challenger.labels else first_row(ours.agg(F.mean(examples.label)))[0]
     answers, other = (
         reduce(DataFrame.unionByName, [_answers(fold, version, seed, centre) for fold in walk_forward(rows, run.spec, until)])
         for rows, version in ((ours, challenger), (theirs, champion))
@@ -90,8 +91,8 @@ def _answers(fold: DatasetSplit, version: Version, seed: int, centre: float) -> 
     train = features.pipeline.transform(with_label_index(fold.train, spec, labels))
     model = fit(spec.algorithm.name, _params(version, features.levels), train, examples.label, seed)
     retrained = version._replace(pipeline=PipelineModel([*features.pipeline.stages, model]), labels=labels)
-    answer = answer_of(retrained, centre).alias("answer")
-    return retrained.pipeline.transform(fold.holdout).select(examples.id, examples.time, examples.label, answer)
+    kept = [examples.id, *([examples.time] if examples.time else []), examples.label]
+    return retrained.pipeline.transform(fold.holdout).select(*kept, answer_of(retrained, centre).alias("answer"))
 
 
 def _params(version: Version, levels: int) -> dict[str, Any]:

@@ -3,15 +3,17 @@
 from datetime import datetime
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contract.base_model import format_duration
 from contract.documents import Snapshot
 from contract.errors import BadData, RetrainingError
-from contract.spec import ModelSpec, Source
+from contract.source import Source
+from contract.spec import ModelSpec
 from spark_jobs.comparison.holdout import Scored, answer_of
-from spark_jobs.data.dataset import build_examples, parts_of
+from spark_jobs.data.dataset import build_examples, parts_of, time_split_of
+from spark_jobs.runtime.spark_api import first_row
 from spark_jobs.tracking.model_versions import Version
 
 LEAST_COMMON = 0.9  # share of the holdout rows that both sides must have
@@ -24,7 +26,7 @@ class Incomparable(RetrainingError):
 def with_version(scored: Scored, reference: Version, role: str, until: datetime | None) -> DataFrame:
     """`scored.rows` after `until`, with the reference model's answers in `reference`; raises Incomparable."""
     spec, examples = scored.run.spec, reference.spec.examples
-    holdout = scored.rows if until is None else scored.rows.where(F.col(spec.examples.time) > F.lit(until))
+    holdout = scored.rows.where(_later(spec.examples.time, until))
     if _same_features(scored.challenger, reference):
         if until is not None and holdout.isEmpty():
             raise Incomparable(f"the {role} has learned from all rows of the holdout")
@@ -33,7 +35,7 @@ def with_version(scored: Scored, reference: Version, role: str, until: datetime 
         )
     rows = _rows_of(holdout.sparkSession, reference, role, scored.snapshot)
     held_out = parts_of(spec, scored.run.as_of)[1]
-    expected = rows.where(held_out if until is None else held_out & (F.col(examples.time) > F.lit(until))).count()
+    expected = rows.where(held_out & _later(examples.time, until)).count()
     ids = holdout.select(F.col(spec.examples.id).alias(examples.id))
     theirs = reference.pipeline.transform(rows.join(ids, on=examples.id, how="left_semi")).select(
         F.col(examples.id).alias("their_id"),
@@ -43,6 +45,11 @@ def with_version(scored: Scored, reference: Version, role: str, until: datetime 
     pairs = holdout.join(theirs, on=F.col(spec.examples.id) == F.col("their_id"), how="inner").persist()
     check_pairs(pairs, (scored.facts.rows if until is None else holdout.count(), expected), spec.examples.label, role)
     return pairs
+
+
+def _later(time: str | None, until: datetime | None) -> Column:
+    """Whether a row is later than `until`; every row is where either is None."""
+    return F.lit(True) if time is None or until is None else F.col(time) > F.lit(until)
 
 
 def _same_features(challenger: Version, reference: Version) -> bool:
@@ -66,7 +73,7 @@ def check_pairs(pairs: DataFrame, holdout: tuple[int, int], label: str, role: st
     if not rows:
         raise Incomparable(f"the {role} has learned from all rows of the holdout")
     other = ~F.col(label).eqNullSafe(F.col("their_label"))
-    common, ids, relabelled = pairs.agg(F.count("*"), F.count_distinct("their_id"), F.count_if(other)).first()
+    common, ids, relabelled = first_row(pairs.agg(F.count("*"), F.count_distinct("their_id"), F.count_if(other)))
     sql = f"the {role}'s own feature SQL"
     if common != ids:
         raise Incomparable(f"{sql} gives {common:,} rows for {ids:,} ids of the holdout")
@@ -98,9 +105,10 @@ def check_comparable(spec: ModelSpec, reference: Version, role: str) -> None:
             other = f"reads it from {now.path}" if now else "has no such source"
             raise Incomparable(f"the {role} reads source {name} from {source.path}, the challenger {other}")
         _check_source(name, source, now, role)
-    if spec.examples.time is None and theirs.split.holdout < spec.split.holdout:
+    before, share = theirs.split.holdout, spec.split.holdout
+    if isinstance(before, float) and isinstance(share, float) and before < share:
         raise Incomparable(
-            f"the {role} held out {theirs.split.holdout:g} of the ids and the challenger {spec.split.holdout:g}: "
+            f"the {role} held out {before:g} of the ids and the challenger {share:g}: "
             f"the {role} was trained on the rest of this holdout"
         )
 
@@ -123,7 +131,8 @@ def _check_source(name: str, theirs: Source, ours: Source, role: str) -> None:
 
 def seen_until(spec: ModelSpec, reference: Version, as_of: datetime) -> datetime | None:
     """End of the reference's training rows plus the gap, where it lies inside the holdout; else None."""
-    if spec.examples.time is None:
+    timed = time_split_of(spec)
+    if timed is None:
         return None
     until = (reference.train_until or reference.as_of) + spec.split.gap
-    return until if until >= spec.labels_until(as_of) - spec.split.holdout else None
+    return until if until >= spec.labels_until(as_of) - timed.holdout else None

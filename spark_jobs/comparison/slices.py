@@ -27,15 +27,17 @@ class Slicing(NamedTuple):
 
 def slice_results(rows: DataFrame, groupings: Sequence[str], run: RunDocument, classes: Labels | None) -> tuple[SliceResult, ...]:
     """One column after the other, so that the driver's memory does not grow with their number."""
-    gate = run.spec.gate
+    gate, slices = run.spec.gate, run.spec.gate.slices
+    if slices is None:
+        return ()
     measures = measures_of([gate.metric], run.spec.task, gate, classes)
     results = []
-    for column in gate.slices.columns if gate.slices else ():
-        slicing = slicing_of(rows, column, gate.slices.min_rows)
+    for column in slices.columns:
+        slicing = slicing_of(rows, column, slices.min_rows)
         indexed = rows.withColumn("slice", slice_index(column, slicing))
         for index, statistics in sorted(reduce_by_slices(indexed, "slice", groupings, measures, BINS).items()):
             value, pooled = ("", slicing.pooled) if index == OTHERS else (slicing.values[index], 0)
-            results.append(slice_result(statistics, run, column=column, value=value, pooled=pooled))
+            results.append(slice_result(statistics, run, slices, column=column, value=value, pooled=pooled))
     return tuple(results)
 
 

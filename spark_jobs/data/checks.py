@@ -1,7 +1,7 @@
 """Built-in checks of every snapshot, beside its suites. Each is one `DataCheck`; a failed one does not stop the others."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -11,10 +11,12 @@ from pyspark.sql import types as T
 
 from contract.base_model import format_duration
 from contract.documents import DataCheck, Snapshot, ValidationReport, parse
-from contract.spec import ModelSpec, Source
+from contract.source import Source
+from contract.spec import ModelSpec
 from contract.store.base import Store
 from spark_jobs.data.dataset import labelled, parts_of
 from spark_jobs.data.leakage import leaks, sampled
+from spark_jobs.runtime.spark_api import first_row
 
 EXAMPLES = "examples"  # source name under which checks of the dataset are listed
 ENOUGH, AT_MOST = 3, 10  # earlier snapshots
@@ -25,9 +27,9 @@ TIMES = (T.TimestampType, T.TimestampNTZType, T.DateType)
 def check_source(frame: DataFrame, name: str, source: Source, as_of: datetime) -> list[DataCheck]:
     newest = F.max(source.time_column) if source.time_column else F.lit(None)
     times = _other_times(frame, source)
-    rows, last, *latest = frame.agg(
-        F.count("*"), newest.cast("timestamp"), *(F.max(time).cast("timestamp") for time in times)
-    ).first()
+    rows, last, *latest = first_row(
+        frame.agg(F.count("*"), newest.cast("timestamp"), *(F.max(time).cast("timestamp") for time in times))
+    )
     checks = [
         DataCheck(source=name, name="columns", passed=True, detail=f"{len(frame.columns)} as the spec says"),
         DataCheck(source=name, name="window has rows", passed=rows > 0, detail=f"{rows:,} rows {_window(source, as_of)}"),
@@ -35,7 +37,7 @@ def check_source(frame: DataFrame, name: str, source: Source, as_of: datetime) -
     if times:
         checks.append(_future(name, dict(zip(times, latest, strict=True)), as_of))
     if source.max_age is not None:
-        checks.append(_freshness(name, last.replace(tzinfo=UTC) if last else None, source, as_of))
+        checks.append(_freshness(name, last.replace(tzinfo=UTC) if last else None, source.max_age, as_of))
     return checks
 
 
@@ -59,9 +61,11 @@ def _window(source: Source, as_of: datetime) -> str:
     return f"from {_minute(as_of - source.window)} until {_minute(as_of)}" if source.window else f"before {_minute(as_of)}"
 
 
-def _freshness(name: str, newest: datetime | None, source: Source, as_of: datetime) -> DataCheck:
-    oldest, max_age = as_of - source.max_age, format_duration(source.max_age)
-    detail = f"the newest row is of {_minute(newest)}, it must be of {_minute(oldest)} or later (max_age {max_age})"
+def _freshness(name: str, newest: datetime | None, max_age: timedelta, as_of: datetime) -> DataCheck:
+    oldest = as_of - max_age
+    detail = (
+        f"the newest row is of {_minute(newest)}, it must be of {_minute(oldest)} or later (max_age {format_duration(max_age)})"
+    )
     return DataCheck(source=name, name="fresh", passed=newest is not None and newest >= oldest, detail=detail)
 
 
@@ -109,9 +113,9 @@ class Examined(NamedTuple):
 
 def check_examples(rows: DataFrame, spec: ModelSpec, as_of: datetime) -> Examined:
     """`rows` include those without label. They are read three times, which is faster than caching them."""
-    facts = rows.agg(*_facts(spec, as_of)).first().asDict()
+    facts = first_row(rows.agg(*_facts(spec, as_of))).asDict()
     named = F.when(F.col(spec.examples.id).isNotNull(), F.xxhash64(spec.examples.id))
-    facts["distinct_ids"] = labelled(rows, spec).agg(F.count_distinct(named)).first()[0]
+    facts["distinct_ids"] = first_row(labelled(rows, spec).agg(F.count_distinct(named)))[0]
     learned, judged = (_varies(name, facts[part], spec) for name, part in (("training rows", "train"), ("holdout", "holdout")))
     checks = [
         DataCheck(source=EXAMPLES, name="columns", passed=True, detail=f"{len(rows.columns)} as the spec says"),
@@ -191,7 +195,7 @@ def _levels(examples: DataFrame, facts: Mapping[str, Any], spec: ModelSpec) -> D
     """Counts exactly only where the estimate (5 % off, rarely 15) comes near the limit."""
     limit = spec.features.max_categories
     close = [name for name in spec.examples.categorical if facts[f"levels {name}"] > 0.7 * limit]
-    counts = examples.agg(*(F.count_distinct(name).alias(name) for name in close)).first().asDict() if close else {}
+    counts = first_row(examples.agg(*(F.count_distinct(name).alias(name) for name in close))).asDict() if close else {}
     problems = [f"{name} has {count:,} levels, {limit:,} are allowed" for name, count in counts.items() if count > limit]
     return _listed("categories have few levels", problems)
 

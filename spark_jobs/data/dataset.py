@@ -23,6 +23,13 @@ class DatasetSplit(NamedTuple):
     holdout: DataFrame
 
 
+class TimeSplit(NamedTuple):
+    """A holdout at the end of the window: the time column, and how long the holdout is."""
+
+    time: str
+    holdout: timedelta
+
+
 def build_examples(spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql: str | None) -> DataFrame:
     """The rows of `build_rows` that have a label."""
     return labelled(build_rows(spark, snapshot, spec, sql), spec)
@@ -65,10 +72,18 @@ def split(examples: DataFrame, spec: ModelSpec, as_of: datetime) -> DatasetSplit
 
 def parts_of(spec: ModelSpec, as_of: datetime) -> tuple[Column, Column]:
     """Boolean columns (training row, holdout row): the holdout is the window's end, or a share of the ids."""
-    holdout = spec.split.holdout
+    holdout, timed = spec.split.holdout, time_split_of(spec)
+    if timed:
+        return parts_by_time(timed.time, spec.labels_until(as_of), timed.holdout, spec.split.gap)
     if isinstance(holdout, timedelta):
-        return parts_by_time(spec.examples.time, spec.labels_until(as_of), holdout, spec.split.gap)
+        raise ValueError(f"{spec.name} has a holdout by time and no examples.time")
     return parts_by_hash(spec.examples.id, spec.name, holdout)
+
+
+def time_split_of(spec: ModelSpec) -> TimeSplit | None:
+    """None for a holdout by hash of the ids, which a spec has exactly where its examples have no time."""
+    time, holdout = spec.examples.time, spec.split.holdout
+    return TimeSplit(time, holdout) if time is not None and isinstance(holdout, timedelta) else None
 
 
 def parts_by_time(time: str, until: datetime, holdout: timedelta, gap: timedelta = timedelta(0)) -> tuple[Column, Column]:

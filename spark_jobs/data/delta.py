@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 from contract.errors import BadData
 from contract.source import Source
 from spark_jobs.data.readers import missing_connector, read_error, source_path
+from spark_jobs.runtime.spark_api import first_row, jvm
 
 
 def pinned(spark: SparkSession, root: str, source: Source) -> Source:
@@ -16,7 +17,7 @@ def pinned(spark: SparkSession, root: str, source: Source) -> Source:
     history = _history(spark, root, source)
     if source.timestamp is not None:
         history = history.where(F.col("timestamp") <= F.lit(source.timestamp))
-    version = history.agg(F.max("version")).first()[0]
+    version = first_row(history.agg(F.max("version")))[0]
     if version is None:
         path, time = source_path(root, source), f"{source.timestamp:%Y-%m-%d %H:%M:%S %Z}"
         raise BadData(f"{path} has no version as old as timestamp {time}, or it was vacuumed; name a later one")
@@ -24,7 +25,7 @@ def pinned(spark: SparkSession, root: str, source: Source) -> Source:
 
 
 def _history(spark: SparkSession, root: str, source: Source) -> DataFrame:
-    tables = spark._jvm.io.delta.tables.DeltaTable
+    tables = jvm().io.delta.tables.DeltaTable
     if isinstance(tables, JavaPackage):
         raise BadData(missing_connector(spark, source))
     path = source_path(root, source)

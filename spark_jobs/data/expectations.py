@@ -7,6 +7,7 @@ os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the package is importe
 
 import great_expectations as gx
 from great_expectations.core import ExpectationSuite
+from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from pyspark.sql import DataFrame
 
@@ -48,13 +49,15 @@ def _expectations(source: str, suite: dict[str, Any]) -> list[Any]:
 
 def _batch(frame: DataFrame, source: str) -> Any:
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     asset = context.data_sources.add_spark(source).add_dataframe_asset(source)
     return asset.add_batch_definition_whole_dataframe(source).get_batch({"dataframe": frame})
 
 
 def _validate(batch: Any, expectations: list[Any], result_format: str | dict[str, Any]) -> list[Any]:
-    return batch.validate(ExpectationSuite(name="suite", expectations=expectations), result_format=result_format).results
+    suite = ExpectationSuite(name="suite", expectations=expectations)
+    results: list[Any] = batch.validate(suite, result_format=result_format).results
+    return results
 
 
 def _name(result: Any) -> str:

@@ -7,13 +7,14 @@ from pyspark.sql import SparkSession
 
 from contract.errors import BadData, RetrainingError
 from contract.source import Jdbc, Source
+from spark_jobs.runtime.spark_api import jvm
 
 DRIVERS = {"jdbc:postgresql:": "org.postgresql.Driver"}  # Spark does not detect drivers in spark.jars.packages
 LOGIN = "28"
 OF_MACHINERY = ("08", "40", "53", "57", "58", "XX")  # SQLSTATE classes: no connection, out of resources, stopped by an operator, …
 
 
-def options(spark: SparkSession, source: Source, as_of: datetime) -> dict[str, str]:
+def options(spark: SparkSession, source: Source, as_of: datetime) -> dict[str, str | None]:
     url = source.options["url"]
     driver = next((name for start, name in DRIVERS.items() if url.startswith(start)), None)
     jdbc = source.jdbc or Jdbc()
@@ -30,7 +31,7 @@ def _times(spark: SparkSession) -> dict[str, str]:
     """Reads timestamps without zone as such; else Spark takes them as JVM-local. Spark 3.5 cannot: its JVM must be in UTC."""
     if not spark.version.startswith("3."):
         return {"preferTimestampNTZ": "true"}
-    if spark._jvm.java.time.ZoneId.systemDefault().normalized().getId() != "Z":
+    if jvm().java.time.ZoneId.systemDefault().normalized().getId() != "Z":
         raise BadData(
             "Spark 3.5 takes a database's times without a zone as local ones: add -Duser.timezone=UTC to "
             "spark.driver.extraJavaOptions and spark.executor.extraJavaOptions in the platform's spark.conf"
@@ -38,14 +39,14 @@ def _times(spark: SparkSession) -> dict[str, str]:
     return {}
 
 
-def _parts(jdbc: Jdbc, source: Source, as_of: datetime) -> dict[str, str]:
-    first, last = jdbc.lowerBound, jdbc.upperBound
-    if first is None:
+def _parts(jdbc: Jdbc, source: Source, as_of: datetime) -> dict[str, str | None]:
+    first, last = str(jdbc.lowerBound), str(jdbc.upperBound)
+    if jdbc.lowerBound is None and source.window is not None:
         first, last = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (as_of - source.window, as_of))
     return {
         "partitionColumn": jdbc.partitionColumn,
-        "lowerBound": str(first),
-        "upperBound": str(last),
+        "lowerBound": first,
+        "upperBound": last,
         "numPartitions": str(jdbc.numPartitions),
     }
 

@@ -1,5 +1,7 @@
 """Labels as Spark ML needs them: a double, which for classes is the index in the sorted list of labels."""
 
+from typing import Any
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -41,6 +43,6 @@ def label_array(labels: Labels) -> Column:
     return F.array(*(F.lit(value).cast(kind) for value in labels))
 
 
-def _nominal(name: str, labels: Labels) -> dict:
+def _nominal(name: str, labels: Labels) -> dict[str, Any]:
     """Column metadata with the classes: without it Spark ML finds the largest label in one more pass per fit."""
     return {"ml_attr": {"type": "nominal", "name": name, "vals": [str(label) for label in labels]}}

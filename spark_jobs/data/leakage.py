@@ -1,11 +1,13 @@
 """Label leakage: features that predict the label almost perfectly alone, mostly as they were recorded after it was known."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contract.spec import ModelSpec
+from spark_jobs.runtime.spark_api import first_row
 
 ALMOST = 0.999  # share of the rows separated, or of the label's variance explained
 OF_MISSES = 0.99  # share of the majority class's errors that the feature avoids
@@ -40,7 +42,7 @@ def _numeric_leaks(train: DataFrame, spec: ModelSpec, names: list[str]) -> Itera
         return
     label = F.col(spec.examples.label)
     statistics_of = _correlation if spec.task == "regression" else _class_statistics
-    by_feature = train.agg(*(statistics_of(F.col(name), label).alias(name) for name in names)).first().asDict(recursive=True)
+    by_feature = first_row(train.agg(*(statistics_of(F.col(name), label).alias(name) for name in names))).asDict(recursive=True)
     for name, statistics in by_feature.items():
         if min(statistics["rows"]) < FEWEST:
             continue
@@ -62,14 +64,15 @@ def _class_statistics(feature: Column, label: Column) -> Column:
     return F.struct(rows.alias("rows"), ends.alias("ends"), missing.alias("missing"))
 
 
-def _separates(statistics: dict) -> bool:
+def _separates(statistics: Mapping[str, Any]) -> bool:
     least, most = sorted(statistics["missing"])
     if least <= 1 - ALMOST and most >= ALMOST:
         return True
     if most > 1 - ALMOST or None in statistics["ends"]:
         return False
     (low_0, high_0), (low_1, high_1) = statistics["ends"]
-    return high_0 < low_1 or high_1 < low_0
+    apart: bool = high_0 < low_1 or high_1 < low_0
+    return apart
 
 
 def _categorical_leaks(train: DataFrame, spec: ModelSpec, names: list[str]) -> Iterator[tuple[str, str]]:
@@ -81,7 +84,7 @@ def _categorical_leaks(train: DataFrame, spec: ModelSpec, names: list[str]) -> I
     by_level = long_rows.groupBy("__name", "__level", "__label").count().groupBy("__name", "__level")
     levels = by_level.agg(F.max("count").alias("right"), F.sum("count").alias("rows"))
     right = levels.groupBy("__name").agg(F.sum("right").alias("right"), F.sum("rows").alias("rows"), F.count("*").alias("levels"))
-    commonest = train.groupBy(F.col(label).alias("__label")).count().agg(F.max("count")).first()[0]
+    commonest = first_row(train.groupBy(F.col(label).alias("__label")).count().agg(F.max("count")))[0]
     for row in right.collect():
         wrong, guessed_wrong = row["rows"] - row["right"], row["rows"] - commonest
         enough = guessed_wrong >= FEWEST and row["rows"] >= ROWS_PER_LEVEL * row["levels"]

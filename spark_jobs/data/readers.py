@@ -6,6 +6,7 @@ from datetime import datetime
 from pyspark.errors import AnalysisException
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame, DataFrameReader, SparkSession
+from pyspark.sql import functions as F
 
 from contract.errors import BadData
 from contract.source import Source
@@ -13,6 +14,7 @@ from spark_jobs.data import jdbc
 from spark_jobs.data.credentials import secret_options
 from spark_jobs.data.schema import text_schema
 from spark_jobs.runtime.error_translation import first_line
+from spark_jobs.runtime.spark_api import jvm
 
 STRICT = {
     "csv": {"header": "true", "enforceSchema": "false", "mode": "FAILFAST"},  # else columns are matched by position, not by name
@@ -74,7 +76,7 @@ def _open(spark: SparkSession, reader: DataFrameReader, path: str, source: Sourc
 
 def _unpacked(rows: DataFrame, features: int) -> DataFrame:
     """LIBSVM's vector as columns f1, f2, …, numbered as in the file."""
-    values = vector_to_array("features")
+    values = vector_to_array(F.col("features"))
     return rows.select("label", *(values[at].alias(f"f{at + 1}") for at in range(features)))
 
 
@@ -92,7 +94,7 @@ def read_error(spark: SparkSession, error: Exception, path: str, source: Source)
 
 
 def missing_connector(spark: SparkSession, source: Source) -> str:
-    scala = spark._jvm.scala.util.Properties.versionNumberString().rpartition(".")[0]
+    scala = jvm().scala.util.Properties.versionNumberString().rpartition(".")[0]
     return (
         f"format {source.format} is not known to this Spark: add {PACKAGES.get(source.kind, 'its package')}, made for Spark "
         f"{spark.version} and Scala {scala}, to spark.jars.packages in the platform's spark.conf"

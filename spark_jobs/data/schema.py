@@ -9,6 +9,7 @@ from pyspark.sql import types as T
 from contract.errors import BadData
 from contract.source import UNTYPED, Source
 from spark_jobs.runtime.error_translation import first_line
+from spark_jobs.runtime.spark_api import first_row
 
 TIMES = (T.TimestampType, T.TimestampNTZType, T.DateType)
 
@@ -109,7 +110,7 @@ def typed(texts: DataFrame, source_path: str, source: Source) -> DataFrame:
     misfits = {name: F.when(F.col(name).isNotNull() & value.isNull(), F.col(name)) for name, value in fits.items()}
     counts = [F.count(misfit).alias(f"{name}_count") for name, misfit in misfits.items()]
     samples = [F.min(misfit).alias(f"{name}_example") for name, misfit in misfits.items()]
-    counted = texts.agg(*counts, *samples).first()
+    counted = first_row(texts.agg(*counts, *samples))
     wrong = [
         f"{name} has {counted[f'{name}_count']:,} values that are not {kind}, such as {counted[f'{name}_example']!r}"
         for name, kind in declared.items()

@@ -15,6 +15,7 @@ from contract.documents import Snapshot
 from contract.keys import digest_of
 from contract.source import Source
 from spark_jobs.data.sources import Rows
+from spark_jobs.runtime.spark_api import first_row
 
 
 class Frozen(NamedTuple):
@@ -56,7 +57,7 @@ def content_of(frame: DataFrame) -> Content:
     columns = sorted(frame.columns)
     nulls = F.concat(*(F.col(name).isNull().cast("string") for name in columns))  # xxhash64 skips nulls: (null, a) is (a, null)
     row = F.xxhash64(*columns, nulls).cast("decimal(20,0)")
-    rows, hashes = frame.agg(F.count("*"), F.sum(row)).first()
+    rows, hashes = first_row(frame.agg(F.count("*"), F.sum(row)))
     return Content(rows, str(hashes), dict(frame.select(*columns).dtypes))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
-from pyspark.sql.functions import xxhash64
+from pyspark.sql import functions as F
 
 from contract.comparison import Parity
 from contract.errors import BadData
@@ -54,15 +54,16 @@ def relative_differences(expected: np.ndarray, actual: np.ndarray) -> np.ndarray
     """Per row the largest |a − b| / max(1, |a|); infinite where either is not a number."""
     with np.errstate(invalid="ignore"):
         differences = np.abs(expected - actual) / np.maximum(1.0, np.abs(expected))
-    return np.where(np.isnan(differences), np.inf, differences).max(axis=1)
+    largest: np.ndarray = np.where(np.isnan(differences), np.inf, differences).max(axis=1)
+    return largest
 
 
 def _chosen(scored: DataFrame, id_column: str, model: OnnxModel) -> pd.DataFrame:
     columns = list(dict.fromkeys([id_column, *model.numeric, *model.categorical, "prediction"]))
     if model.labels is not None:
-        scored = scored.withColumn("probability", vector_to_array("probability"))
+        scored = scored.withColumn("probability", vector_to_array(F.col("probability")))
         columns.append("probability")
-    return scored.select(*columns).orderBy(xxhash64(id_column), id_column).limit(ROWS).toPandas()
+    return scored.select(*columns).orderBy(F.xxhash64(id_column), id_column).limit(ROWS).toPandas()
 
 
 def _spark_answers(rows: pd.DataFrame) -> ModelOutput:
@@ -86,7 +87,8 @@ def _numbers(answers: ModelOutput) -> np.ndarray:
 def _lead(probability: np.ndarray) -> np.ndarray:
     """Probability of the best class minus that of the second."""
     ranked = np.sort(probability, axis=1)
-    return ranked[:, -1] - ranked[:, -2]
+    lead: np.ndarray = ranked[:, -1] - ranked[:, -2]
+    return lead
 
 
 def _numbers_text(answers: ModelOutput, row: int) -> str:

@@ -65,12 +65,13 @@ def _lookup(graph: Graph, source: tuple[str, int], labels: list[str], other: flo
     """double[N, 1]; null is a key of its own, so that a column without any level still has a table."""
     keys = [label.encode() for label in [*labels, NULL]]
     values = [*map(float, range(len(labels))), other]
+    texts = helper.make_tensor("keys", TensorProto.STRING, [len(keys)], keys)  # type: ignore[arg-type]  # bytes: onnx's hint is wrong
     return graph.add(
         "LabelEncoder",
         graph.columns([source]),
         width=1,
         domain=ML,
-        keys_tensor=helper.make_tensor("keys", TensorProto.STRING, [len(keys)], keys),
+        keys_tensor=texts,
         values_tensor=helper.make_tensor("values", TensorProto.DOUBLE, [len(values)], values),
         default_tensor=helper.make_tensor("default", TensorProto.DOUBLE, [1], [other]),
     )

@@ -1,6 +1,7 @@
 """Trees and their ensembles: one TreeEnsemble node. Imputing and one-hot columns become part of the splits."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,9 +96,10 @@ class Forest:
     def add_to(self, graph: Graph, aggregate: int) -> str:
         """double[N, trees' targets]"""
         names = self._branches[0]
-        arrays = {f"nodes_{name}": [branch[name] for branch in self._branches] for name in names}
+        arrays: dict[str, Any] = {f"nodes_{name}": [branch[name] for branch in self._branches] for name in names}
         modes, splits = arrays.pop("nodes_modes"), arrays.pop("nodes_splits")
-        members = {"membership_values": _doubles(self._members)} if self._members else {}
+        if self._members:
+            arrays["membership_values"] = _doubles(self._members)
         return graph.add(
             "TreeEnsemble",
             graph.dense([Slot(tensor, column) for tensor, column in self._sources]),
@@ -109,13 +111,13 @@ class Forest:
             leaf_weights=_doubles(self._leaves),
             n_targets=max(self._targets) + 1,
             aggregate_function=aggregate,
-            **members,
             **arrays,
         )
 
 
 def _is_leaf(node: Node) -> bool:
-    return node["leftChild"] < 0
+    left: int = node["leftChild"]
+    return left < 0
 
 
 def _branch(source: int, test: BranchTest) -> dict[str, int | float]:
@@ -157,10 +159,15 @@ def mean_regressor(stage: Stage, graph: Graph, slots: Slots) -> Scores:
     return Scores(forest.add_to(graph, AVERAGE))
 
 
+def _weighted(node: Node, weight: float) -> float:
+    prediction: float = node["prediction"]
+    return prediction * weight
+
+
 def boosted_regressor(stage: Stage, graph: Graph, slots: Slots) -> Scores:
     forest = Forest(slots, stage)
     for tree, weight in _trees(stage):
-        forest.grow(tree, lambda node, weight=weight: node["prediction"] * weight)
+        forest.grow(tree, partial(_weighted, weight=weight))
     return Scores(forest.add_to(graph, SUM))
 
 
@@ -169,7 +176,7 @@ def boosted_classifier(stage: Stage, graph: Graph, slots: Slots) -> Scores:
     stage.require("thresholds", None)
     forest = Forest(slots, stage)
     for tree, weight in _trees(stage):
-        forest.grow(tree, lambda node, weight=weight: 2 * node["prediction"] * weight)
+        forest.grow(tree, partial(_weighted, weight=2 * weight))
     raw = graph.add("Mul", forest.add_to(graph, SUM), graph.constant([-1.0, 1.0]))
     return Scores(raw, 2, "Sigmoid")
 

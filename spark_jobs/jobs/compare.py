@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from typing import Literal
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -22,6 +23,8 @@ from spark_jobs.runtime.stage_timer import StageTimer
 from spark_jobs.tracking.comparison_log import log_comparison
 from spark_jobs.tracking.mlflow_runs import connect
 from spark_jobs.tracking.model_versions import Version, VersionUnreadable, load_versions
+
+Role = Literal["champion", "anchor"]
 
 
 def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
@@ -43,10 +46,11 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
             sample = hash_sample(holdout, spec.examples.id, facts.rows)
             proving = pool.apply_async(prove_and_choose, (sample, spec, challenger))
             scored = scored_by(challenger, score(holdout, challenger), facts, frozen, snapshot)
-            comparisons = [
-                against_version(scored, *role, loaded) for role, loaded in zip(roles.items(), reference_versions, strict=True)
+            measured = [
+                against_version(scored, role, number, loaded)
+                for (role, number), loaded in zip(roles.items(), reference_versions, strict=True)
             ]
-            comparisons = require_labels(comparisons or [against_baseline(scored, train)], report, facts.rows, spec)
+            comparisons = require_labels(measured or [against_baseline(scored, train)], report, facts.rows, spec)
             parity, golden = proving.get()
         clock.lap("compare", "; ".join(map(comparison_sentence, comparisons)))
         recipe = recipe_of(frozen, snapshot, challenger, reference_versions)
@@ -107,13 +111,15 @@ def prove_and_choose(holdout: DataFrame, spec: ModelSpec, challenger: Version) -
     return prove(answers, spec, challenger.onnx), choose_golden_rows(answers, spec, challenger.pipeline)
 
 
-def reference_versions_of(run: RunDocument) -> dict[str, int]:
+def reference_versions_of(run: RunDocument) -> dict[Role, int]:
     """Version by role. The anchor only for rule not_worse, where small losses could add up, and where it is not the champion."""
     if run.champion is None:
         return {}
+    roles: dict[Role, int] = {"champion": run.champion.version}
     anchor = run.champion.anchor
-    with_anchor = run.spec.gate.rule == "not_worse" and anchor not in (None, run.champion.version)
-    return {"champion": run.champion.version, **({"anchor": anchor} if with_anchor else {})}
+    if run.spec.gate.rule == "not_worse" and anchor is not None and anchor != run.champion.version:
+        roles["anchor"] = anchor
+    return roles
 
 
 def comparison_sentence(compared: ReferenceComparison) -> str:

@@ -19,6 +19,7 @@ from contract.store.base import Store
 from spark_jobs.data.dataset import build_examples, split
 from spark_jobs.data.labels import Labels, labels_of, with_label_index
 from spark_jobs.export import write_model
+from spark_jobs.runtime.spark_api import first_row
 from spark_jobs.runtime.stage_timer import StageTimer
 from spark_jobs.statistics.point_metrics import scores
 from spark_jobs.tracking import artifacts, mlflow_runs
@@ -80,7 +81,7 @@ def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, c
     name = spec.algorithm.name
     features = fit_features(train, spec)
     rows = prepared(train, spec, labels, features)
-    clock.lap("features", f"fitted the feature stages and cached {rows.first()[FEATURES].size} features")
+    clock.lap("features", f"fitted the feature stages and cached {first_row(rows)[FEATURES].size} features")
     candidates = search(rows, spec, labels, features.levels, seed) if spec.algorithm.search else ()
     params = candidates[0].params if candidates else with_bins(name, spec.algorithm.params, features.levels)
     clock.lap("search", f"{len(candidates)} candidates, taking {describe(params)}")
@@ -109,7 +110,7 @@ def score(holdout: DataFrame, spec: ModelSpec, labels: Labels | None, pipeline: 
 def extent(train: DataFrame, holdout: DataFrame, spec: ModelSpec) -> tuple[int, datetime | None]:
     """Count of training rows and their newest time; BadData where training or holdout has no rows."""
     newest = F.max(spec.examples.time) if spec.examples.time else F.lit(None)
-    rows, until = train.agg(F.count("*"), newest).first()
+    rows, until = first_row(train.agg(F.count("*"), newest))
     if rows == 0:
         raise BadData(f"{spec.name} has no rows to train on: widen the sources' window, or shorten split.holdout and split.gap")
     if holdout.isEmpty():

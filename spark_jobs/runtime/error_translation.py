@@ -8,6 +8,7 @@ from pyspark import SparkContext
 
 from contract.errors import BadData, RetrainingError, StoreError
 from spark_jobs.runtime.executor_failures import failure_in
+from spark_jobs.runtime.spark_api import jvm
 
 # SQLSTATE classes 22 (data exception) and 42 (syntax, names, types), files of another format or schema, and values that
 # `handleInvalid: error` forbids.
@@ -55,7 +56,7 @@ def _states(text: str) -> Iterator[str]:
     """SQLSTATE of each error condition in the text: Spark 3.5 does not print it."""
     with suppress(Exception):  # the JVM itself may have died
         for condition in dict.fromkeys(CONDITION.findall(text)) if SparkContext._jvm else ():
-            yield SparkContext._jvm.org.apache.spark.SparkThrowableHelper.getSqlState(condition) or ""
+            yield jvm().org.apache.spark.SparkThrowableHelper.getSqlState(condition) or ""
 
 
 def _gist(text: str) -> str:

@@ -23,7 +23,7 @@ def watch(
     spark: SparkSession,
     limits: tuple[timedelta, timedelta],
     printed_lines: Callable[[], int],
-    report: Callable[[RetrainingError], None],
+    report: Callable[[RetrainingError], object],
 ) -> None:
     """`limits`: of the whole job, and without progress; `printed_lines`: count of the job's output lines (progress as well)."""
     threading.Thread(target=_watch, args=(spark, *limits, printed_lines, report), name="watchdog", daemon=True).start()
@@ -34,7 +34,7 @@ def _watch(
     whole: timedelta,
     no_progress: timedelta,
     printed_lines: Callable[[], int],
-    report: Callable[[RetrainingError], None],
+    report: Callable[[RetrainingError], object],
 ) -> None:
     started = progressed = time.monotonic()
     last: tuple[int, ...] = ()
@@ -67,12 +67,13 @@ def finished_tasks(spark: SparkSession) -> int:
 def executors(spark: SparkSession) -> int:
     """Live executors without the driver; 0 when the session is gone."""
     try:
-        return spark.sparkContext._jsc.sc().statusStore().executorList(True).size() - 1
+        live: int = spark.sparkContext._jsc.sc().statusStore().executorList(True).size()
+        return live - 1
     except Exception:
         return 0
 
 
-def _leave(report: Callable[[RetrainingError], None], error: RetrainingError) -> None:
+def _leave(report: Callable[[RetrainingError], object], error: RetrainingError) -> None:
     """Reports and exits at once: the main thread may hang in the JVM."""
     try:
         report(error)

@@ -1,10 +1,10 @@
 """Reduces scored rows in Spark to each metric's sufficient statistics by block, small enough for the driver."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 from multiprocessing.pool import ThreadPool
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pyspark.sql import Column, DataFrame
@@ -49,7 +49,7 @@ class Binned(NamedTuple):
 def flat(pairs: DataFrame, *kept: str) -> DataFrame:
     """The columns `kept`, and each side's answer struct as flat columns `<side>_<field>`, which Spark caches and reads faster."""
     sides = [side for side in SIDES if side in pairs.columns]
-    named = {f"{side}_{name}": F.col(f"{side}.{name}") for side in sides for name in pairs.schema[side].dataType.names}
+    named = {f"{side}_{name}": F.col(f"{side}.{name}") for side in sides for name in pairs.select(f"{side}.*").columns}
     return pairs.select(*kept, *(column.alias(name) for name, column in named.items()))
 
 
@@ -104,11 +104,15 @@ def _add_ranked(rows: DataFrame, slices: str, by_grouping: BySlice, ranked: Mapp
             for index, counts in _histograms(binned, (slices, grouping), statistics):
                 coarse = _coarse(counts, binned.ties)
                 for name, measure in ranked.items():
-                    statistics[index].of[side, name] = jackknife(counts, partial(measure.value, ties=binned.ties))
+                    statistics[index].of[side, name] = jackknife(counts, _of_histogram(measure, binned.ties))
                     statistics[index].coarse[side, name] = coarse
 
     with ThreadPool(len(sides_of(rows))) as pool:  # one side's jobs do not keep all cores busy
         pool.map(add, cuts)
+
+
+def _of_histogram(measure: Ranked, ties: np.ndarray) -> Callable[[np.ndarray], float]:
+    return lambda histogram: measure.value(histogram, ties)
 
 
 def _refine(rows: DataFrame, by_grouping: Mapping[str, Statistics], ranked: Mapping[str, Ranked]) -> None:
@@ -167,10 +171,16 @@ def _binned(rows: DataFrame, side: str, keys: Sequence[str], cuts: np.ndarray) -
     return Binned(binned.withColumn("bin", F.col("bin").cast("int")), ties)
 
 
+def _arrays(rows: DataFrame) -> dict[str, np.ndarray]:
+    """The values of each column."""
+    frame: Any = rows.toPandas()  # pandas has no type hints here
+    return {name: frame[name].to_numpy() for name in rows.columns}
+
+
 def _histogram(binned: Binned) -> np.ndarray:
     """All rows by class and bin, flattened."""
-    cells = binned.rows.groupBy("positive", "bin").agg(F.count("*").alias("rows")).toPandas()
-    positive, bin_index, rows = (cells[name].to_numpy() for name in ("positive", "bin", "rows"))
+    cells = _arrays(binned.rows.groupBy("positive", "bin").agg(F.count("*").alias("rows")))
+    positive, bin_index, rows = (cells[name] for name in ("positive", "bin", "rows"))
     counts = np.zeros((2, len(binned.ties)))
     counts[positive, bin_index] = rows
     return counts.reshape(-1)
@@ -178,8 +188,8 @@ def _histogram(binned: Binned) -> np.ndarray:
 
 def _histograms(binned: Binned, keys: tuple[str, str], statistics: Mapping[int, Statistics]) -> Iterator[tuple[int, np.ndarray]]:
     """By slice: rows by block, class and bin, flattened to blocks × (2·bins)."""
-    cells = binned.rows.groupBy(*keys, "positive", "bin").agg(F.count("*").cast("int").alias("rows")).toPandas()
-    slices, *where, rows = (cells[name].to_numpy() for name in (*keys, "positive", "bin", "rows"))
+    cells = _arrays(binned.rows.groupBy(*keys, "positive", "bin").agg(F.count("*").cast("int").alias("rows")))
+    slices, *where, rows = (cells[name] for name in (*keys, "positive", "bin", "rows"))
     for index, of_slice in statistics.items():
         here = slices == index
         block, positive, score = (column[here] for column in where)
@@ -197,11 +207,9 @@ def _cuts(rows: DataFrame, total: int, bins: int) -> dict[str, np.ndarray]:
     """By side, quantiles of the scores of all rows and of the positive rows; from a sample above SAMPLED rows."""
     sides = sides_of(rows)
     sampled = rows if total <= SAMPLED else rows.sample(SAMPLED / total, seed=1)
-    scores = sampled.select(
-        _field(sides[0], "positive").alias("positive"), *(_score(side).alias(side) for side in sides)
-    ).toPandas()
-    positive = scores["positive"].to_numpy() == 1
-    return {side: _quantiles(scores[side].to_numpy(), positive, bins) for side in sides}
+    scores = _arrays(sampled.select(_field(sides[0], "positive").alias("positive"), *(_score(side).alias(side) for side in sides)))
+    positive = scores["positive"] == 1
+    return {side: _quantiles(scores[side], positive, bins) for side in sides}
 
 
 def _quantiles(scores: np.ndarray, positive: np.ndarray, bins: int) -> np.ndarray:

@@ -6,11 +6,12 @@ from array import array
 import numpy as np
 from pyspark.sql import DataFrame
 
+from spark_jobs.runtime.spark_api import jvm
+
 
 def bucketed(rows: DataFrame, column: str, splits: np.ndarray) -> DataFrame:
     """`rows` with a column `bin`: i where splits[i] ≤ value < splits[i + 1]; the number of bins for NaN."""
-    spark = rows.sparkSession
-    jvm, packed = spark.sparkContext._jvm, bytearray(pickle.dumps(array("d", splits.tolist()), protocol=2))
-    java_splits = jvm.org.apache.spark.ml.python.MLSerDe.loads(packed)  # a double[] in one piece
-    bucketizer = jvm.org.apache.spark.ml.feature.Bucketizer().setSplits(java_splits).setInputCol(column).setOutputCol("bin")
-    return DataFrame(bucketizer.setHandleInvalid("keep").transform(rows._jdf), spark)
+    ml, packed = jvm().org.apache.spark.ml, bytearray(pickle.dumps(array("d", splits.tolist()), protocol=2))
+    java_splits = ml.python.MLSerDe.loads(packed)  # a double[] in one piece
+    bucketizer = ml.feature.Bucketizer().setSplits(java_splits).setInputCol(column).setOutputCol("bin")
+    return DataFrame(bucketizer.setHandleInvalid("keep").transform(rows._jdf), rows.sparkSession)

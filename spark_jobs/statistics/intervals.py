@@ -5,6 +5,7 @@ from typing import Any
 
 from contract.comparison import Interval, MetricResult, SliceResult
 from contract.documents import RunDocument
+from contract.gate import Slices
 from contract.metrics import LOWER_IS_BETTER, MetricName
 from spark_jobs.statistics.block_statistics import SIDES, Statistics
 from spark_jobs.statistics.blocks import BY_TIME
@@ -20,14 +21,13 @@ def results_of(statistics: Mapping[str, Statistics], run: RunDocument) -> tuple[
     return tuple(_result(name, statistics, run) for name in run.spec.gate.measured(run.spec.task))
 
 
-def slice_result(statistics: Mapping[str, Statistics], run: RunDocument, **identity: Any) -> SliceResult:
+def slice_result(statistics: Mapping[str, Statistics], run: RunDocument, slices: Slices, **identity: Any) -> SliceResult:
     gate = run.spec.gate
     ours, theirs = (_jackknives(statistics, side, gate.metric) for side in SIDES)
     why = _unjudgeable(statistics, gate.metric)
     improvement = _interval(statistics, _improvements(ours, theirs, gate.metric), gate.side, why)
     rows = int(next(iter(statistics.values())).rows.sum())
-    p_worse = None if improvement.low is None else worse_than(-gate.slices.margin, improvement)
-    return SliceResult(**identity, rows=rows, improvement=improvement, p_worse=p_worse)
+    return SliceResult(**identity, rows=rows, improvement=improvement, p_worse=worse_than(-slices.margin, improvement))
 
 
 def _result(name: MetricName, statistics: Mapping[str, Statistics], run: RunDocument) -> MetricResult:
@@ -78,7 +78,7 @@ def _too_few_of_a_class(statistics: Statistics, name: MetricName) -> str:
     fewest = FEWEST_OF_A_CLASS
     if statistics.positives is not None:
         fewest = min(statistics.positives, int(statistics.rows.sum()) - statistics.positives)
-    elif name == "macro_f1":
+    elif name == "macro_f1" and statistics.rarest is not None:
         fewest = statistics.rarest
     return f"a class has {fewest} rows and at least {FEWEST_OF_A_CLASS} are needed" if fewest < FEWEST_OF_A_CLASS else ""
 

@@ -63,11 +63,12 @@ def interval(estimates: Sequence[Blocked], level: float) -> Interval:
     variances are then added and the third's subtracted (Cameron, Gelbach and Miller 2011), but never to less than either alone.
     """
     first = estimates[0]
-    value = float(first.estimate.value) if np.isfinite(first.estimate.value) else None
+    value = float(first.estimate.value)
     blocks = min(len(blocked.grouping.rows) for blocked in estimates[:2])
     why = next((reason for blocked in estimates[:2] if (reason := _reason_untrusted(blocked))), "")
     if why:
-        return Interval(value=value, low=None, high=None, blocks=blocks, level=level, why=why)
+        defined = value if np.isfinite(value) else None
+        return Interval(value=defined, low=None, high=None, blocks=blocks, level=level, why=why)
     errors = [_error(blocked) for blocked in estimates]
     variances = [error**2 for error, _ in errors]
     variance = variances[0] if len(estimates) == 1 else max(*variances[:2], variances[0] + variances[1] - variances[2])
@@ -79,8 +80,10 @@ def interval(estimates: Sequence[Blocked], level: float) -> Interval:
     return Interval(value=value, low=value - half, high=value + half, blocks=blocks, level=level, **shape)
 
 
-def worse_than(bound: float, result: Interval) -> float:
-    """One-sided p-value of the hypothesis that the true value is `bound` or more."""
+def worse_than(bound: float, result: Interval) -> float | None:
+    """One-sided p-value of the hypothesis that the true value is `bound` or more; None where the interval has no bounds."""
+    if result.low is None or result.value is None or result.error is None or result.freedom is None:
+        return None
     return float(stats.t.cdf((result.value - bound) / result.error, result.freedom))
 
 

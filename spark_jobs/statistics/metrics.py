@@ -43,9 +43,10 @@ def measures_of(names: Sequence[str], task: Task, gate: Gate, classes: Labels | 
         **SUMMED,
         **RANKED,
         **{name: Summed(partial(_class_counts, classes=classes or []), value) for name, value in CLASS_F1.items()},
-        "expected_cost": Summed(partial(_decisions, threshold=gate.threshold), partial(_cost, costs=gate.costs)),
         "quantile_loss": Summed(lambda field: [_pinball(field("error"), gate.quantile)], _mean),
     }
+    if gate.costs is not None:
+        known["expected_cost"] = Summed(partial(_decisions, threshold=gate.threshold), partial(_cost, costs=gate.costs))
     if task == "binary":
         known |= {name: Summed(partial(_decisions, threshold=gate.threshold), value) for name, value in DECISIONS.items()}
     return {name: known[name] for name in names}

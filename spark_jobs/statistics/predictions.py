@@ -14,7 +14,7 @@ def answer(
     labels `actual` and `predicted`, and `hit`. Regression: `error` (predicted − actual), `label` and its
     `deviation` from `centre`. A missing answer is NaN: a sum would skip a null.
     """
-    if probability is None:
+    if probability is None or labels is None:
         return F.struct(_known(prediction - label).alias("error"), label.alias("label"), (label - centre).alias("deviation"))
     index = label_index(label, labels)
     truth = F.when(index < 0, 0.0).otherwise(F.get(probability, index))  # a class unknown to the model has probability 0

@@ -27,7 +27,7 @@ def log_comparison(mlflow_run: str, comparison: Comparison) -> None:
 
 def numbers_of(comparison: Comparison) -> dict[str, float]:
     """All defined values and bounds by MLflow metric name."""
-    numbers = {}
+    numbers: dict[str, float | None] = {}
     for compared in comparison.comparisons:
         prefix = ".anchor" if compared.reference == "anchor" else ""
         for result in compared.metrics:

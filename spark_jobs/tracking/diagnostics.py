@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 
 from contract.spec import ModelSpec
 from spark_jobs.data.labels import Labels
+from spark_jobs.runtime.spark_api import first_row
 
 Table = list[dict[str, Any]]
 BINS = 10
@@ -34,7 +35,7 @@ def calibration(scored: DataFrame, label: str, binary: bool) -> Table:
 
     Binary: of class 1. Several classes: of the predicted class.
     """
-    probabilities = vector_to_array("probability")
+    probabilities = vector_to_array(F.col("probability"))
     predicted = F.get(probabilities, F.lit(1)) if binary else F.array_max(probabilities)
     observed = F.col(label) if binary else (F.col("prediction") == F.col(label)).cast("double")
     bin_of = F.least(F.floor(predicted * BINS), F.lit(BINS - 1))
@@ -44,7 +45,7 @@ def calibration(scored: DataFrame, label: str, binary: bool) -> Table:
 def residuals(scored: DataFrame, label: str) -> Table:
     """Histogram of predicted − actual between its 1st and 99th percentile; the outer bins include what lies beyond."""
     residual = F.col("prediction") - F.col(label)
-    low, high = scored.agg(F.percentile_approx(residual, [0.01, 0.99])).first()[0]
+    low, high = first_row(scored.agg(F.percentile_approx(residual, [0.01, 0.99])))[0]
     width = (high - low) / RESIDUAL_BINS or 1.0
     bin_index = F.least(F.greatest(F.floor((residual - low) / width), F.lit(0)), F.lit(RESIDUAL_BINS - 1))
     counted = {row[0]: row[1] for row in scored.groupBy(bin_index).count().collect()}
@@ -57,7 +58,7 @@ def residuals(scored: DataFrame, label: str) -> Table:
 def predicted_actual(scored: DataFrame, label: str) -> Table:
     """Mean predicted and mean actual value by decile of the prediction."""
     shares = [step / BINS for step in range(1, BINS)]
-    edges = scored.agg(F.percentile_approx("prediction", shares)).first()[0]
+    edges = first_row(scored.agg(F.percentile_approx("prediction", shares)))[0]
     tenth = sum(((F.col("prediction") > edge).cast("int") for edge in edges), F.lit(0))
     return _grouped(scored, tenth, predicted=F.avg("prediction"), actual=F.avg(label))
 

@@ -2,11 +2,11 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any, NamedTuple
 
 import mlflow
@@ -18,7 +18,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
-from mlflow.utils.time import get_current_time_millis
 from pyspark.ml import PipelineModel
 
 from contract.base_model import STORED
@@ -49,7 +48,7 @@ class Result(NamedTuple):
     """Results of one training; `seconds` by stage."""
 
     params: dict[str, Any]
-    metrics: dict[str, float]
+    metrics: Mapping[MetricName, float]
     train_rows: int
     holdout_rows: int
     train_until: datetime | None
@@ -140,8 +139,8 @@ def _params(spec: ModelSpec, result: Result) -> dict[str, Any]:
 
 
 def _metrics(result: Result) -> list[Metric]:
-    now = get_current_time_millis()
-    named = {f"holdout.{name}": value for name, value in result.metrics.items()}
+    now = int(time() * 1000)
+    named: dict[str, float] = {f"holdout.{name}": value for name, value in result.metrics.items()}
     named |= {f"seconds.{stage}": value for stage, value in result.seconds.items()}
     named |= {"rows.train": result.train_rows, "rows.holdout": result.holdout_rows}
     return [Metric(name, float(value), now, 0) for name, value in named.items()]
@@ -162,12 +161,13 @@ def _register(client: MlflowClient, run: Run, tags: dict[str, str], training: Tr
     until = training.train_until.isoformat() if training.train_until else ""
     tags = {**tags, "train_until": until, "training": training.model_dump_json(exclude={"version"})}
     source = f"{run.info.artifact_uri}/{MODEL}"
-    return client.create_model_version(name, source, run.info.run_id, tags, await_creation_for=None)
+    return client.create_model_version(name, source, run.info.run_id, tags, await_creation_for=0)
 
 
 def _finish(client: MlflowClient, version: ModelVersion) -> None:
     client.set_registered_model_alias(version.name, "challenger", version.version)
-    client.set_terminated(version.run_id, "FINISHED")
+    if version.run_id is not None:  # every version of this project has a run
+        client.set_terminated(version.run_id, "FINISHED")
 
 
 @contextmanager

@@ -64,19 +64,21 @@ def load_version(model: str, version: int, folder: Path) -> Version:
         try:
             registered = client.get_model_version(model, str(version))
             folder.mkdir(parents=True, exist_ok=True)
+            if registered.run_id is None:
+                raise VersionUnreadable(f"version {version} of {model} in MLflow was not registered by this project: it has no run")
             client.download_artifacts(registered.run_id, "", str(folder))
         except MlflowException as error:
             if error.error_code in GONE:
                 raise VersionUnreadable(f"MLflow has no version {version} of {model} any more") from error
             raise
     try:
-        return _read_version(registered, folder)
+        return _read_version(registered, registered.run_id, folder)
     except (OSError, ValueError, KeyError, TooNew, PySparkException, Py4JJavaError) as error:
         reason = str(error).strip().partition("\n")[0][:300]
         raise VersionUnreadable(f"the files of version {version} of {model} in MLflow cannot be read: {reason}") from error
 
 
-def _read_version(registered: ModelVersion, folder: Path) -> Version:
+def _read_version(registered: ModelVersion, mlflow_run: str, folder: Path) -> Version:
     sql = folder / "features.sql"
     until = registered.tags["train_until"]
     return Version(
@@ -88,5 +90,5 @@ def _read_version(registered: ModelVersion, folder: Path) -> Version:
         train_until=datetime.fromisoformat(until) if until else None,
         as_of=datetime.fromisoformat(registered.tags["as_of"]),
         onnx=folder / ONNX,
-        mlflow_run=registered.run_id,
+        mlflow_run=mlflow_run,
     )

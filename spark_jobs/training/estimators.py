@@ -1,5 +1,6 @@
 """Spark estimators of the algorithms that a spec may name."""
 
+from collections.abc import Callable
 from typing import Any
 
 from pyspark.errors import IllegalArgumentException
@@ -12,7 +13,7 @@ from contract.algorithms import PARAMS, AlgorithmName
 from contract.errors import BadData
 from spark_jobs.training.features import FEATURES
 
-ESTIMATORS: dict[AlgorithmName, type[Estimator]] = {
+ESTIMATORS: dict[AlgorithmName, Callable[..., Estimator[Any]]] = {
     "logistic_regression": LogisticRegression,
     "linear_regression": LinearRegression,
     "decision_tree_classifier": DecisionTreeClassifier,
@@ -28,13 +29,14 @@ DEFAULT_BINS = 32  # Spark's
 def fit(name: AlgorithmName, params: dict[str, Any], rows: DataFrame, label: str, seed: int) -> Model:
     """The algorithm fitted to `rows` with features and label; BadData where Spark refuses a parameter's value."""
     try:
-        return estimator(name, params, label, seed).fit(rows)
+        fitted: Model = estimator(name, params, label, seed).fit(rows)
     except IllegalArgumentException as error:
         refusal = str(error).splitlines()[0]
         raise BadData(f"{name} cannot be fitted with {describe(params)}: {refusal}; correct algorithm in the spec") from error
+    return fitted
 
 
-def estimator(name: AlgorithmName, params: dict[str, Any], label: str, seed: int) -> Estimator:
+def estimator(name: AlgorithmName, params: dict[str, Any], label: str, seed: int) -> Estimator[Any]:
     made = ESTIMATORS[name](featuresCol=FEATURES, labelCol=label, **params)
     if made.hasParam("seed"):
         made.set(made.getParam("seed"), seed)

@@ -1,6 +1,6 @@
 """Feature stages before the algorithm: impute, index, one-hot, assemble, scale. They do not use the label."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.base import Estimator, Transformer
@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from contract.algorithms import PARAMS
 from contract.errors import BadData
 from contract.spec import Features, ModelSpec
+from spark_jobs.runtime.spark_api import first_row
 
 FEATURES = "features"
 _ASSEMBLED = "features_assembled"
@@ -30,11 +31,11 @@ def fit_features(train: DataFrame, spec: ModelSpec) -> FittedFeatures:
     return FittedFeatures(pipeline, _levels(pipeline) if spec.features.encode == "index" else 0)
 
 
-def build_stages(spec: ModelSpec) -> list[Estimator | Transformer]:
+def build_stages(spec: ModelSpec) -> list[Estimator[Any] | Transformer]:
     numeric, categorical, features = spec.examples.numeric, spec.examples.categorical, spec.features
     imputed, indexed, encoded = _suffixed(numeric, "imputed"), _suffixed(categorical, "indexed"), _suffixed(categorical, "encoded")
     one_hot = features.encode == "one_hot"
-    made: list[Estimator | Transformer] = []
+    made: list[Estimator[Any] | Transformer] = []
     if numeric:
         made.append(Imputer(strategy=features.impute, inputCols=[*numeric], outputCols=imputed))
     if categorical:
@@ -66,7 +67,7 @@ def check_features(train: DataFrame, spec: ModelSpec) -> None:
         *(F.approx_count_distinct(name, 0.02).alias(f"levels {name}") for name in examples.categorical),
         *(F.count_if(F.col(name) == "").alias(f"empty {name}") for name in examples.categorical),
     ]
-    seen = train.agg(F.count("*").alias("rows"), *counts).first().asDict()
+    seen = first_row(train.agg(F.count("*").alias("rows"), *counts)).asDict()
     problems = [
         *_empty_columns(seen, spec),
         *(problem for name in examples.categorical for problem in _level_problems(name, seen, features)),

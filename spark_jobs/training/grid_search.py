@@ -13,13 +13,15 @@ from pyspark.ml import Model
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from contract.algorithms import Search
 from contract.errors import BadData
 from contract.metrics import LOWER_IS_BETTER
 from contract.spec import ModelSpec
 from spark_jobs.data.dataset import DatasetSplit, split_by_hash, split_by_time
 from spark_jobs.data.labels import Labels
+from spark_jobs.runtime.spark_api import first_row
 from spark_jobs.statistics.point_metrics import scores
-from spark_jobs.training.boosting import LENGTH, first_trees, is_boosted
+from spark_jobs.training.boosting import LENGTH, Boosted, first_trees, is_boosted
 from spark_jobs.training.estimators import describe, fit, with_bins
 from spark_jobs.training.walk_forward import TICK, end_of, walk_forward
 
@@ -66,11 +68,17 @@ def validation_spans(rows: DataFrame, spec: ModelSpec) -> list[DatasetSplit]:
     return spans
 
 
+def search_of(spec: ModelSpec) -> Search:
+    if spec.algorithm.search is None:
+        raise ValueError(f"{spec.name} has no algorithm.search")
+    return spec.algorithm.search
+
+
 def plans_of(spec: ModelSpec, levels: int) -> list[FitPlan]:
     """The grid's combinations; those that differ only in the length of boosting share one fit."""
     name, fixed = spec.algorithm.name, spec.algorithm.params
-    grid = dict(spec.algorithm.search.grid)
-    lengths = tuple(sorted(set(grid.pop(LENGTH)))) if LENGTH in grid and is_boosted(name) else ()
+    grid = dict(search_of(spec).grid)
+    lengths = tuple(sorted({int(length) for length in grid.pop(LENGTH)})) if LENGTH in grid and is_boosted(name) else ()
     longest = {LENGTH: lengths[-1]} if lengths else {}
     combined = [{**fixed, **dict(zip(grid, values, strict=True)), **longest} for values in product(*grid.values())]
     return [FitPlan(with_bins(name, params, levels), lengths) for params in combined]
@@ -108,18 +116,20 @@ def _mean_over_spans(tries: Sequence[Candidate]) -> Candidate:
 
 def validation_split(rows: DataFrame, spec: ModelSpec) -> DatasetSplit:
     """The newest share of the rows by time, after the spec's gap; without time, a share by another hash than the holdout's."""
-    share = spec.algorithm.search.validation_share
+    share = search_of(spec).validation_share
     if spec.examples.time is None:
         return split_by_hash(rows, spec.examples.id, f"{spec.name} search", share)
     when = F.col(spec.examples.time)
-    first, newest = (moment.replace(tzinfo=UTC) for moment in rows.agg(F.percentile_approx(when, 1 - share), F.max(when)).first())
+    moments = first_row(rows.agg(F.percentile_approx(when, 1 - share), F.max(when)))
+    first, newest = (moment.replace(tzinfo=UTC) for moment in moments)
     until = newest + TICK
     return split_by_time(rows, spec.examples.time, until, until - first, spec.split.gap)
 
 
 def _fitted(plan: FitPlan, model: Model) -> Iterator[tuple[dict[str, Any], Model]]:
-    if not plan.lengths:
+    if not plan.lengths or not isinstance(model, Boosted):
         yield plan.params, model
+        return
     for length in plan.lengths:
         yield {**plan.params, LENGTH: length}, first_trees(model, length)
 
