@@ -10,6 +10,7 @@ from spark_jobs.data.labels import labels_of
 from spark_jobs.data.snapshot import freeze
 from spark_jobs.data.sources import read_sources
 from spark_jobs.jobs.train import learn, score
+from spark_jobs.runtime.logs import start_logging
 from spark_jobs.runtime.session import start_session
 from spark_jobs.runtime.stage_timer import StageTimer
 from spark_jobs.statistics.point_metrics import scores
@@ -23,6 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
     spec = parse_spec(arguments.spec.read_text(), arguments.spec)
     sql = (arguments.spec.parent / spec.examples.sql).read_text() if spec.examples.sql else None
+    start_logging()
     spark, clock = start_session("bare"), StageTimer("bare")
     frozen = freeze(
         spark,

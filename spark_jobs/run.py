@@ -10,6 +10,7 @@ sys.path = [path for path in sys.path if not path.endswith("spark_jobs")]  # its
 
 import argparse
 import importlib
+import logging
 import threading
 import traceback
 from contextlib import nullcontext
@@ -23,13 +24,16 @@ from contract.store.base import Store
 from contract.store.factory import store_at
 from spark_jobs.runtime.claims import holder, other_holder
 from spark_jobs.runtime.log_forwarding import LogForwarder
+from spark_jobs.runtime.logs import start_logging
 from spark_jobs.runtime.parent_watch import is_watched, watch_parents
 
+log = logging.getLogger("spark_jobs.run")  # its name is __main__ where it is started
 FAILED, BAD_DATA = 1, 3
 NO_PROGRESS = timedelta(minutes=30)
 
 
 def main(arguments: list[str]) -> int:
+    start_logging()
     watch_parents()
     options = parse(arguments)
     store = store_at(options.store)
@@ -38,7 +42,7 @@ def main(arguments: list[str]) -> int:
         sys.exit(f"{options.request} is a request for {request.job}, not for {options.job}")
     reason = reason_to_skip(request, store, options.claim)
     if reason:
-        print(f"{request.job}: {reason}; nothing to do", flush=True)
+        log.info(f"{request.job}: {reason}; nothing to do")
         return 0
     with nullcontext() if is_watched() else LogForwarder(store, prefix_of(request), sys.stdout):
         return run(request, store)
@@ -91,7 +95,7 @@ def work(request: JobRequest, store: Store) -> None:
     try:
         job = importlib.import_module(module)
         document = job.run(spark, request, store)
-        print(f"{request.job}: wrote {write(store, f'{prefix_of(request)}.json', document)}", flush=True)
+        log.info(f"{request.job}: wrote {write(store, f'{prefix_of(request)}.json', document)}")
     finally:
         spark.stop()
 
@@ -105,8 +109,8 @@ def watch(spark: Any, request: JobRequest, store: Store) -> None:
 
 
 def fail(request: JobRequest, store: Store, error: RetrainingError) -> int:
-    """Prints before it writes: the store itself may be what fails."""
-    print(f"{request.job} failed: {error}", flush=True)
+    """Logs before it writes: the store itself may be what fails."""
+    log.info(f"{request.job} failed: {error}")
     write(store, f"{prefix_of(request)}.error.json", Failure.of(request.job, error))
     return BAD_DATA if isinstance(error, BadData) else FAILED
 

@@ -4,6 +4,7 @@ Caching would not freeze them: Spark recomputes lost blocks from a source that m
 what is read back is checked. The folder is named by the job's key, and is valid once a validation report names it.
 """
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from contract.keys import digest_of
 from contract.source import Source
 from spark_jobs.data.sources import Rows
 from spark_jobs.runtime.spark_api import first_row
+
+log = logging.getLogger(__name__)
 
 
 class Frozen(NamedTuple):
@@ -39,7 +42,7 @@ def freeze(spark: SparkSession, read: Mapping[str, Rows], sources: Mapping[str, 
     contents = {name: content_of(frame) for name, frame in written.items()}
     versions = {name: rows.version for name, rows in read.items() if rows.version is not None}
     for name, content in contents.items():
-        print(f"validate: {name}: {content.rows:,} rows written to {uri}/{name}", flush=True)
+        log.info(f"validate: {name}: {content.rows:,} rows written to {uri}/{name}")
     return Frozen(
         snapshot=Snapshot(
             uri=uri,

@@ -1,5 +1,6 @@
 """compare: the challenger against each reference model on the same holdout rows, and the proof that ONNX equals Spark."""
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
@@ -24,6 +25,7 @@ from spark_jobs.tracking.comparison_log import log_comparison
 from spark_jobs.tracking.mlflow_runs import connect
 from spark_jobs.tracking.model_versions import Version, VersionUnreadable, load_versions
 
+log = logging.getLogger(__name__)
 Role = Literal["champion", "anchor"]
 
 
@@ -56,7 +58,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
         recipe = recipe_of(frozen, snapshot, challenger, reference_versions)
         if recipe:
             clock.lap("recipe", f"compared with the champion's recipe, which differs in {' and '.join(recipe.changed)}")
-        print(f"compare: ONNX equals Spark on {parity.rows:,} rows; chose {len(golden.rows)} golden rows", flush=True)
+        log.info(f"compare: ONNX equals Spark on {parity.rows:,} rows; chose {len(golden.rows)} golden rows")
     golden_path = documents.write(store, f"{frozen.folder}/golden-{request.key}.json", golden)
     seconds = round(sum(clock.seconds.values()), 3)
     anchor = frozen.champion and frozen.champion.anchor

@@ -1,5 +1,6 @@
 """train: fits the feature stages once, searches, fits the best parameters to all training rows, and registers the version."""
 
+import logging
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,13 +30,15 @@ from spark_jobs.training.features import FEATURES, FittedFeatures, fit_features
 from spark_jobs.training.grid_search import Candidate, search
 from spark_jobs.training.walk_forward import fold_intervals
 
+log = logging.getLogger(__name__)
+
 
 def run(spark: SparkSession, request: JobRequest, store: Store) -> Training:
     """Returns the version that an earlier attempt of the same request has registered; nothing is trained twice."""
     mlflow_runs.connect(request.run.platform.mlflow)
     registered = mlflow_runs.find_training(request.run.model, request.key)
     if registered:
-        print(f"train: version {registered.version} of {request.run.model} was registered by an earlier attempt", flush=True)
+        log.info(f"train: version {registered.version} of {request.run.model} was registered by an earlier attempt")
     return registered or train(spark, request, store)
 
 

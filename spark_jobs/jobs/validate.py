@@ -1,5 +1,6 @@
 """validate: writes the snapshot of this run, checks it, and reports all failed checks at once."""
 
+import logging
 import time
 from collections.abc import Mapping
 
@@ -15,6 +16,8 @@ from spark_jobs.data.snapshot import freeze
 from spark_jobs.data.sources import read_sources
 from spark_jobs.runtime.error_translation import explain
 
+log = logging.getLogger(__name__)
+
 
 def run(spark: SparkSession, request: JobRequest, store: Store) -> ValidationReport:
     started, run = time.monotonic(), request.run
@@ -28,14 +31,14 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> ValidationRep
     if any(not check.passed for check in checks):
         path = write(store, f"{run.folder}/validate-{request.key}.report.json", report)
         raise BadData(failure_sentence(report, path))
-    print(f"validate: {len(checks)} checks passed", flush=True)
+    log.info(f"validate: {len(checks)} checks passed")
     return report
 
 
 def check_frames(frames: Mapping[str, DataFrame], run: RunDocument) -> list[DataCheck]:
     checks = []
     for name, frame in frames.items():
-        print(f"validate: checking {name}", flush=True)
+        log.info(f"validate: checking {name}")
         checks += check_source(frame, name, run.spec.sources[name], run.as_of)
         if name in run.suites:
             checks += check_suite(frame, name, run.suites[name])
@@ -44,7 +47,7 @@ def check_frames(frames: Mapping[str, DataFrame], run: RunDocument) -> list[Data
 
 def check_snapshot_examples(spark: SparkSession, snapshot: Snapshot, run: RunDocument) -> Examined:
     """A dataset that cannot be built is one failed check, so that failed checks of the sources are reported as well."""
-    print("validate: checking the examples", flush=True)
+    log.info("validate: checking the examples")
     try:
         return check_examples(build_rows(spark, snapshot, run.spec, run.sql), run.spec, run.as_of)
     except Exception as error:  # a query may fail on the data, such as a division by zero

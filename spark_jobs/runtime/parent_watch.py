@@ -1,12 +1,14 @@
 """Ends a local job with its task, so that no orphan goes on after the worker was killed."""
 
 import contextlib
+import logging
 import os
 import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
 
+log = logging.getLogger(__name__)
 VARIABLE = "RETRAINING_PARENT"
 ORPHANED = 70
 
@@ -39,7 +41,7 @@ def leave_if_orphaned(parents: list[ParentProcess]) -> None:
     for parent in parents:
         if not is_alive(parent):
             with contextlib.suppress(OSError):  # the reader of stdout may be gone as well
-                print(f"process {parent.pid}, which this job works for, is gone: leaving", flush=True)
+                log.info(f"process {parent.pid}, which this job works for, is gone: leaving")
             os._exit(ORPHANED)  # no shutdown hook and no other thread may delay the exit
 
 

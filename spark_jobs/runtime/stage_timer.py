@@ -1,10 +1,13 @@
-"""Measures and prints the seconds of each stage of a job."""
+"""Measures and logs the seconds of each stage of a job."""
 
+import logging
 import time
+
+log = logging.getLogger(__name__)
 
 
 class StageTimer:
-    """`lap` ends a stage: it prints one line and keeps the seconds since the previous stage."""
+    """`lap` ends a stage: it logs one line and keeps the seconds since the previous stage."""
 
     def __init__(self, job: str):
         self.seconds: dict[str, float] = {}
@@ -15,4 +18,4 @@ class StageTimer:
         now = time.monotonic()
         self.seconds[stage] = round(now - self._last, 3)
         self._last = now
-        print(f"{self._job}: {message} ({self.seconds[stage]:.1f} s)", flush=True)
+        log.info(f"{self._job}: {message} ({self.seconds[stage]:.1f} s)")

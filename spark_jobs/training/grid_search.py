@@ -1,5 +1,6 @@
 """Grid search: scores parameters on rows newer than those they were fitted to."""
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC
@@ -24,6 +25,8 @@ from spark_jobs.statistics.point_metrics import scores
 from spark_jobs.training.boosting import LENGTH, Boosted, first_trees, is_boosted
 from spark_jobs.training.estimators import describe, fit, with_bins
 from spark_jobs.training.walk_forward import TICK, end_of, walk_forward
+
+log = logging.getLogger(__name__)
 
 
 class Candidate(NamedTuple):
@@ -91,9 +94,7 @@ def candidates_of(
         _mean_over_spans(tries) for tries in zip(*(list(tries_of(plan, span, spec, labels, seed)) for span in spans), strict=True)
     ]
     for candidate in candidates:
-        print(
-            f"train: {describe(candidate.params)}: {spec.gate.metric} {candidate.score:.5f} ({candidate.seconds:.1f} s)", flush=True
-        )
+        log.info(f"train: {describe(candidate.params)}: {spec.gate.metric} {candidate.score:.5f} ({candidate.seconds:.1f} s)")
     return candidates
 
 

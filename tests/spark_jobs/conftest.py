@@ -11,8 +11,11 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from contract.documents import Snapshot
+from spark_jobs.runtime.logs import start_logging
 from spark_jobs.runtime.session import start_session
 from tests.spark_jobs.jars import absent, settings_with_jars
+
+start_logging()  # tests call the jobs without run.py, and read what they log
 
 SMALL = {
     "spark.master": "local[2]",

@@ -24,8 +24,9 @@ from spark_jobs.runtime.parent_watch import ORPHANED, VARIABLE, ParentProcess, i
 ROOT = Path(__file__).parents[2]
 SPEC = Path(__file__).parent / "specs" / "aircraft_engine.yaml"
 WATCHING = (
-    "import time; from spark_jobs.runtime.parent_watch import watch_parents; "
-    "watch_parents(0.1); print('works', flush=True); time.sleep(60)"
+    "import time; from spark_jobs.runtime.logs import start_logging; "
+    "from spark_jobs.runtime.parent_watch import watch_parents; "
+    "start_logging(); watch_parents(0.1); print('works', flush=True); time.sleep(60)"
 )
 ERROR = "runs/aircraft_engine/manual/validate-k1.error.json"
 
