@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import Any
 
 from contract.documents import Failure, JobRequest, read, write
-from contract.errors import BadData, RetrainingError
+from contract.errors import PermanentError, RetrainingError
 from contract.spark import merged
 from contract.store.base import Store
 from contract.store.factory import store_at
@@ -28,7 +28,7 @@ from spark_jobs.runtime.logs import start_logging
 from spark_jobs.runtime.parent_watch import is_watched, watch_parents
 
 log = logging.getLogger("spark_jobs.run")  # its name is __main__ where it is started
-FAILED, BAD_DATA = 1, 3
+FAILED, PERMANENT = 1, 3
 NO_PROGRESS = timedelta(minutes=30)
 
 
@@ -112,7 +112,7 @@ def fail(request: JobRequest, store: Store, error: RetrainingError) -> int:
     """Logs before it writes: the store itself may be what fails."""
     log.info(f"{request.job} failed: {error}")
     write(store, f"{prefix_of(request)}.error.json", Failure.of(request.job, error))
-    return BAD_DATA if isinstance(error, BadData) else FAILED
+    return PERMANENT if isinstance(error, PermanentError) else FAILED
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from contract.base_model import format_duration
 from contract.documents import Snapshot
-from contract.errors import BadData, RetrainingError
+from contract.errors import BadData, PermanentError
 from contract.source import Source
 from contract.spec import ModelSpec
 from spark_jobs.comparison.holdout import Scored, answer_of
@@ -19,7 +19,7 @@ from spark_jobs.tracking.model_versions import Version
 LEAST_COMMON = 0.9  # share of the holdout rows that both sides must have
 
 
-class Incomparable(RetrainingError):
+class Incomparable(PermanentError):
     """No fair comparison is possible; a person may still decide."""
 
 

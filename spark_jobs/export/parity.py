@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contract.comparison import Parity
-from contract.errors import BadData
+from contract.errors import PermanentError
 from contract.spec import ModelSpec
 from spark_jobs.export.runtime import ModelOutput, OnnxModel
 
@@ -18,7 +18,7 @@ BATCH = 2_000
 TOLERANCE = 1e-9  # of max(1, |Spark's number|)
 
 
-class ParityBroken(BadData):
+class ParityBroken(PermanentError):
     """The exported model's predictions differ from Spark's: it must not serve."""
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as parquet
 
-from contract.errors import BadData
+from contract.errors import PermanentError
 
 
-class UnsupportedStage(BadData):
+class UnsupportedStage(PermanentError):
     """A stage, or a parameter of one, that has no exact ONNX form here."""
 
     def __init__(self, stage: "Stage", problem: str, supported: str):

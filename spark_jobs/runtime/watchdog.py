@@ -9,13 +9,13 @@ from datetime import timedelta
 from pyspark.sql import SparkSession
 
 from contract.base_model import format_duration
-from contract.errors import OutOfTime, RetrainingError
+from contract.errors import OutOfTime, RetrainingError, TransientError
 
 EVERY_S = 5.0
 OVERDUE = 71
 
 
-class Stuck(RetrainingError):
+class Stuck(TransientError):
     """No Spark task has ended and nothing was printed within the no-progress limit."""
 
 

@@ -23,7 +23,7 @@ from pyspark.ml import PipelineModel
 from contract.base_model import STORED
 from contract.comparison import Interval
 from contract.documents import RunDocument, Snapshot, Training
-from contract.errors import RetrainingError
+from contract.errors import TransientError
 from contract.keys import digest_of
 from contract.metrics import MetricName
 from contract.spec import ModelSpec
@@ -40,7 +40,7 @@ PATIENCE = {
 }
 
 
-class TrackingFailed(RetrainingError):
+class TrackingFailed(TransientError):
     """MLflow did not answer or refused a request."""
 
 

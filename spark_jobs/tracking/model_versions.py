@@ -15,7 +15,7 @@ from pyspark.errors import PySparkException
 from pyspark.ml import PipelineModel
 
 from contract.documents import StoredSpec, parse
-from contract.errors import RetrainingError, TooNew
+from contract.errors import TooNew, TransientError
 from contract.spec import ModelSpec
 from spark_jobs.data.labels import Labels
 from spark_jobs.tracking.mlflow_runs import MODEL, ONNX, PIPELINE, translate_mlflow_errors
@@ -23,7 +23,7 @@ from spark_jobs.tracking.mlflow_runs import MODEL, ONNX, PIPELINE, translate_mlf
 GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for a deleted version or run
 
 
-class VersionUnreadable(RetrainingError):
+class VersionUnreadable(TransientError):
     """MLflow answers, but the version or some of its files are missing or unreadable."""
 
 

@@ -17,9 +17,11 @@ from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
 from contract.store.local import LocalStore
 from spark_jobs import run
+from spark_jobs.export.parity import ParityBroken
 from spark_jobs.runtime.claims import holder
 from spark_jobs.runtime.error_translation import explain
 from spark_jobs.runtime.parent_watch import ORPHANED, VARIABLE, ParentProcess, is_alive, parse_parents
+from spark_jobs.runtime.watchdog import Stuck
 
 ROOT = Path(__file__).parents[2]
 SPEC = Path(__file__).parent / "specs" / "aircraft_engine.yaml"
@@ -178,11 +180,22 @@ def test_a_missing_source_ends_the_job_with_one_sentence_and_exit_code_3(tmp_pat
 
     store = LocalStore(str(tmp_path / "store"))
     reason = f"source planes: {tmp_path}/nowhere/planes.csv does not exist; check the source's path and its last delivery"
-    assert done.returncode == run.BAD_DATA, done.stderr
+    assert done.returncode == run.PERMANENT, done.stderr
     assert f"validate failed: {reason}" in done.stdout
     assert find(store, ERROR, Failure) == Failure(step="validate", reason=reason, cause="data")
     assert store.read(ERROR.replace("error", "claim-0")) is not None
     assert f"validate failed: {reason}" in store.read(ERROR.replace("error.json", "progress-0001.txt")).decode()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "cause"),
+    [(ParityBroken("p"), run.PERMANENT, "permanent"), (Stuck("s"), run.FAILED, "transient")],
+)
+def test_exit_code_and_cause_say_whether_a_retry_can_help(tmp_path: Path, error: RetrainingError, code: int, cause: str) -> None:
+    request, store = JobRequest.model_validate_json(write_request(tmp_path).read_text()), LocalStore(str(tmp_path / "store"))
+
+    assert run.fail(request, store, error) == code
+    assert find(store, ERROR, Failure).cause == cause
 
 
 def test_a_query_that_the_data_does_not_fit_is_bad_data(spark: SparkSession) -> None:
