@@ -85,5 +85,5 @@ def test_a_controller_that_may_not_start_for_a_while_is_not_given_up(whole):
         supervisord("startProcess", "controller", False)
         until(lambda: log.exists() and log.read_text().count("another controller holds") > 4, "it was refused five times")
 
-    until(lambda: "one turn a second" in log.read_text(), "it works", seconds=10)
+    until(lambda: "at least once a second" in log.read_text(), "it works", seconds=10)
     supervisord("stopProcess", "controller")
