@@ -48,6 +48,7 @@ lint: .venv/lint/tests.lock $(ENVIRONMENTS:%=.venv/%/requirements.lock) ## forma
 	@$(MYPY) .venv/release/bin/python contract images release
 	@$(MYPY) .venv/airflow/bin/python plugins dags
 	@$(MYPY) .venv/serving/bin/python serving
+	@$(MYPY) .venv/spark/bin/python spark_jobs
 	@$(call DEPTRY,requirements.txt,dags plugins images contract release/ledger release/registries)
 	@$(call DEPTRY,spark_jobs/requirements.txt,spark_jobs contract)
 	@$(call DEPTRY,serving/requirements.txt,serving)

@@ -38,10 +38,10 @@ class Evaluations(NamedTuple):
     """`ahead`: years × evaluations, the improvement's distance above the margin in the interval's standard errors; its freedom."""
 
     ahead: np.ndarray
-    freedom: int
+    degrees_of_freedom: int
 
     def promoted(self, level: float) -> np.ndarray:
-        return self.ahead > stats.t.ppf(1 - level, self.freedom)
+        return self.ahead > stats.t.ppf(1 - level, self.degrees_of_freedom)
 
 
 def effects(rng: np.random.Generator, cell: Cell) -> np.ndarray:
@@ -63,14 +63,14 @@ def simulated(cell: Cell, gained: float, years: int, seed: int) -> Evaluations:
     for _ in range(years):
         improved = gained + DAILY * effects(rng, cell)
         results += [_evaluate(improved[index, index : index + cell.holdout], rows) for index in range(EVALUATIONS)]
-    ahead, freedom = np.array(results).T
-    return Evaluations(ahead.reshape(years, EVALUATIONS), int(freedom[0]))
+    ahead, degrees_of_freedom = np.array(results).T
+    return Evaluations(ahead.reshape(years, EVALUATIONS), int(degrees_of_freedom[0]))
 
 
 def _evaluate(improved: np.ndarray, rows: np.ndarray) -> tuple[float, int]:
     sides = [jackknife(np.column_stack([rows, rows * loss]), _mean) for loss in (LOSS - improved, np.full(len(rows), LOSS))]
     result = interval([Blocked(improvement(*sides, lower_is_better=True), Grouping(rows, True))], SIDE)
-    return (result.value - MARGIN) / result.error, result.freedom
+    return (result.value - MARGIN) / result.standard_error, result.degrees_of_freedom
 
 
 def _mean(total: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from contract.metrics import MetricName
 
 
 class Interval(Strict):
-    """A two-sided interval around `value`, each side wrong with probability `level`: `error` times Student's t with `freedom`.
+    """A two-sided interval around `value`, each side wrong with probability `level`: `standard_error` times Student's t.
 
     `low` and `high` are None where it is undefined, and `why` says why. `lag1` (of blocks in time order) and `skewness` describe
     the block values that it comes from: the interval is too short where both are large.
@@ -21,8 +21,8 @@ class Interval(Strict):
     high: float | None
     blocks: int
     level: float = 0.025
-    error: float | None = None
-    freedom: int | None = None
+    standard_error: float | None = None
+    degrees_of_freedom: int | None = None
     lag1: float | None = None
     skewness: float | None = None
     why: str = ""

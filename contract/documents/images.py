@@ -42,16 +42,16 @@ class Image(Versioned):
 class ReplayResult(Strict):
     """Recent live requests, answered by both versions before the new one takes traffic.
 
-    `moved` is the share of rows whose answer differs by more than 1e-6, `mean` and `largest` how far apart the answers are:
-    in probability, or in the label's unit.
+    `changed_share` is the share of rows whose answer differs by more than 1e-6; `mean_difference` and `largest_difference` of the
+    answers are in probability, or in the label's unit.
     """
 
     requests: int
     rows: int
     refused: int = Field(description="requests that the live version answers and the new one does not")
-    moved: float | None = None
-    mean: float | None = None
-    largest: float | None = None
+    changed_share: float | None = None
+    mean_difference: float | None = None
+    largest_difference: float | None = None
     p95_ms: float | None = None
     p95_ms_live: float | None = None
     problem: str = Field("", description="why nothing could be replayed; the check does not depend on it")

@@ -109,10 +109,10 @@ def _replay_sentence(replay: ReplayResult) -> str:
     clauses = [
         f"of {replay.requests:,} requests ({replay.rows:,} rows) that the live version answers, it refuses {replay.refused:,}"
     ]
-    if replay.moved is not None:
-        clauses.append(f"{100 * replay.moved:.1f} % of the rows get a different prediction")
-    if replay.moved and replay.mean is not None and replay.largest is not None:
-        clauses.append(f"by {replay.mean:.4g} on average and {replay.largest:.4g} at most")
+    if replay.changed_share is not None:
+        clauses.append(f"{100 * replay.changed_share:.1f} % of the rows get a different prediction")
+    if replay.changed_share and replay.mean_difference is not None and replay.largest_difference is not None:
+        clauses.append(f"by {replay.mean_difference:.4g} on average and {replay.largest_difference:.4g} at most")
     if replay.p95_ms is not None and replay.p95_ms_live is not None:
         clauses.append(f"its 95th percentile is {replay.p95_ms:.1f} ms, the live version's {replay.p95_ms_live:.1f} ms")
     return f"{', '.join(clauses)}."

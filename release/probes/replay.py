@@ -172,9 +172,9 @@ def _summary(pairs: list[ReplayedPair]) -> ReplayResult:
         requests=len(pairs),
         rows=len(apart),
         refused=len(pairs) - len(compared),
-        moved=sum(difference > MOVED_ABOVE for difference in apart) / len(apart) if apart else None,
-        mean=math.fsum(apart) / len(apart) if apart else None,
-        largest=max(apart, default=None),
+        changed_share=sum(difference > MOVED_ABOVE for difference in apart) / len(apart) if apart else None,
+        mean_difference=math.fsum(apart) / len(apart) if apart else None,
+        largest_difference=max(apart, default=None),
         p95_ms=_p95([new for new, _ in compared]),
         p95_ms_live=_p95([live for _, live in compared]),
     )

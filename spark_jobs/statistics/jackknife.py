@@ -70,21 +70,26 @@ def interval(estimates: Sequence[Blocked], level: float) -> Interval:
         defined = value if np.isfinite(value) else None
         return Interval(value=defined, low=None, high=None, blocks=blocks, level=level, why=why)
     errors = [_error(blocked) for blocked in estimates]
-    variances = [error**2 for error, _ in errors]
+    variances = [standard_error**2 for standard_error, _ in errors]
     variance = variances[0] if len(estimates) == 1 else max(*variances[:2], variances[0] + variances[1] - variances[2])
-    error, freedom = sqrt(variance), min(freedom for _, freedom in errors[:2])
-    shape = {"error": error, "freedom": freedom, "lag1": _lag1(first), "skewness": _skewness(influence(first.estimate))}
-    if error <= ROUNDING * first.estimate.scale:
+    standard_error, degrees_of_freedom = sqrt(variance), min(degrees_of_freedom for _, degrees_of_freedom in errors[:2])
+    shape = {
+        "standard_error": standard_error,
+        "degrees_of_freedom": degrees_of_freedom,
+        "lag1": _lag1(first),
+        "skewness": _skewness(influence(first.estimate)),
+    }
+    if standard_error <= ROUNDING * first.estimate.scale:
         return Interval(value=value, low=None, high=None, blocks=blocks, level=level, why="its variance is zero", **shape)
-    half = float(stats.t.ppf(1 - level, freedom) * error)
+    half = float(stats.t.ppf(1 - level, degrees_of_freedom) * standard_error)
     return Interval(value=value, low=value - half, high=value + half, blocks=blocks, level=level, **shape)
 
 
 def worse_than(bound: float, result: Interval) -> float | None:
     """One-sided p-value of the hypothesis that the true value is `bound` or more; None where the interval has no bounds."""
-    if result.low is None or result.value is None or result.error is None or result.freedom is None:
+    if result.low is None or result.value is None or result.standard_error is None or result.degrees_of_freedom is None:
         return None
-    return float(stats.t.cdf((result.value - bound) / result.error, result.freedom))
+    return float(stats.t.cdf((result.value - bound) / result.standard_error, result.degrees_of_freedom))
 
 
 def influence(estimate: Jackknife) -> np.ndarray:

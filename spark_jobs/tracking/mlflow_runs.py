@@ -20,14 +20,15 @@ from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
 from pyspark.ml import PipelineModel
 
-from contract.base_model import STORED
+from contract.base_model import refuse_newer
 from contract.comparison import Interval
-from contract.documents import RunDocument, Snapshot, Training
+from contract.documents import RunDocument, Snapshot, Training, parse
 from contract.errors import TransientError
 from contract.keys import digest_of
 from contract.metrics import MetricName
 from contract.spec import ModelSpec
 
+TAGS_FORMAT = 1  # of a run's and a version's tags; rises as that of a document does
 MODEL, PIPELINE, ONNX = "spark-model", "sparkml", "onnx"
 # Three attempts of 15 s and the pauses between them: an unreachable MLflow is an error within a minute.
 PATIENCE = {
@@ -73,8 +74,16 @@ def find_training(model: str, key: str) -> Training | None:
         if not versions:
             return None
         version = min(versions, key=lambda registered: int(registered.version))
+        training = training_of(version)
         _finish(client, version)
-        return Training.model_validate({**json.loads(version.tags["training"]), "version": int(version.version)}, context=STORED)
+        return training
+
+
+def training_of(version: ModelVersion) -> Training:
+    """The document that was stored in the version's tags. Raises TooNew for tags of a later format."""
+    tags = version.tags
+    refuse_newer("The tag set of a version in MLflow", int(tags.get("format", TAGS_FORMAT)), TAGS_FORMAT)
+    return parse(Training, json.dumps({**json.loads(tags["training"]), "version": int(version.version)}))
 
 
 def log_training(run: RunDocument, key: str, snapshot: Snapshot, result: Result, folder: Path) -> Training:
@@ -85,7 +94,7 @@ def log_training(run: RunDocument, key: str, snapshot: Snapshot, result: Result,
         origin = digest_of([run.platform.store, run.folder])[:32]
         _fail_leftovers(client, experiment, origin)
         tags = {"origin": origin, "request": key, "run": run.folder, "spec_hash": run.spec_hash, "code_hash": run.code_hash}
-        tags |= {"fingerprint": snapshot.fingerprint, "as_of": run.as_of.isoformat()}
+        tags |= {"fingerprint": snapshot.fingerprint, "as_of": run.as_of.isoformat(), "format": str(TAGS_FORMAT)}
         started, since = client.create_run(experiment, tags=tags, run_name=f"{run.as_of:%Y-%m-%d %H:%M}"), monotonic()
         client.log_artifacts(started.info.run_id, str(folder))
         result.seconds["mlflow"] = round(monotonic() - since, 3)

@@ -18,7 +18,7 @@ from contract.documents import StoredSpec, parse
 from contract.errors import TooNew, TransientError
 from contract.spec import ModelSpec
 from spark_jobs.data.labels import Labels
-from spark_jobs.tracking.mlflow_runs import MODEL, ONNX, PIPELINE, translate_mlflow_errors
+from spark_jobs.tracking.mlflow_runs import MODEL, ONNX, PIPELINE, training_of, translate_mlflow_errors
 
 GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for a deleted version or run
 
@@ -79,15 +79,14 @@ def load_version(model: str, version: int, folder: Path) -> Version:
 
 
 def _read_version(registered: ModelVersion, mlflow_run: str, folder: Path) -> Version:
-    sql = folder / "features.sql"
-    until = registered.tags["train_until"]
+    training, sql = training_of(registered), folder / "features.sql"
     return Version(
         pipeline=PipelineModel.load(f"file://{folder.resolve() / MODEL / PIPELINE}"),
         spec=parse(StoredSpec, (folder / "spec.json").read_bytes()).spec,
         sql=sql.read_text() if sql.exists() else None,
         labels=json.loads((folder / ONNX / "model.json").read_bytes())["labels"],
-        params=json.loads(registered.tags["training"])["params"],
-        train_until=datetime.fromisoformat(until) if until else None,
+        params=training.params,
+        train_until=training.train_until,
         as_of=datetime.fromisoformat(registered.tags["as_of"]),
         onnx=folder / ONNX,
         mlflow_run=mlflow_run,

@@ -19,7 +19,16 @@ from release.ledger.entries import Outcome
 DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
 IMAGE = Image(model="late", version=7, as_of=DUE, digest="d", reference="r", size=1, labels={})
 YES = Approval(approved=True, by="ada", at=DUE, reason="")
-REPLAY = ReplayResult(requests=180, rows=1412, refused=2, moved=0.031, mean=0.0123, largest=0.2, p95_ms=3.14, p95_ms_live=2.9)
+REPLAY = ReplayResult(
+    requests=180,
+    rows=1412,
+    refused=2,
+    changed_share=0.031,
+    mean_difference=0.0123,
+    largest_difference=0.2,
+    p95_ms=3.14,
+    p95_ms_live=2.9,
+)
 LINK = "http://airflow/run"
 
 

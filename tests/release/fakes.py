@@ -250,7 +250,16 @@ class FakeProbe:
 
     def replay(self, server: Server, live: Sequence[Server], columns: Sequence[str]) -> ReplayResult:
         self.replayed.append((server.digest, tuple(sorted({other.digest for other in live}))))
-        return ReplayResult(requests=1, rows=1, refused=0, moved=0.0, mean=0.0, largest=0.0, p95_ms=5.0, p95_ms_live=5.0)
+        return ReplayResult(
+            requests=1,
+            rows=1,
+            refused=0,
+            changed_share=0.0,
+            mean_difference=0.0,
+            largest_difference=0.0,
+            p95_ms=5.0,
+            p95_ms_live=5.0,
+        )
 
     def predictions(self, model: str, servers: Sequence[Server]) -> dict[str, PredictionHistogram]:
         """A thousand answers more at each look, in the bins of `lies`."""

@@ -164,7 +164,7 @@ def test_equal_versions_answer_alike(served):
     assert result.p95_ms > 0
     assert result.p95_ms_live > 0
     assert result.model_copy(update={"p95_ms": None, "p95_ms_live": None}) == ReplayResult(
-        requests=2, rows=3, refused=0, moved=0.0, mean=0.0, largest=0.0
+        requests=2, rows=3, refused=0, changed_share=0.0, mean_difference=0.0, largest_difference=0.0
     )
 
 
@@ -186,8 +186,8 @@ def test_answers_that_moved_are_measured_in_the_tasks_unit(served, model, altere
     result = replay(new, [live], columns)
 
     assert (result.requests, result.rows, result.refused, result.problem) == (2, 2, 0, "")
-    assert (result.largest, result.mean) == (pytest.approx(largest), pytest.approx(mean))
-    assert result.moved == (0.5 if model == "multiclass" else 1.0)
+    assert (result.largest_difference, result.mean_difference) == (pytest.approx(largest), pytest.approx(mean))
+    assert result.changed_share == (0.5 if model == "multiclass" else 1.0)
 
 
 def test_both_are_asked_anew_without_the_masked_values(served):
@@ -197,7 +197,7 @@ def test_both_are_asked_anew_without_the_masked_values(served):
         live, new = served("binary", **environment), served("binary", NEW, moved)
         ask(live, [20, 0, "AA"])
 
-        assert replay(new, [live], COLUMNS).largest == pytest.approx(largest)
+        assert replay(new, [live], COLUMNS).largest_difference == pytest.approx(largest)
 
 
 def test_every_live_server_is_heard_and_what_was_replayed_is_not_kept_again(served):
@@ -222,7 +222,7 @@ def test_what_only_the_new_version_refuses_is_counted(served):
 
     result = replay(new, [live], ["size", "colour"])
 
-    assert (result.requests, result.rows, result.refused, result.moved, result.problem) == (3, 2, 1, 0.0, "")
+    assert (result.requests, result.rows, result.refused, result.changed_share, result.problem) == (3, 2, 1, 0.0, "")
 
 
 def test_other_columns_are_refused_and_said(served):

@@ -63,12 +63,12 @@ def test_blocks_in_time_order_have_the_cosine_interval() -> None:
     for wave in range(1, 6):  # 1.6·√12 = 5.5
         weights = [math.sqrt(2 / 12) * math.cos(math.pi * wave * (position - 0.5) / 12) for position in range(1, 13)]
         projections.append(sum(w * p for w, p in zip(weights, pseudo, strict=True)))
-    error = math.sqrt(sum(projection**2 for projection in projections) / 5 / 12)
+    standard_error = math.sqrt(sum(projection**2 for projection in projections) / 5 / 12)
 
     result = alone(estimate, SIZES, in_time_order=True)
 
-    assert result.low == pytest.approx(estimate.value - 2.5705818366 * error, abs=1e-10)  # t(0.975; 5)
-    assert result.high == pytest.approx(estimate.value + 2.5705818366 * error, abs=1e-10)
+    assert result.low == pytest.approx(estimate.value - 2.5705818366 * standard_error, abs=1e-10)  # t(0.975; 5)
+    assert result.high == pytest.approx(estimate.value + 2.5705818366 * standard_error, abs=1e-10)
 
 
 def test_equal_clusters_of_a_mean_have_the_classical_interval_of_block_means() -> None:
@@ -89,8 +89,8 @@ def test_what_the_block_values_look_like_is_told_with_the_interval() -> None:
 
     assert result.lag1 == pytest.approx((around[1:] * around[:-1]).sum() / (around**2).sum())
     assert result.skewness == pytest.approx((around**3).mean() / (around**2).mean() ** 1.5)
-    assert (result.high - result.value) / result.error == pytest.approx(2.7764451052)  # t(0.975; 4), and 1.6·√8 = 4.5
-    assert (result.freedom, result.level) == (4, 0.025)
+    assert (result.high - result.value) / result.standard_error == pytest.approx(2.7764451052)  # t(0.975; 4), and 1.6·√8 = 4.5
+    assert (result.degrees_of_freedom, result.level) == (4, 0.025)
 
 
 def crossed(seed: int, days: int, customers: int, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -121,17 +121,17 @@ def test_two_ways_of_depending_have_the_variance_of_cameron_gelbach_and_miller()
     expected = variance(day) + variance(customer) - variance(day * 10 + customer)
     result = interval(two_way(day, customer, loss), 0.025)
 
-    assert result.error == pytest.approx(math.sqrt(expected), rel=1e-9)
-    assert (result.blocks, result.freedom) == (10, 9)
+    assert result.standard_error == pytest.approx(math.sqrt(expected), rel=1e-9)
+    assert (result.blocks, result.degrees_of_freedom) == (10, 9)
     assert result.high - result.value == pytest.approx(2.2621571628 * math.sqrt(expected), rel=1e-9)  # t(0.975; 9)
 
 
 def test_two_ways_are_never_surer_than_either_alone() -> None:
     day, customer, loss = crossed(13, 12, 12, noise=100.0)  # rows that hardly depend on each other: the sum may fall below
     estimates = two_way(day, customer, loss)
-    errors = [interval([estimate], 0.025).error for estimate in estimates[:2]]
+    errors = [interval([estimate], 0.025).standard_error for estimate in estimates[:2]]
 
-    assert interval(estimates, 0.025).error >= max(errors)
+    assert interval(estimates, 0.025).standard_error >= max(errors)
 
 
 def test_one_way_is_wrong_far_too_often_where_rows_depend_in_two_ways_and_two_ways_are_not() -> None:
