@@ -1,13 +1,13 @@
 """Every model's last entry on the controller's own disk, for rollbacks while the store cannot be reached."""
 
 import logging
-import os
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from contract.base_model import Versioned
 from contract.documents import parse
+from images.files import write_whole
 from release.ledger.entries import Entry, State
 
 log = logging.getLogger(__name__)
@@ -37,15 +37,13 @@ class LocalState:
         return self._kept.get(model)
 
     def put(self, model: str, record: LocalRecord) -> None:
-        """In memory always; a full disk keeps an older entry, from which the controller would decide the same again."""
+        """On disk when this returns, as an entry of the ledger is; with a full disk in memory only, and an older record stays."""
         if record == self._kept.get(model):
             return
         self._kept[model] = record
         path = self._folder / f"{model}.json"
-        new = path.with_suffix(".new")
         try:
-            new.write_text(record.model_dump_json(indent=1))
-            os.replace(new, path)
+            write_whole(path, record.model_dump_json(indent=1).encode())
         except OSError as error:
             log.warning("%s: the last entry is kept in memory only: %s could not be written (%s)", model, path, error.strerror)
 

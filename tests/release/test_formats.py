@@ -165,6 +165,7 @@ def test_a_controller_that_is_older_than_its_own_copy_does_not_start(tmp_path: P
     folder = tmp_path / "copies"
     LocalState(folder).put("late", LocalRecord(entry=world.ledger.last("late")))
     path = folder / "late.json"
+    path.chmod(0o644)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
 
     with pytest.raises(TooNew, match="upgrade the serving host"):
