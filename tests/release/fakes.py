@@ -14,7 +14,7 @@ from contract.documents import GoldenRows, Image, ReplayResult
 from contract.errors import StoreError
 from contract.platform import ServingHost
 from contract.serving import Serving
-from images.oci import ImageDamaged
+from images.oci import ImageDamaged, RegistryTrouble
 from images.signature import Unsigned
 from release.controller.loop import Controller
 from release.controller.reconciler import Parts, Reconciler
@@ -22,6 +22,7 @@ from release.ledger.entries import Outcome, PredictionHistogram, State, Traffic
 from release.ledger.ledger import Ledger
 from release.ledger.requests import KINDS, Request
 from release.probes.golden_rows import ProbeResult
+from release.registries.mlflow_alias import AliasUnknown
 from release.routing.traefik import RouteRefused
 from release.targets.base import Server
 
@@ -199,7 +200,7 @@ class FakeAlias:
 
     def _refuse(self) -> None:
         if self.down:
-            raise ConnectionError("MLflow does not answer")
+            raise AliasUnknown("MLflow does not answer")
 
 
 class FakeTags:
@@ -212,7 +213,7 @@ class FakeTags:
 
     def set(self, tag: str, image: Image) -> bool:
         if self.down:
-            raise ConnectionError("the registry does not answer")
+            raise RegistryTrouble("the registry does not answer")
         self.faults.point()
         self.names[image.model, tag] = image.version
         self.faults.point()
