@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks import load
+from contract.paths import Digest
 from demo.live import Live
 from demo.paths import HOME, MODEL, ROOT, python_of
 
@@ -99,7 +100,7 @@ def main() -> None:
     image, golden = live.champion(MODEL), live.golden_rows(MODEL)
     if image is None:
         sys.exit("nothing is live: run `make demo` first")
-    unpacked = HOME / "serving" / "images" / image.digest.removeprefix("sha256:")
+    unpacked = HOME / "serving" / "images" / Digest(image.digest).hex
     model, target = unpacked / "models" / "current", ROOT / ".build" / "mlflow-model"
     shutil.rmtree(target, ignore_errors=True)
     script = ROOT / "benchmarks" / "mlflow_model.py"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contract.documents import Image
+from contract.paths import Digest
 from demo.live import Live
 from demo.paths import HOME, ROOT, python_of
 
@@ -41,8 +42,8 @@ def damage_model_layer(image: Image) -> None:
     """Inverts one byte of the model's layer, as a failing disk would."""
     folder = Path(image.reference.removeprefix("oci:").split("@")[0])
     blobs = folder / "blobs" / "sha256"
-    manifest = json.loads((blobs / image.digest.removeprefix("sha256:")).read_text())
-    blob = blobs / manifest["layers"][-1]["digest"].removeprefix("sha256:")
+    manifest = json.loads((blobs / Digest(image.digest).hex).read_text())
+    blob = blobs / Digest(manifest["layers"][-1]["digest"]).hex
     content = bytearray(blob.read_bytes())
     content[len(content) // 2] ^= 0xFF
     blob.chmod(0o644)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from contract.paths import Digest
 from images.files import write_whole
 from images.layer import sha256
 from images.oci import INDEX, MANIFEST, Descriptor, ImageDamaged, Repository, canonical, check_digest, descriptor
@@ -113,7 +114,7 @@ class Layout:
             yield
 
     def _blob_path(self, digest: str) -> Path:
-        return self.folder / "blobs" / "sha256" / check_digest(digest).removeprefix("sha256:")
+        return self.folder / "blobs" / "sha256" / Digest(check_digest(digest)).hex
 
 
 def _name(entry: dict[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.base_model import Strict
+from contract.paths import Digest
 from images.files import write_whole
 from images.layer import UnsafeLayer, check_names, read_layer, sha256
 from images.oci import ImageDamaged, Repository
@@ -33,7 +34,7 @@ def unpack(repository: Repository, digest: str, folder: Path) -> ImageConfig:
         config, files = _read(repository, digest)
     except (KeyError, TypeError, ValueError):
         raise ImageDamaged(f"{repository.reference(digest)} names no image of layers; package the version again") from None
-    hashes = "".join(f"{sha256(content)[7:]}  {name}\n" for name, content in sorted(files.items()))
+    hashes = "".join(f"{Digest(sha256(content)).hex}  {name}\n" for name, content in sorted(files.items()))
     expected = {**files, HASHES: hashes.encode()}
     if _content(folder) != expected:
         _replace(folder, expected)

@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     if reason:
         log.info(f"{request.job}: {reason}; nothing to do")
         return 0
-    with nullcontext() if is_watched() else LogForwarder(store, prefix_of(request), sys.stdout):
+    with nullcontext() if is_watched() else LogForwarder(store, request.files, sys.stdout):
         return run(request, store)
 
 
@@ -57,18 +57,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def prefix_of(request: JobRequest) -> str:
-    return f"{request.run.folder}/{request.job}-{request.key}"
-
-
 def reason_to_skip(request: JobRequest, store: Store, claim: int) -> str:
     """Why this application must not do the work; empty where it holds the claim from now on."""
-    prefix = prefix_of(request)
     listed = set(store.names(request.run.folder))
-    for name in (f"{request.job}-{request.key}{end}" for end in (".json", ".error.json", ".failed.json")):
+    for name in (f"{request.files.name}{end}" for end in (".json", ".error.json", ".failed.json")):
         if name in listed:
             return f"{name} already exists"
-    other = other_holder(store, prefix, claim, holder())
+    other = other_holder(store, request.files, claim, holder())
     return other and f"{other} has claimed this work"
 
 
@@ -95,7 +90,7 @@ def work(request: JobRequest, store: Store) -> None:
     try:
         job = importlib.import_module(module)
         document = job.run(spark, request, store)
-        log.info(f"{request.job}: wrote {write(store, f'{prefix_of(request)}.json', document)}")
+        log.info(f"{request.job}: wrote {write(store, request.files.document, document)}")
     finally:
         spark.stop()
 
@@ -111,7 +106,7 @@ def watch(spark: Any, request: JobRequest, store: Store) -> None:
 def fail(request: JobRequest, store: Store, error: RetrainingError) -> int:
     """Logs before it writes: the store itself may be what fails."""
     log.info(f"{request.job} failed: {error}")
-    write(store, f"{prefix_of(request)}.error.json", Failure.of(request.job, error))
+    write(store, request.files.beside("error"), Failure.of(request.job, error))
     return PERMANENT if isinstance(error, PermanentError) else FAILED
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from contract.base_model import Strict, Versioned
+from contract.paths import JobFiles
 from contract.platform import Platform
 from contract.spec import ModelSpec
 
@@ -56,6 +57,10 @@ class JobRequest(Versioned):
     key: str
     run: RunDocument
     inputs: dict[str, str] = Field({}, description="step: the path of its document in the store")
+
+    @property
+    def files(self) -> JobFiles:
+        return JobFiles(self.run.folder, self.job, self.key)
 
 
 class StoredSpec(Versioned):

@@ -1,10 +1,11 @@
 """The store of a platform's `store` root."""
 
 from contract.errors import StoreError
+from contract.paths import StoreLayout
 from contract.store.base import Store
 from contract.store.local import LocalStore
 
-PROTECTED = ("ledger",)  # folders that are never removed
+PROTECTED = (StoreLayout.LEDGER,)  # folders that are never removed
 
 
 def store_at(root: str) -> Store:

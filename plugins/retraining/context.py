@@ -7,6 +7,7 @@ from contract import documents
 from contract.comparison import Approval, Comparison, Verdict
 from contract.documents import RunDocument
 from contract.keys import Attempt, attempt_of
+from contract.paths import JobFiles
 from contract.store.base import Store
 from plugins.retraining.errors import Stopped
 
@@ -34,11 +35,15 @@ class TaskContext:
         return self.attempt.key
 
     @property
+    def files(self) -> JobFiles:
+        return JobFiles(self.run.folder, self.step, self.key)
+
+    @property
     def path(self) -> str:
-        return f"{self.run.folder}/{self.step}-{self.key}.json"
+        return self.files.document
 
     def beside(self, kind: str) -> str:
-        return f"{self.run.folder}/{self.step}-{self.key}.{kind}.json"
+        return self.files.beside(kind)
 
     def find(self, kind: type[documents.Document]) -> documents.Document | None:
         return documents.find(self.store, self.path, kind)

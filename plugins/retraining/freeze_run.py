@@ -11,7 +11,8 @@ from croniter import croniter
 
 from contract import documents
 from contract.documents import Champion, Image, RunDocument
-from contract.keys import digest_of, run_folder
+from contract.keys import digest_of
+from contract.paths import RunFolder
 from contract.platform import Platform
 from contract.store.base import Store
 from plugins.retraining.catalog import ModelFiles, airflow_home
@@ -44,7 +45,7 @@ def freeze_run(model: ModelFiles, platform: Platform, trigger: Trigger, params: 
     """Path of the run document; an existing one is kept."""
     _refuse_unknown(trigger.conf, list(params))
     champion = Ledger(store).champion(model.spec.name)
-    folder = run_folder(model.spec.name, trigger.run_id, trigger.started.isoformat())
+    folder = RunFolder.of(model.spec.name, trigger.run_id, trigger.started.isoformat()).path
     document = RunDocument(
         model=model.spec.name,
         run_id=trigger.run_id,

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from contract.base_model import Strict, Versioned
 from contract.documents import Check, Image, Release, StepReport
+from contract.paths import Digest
 from contract.serving import Serving
 from release.ledger.requests import CheckRequest, Queued, ReleaseRequest, RollbackRequest
 
@@ -214,4 +215,4 @@ class Entry(Draft):
 def version_name(image: Image | None) -> str:
     if image is None:
         return "no version"
-    return f"version {image.version} ({image.digest.removeprefix('sha256:')[:12]})"
+    return f"version {image.version} ({Digest(image.digest).short})"

@@ -13,6 +13,7 @@ from contract import documents
 from contract.base_model import Versioned
 from contract.documents import Image
 from contract.errors import PermanentError, StoreError, TooNew
+from contract.paths import StoreLayout
 from contract.store.base import DocumentStore
 from release.ledger.entries import Draft, Entry, Outcome, State
 from release.ledger.requests import Request
@@ -39,7 +40,7 @@ class Ledger:
         self._followed: dict[str, int] = {}  # model: number of an entry up to which there is no gap
 
     def models(self) -> list[str]:
-        return self.store.names("ledger")
+        return self.store.names(StoreLayout.LEDGER)
 
     def last(self, model: str) -> Entry | None:
         """Raises LedgerBroken at a gap or an unreadable entry. An instance lists all names once, then reads newer entries only."""
@@ -126,12 +127,12 @@ class Ledger:
 
     def _listed(self, model: str) -> int:
         """The number of entries. Raises LedgerBroken at a gap."""
-        folders = [name for name in self.store.names(f"ledger/{model}") if name != OUTCOMES]
+        folders = [name for name in self.store.names(_folder(model)) if name != OUTCOMES]
         for folder in folders:
-            self._refuse_foreign(_FOLDER, f"ledger/{model}", folder)
-        names = [(folder, name) for folder in folders for name in self.store.names(f"ledger/{model}/{folder}")]
+            self._refuse_foreign(_FOLDER, _folder(model), folder)
+        names = [(folder, name) for folder in folders for name in self.store.names(f"{_folder(model)}/{folder}")]
         for expected, (folder, name) in enumerate(names, start=1):
-            self._refuse_foreign(_ENTRY, f"ledger/{model}/{folder}", name)
+            self._refuse_foreign(_ENTRY, f"{_folder(model)}/{folder}", name)
             if int(name[:8]) != expected:
                 raise self._broken(model, expected, "is missing")
         return len(names)
@@ -177,7 +178,11 @@ class Ledger:
         return LedgerBroken(f"{path} {how}: restore it from a backup; releases wait until then")
 
     def _path(self, model: str, n: int) -> str:
-        return f"ledger/{model}/{n // ENTRIES_IN_A_FOLDER:05d}/{n:08d}.json"
+        return f"{_folder(model)}/{n // ENTRIES_IN_A_FOLDER:05d}/{n:08d}.json"
 
     def _outcome_path(self, model: str, request_id: str) -> str:
-        return f"ledger/{model}/{OUTCOMES}/{request_id}.json"
+        return f"{_folder(model)}/{OUTCOMES}/{request_id}.json"
+
+
+def _folder(model: str) -> str:
+    return f"{StoreLayout.LEDGER}/{model}"

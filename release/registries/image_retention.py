@@ -9,6 +9,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from contract.errors import PermanentError
+from contract.paths import Digest
 from images.oci import Repository
 from release.ledger.entries import Entry, State
 from release.ledger.ledger import Ledger
@@ -171,4 +172,4 @@ def _line(manifest: ManifestDecision) -> str:
 
 
 def _short(digest: str) -> str:
-    return digest.removeprefix("sha256:")[:12]
+    return Digest(digest).short

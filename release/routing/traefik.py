@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from contract.errors import TransientError
+from contract.paths import Digest
 from contract.platform import ServingHost
 from images.files import write_whole
 from release.ledger.entries import Traffic
@@ -106,7 +107,7 @@ def _parse(content: str) -> dict[str, Any]:
 
 
 def service_name(model: str, digest: str) -> str:
-    return f"{model}-{digest.removeprefix('sha256:')}"
+    return f"{model}-{Digest(digest).hex}"
 
 
 def _rule(model: str, retry: str, more: str = "") -> dict[str, Any]:

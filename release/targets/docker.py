@@ -14,6 +14,7 @@ from requests.exceptions import RequestException
 
 from contract.documents import Image
 from contract.errors import PermanentError, TransientError
+from contract.paths import Digest
 from contract.platform import ServingHost
 from images.login import login_on_host
 from images.references import host_of
@@ -181,7 +182,7 @@ def _server(container: Container) -> Server:
 
 
 def _prefix(image: Image) -> str:
-    return f"{image.model}-{image.digest.removeprefix('sha256:')[:12]}-"
+    return f"{image.model}-{Digest(image.digest).short}-"
 
 
 def _free_port() -> int:

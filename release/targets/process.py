@@ -15,6 +15,7 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from contract.documents import Image
 from contract.errors import PermanentError, TransientError
+from contract.paths import Digest
 from contract.platform import ServingHost
 from contract.serving import REPLAY_ENV
 from images.files import write_whole
@@ -73,7 +74,7 @@ class ProcessTarget:
 
     def _start(self, image: Image, names: list[str], states: dict[str, int]) -> None:
         """A program starts when it is added. One that supervisord gave up is added again, for its port may be taken by now."""
-        folder = self._home / IMAGES / image.digest.removeprefix("sha256:")
+        folder = self._home / IMAGES / Digest(image.digest).hex
         repository, digest = find(image.reference)
         passed = _passed(unpack(repository, digest, folder).env)
         self._refuse_other_lock(image, folder / "app/requirements.lock")
@@ -201,7 +202,7 @@ class ProcessTarget:
 
 
 def _prefix(model: str, digest: str) -> str:
-    return f"{model}-{digest.removeprefix('sha256:')[:12]}-"
+    return f"{model}-{Digest(digest).short}-"
 
 
 def _passed(env: dict[str, str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pyspark.sql import types as T
 
 from contract.base_model import format_duration
 from contract.documents import DataCheck, Snapshot, ValidationReport, parse
+from contract.paths import FileName, JobFiles, RunFolder
 from contract.source import Source
 from contract.spec import ModelSpec
 from contract.store.base import Store
@@ -92,16 +93,17 @@ def _volume(name: str, rows: int, earlier: list[int]) -> DataCheck:
 
 def earlier_snapshots(store: Store, folder: str, as_of: datetime) -> list[Snapshot]:
     """Passed snapshots of this model before `as_of`, in order of their own `as_of`: a run's id may be its trigger time."""
-    model, _, _ = folder.rpartition("/")
+    model = RunFolder(folder).of_model
     every = (snapshot for run in store.names(model) for snapshot in _snapshots_in(store, f"{model}/{run}"))
     by_time = {snapshot.as_of: snapshot for snapshot in every if snapshot.as_of < as_of}
     return [by_time[time] for time in sorted(by_time)]
 
 
 def _snapshots_in(store: Store, folder: str) -> Iterator[Snapshot]:
-    for name in store.names(folder):
-        if name.startswith("validate-") and name.count(".") == 1:  # not .error.json, .failed.json, .report.json
-            yield parse(ValidationReport, store.read(f"{folder}/{name}") or b"").snapshot
+    for name in map(FileName.parse, store.names(folder)):
+        if name and (name.step, name.kind) == ("validate", ""):
+            document = JobFiles(folder, name.step, name.key).document
+            yield parse(ValidationReport, store.read(document) or b"").snapshot
 
 
 class Examined(NamedTuple):

@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from contract import documents
 from contract.comparison import Comparison, Parity, RecipeChange, ReferenceComparison
 from contract.documents import GoldenRows, JobRequest, RunDocument, Snapshot, Training, ValidationReport
+from contract.paths import JobFiles
 from contract.spec import ModelSpec
 from contract.store.base import Store
 from spark_jobs.comparison.comparisons import against_baseline, against_version
@@ -59,7 +60,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
         if recipe:
             clock.lap("recipe", f"compared with the champion's recipe, which differs in {' and '.join(recipe.changed)}")
         log.info(f"compare: ONNX equals Spark on {parity.rows:,} rows; chose {len(golden.rows)} golden rows")
-    golden_path = documents.write(store, f"{frozen.folder}/golden-{request.key}.json", golden)
+    golden_path = documents.write(store, JobFiles(frozen.folder, "golden", request.key).document, golden)
     seconds = round(sum(clock.seconds.values()), 3)
     anchor = frozen.champion and frozen.champion.anchor
     comparison = Comparison(

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contract.documents import DataCheck, JobRequest, RunDocument, Snapshot, ValidationReport, write
 from contract.errors import BadData
+from contract.paths import StoreLayout
 from contract.store.base import Store
 from spark_jobs.data.checks import EXAMPLES, Examined, check_examples, check_source, check_volumes, earlier_snapshots
 from spark_jobs.data.dataset import build_rows
@@ -22,14 +23,16 @@ log = logging.getLogger(__name__)
 def run(spark: SparkSession, request: JobRequest, store: Store) -> ValidationReport:
     started, run = time.monotonic(), request.run
     sources = read_sources(spark, run.platform.data, run.spec.sources, run.as_of)
-    snapshot, frames = freeze(spark, sources, run.spec.sources, f"{store.root}/snapshots/{run.model}/{request.key}", run.as_of)
+    snapshot, frames = freeze(
+        spark, sources, run.spec.sources, f"{store.root}/{StoreLayout.snapshot(run.model, request.key)}", run.as_of
+    )
     examined = check_snapshot_examples(spark, snapshot, run)
     volumes = check_volumes(snapshot, earlier_snapshots(store, run.folder, run.as_of))
     checks = (*check_frames(frames, run), *volumes, *examined.checks)
     seconds = time.monotonic() - started
     report = ValidationReport(snapshot=snapshot, checks=checks, unlabelled=examined.unlabelled, seconds=seconds)
     if any(not check.passed for check in checks):
-        path = write(store, f"{run.folder}/validate-{request.key}.report.json", report)
+        path = write(store, request.files.beside("report"), report)
         raise BadData(failure_sentence(report, path))
     log.info(f"validate: {len(checks)} checks passed")
     return report

@@ -10,6 +10,7 @@ import socket
 
 from contract.base_model import Versioned
 from contract.documents import parse
+from contract.paths import JobFiles
 from contract.store.base import Store
 
 CONTAINER = re.compile(r"container_(?:e\d+_)?(\d+_\d+)_\d+_\d+")
@@ -25,9 +26,9 @@ def holder() -> str:
     return f"application_{match[1]}" if match else f"{socket.gethostname()}:{os.getpid()}"
 
 
-def other_holder(store: Store, prefix: str, number: int, me: str) -> str:
-    """Creates the claim `<prefix>.claim-<number>.json`; empty where `me` holds it, else its holder."""
-    path = f"{prefix}.claim-{number}.json"
+def other_holder(store: Store, files: JobFiles, number: int, me: str) -> str:
+    """Creates the claim with this number; empty where `me` holds it, else its holder."""
+    path = files.beside(f"claim-{number}")
     if store.create(path, Claim(holder=me).model_dump_json().encode()):
         return ""
     held = store.read(path)

@@ -4,6 +4,7 @@ import sys
 import threading
 from typing import TextIO
 
+from contract.paths import JobFiles
 from contract.store.base import Store
 
 EVERY_S = 3.0
@@ -11,10 +12,10 @@ MOST_PARTS, MOST_CHARACTERS = 9999, 100_000
 
 
 class LogForwarder:
-    """Replaces sys.stdout; every EVERY_S seconds new output becomes one file, `<prefix>.progress-0001.txt` and so on."""
+    """Replaces sys.stdout; every EVERY_S seconds new output becomes one more of the job's progress files."""
 
-    def __init__(self, store: Store, prefix: str, stdout: TextIO) -> None:
-        self._store, self._prefix, self._stdout = store, prefix, stdout
+    def __init__(self, store: Store, files: JobFiles, stdout: TextIO) -> None:
+        self._store, self._files, self._stdout = store, files, stdout
         self._waiting = ""
         self._parts = 0
         self._lock = threading.Lock()
@@ -51,6 +52,6 @@ class LogForwarder:
             if text and self._parts < MOST_PARTS:
                 self._parts += 1
                 try:
-                    self._store.create(f"{self._prefix}.progress-{self._parts:04}.txt", text.encode())
+                    self._store.create(self._files.progress(self._parts), text.encode())
                 except Exception as error:
                     self._stdout.write(f"progress could not be stored: {error}\n")

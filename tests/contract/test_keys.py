@@ -2,7 +2,7 @@
 
 import pytest
 
-from contract.keys import attempt_of, digest_of, run_folder
+from contract.keys import attempt_of, digest_of
 from contract.store.local import LocalStore
 
 FOLDER = "runs/late/first"
@@ -50,13 +50,6 @@ def test_a_failure_of_another_step_or_of_an_older_clearing_changes_nothing(store
     store.create(f"{FOLDER}/compare-{before}.failed.json", b"{}")
 
     assert key(store, clear_number=1) == before
-
-
-def test_run_folders_are_safe_in_paths_and_never_clash():
-    folder = run_folder("late", "scheduled__2013-06-15T06:00:00+00:00")
-
-    assert folder.startswith("runs/late/scheduled__2013-06-15T06-00-00-00-00-")
-    assert run_folder("late", "a:b") != run_folder("late", "a+b")
 
 
 def test_a_digest_does_not_depend_on_the_order_of_keys():

@@ -19,13 +19,14 @@ ONE, TWO, THREE = digest_of(1), digest_of(2), digest_of(3)
 HOUR_S = 3600
 ASKER = """
 import sys, time
+from pydantic import TypeAdapter
 from contract.store.factory import store_at
 from release.ledger.requests import Request
 from release.ledger.ledger import Ledger
 ledger = Ledger(store_at(sys.argv[1]))
 sys.stdin.readline()
 for text in sys.argv[2:]:
-    request = Request.model_validate_json(text)
+    request = TypeAdapter(Request).validate_json(text)
     ledger.request(request)
     while not (outcome := ledger.outcome(request.model, request.id)):
         time.sleep(0.002)

@@ -169,7 +169,7 @@ for i in range(int(sys.argv[3])):
 
 
 def test_many_writers_at_once_lose_nothing_and_write_nothing_twice(store):
-    ledger, count = Ledger(store), 5 if ":" in store.root else 25  # a request to a bucket, or to HDFS, costs milliseconds
+    ledger, count = Ledger(store), 4 if ":" in store.root else 12  # a request to a bucket, or to HDFS, costs milliseconds
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, ledger.store.root, name, str(count)]) for name in "pqrs"]
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0, 0]
     queue = [request.id for request in ledger.last("late").state.queue]

@@ -4,17 +4,20 @@ import io
 import logging
 import time
 
+from contract.paths import JobFiles
 from contract.store.local import LocalStore
 from spark_jobs.runtime import log_forwarding
 from spark_jobs.runtime.log_forwarding import LogForwarder
 from spark_jobs.runtime.logs import start_logging
+
+FILES = JobFiles("runs/late/r", "train", "k1")
 
 
 def test_lines_are_stored_while_the_job_works_and_at_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr(log_forwarding, "EVERY_S", 0.1)
     store, stdout = LocalStore(str(tmp_path)), io.StringIO()
 
-    with LogForwarder(store, "runs/late/r/train-k1", stdout) as forwarder:
+    with LogForwarder(store, FILES, stdout) as forwarder:
         print("train: 3 rows")
         time.sleep(1)
         first = store.read("runs/late/r/train-k1.progress-0001.txt")
@@ -32,11 +35,11 @@ def test_what_a_job_logs_is_stored_as_the_sentence_alone(tmp_path):
     start_logging()
     log = logging.getLogger("spark_jobs.jobs.compare")
 
-    with LogForwarder(store, "compare-k1", stdout):
+    with LogForwarder(store, FILES, stdout):
         log.info("compare: 90 % of 3 rows")
         log.debug("compare: not for people")
 
-    assert store.read("compare-k1.progress-0001.txt") == b"compare: 90 % of 3 rows\n"
+    assert store.read(FILES.progress(1)) == b"compare: 90 % of 3 rows\n"
     assert stdout.getvalue() == "compare: 90 % of 3 rows\n"
 
 
@@ -56,7 +59,7 @@ def test_a_store_that_fails_does_not_stop_the_job(tmp_path):
         def create(self, path: str, content: bytes) -> bool:
             raise OSError("full")
 
-    with LogForwarder(Full(str(tmp_path)), "train-k1", stdout):
+    with LogForwarder(Full(str(tmp_path)), FILES, stdout):
         print("train: 3 rows")
 
     assert stdout.getvalue() == "train: 3 rows\nprogress could not be stored: full\n"

@@ -10,7 +10,7 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 
 from contract.documents import RunDocument, Snapshot, Training
-from contract.keys import run_folder
+from contract.paths import RunFolder
 from contract.spec import ModelSpec
 from spark_jobs.data.labels import with_label_index
 from spark_jobs.export import write_model
@@ -46,7 +46,7 @@ def run_of(spec: ModelSpec, url: str, sql: str | None = None, run_id: str = "man
         {
             "model": spec.name,
             "run_id": run_id,
-            "folder": run_folder(spec.name, run_id),
+            "folder": RunFolder.of(spec.name, run_id).path,
             "clear_number": 0,
             "as_of": AS_OF,
             "backfill": False,
@@ -124,7 +124,7 @@ def test_a_version_says_what_it_was_made_of(mlflow_url: str, pipeline: PipelineM
         "as_of": "2026-02-01T00:00:00+00:00",
         "train_until": "2026-01-30T23:59:00+00:00",
     }
-    assert version.tags["run"] == run_folder("told", "manual__1")
+    assert version.tags["run"] == RunFolder.of("told", "manual__1").path
     assert version.aliases == ["challenger"]
     assert run.info.status == "FINISHED"
     assert (run.data.metrics["holdout.log_loss"], run.data.metrics["seconds.fit"], run.data.metrics["rows.train"]) == (0.25, 1.5, 4)

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from contract import documents
 from contract.documents import JobRequest, RunDocument, Snapshot, Training, ValidationReport
 from contract.errors import BadData
-from contract.keys import run_folder
+from contract.paths import RunFolder
 from contract.spec import ModelSpec
 from contract.store.local import LocalStore
 from spark_jobs.jobs import train
@@ -43,7 +43,7 @@ def spec_with(name: str, task: str = "binary", algorithm: dict = LOGISTIC, **cha
 
 
 def request_for(spec: ModelSpec, sql: str, url: str, store: LocalStore, snapshot: str, key: str = "k1") -> JobRequest:
-    folder = run_folder(spec.name, "manual__1")
+    folder = RunFolder.of(spec.name, "manual__1").path
     frozen = Snapshot(uri=snapshot, fingerprint="f1", rows={"flights": 384}, as_of=AS_OF)
     documents.write(store, f"{folder}/validate-v.json", ValidationReport(snapshot=frozen, checks=(), seconds=1.0))
     run = RunDocument.model_validate(

@@ -9,6 +9,7 @@ from contract import documents
 from contract.base_model import Versioned
 from contract.comparison import Verdict
 from contract.documents import RunDocument, Training
+from contract.paths import StoreLayout
 from plugins.retraining.context import TaskContext, comparison_of, unreleasable
 from plugins.retraining.decision.gate import decide
 
@@ -31,7 +32,7 @@ def evaluate(task: TaskContext) -> Evaluation:
     comparison = comparison_of(task, version)
     name = f"{run.as_of.astimezone(UTC).strftime(STAMP)}-{_pair(run, version)}.json"
     # a refused evaluation does not count as spent, so it has a folder of its own
-    spent, refused = f"{_folder(run)}/{name}", f"evaluations-refused/{run.model}/{name}"
+    spent, refused = f"{_folder(run)}/{name}", f"{StoreLayout.REFUSED_EVALUATIONS}/{run.model}/{name}"
     known = documents.find(task.store, spent, Evaluation) or documents.find(task.store, refused, Evaluation)
     if known:
         return known
@@ -57,7 +58,7 @@ def evaluations_allowed(run: RunDocument) -> int | None:
 
 
 def _folder(run: RunDocument) -> str:
-    return f"evaluations/{run.model}"
+    return f"{StoreLayout.EVALUATIONS}/{run.model}"
 
 
 def _pair(run: RunDocument, version: int) -> str:

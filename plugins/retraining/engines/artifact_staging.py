@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from contract.paths import StoreLayout
 from contract.store.base import Store
 from plugins.retraining.engines.spark_submit import BUNDLE, RUN, spark_home
 from plugins.retraining.errors import EngineTrouble
@@ -51,7 +52,7 @@ def ship_run(store: Store) -> str:
 
 def _stored(store: Store, content: bytes, ending: str) -> str:
     """Stored under its hash: an existing object has the same content."""
-    path = f"code/{hashlib.sha256(content).hexdigest()[:32]}.{ending}"
+    path = f"{StoreLayout.CODE}/{hashlib.sha256(content).hexdigest()[:32]}.{ending}"
     store.create(path, content)
     return address(store, path)
 
@@ -79,14 +80,14 @@ def ship_environment(store: Store, python: str, log: Log, on_nodes: str = "") ->
         raise EngineTrouble(f"{lock} is missing, which keys the environment of spark.python: build the environment again")
     content = hashlib.sha256(lock.read_bytes() + on_nodes.encode()).hexdigest()[:32]
     named = f"{content}-py{platform.python_version()}-{platform.machine()}"
-    return _uploaded_once(store, f"environments/{named}.tar.gz", lambda file: _pack(home, interpreter, file), log)
+    return _uploaded_once(store, f"{StoreLayout.ENVIRONMENTS}/{named}.tar.gz", lambda file: _pack(home, interpreter, file), log)
 
 
 def ship_jars(store: Store, home: Path, log: Log) -> str:
     """Without it each submission would upload the jars."""
     names = sorted(jar.name for jar in (home / "jars").glob("*.jar"))
     named = hashlib.sha256("\n".join(names).encode()).hexdigest()[:32]
-    return _uploaded_once(store, f"jars/{named}.zip", lambda file: _zip_jars(home / "jars", file), log)
+    return _uploaded_once(store, f"{StoreLayout.JARS}/{named}.zip", lambda file: _zip_jars(home / "jars", file), log)
 
 
 def address(store: Store, path: str) -> str:

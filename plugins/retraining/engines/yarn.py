@@ -13,6 +13,7 @@ from typing import Any
 import requests
 from airflow.sdk import BaseHook
 
+from contract.paths import StoreLayout
 from contract.spark import Spark
 from contract.store.base import Store
 from contract.store.factory import store_at
@@ -69,11 +70,11 @@ class YarnEngine(Engine):
 
     def command(self, job: Job, store: Store, log: Log) -> list[str]:
         shipped = ship(store, self.spark.python, log)
-        store.create("events/.keep", b"")  # Spark does not create the folder itself
+        store.create(f"{StoreLayout.EVENTS}/.keep", b"")  # Spark does not create the folder itself
         conf = {
             "spark.yarn.archive": shipped.jars,
             "spark.eventLog.enabled": "true",
-            "spark.eventLog.dir": address(store, "events"),
+            "spark.eventLog.dir": address(store, StoreLayout.EVENTS),
             "spark.yarn.priority": str(PRIORITY[job.request.job]),
             **job.settings,
             "spark.yarn.tags": job.yarn_tags,

@@ -11,6 +11,7 @@ import httpx
 from contract.documents import Image
 from contract.errors import PermanentError, RetrainingError, TransientError
 from contract.keys import digest_of
+from contract.paths import StoreLayout
 from contract.platform import Platform
 from contract.store.base import Store
 from plugins.retraining.delivery import login_of
@@ -193,4 +194,4 @@ def _named(image: Image) -> str:
 
 
 def _marker(difference: Difference, now: datetime) -> str:
-    return f"differences/{now:%Y-%m-%d}/{digest_of(difference.text)[:16]}.json"
+    return f"{StoreLayout.DIFFERENCES}/{now:%Y-%m-%d}/{digest_of(difference.text)[:16]}.json"

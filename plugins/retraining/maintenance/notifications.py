@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import takewhile
 
+from contract.paths import StoreLayout
 from contract.store.base import Store
 from release.ledger.entries import Entry
 from release.ledger.ledger import Ledger
@@ -31,4 +32,4 @@ def _unsent_entries(store: Store, ledger: Ledger, model: str, now: datetime) -> 
 
 
 def _marker(model: str, n: int) -> str:
-    return f"notifications/{model}/{n}.json"
+    return f"{StoreLayout.NOTIFICATIONS}/{model}/{n}.json"

@@ -4,16 +4,16 @@ The age is that of the newest file, so that a run cleared after weeks still has 
 """
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 from contract.documents import Image
 from contract.errors import PermanentError, RetrainingError
+from contract.paths import FileName, JobFiles, StoreLayout
 from contract.platform import Retention
 from contract.store.base import Store
 from plugins.retraining.task_log import Log
@@ -22,7 +22,6 @@ from release.ledger.ledger import Ledger, LedgerBroken
 from release.ledger.requests import image_of
 
 AT_WORK = timedelta(days=1)  # minimum age: a job may still use what is younger
-VALIDATED, PACKAGED = re.compile(r"validate-([0-9a-f]+)\."), re.compile(r"package-[0-9a-f]+\.json")
 
 
 class NotAllRemoved(PermanentError):
@@ -43,19 +42,23 @@ class StoredRun:
     documents: frozenset[str]
     last_used: datetime
 
+    @cached_property
+    def names(self) -> list[FileName]:
+        return [name for name in map(FileName.parse, sorted(self.documents)) if name]
+
     @property
     def snapshots(self) -> set[str]:
-        return {match[1] for name in self.documents if (match := VALIDATED.match(name))}
+        return {name.key for name in self.names if name.step == "validate"}
 
     def reports(self, snapshot: str) -> bool:
         """Whether the job of this snapshot left a document, also for data that failed: people may inspect it."""
-        return not self.documents.isdisjoint({f"validate-{snapshot}.json", f"validate-{snapshot}.report.json"})
+        return any(name[:2] == ("validate", snapshot) and name.kind in ("", "report") for name in self.names)
 
 
 def remove_expired(store: Store, limits: Retention, now: datetime, dry_run: bool, log: Log) -> dict[str, int]:
     """Number removed (or to be removed) by kind. Raises NotAllRemoved at the end, so that one model does not block others."""
     counts, problems = {"snapshots": 0, "runs": 0, "jobs": 0, "files": 0}, []
-    models = {*store.names("runs"), *store.names("snapshots")}
+    models = {*store.names(StoreLayout.RUNS), *store.names(StoreLayout.SNAPSHOTS)}
     plans = {model: partial(plan, store, model, limits, now) for model in sorted(models)} | {
         "jobs": partial(old_jobs, store, limits, now)
     }
@@ -80,7 +83,7 @@ def plan(store: Store, model: str, limits: Retention, now: datetime) -> Iterator
     old = [run for run in runs.values() if now - run.last_used > max(limits.runs, AT_WORK) and not needed(run.folder)]
     owner = {key: run for run in runs.values() for key in run.snapshots}
 
-    for key, files in _grouped(store, f"snapshots/{model}").items():
+    for key, files in _grouped(store, f"{StoreLayout.SNAPSHOTS}/{model}").items():
         run, last_used = owner.get(key), max(files.values())
         last_used = max(last_used, run.last_used) if run else last_used
         if run and not run.reports(key):  # its job died
@@ -90,21 +93,21 @@ def plan(store: Store, model: str, limits: Retention, now: datetime) -> Iterator
         else:
             gone = run in old
         if gone:
-            yield Removal("snapshots", f"snapshots/{model}/{key}", last_used)
+            yield Removal("snapshots", StoreLayout.snapshot(model, key), last_used)
     yield from (Removal("runs", run.folder, run.last_used) for run in old)
 
 
 def old_jobs(store: Store, limits: Retention, now: datetime) -> Iterator[Removal]:
     """Tickets and event logs of a cluster's jobs."""
-    for folder in ("jobs", "events"):
+    for folder in (StoreLayout.JOBS, StoreLayout.EVENTS):
         for name, files in _grouped(store, folder).items():
             if now - max(files.values()) > max(limits.runs, AT_WORK):
                 yield Removal("jobs", f"{folder}/{name}", max(files.values()))
 
 
 def _runs(store: Store, model: str) -> Iterator[StoredRun]:
-    for name, files in _grouped(store, f"runs/{model}").items():
-        yield StoredRun(f"runs/{model}/{name}", frozenset(files), max(files.values()))
+    for name, files in _grouped(store, f"{StoreLayout.RUNS}/{model}").items():
+        yield StoredRun(f"{StoreLayout.RUNS}/{model}/{name}", frozenset(files), max(files.values()))
 
 
 def _grouped(store: Store, folder: str) -> dict[str, dict[str, datetime]]:
@@ -126,7 +129,7 @@ class _Protected(NamedTuple):
 
 def _protected_by_ledger(store: Store, model: str, runs: Iterable[StoredRun]) -> _Protected:
     last = Ledger(store).last(model)
-    if last is None and any(name.startswith("check-") for run in runs for name in run.documents):
+    if last is None and any(name.step == "check" for run in runs for name in run.names):
         path = f"{store.root}/ledger/{model}"
         raise LedgerBroken(f"{path} is empty, but there were checks: restore it from a backup; nothing is removed until then")
     images = _images(last.state) if last else []
@@ -144,14 +147,14 @@ def _images(state: State) -> list[Image]:
 def _is_needed(store: Store, run: StoredRun, protected: _Protected) -> bool:
     """Reads documents, so call it for old runs only. True if one cannot be read."""
     try:
-        opened = [_document(store, run, name)["run_id"] for name in run.documents if name.startswith("run-")]
-        packaged = [_document(store, run, name)["version"] for name in run.documents if PACKAGED.fullmatch(name)]
+        opened = [_document(store, run, name)["run_id"] for name in run.names if name.step == "run"]
+        packaged = [_document(store, run, name)["version"] for name in run.names if (name.step, name.kind) == ("package", "")]
     except (ValueError, KeyError, TypeError):
         return True
     return not opened or not protected.runs.isdisjoint(opened) or not protected.versions.isdisjoint(packaged)
 
 
-def _document(store: Store, run: StoredRun, name: str) -> dict[str, Any]:
+def _document(store: Store, run: StoredRun, name: FileName) -> dict[str, Any]:
     """As plain JSON, to accept documents of earlier versions of this code."""
-    content: dict[str, Any] = json.loads(store.read(f"{run.folder}/{name}") or b"")
+    content: dict[str, Any] = json.loads(store.read(JobFiles(run.folder, name.step, name.key).document) or b"")
     return content

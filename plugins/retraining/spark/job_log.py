@@ -16,7 +16,7 @@ class Memory(Protocol):
 
 def forward_log(task: TaskContext, memory: Memory, log: Log) -> None:
     """Reads `<step>-<key>.progress-<n>.txt` in order of n; the number already logged is kept in `memory`."""
-    marks = f"{task.step}-{task.key}.progress-"
+    marks = f"{task.files.name}.progress-"
     parts = sorted(name for name in task.store.names(task.run.folder) if name.startswith(marks))
     if not parts:
         return

@@ -10,6 +10,7 @@ from contract import documents
 from contract.base_model import Versioned, format_duration
 from contract.documents import CAUSES, Failure, JobRequest
 from contract.errors import OutOfTime, RetrainingError, StoreError
+from contract.paths import FileName, JobFiles, StoreLayout
 from contract.spark import Resources, merged, settings
 from plugins.retraining.context import TaskContext
 from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, JobTags
@@ -112,7 +113,8 @@ def submit(task: TaskContext, engine: Engine, log: Log) -> Application:
         engine.stop(older.id)
     _write_ticket(task)
     path = documents.write(task.store, task.beside("request"), _request(task))
-    claims = sum(name.startswith(f"{task.step}-{task.key}.claim-") for name in task.store.names(task.run.folder))
+    names = map(FileName.parse, task.store.names(task.run.folder))
+    claims = sum(name is not None and name[:3] == (task.step, task.key, "claim") for name in names)
     id = engine.submit(Job(_request(task), path, claims, _settings(task, log)), log)
     started = engine.state(id)
     log.info("%s: submitted as %s %s", task.step, id, started.link)
@@ -125,7 +127,7 @@ def _request(task: TaskContext) -> JobRequest:
 
 def _write_ticket(task: TaskContext) -> None:
     ticket = Ticket(model=task.run.model, run_id=task.run.run_id, step=task.step, folder=task.run.folder)
-    documents.write(task.store, f"jobs/{task.key}/ticket.json", ticket)
+    documents.write(task.store, StoreLayout.ticket(task.key), ticket)
 
 
 def resources_of(task: TaskContext) -> Resources:
@@ -145,9 +147,9 @@ def _settings(task: TaskContext, log: Log) -> dict[str, str]:
 
 def _failures(task: TaskContext) -> list[Failure]:
     """All of this step in this run, whatever their keys."""
-    names = task.store.names(task.run.folder)
-    mine = [name for name in names if name.startswith(f"{task.step}-") and name.endswith(".failed.json")]
-    return [documents.read(task.store, f"{task.run.folder}/{name}", Failure) for name in mine]
+    names = filter(None, map(FileName.parse, task.store.names(task.run.folder)))
+    mine = [JobFiles(task.run.folder, name.step, name.key) for name in names if (name.step, name.kind) == (task.step, "failed")]
+    return [documents.read(task.store, files.beside("failed"), Failure) for files in mine]
 
 
 def _ended(applications: list[Application]) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from contract import documents
+from contract.paths import StoreLayout
 from contract.store.base import Store
 from plugins.retraining.engines.base import Application, Engine, store_tag
 from plugins.retraining.spark.job_runner import Ticket
@@ -28,7 +29,7 @@ def stop_orphans(store: Store, engine: Engine, state_of: States) -> list[Orphan]
 
 def orphans(store: Store, engine: Engine, state_of: States) -> Iterator[Orphan]:
     for application in engine.find(store_tag(store.root), live=True):
-        ticket = documents.find(store, f"jobs/{application.key}/ticket.json", Ticket)
+        ticket = documents.find(store, StoreLayout.ticket(application.key), Ticket)
         if ticket is None:
             continue
         state = state_of(ticket.model, ticket.run_id, ticket.step)

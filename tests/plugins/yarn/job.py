@@ -30,7 +30,7 @@ def work(request: JobRequest, store: Store) -> None:
             time.sleep(0.05)
     snapshot = Snapshot(uri="hdfs://any", fingerprint="f1", rows={"parcels": 5}, as_of=request.run.as_of)
     print("validate: done", flush=True)
-    write(store, f"{run.prefix_of(request)}.json", ValidationReport(snapshot=snapshot, checks=(), seconds=1))
+    write(store, request.files.document, ValidationReport(snapshot=snapshot, checks=(), seconds=1))
 
 
 if __name__ == "__main__":
