@@ -36,8 +36,8 @@ print("ended by itself", flush=True)
     [
         (3, 60, "works", OVERDUE, "OutOfTime: ran longer than 3s: raise spark.time_limit, or give it more executors"),
         (60, 3, "hangs", OVERDUE, "Stuck: made no progress for 3s with 0 executors: is the queue full, or a service"),
-        (60, 20, "works", 0, "ended by itself"),
-        (60, 20, "talks", 0, "ended by itself"),
+        (60, 10, "works", 0, "ended by itself"),
+        (60, 8, "talks", 0, "ended by itself"),
     ],
 )
 def test_what_is_overdue_or_stuck_is_ended_and_told(whole, still, does, code, sentence):
