@@ -18,7 +18,7 @@ from tests.plugins.yarn.task import JOB, Task
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("pydantic", "annotated_types", "typing_extensions", "typing_inspection", "yaml", "_yaml", "requests", "urllib3", "idna")
-PACKAGES += ("certifi", "charset_normalizer")
+PACKAGES += ("certifi", "charset_normalizer", "tenacity")
 
 
 @pytest.fixture(scope="session")
