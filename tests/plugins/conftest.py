@@ -70,9 +70,7 @@ def inbox(receivers: Inbox) -> Inbox:
 @pytest.fixture(scope="session")
 def airflow(bundle: Path) -> Iterator[None]:
     """A database that knows the bundle, and the services that its platform names."""
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
-    from airflow.utils.db import initdb
+    from tests.plugins import airflow_internals
 
     with ExitStack() as stack:
         artifacts = HOME / "artifacts"
@@ -83,7 +81,5 @@ def airflow(bundle: Path) -> Iterator[None]:
         platform.write_text(
             platform.read_text().replace("http://127.0.0.1:1", stack.enter_context(services.mlflow(artifacts, TAGS)))
         )
-        initdb()
-        DagBundlesManager().sync_bundles_to_db()
-        sync_bag_to_db(BundleDagBag(bundle, bundle_path=bundle, bundle_name="dags-folder"), "dags-folder", None)
+        airflow_internals.new_database(bundle)
         yield

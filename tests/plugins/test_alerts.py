@@ -11,6 +11,7 @@ from plugins.retraining import alerts
 from plugins.retraining.alerts import Audience, Message
 from plugins.retraining.catalog import load_entry
 from plugins.retraining.errors import Stopped
+from tests.plugins import airflow_internals as internals
 
 PEOPLE = ("a@x.org", "b@x.org")
 AUDIENCE = Audience(model="late", slack="slack_test", smtp="smtp_test", sender="retraining@example.com", email=PEOPLE)
@@ -97,13 +98,11 @@ def test_a_run_that_has_ended_is_silent_at_its_deadline(inbox, callback, state):
 
 def test_airflow_stores_and_runs_the_deadlines_callbacks_as_they_are(bundle, inbox):
     """By the path and the plain values that survive in Airflow's database, in the function that its executor calls."""
-    from airflow.sdk.execution_time.callback_supervisor import execute_callback
-
     from plugins.retraining.dag import dag_for
 
     near = dag_for(bundle / "dags" / "models" / "late.yaml").deadline[0].callback.serialize()
 
-    done = execute_callback(near["path"], {**near["kwargs"], "context": at_deadline("running")}, "", None, logging.getLogger())
+    done = internals.run_callback(near["path"], {**near["kwargs"], "context": at_deadline("running")})
 
     assert done == (True, None)
     assert inbox.slack[0].startswith("*late: deadline near*\n")

@@ -12,6 +12,7 @@ import pytest
 from contract.spark import Spark
 from plugins.retraining.catalog import load_model, platform_for
 from plugins.retraining.dag import build_dag
+from tests.plugins import airflow_internals as internals
 from tests.plugins.fakes import FakeEngine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,9 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def dags(bundle):
-    from airflow.dag_processing.dagbag import DagBag
-
-    bag = DagBag(bundle / "dags" / "retraining.py", bundle_name="dags-folder")
+    bag = internals.parsed(bundle / "dags" / "retraining.py")
     assert bag.import_errors == {}
     return bag.dags
 
@@ -37,8 +36,6 @@ def test_every_file_is_a_dag_of_its_own_name_and_a_broken_one_harms_no_other(dag
 
 
 def test_a_file_whose_name_does_not_do_says_so_in_a_dag_of_its_own_and_hides_no_other(bundle, tmp_path):
-    from airflow.dag_processing.dagbag import DagBag
-
     copy = shutil.copytree(bundle, tmp_path / "bundle")
     models = copy / "dags" / "models"
     for path in models.iterdir():
@@ -48,7 +45,7 @@ def test_a_file_whose_name_does_not_do_says_so_in_a_dag_of_its_own_and_hides_no_
     for name in ("late.yml", "path.yaml", "two words.yaml", "two_words.yaml", "two~words.yaml", "UPPER.YAML", "notes.txt"):
         (models / name).write_text(late)
 
-    dags = DagBag(copy / "dags" / "retraining.py", bundle_name="dags-folder").dags
+    dags = internals.parsed(copy / "dags" / "retraining.py").dags
 
     sentences = {name: dag.doc_md.splitlines()[-1].strip() for name, dag in dags.items() if "broken-spec" in dag.tags}
     spaced, waved = sorted(name for name in sentences if name.startswith("two_words-"))
@@ -128,9 +125,7 @@ def test_deadline_alerts_come_at_four_fifths_and_at_the_deadline(dags):
 
 
 def test_links_survive_serialization_without_a_plugin(dags):
-    from airflow.serialization.serialized_objects import DagSerialization
-
-    late = DagSerialization.from_dict(DagSerialization.to_dict(dags["late"]))
+    late = internals.reserialized(dags["late"])
 
     assert {task.task_id: sorted(task.extra_links) for task in late.tasks if len(task.extra_links) > 1} == {
         "validate": ["Document", "Spark application"],
@@ -142,9 +137,7 @@ def test_links_survive_serialization_without_a_plugin(dags):
 
 
 def test_a_schedule_that_has_ended_starts_nothing(dags):
-    from airflow.serialization.serialized_objects import DagSerialization
-
-    late = DagSerialization.from_dict(DagSerialization.to_dict(dags["late"]))
+    late = internals.reserialized(dags["late"])
 
     assert late.next_dagrun_info(last_automated_run_info=None) is None
 
@@ -218,46 +211,28 @@ def in_a_new_process(code: str, **variables: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-PARSE = """
-import sys, time
-import airflow.sdk
-from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, BaseSensorOperator
-start = time.process_time()
-bag = DagBag({path!r}, bundle_name="dags-folder")
-seconds = time.process_time() - start
-assert not bag.import_errors, bag.import_errors
-heavy = {{"pyspark", "mlflow"}} & set(sys.modules)
-print(round(seconds, 2), sorted(bag.dags), sorted(heavy))
-"""
-
-
 def test_parsing_takes_under_a_second_of_cpu_and_imports_neither_spark_nor_mlflow(bundle):
-    seconds, rest = in_a_new_process(PARSE.format(path=str(bundle / "dags" / "retraining.py"))).split(" ", 1)
+    seconds, rest = in_a_new_process(internals.PARSE.format(path=str(bundle / "dags" / "retraining.py"))).split(" ", 1)
 
     assert rest == "['late', 'not_utf8', 'worse', 'wrong', 'yaml_with_tabs'] []"
     assert float(seconds) < 1
 
 
 def test_a_task_process_builds_its_own_dag_only(bundle):
-    output = in_a_new_process(PARSE.format(path=str(bundle / "dags" / "retraining.py")), _AIRFLOW_PARSING_CONTEXT_DAG_ID="late")
+    output = in_a_new_process(
+        internals.PARSE.format(path=str(bundle / "dags" / "retraining.py")), _AIRFLOW_PARSING_CONTEXT_DAG_ID="late"
+    )
 
     assert output.split(" ", 1)[1] == "['late'] []"
 
 
 def test_the_repository_as_a_bundle_offers_airflow_its_three_dag_files_only():
-    from airflow.utils.file import list_py_file_paths
-
     names = ("commands.py", "maintenance.py", "retraining.py")
-    assert sorted(list_py_file_paths(ROOT)) == [str(ROOT / "dags" / name) for name in names]
+    assert internals.dag_files(ROOT) == [str(ROOT / "dags" / name) for name in names]
 
 
 def test_the_plugins_folder_offers_airflow_no_module():
-    from airflow.sdk._shared.module_loading import find_path_from_directory
-
-    modules = find_path_from_directory(str(ROOT / "plugins"), ".airflowignore", "glob")
-
-    assert [path for path in modules if path.endswith(".py")] == []
+    assert internals.plugin_files(ROOT / "plugins") == []
 
 
 @pytest.mark.parametrize(

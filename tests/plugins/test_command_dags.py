@@ -20,6 +20,7 @@ from release.ledger import commands
 from release.ledger.entries import Draft, Quarantined, State
 from release.ledger.ledger import Ledger
 from release.ledger.requests import KINDS
+from tests.plugins import airflow_internals as internals
 from tests.plugins.conftest import HOME
 from tests.plugins.runner import Run, start
 from tests.release.fake_controller import FakeController
@@ -126,9 +127,7 @@ def test_images_are_deleted_only_with_the_param(bundle, controller, layout, mode
 
 
 def test_each_command_is_a_dag_of_the_bundle(airflow, bundle):
-    from airflow.dag_processing.dagbag import DagBag
-
-    bag = DagBag(bundle / "dags" / "commands.py", bundle_name="dags-folder")
+    bag = internals.parsed(bundle / "dags" / "commands.py")
 
     names = ("freeze", "images_clean", "pin", "rollback", "unfreeze", "unpin", "unquarantine")
     assert bag.import_errors == {}

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
 from airflow.sdk import DAG
 
 from contract.emr import Emr, JobFlow
@@ -18,6 +17,7 @@ from plugins.retraining.catalog import ModelFiles, load_entry
 from plugins.retraining.dag import build_dag
 from plugins.retraining.engines import engine_for
 from plugins.retraining.operators import base
+from tests.plugins import airflow_internals as internals
 from tests.plugins import aws as stand_in
 from tests.plugins.aws import BUCKET, JOB_FLOW, Aws, states
 from tests.plugins.runner import Run, start
@@ -59,9 +59,7 @@ def synced(model: ModelFiles, platform: Platform, folder: Path) -> tuple[DAG, st
     model = replace(model, spec=model.spec.model_copy(update={"name": name}))
     dag = build_dag(model, platform.model_copy(update={"store": store}), engine_for)
     dag.fileloc = dag.relative_fileloc = f"{name}.py"
-    bag = BundleDagBag(folder, bundle_path=folder, bundle_name="dags-folder")
-    bag.bag_dag(dag)
-    sync_bag_to_db(bag, "dags-folder", None)
+    internals.add_dag(dag, folder)
     return dag, store
 
 

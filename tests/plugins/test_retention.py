@@ -12,6 +12,7 @@ import pytest
 from contract.store.local import LocalStore
 from plugins.retraining.catalog import platform_for
 from plugins.retraining.maintenance.dags import retention_dag
+from tests.plugins import airflow_internals as internals
 from tests.plugins.conftest import HOME
 from tests.plugins.runner import Run, start
 
@@ -62,9 +63,7 @@ def test_what_was_not_removed_is_notified(go, store, inbox):
 
 
 def test_the_platforms_dags_are_at_work_without_being_switched_on(airflow, bundle):
-    from airflow.dag_processing.dagbag import DagBag
-
-    bag = DagBag(bundle / "dags" / "maintenance.py", bundle_name="dags-folder")
+    bag = internals.parsed(bundle / "dags" / "maintenance.py")
 
     assert bag.import_errors == {}
     assert {name: dag.timetable.expression for name, dag in bag.dags.items()} == {
@@ -80,10 +79,8 @@ def test_the_platforms_dags_are_at_work_without_being_switched_on(airflow, bundl
 
 
 def test_a_platform_that_cannot_be_used_has_none(bundle, monkeypatch):
-    from airflow.dag_processing.dagbag import DagBag
-
     monkeypatch.setenv("RETRAINING_PLATFORM", "no/such/platform.yaml")
 
-    bag = DagBag(bundle / "dags" / "maintenance.py", bundle_name="dags-folder")
+    bag = internals.parsed(bundle / "dags" / "maintenance.py")
 
     assert (bag.import_errors, bag.dags) == ({}, {})
