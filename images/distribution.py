@@ -187,7 +187,7 @@ class Registry:
         try:
             answer = self._authorized(method, path, headers, content)
         except httpx.TransportError as error:
-            raise _MayPass(f"does not answer {method} ({error or type(error).__name__})") from error
+            raise _MayPass(f"does not answer {method} ({str(error) or type(error).__name__})") from error
         if answer.is_success or answer.status_code in allowed:
             return answer
         trouble = f"answers {method} {answer.request.url.path} with {answer.status_code}{_reason(answer)}"

@@ -58,7 +58,7 @@ class Controller:
             try:
                 moved |= self._reconcile(model)
             except Exception as error:  # of any kind: the other models are reconciled nevertheless
-                self._log_change(model, f"could not be reconciled: {error or type(error).__name__}", error)
+                self._log_change(model, f"could not be reconciled: {str(error) or type(error).__name__}", error)
         return moved
 
     def _reconcile(self, model: str) -> bool:
