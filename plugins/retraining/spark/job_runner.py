@@ -108,14 +108,15 @@ def stop(task: TaskContext, engine: Engine) -> None:
 
 def submit(task: TaskContext, engine: Engine, log: Log) -> Application:
     """Stops jobs of earlier tries of this step, which failed or were cleared, before it submits."""
-    for older in engine.find(JobTags.of(_request(task)).job, live=True):
+    request = _request(task)
+    for older in engine.find(JobTags.of(request).job, live=True):
         log.info("%s belongs to an earlier try: stopped", older.id)
         engine.stop(older.id)
     _write_ticket(task)
-    path = documents.write(task.store, task.beside("request"), _request(task))
+    path = documents.write(task.store, task.beside("request"), request)
     names = map(FileName.parse, task.store.names(task.run.folder))
     claims = sum(name is not None and name[:3] == (task.step, task.key, "claim") for name in names)
-    id = engine.submit(Job(_request(task), path, claims, _settings(task, log)), log)
+    id = engine.submit(Job(request, path, claims, _settings(task, log)), log)
     started = engine.state(id)
     log.info("%s: submitted as %s %s", task.step, id, started.link)
     return started
