@@ -26,6 +26,7 @@ from release.ledger.requests import Request
 from release.registries.mlflow_alias import MlflowAlias
 from release.routing.traefik import TraefikRouter
 from tests.integration.checkout import Checkout, processes_with, require_ports
+from tests.release.fakes import request_of
 from tests.waiting import Answer, until
 
 MODEL = "trip_delay"
@@ -147,8 +148,8 @@ class Product:
         """As Airflow's tasks do, with the golden rows and limits of the newest request."""
         like = next(entry.state.active.request for entry in self.ledger.entries(MODEL) if entry.state.active)
         live = self.ledger.champion(MODEL)
-        changed = {"id": f"{kind}-{image.version}", "kind": kind, "image": image, "expected_live": live.digest}
-        request = like.model_copy(update=changed)
+        changed = {"id": f"{kind}-{image.version}", "image": image, "expected_live": live.digest}
+        request = request_of(kind, **{name: value for name, value in dict(like).items() if name != "kind"} | changed)
         self.ledger.request(request)
         return request
 
