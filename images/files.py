@@ -4,6 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from contract.store.local import sync_folder
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """The new content or the old, never a part; on disk when this returns. Its folder is made if missing."""
@@ -16,15 +18,6 @@ def write_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o444)
         os.rename(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         Path(temporary).unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A name is on disk once its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -44,12 +44,11 @@ class Signature(NamedTuple):
 
 def annotations_of(image: Image) -> dict[str, str]:
     """What a signature covers besides the digest; a verifier derives the same from the document."""
-    labels = image.labels
     return {
         "model": image.model,
         "version": str(image.version),
-        "verdict": labels.get(VERDICT, ""),
-        "fingerprint": labels.get(FINGERPRINT, ""),
+        "verdict": image.label(VERDICT),
+        "fingerprint": image.label(FINGERPRINT),
     }
 
 

@@ -14,7 +14,7 @@ FORMAT, RUN, ANCHOR = "retraining.format", "retraining.run", "retraining.anchor"
 class Image(Versioned):
     """An OCI image of one version; `reference` is repository@digest.
 
-    Its labels are read by properties only, which raise TooNew for those of a later format.
+    Its labels are read by `label` only, which raises TooNew for those of a later format.
     """
 
     model: str
@@ -27,14 +27,14 @@ class Image(Versioned):
 
     @property
     def run_id(self) -> str:
-        return self._label(RUN)
+        return self.label(RUN)
 
     @property
     def anchor(self) -> int | None:
-        anchor = self._label(ANCHOR)
+        anchor = self.label(ANCHOR)
         return int(anchor) if anchor else None
 
-    def _label(self, name: str) -> str:
+    def label(self, name: str) -> str:
         refuse_newer("Labels of an image", int(self.labels.get(FORMAT, LABELS_FORMAT)), LABELS_FORMAT)
         return self.labels.get(name, "")
 

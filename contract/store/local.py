@@ -115,13 +115,14 @@ def _link_new(target: Path, content: BinaryIO) -> bool:
             os.link(temporary, target)
         except FileExistsError:
             return False
-        _fsync_folder(target.parent)
+        sync_folder(target.parent)
         return True
     finally:
         os.unlink(temporary)
 
 
-def _fsync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """A name is on disk once its folder is."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
