@@ -37,10 +37,10 @@ stop: ## stop every process of the demo; what is live stays recorded
 	@if [ -e .venv/release/requirements.lock ]; then .venv/release/bin/python -m demo.stop; fi
 
 test: $(ENVIRONMENTS:%=.venv/%/tests.lock) ## all tests that need no minutes of services
-	@$(PYTHON) tests/suites.py
+	@$(PYTHON) -m tests.suites $(OPTIONS)
 
 test-integration: $(ENVIRONMENTS:%=.venv/%/tests.lock) .venv/spark35/tests.lock .venv/flights/requirements.lock ## end to end and kill tests with the real services
-	@$(PYTHON) tests/suites.py --integration
+	@$(PYTHON) -m tests.suites --integration $(OPTIONS)
 
 lint: .venv/lint/tests.lock $(ENVIRONMENTS:%=.venv/%/requirements.lock) ## format, style, names, imports between packages, types, dependencies
 	@.venv/lint/bin/ruff format --check -q . && .venv/lint/bin/ruff check -q . && .venv/lint/bin/lint-imports

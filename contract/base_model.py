@@ -54,9 +54,12 @@ class Strict(BaseModel):
     def _read_stored(cls, value: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         if not (info.context and info.context.get("stored") and isinstance(value, dict)):
             return handler(value)
-        fields = cls.upgraded(value)
-        model = handler({name: field for name, field in fields.items() if name in cls.model_fields})
-        model._unknown = {name: field for name, field in fields.items() if name not in cls.model_fields}
+        fields, known = cls.upgraded(value), cls.model_fields
+        unknown = {name: field for name, field in fields.items() if name not in known}
+        if not unknown:
+            return handler(fields)
+        model = handler({name: field for name, field in fields.items() if name not in unknown})
+        model._unknown = unknown
         return model
 
     def _with_fields_of(self, other: "Strict") -> Self:

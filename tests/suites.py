@@ -1,6 +1,6 @@
-"""Runs each suite in its own environment, two at a time, and ends with the counts.
+"""Runs each suite in its own environment, two at a time, and ends with what failed and the counts.
 
-`python tests/suites.py [--integration] [SUITE …]`
+`python -m tests.suites [--integration] [--coverage] [SUITE …]`
 """
 
 import argparse
@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+from tests import line_coverage
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = {  # the longest first, so that the last two end together
@@ -40,25 +42,33 @@ NO_TESTS_COLLECTED = 5
 
 class Result(NamedTuple):
     counts: Counter
+    failures: tuple[str, ...]
     seconds: float
 
     def __str__(self) -> str:
         return f"{' '.join(f'{self.counts[state]:>5} {state}' for state in STATES)} {self.seconds:5.0f} s"
 
 
-def run_suite(suite: str, integration: bool) -> Result:
+class Options(NamedTuple):
+    integration: bool
+    coverage: bool
+
+
+def run_suite(suite: str, options: Options) -> Result:
     """What it says is shown when it has ended, and stays in .build; a run that breaks before it counts anything is one failure."""
     report, log = ROOT / ".build" / f"{suite}.xml", ROOT / ".build" / f"{suite}.log"
     report.unlink(missing_ok=True)
     started = time.monotonic()
     with log.open("wb") as said:
         code = subprocess.run(
-            command(suite, integration, report), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            command(suite, options, report), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=said, stderr=said
         ).returncode
-    counts = count(report) if report.exists() and code != NO_TESTS_COLLECTED else Counter()
+    ran = report.exists() and code != NO_TESTS_COLLECTED
+    counts, failures = (count(report), failures_in(report)) if ran else (Counter(), ())
     if code not in (0, NO_TESTS_COLLECTED) and not counts["failed"]:
         counts["failed"] += 1
-    result = Result(counts, time.monotonic() - started)
+        failures = (f"{suite} ended with code {code}: read {log.relative_to(ROOT)}",)
+    result = Result(counts, failures, time.monotonic() - started)
     print(f"{log.read_text(errors='replace')}{suite:<12} {result}\n", flush=True)
     return result
 
@@ -67,14 +77,15 @@ def paths_of(suite: str) -> list[str]:
     return FOLDERS.get(suite, [f"tests/{suite}"])
 
 
-def command(suite: str, integration: bool, report: Path) -> list[str]:
+def command(suite: str, options: Options, report: Path) -> list[str]:
     python = ROOT / ".venv" / ENVIRONMENTS[suite] / "bin" / "python"
-    marker = "integration" if integration and suite not in AGAIN else "not integration"
-    return [str(python), "-m", "pytest", "-q", *paths_of(suite), "-m", marker, f"--junitxml={report}", "--durations=5"]
+    marker = "integration" if options.integration and suite not in AGAIN else "not integration"
+    tests = ["-m", "pytest", "-q", *paths_of(suite), "-m", marker, f"--junitxml={report}", "--durations=5"]
+    return [str(python), *(line_coverage.python_options(suite) if options.coverage else []), *tests]
 
 
-def run_all(suites: list[str], integration: bool) -> dict[str, Result]:
-    run = partial(run_suite, integration=integration)
+def run_all(suites: list[str], options: Options) -> dict[str, Result]:
+    run = partial(run_suite, options=options)
     beside = [suite for suite in suites if suite != ALONE]
     print(f"{', '.join(suites)}: {AT_ONCE} at a time, each is shown when it has ended; see .build/ until then", flush=True)
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -89,21 +100,40 @@ def count(report: Path) -> Counter:
     return Counter(passed=total - failed - skipped, failed=failed, skipped=skipped)
 
 
+def failures_in(report: Path) -> tuple[str, ...]:
+    """The name of each test that failed, with the first line of why."""
+    cases = ElementTree.parse(report).getroot().iter("testcase")
+    failed = ((case, problem) for case in cases for problem in case if problem.tag in ("failure", "error"))
+    return tuple(
+        f"{case.get('classname')}::{case.get('name')}: {problem.get('message', '').splitlines()[0][:300]}"
+        for case, problem in failed
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suites", nargs="*", choices=[*ENVIRONMENTS, []], metavar="SUITE")
     parser.add_argument("--integration", action="store_true")
+    parser.add_argument("--coverage", action="store_true", help="with --integration after a run without: report both together")
     arguments = parser.parse_args()
+    options = Options(arguments.integration, arguments.coverage)
     (ROOT / ".build").mkdir(exist_ok=True)
-    chosen = arguments.suites or [suite for suite in ENVIRONMENTS if arguments.integration or suite not in MINUTES]
-    suites = [suite for suite in ENVIRONMENTS if suite in chosen]
-    results = run_all(suites, arguments.integration)
+    if options.coverage and not options.integration:
+        line_coverage.forget()
+    chosen = arguments.suites or [suite for suite in ENVIRONMENTS if options.integration or suite not in MINUTES]
+    results = run_all([suite for suite in ENVIRONMENTS if suite in chosen], options)
+    uncovered = line_coverage.report() if options.coverage and options.integration else []
+    return show(results, uncovered)
+
+
+def show(results: dict[str, Result], uncovered: list[str]) -> int:
+    """The exit code. The counts come last: where a log is cut, its end is kept."""
     total = sum((result.counts for result in results.values()), Counter())
-    print()
+    print("", *uncovered, *(f"FAILED {failure}" for result in results.values() for failure in result.failures), sep="\n")
     for suite, result in results.items():
         print(f"{suite:<12} {result}")
     print(", ".join(f"{total[state]} {state}" for state in STATES))
-    return 1 if total["failed"] or not total["passed"] else 0
+    return 1 if total["failed"] or uncovered or not total["passed"] else 0
 
 
 if __name__ == "__main__":

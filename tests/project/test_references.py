@@ -1,7 +1,6 @@
 """What is named as text, where no import would notice that it has moved, is there."""
 
 import ast
-import importlib.util
 import re
 import tomllib
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import suites
 from tests.project import references as names
 from tests.project.references import PACKAGES, ROOT, where
 
@@ -147,27 +147,19 @@ def test_what_the_hash_and_the_zip_are_made_of_is_there(file):
     refuse([problem(file, package) for package in ast.literal_eval(packages[1]) if not any((ROOT / package).rglob("*.py"))])
 
 
-@pytest.fixture(scope="module")
-def suites():
-    spec = importlib.util.spec_from_file_location("suites", ROOT / "tests" / "suites.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def paths_of(suite: str) -> list[str]:
+    return [part for part in suites.command(suite, suites.Options(integration=False, coverage=False), Path("report.xml")) if part.startswith("tests/")]
 
 
-def paths_of(suites, suite: str) -> list[str]:
-    return [part for part in suites.command(suite, False, Path("report.xml")) if part.startswith("tests/")]
-
-
-def test_suites_name_what_is_there(suites):
-    paths = [path for suite in suites.ENVIRONMENTS for path in paths_of(suites, suite)]
+def test_suites_name_what_is_there():
+    paths = [path for suite in suites.ENVIRONMENTS for path in paths_of(suite)]
     locks = [f"tests/locks/{package}.lock" for package in suites.ENVIRONMENTS.values()]
     refuse([problem("tests/suites.py", path) for path in [*paths, *locks] if not (ROOT / path).exists()])
     assert {suites.ALONE, *suites.MINUTES, *suites.AGAIN} <= set(suites.ENVIRONMENTS)
 
 
-def test_each_test_file_belongs_to_one_suite(suites):
-    folders = [ROOT / path for suite in suites.ENVIRONMENTS if suite not in suites.AGAIN for path in paths_of(suites, suite)]
+def test_each_test_file_belongs_to_one_suite():
+    folders = [ROOT / path for suite in suites.ENVIRONMENTS if suite not in suites.AGAIN for path in paths_of(suite)]
     files = {file: sum(file.is_relative_to(folder) for folder in folders) for file in ROOT.glob("tests/**/test_*.py")}
     assert {str(file): count for file, count in files.items() if count != 1} == {}
 
