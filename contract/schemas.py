@@ -30,10 +30,10 @@ def schema_text(kind: type[Strict]) -> str:
     return json.dumps({"$schema": GenerateJsonSchema.schema_dialect, **schema}, indent=1, ensure_ascii=False) + "\n"
 
 
-def main() -> None:
+def write_schemas(folder: Path) -> None:
     for name, kind in FILES.items():
-        (DOCS / name).write_text(schema_text(kind))
+        (folder / name).write_text(schema_text(kind))
 
 
 if __name__ == "__main__":
-    main()
+    write_schemas(DOCS)

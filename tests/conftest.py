@@ -1,12 +1,18 @@
 """Fixtures of suites of several environments; they import what they need themselves, since not every environment has it."""
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import jvm
+
 if TYPE_CHECKING:
     from tests.release.registry import LocalRegistry
+
+
+os.environ.setdefault("SPARK_SUBMIT_OPTS", jvm.QUICK)
 
 
 @pytest.fixture(scope="module")

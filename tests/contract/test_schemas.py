@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from contract.schemas import DOCS, FILES, schema_text
+from contract.schemas import DOCS, FILES, write_schemas
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_schema_in_docs_is_current(name):
-    assert (DOCS / name).read_text() == schema_text(FILES[name]), "run: python -m contract.schemas"
+def test_the_schema_in_docs_is_current(name, tmp_path):
+    write_schemas(tmp_path)
+    assert (DOCS / name).read_text() == (tmp_path / name).read_text(), "run: python -m contract.schemas"
 
 
 def test_the_schema_asks_for_durations_with_units_and_refuses_unknown_keys():

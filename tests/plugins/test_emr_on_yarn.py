@@ -28,6 +28,7 @@ from plugins.retraining.context import TaskContext
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import Engine
 from plugins.retraining.spark.job_runner import poke, stop
+from tests import jvm
 from tests.hadoop_cluster import Cluster
 from tests.hadoop_cluster import running as running_hadoop
 from tests.plugins import aws as stand_in
@@ -46,7 +47,8 @@ LOG = logging.getLogger("retraining.test")
 AS_OF = datetime(2013, 4, 20, tzinfo=UTC)
 PROGRAM = """#!/bin/sh
 exec /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin HOME={home} LANG=C.UTF-8 JAVA_HOME={java} HADOOP_CONF_DIR={conf} \\
-  SPARK_CONF_DIR={home} SPARK_HOME={spark} SPARK_DIST_CLASSPATH='{jars}' SPARK_LOCAL_IP=127.0.0.1 {run} "$@"
+  SPARK_CONF_DIR={home} SPARK_HOME={spark} SPARK_SUBMIT_OPTS='{options}' SPARK_DIST_CLASSPATH='{jars}' \\
+  SPARK_LOCAL_IP=127.0.0.1 {run} "$@"
 """
 
 
@@ -71,10 +73,10 @@ def write_programs(folder: Path, cluster: Cluster, aws: Aws) -> None:
     """What EMR's primary node has: Spark and Hadoop that know the bucket, and a role to use it."""
     program = "from tests.spark_jobs.jars import settings_with_jars as s; print(s()['spark.driver.extraClassPath'])"
     jars = subprocess.run([SPARK / "bin" / "python", "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    given = {"home": folder, "java": java_home(), "conf": cluster.conf, "spark": HOME, "jars": jars.strip()}
+    given = {"home": folder, "java": java_home(), "conf": cluster.conf, "spark": HOME, "jars": jars.strip(), "options": jvm.QUICK}
     commands = {
         "spark-submit": HOME / "bin" / "spark-submit",
-        "yarn": f"{java_home()}/bin/java -cp '{cluster.conf}:{HOME}/jars/*' org.apache.hadoop.yarn.client.cli.ApplicationCLI",
+        "yarn": f"{java_home()}/bin/java {jvm.QUICK} -cp '{cluster.conf}:{HOME}/jars/*' org.apache.hadoop.yarn.client.cli.ApplicationCLI",
     }
     for name, command in commands.items():
         (folder / name).write_text(PROGRAM.format(**given, run=command))
@@ -88,6 +90,7 @@ def write_programs(folder: Path, cluster: Cluster, aws: Aws) -> None:
         "spark.hadoop.fs.s3a.access.key": "x",
         "spark.hadoop.fs.s3a.secret.key": "x",
         "spark.hadoop.fs.s3a.path.style.access": "true",
+        **jvm.ON_CLUSTER,
         **{f"spark.yarn.appMasterEnv.{name}": value for name, value in stand_in.variables(aws).items()},
     }
     (folder / "spark-defaults.conf").write_text("".join(f"{name} {value}\n" for name, value in defaults.items()))

@@ -148,7 +148,11 @@ def test_what_the_hash_and_the_zip_are_made_of_is_there(file):
 
 
 def paths_of(suite: str) -> list[str]:
-    return [part for part in suites.command(suite, suites.Options(integration=False, coverage=False), Path("report.xml")) if part.startswith("tests/")]
+    return [
+        part
+        for part in suites.command(suite, suites.Options(integration=False, coverage=False), Path("report.xml"))
+        if part.startswith("tests/")
+    ]
 
 
 def test_suites_name_what_is_there():

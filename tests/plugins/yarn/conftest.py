@@ -12,6 +12,7 @@ from contract.store.factory import store_at
 from plugins.retraining.engines import yarn
 from plugins.retraining.engines.base import JobTags
 from plugins.retraining.engines.yarn import YarnEngine
+from tests import jvm
 from tests.hadoop_cluster import Cluster, running
 from tests.plugins.late import late_run
 from tests.plugins.yarn.task import JOB, Task
@@ -72,7 +73,7 @@ def task(cluster, bundle, small_environment) -> Iterator[Callable[..., Task]]:
             hadoop_conf=str(cluster.conf),
             driver=Driver(memory="512m"),
             executor=Executor(memory="512m", instances=1),
-            conf={"spark.yarn.appMasterEnv.STAND_IN": behaviour, **given.pop("conf", {})},
+            conf={"spark.yarn.appMasterEnv.STAND_IN": behaviour, **jvm.ON_CLUSTER, **given.pop("conf", {})},
         ).model_copy(update=given)
         run = late_run(bundle, store, spark, "manual__1")
         made.append(Task(cluster, store, run))
