@@ -50,15 +50,14 @@ from plugins.retraining import alerts
 from plugins.retraining.operators import base
 from plugins.retraining.catalog import load_entry
 from plugins.retraining.dag import params
-from plugins.retraining.engines import engine_for, yarn
+from plugins.retraining.engines.yarn import YarnEngine
 
-yarn.RUN = Path({str(APPLICATION)!r})
 model, platform = load_entry(Path({{spec!r}}))
 shared = {{{{"platform": platform, "audience": alerts.audience_of(model.spec, platform)}}}}
-wait = {{{{"mode": "reschedule", "poke_interval": base.POKE_S, "timeout": timedelta(hours=1)}}}}
+spark = {{{{"engine_for": lambda spark: YarnEngine(spark, Path({str(APPLICATION)!r})), "timeout": timedelta(hours=1)}}}}
 with DAG(model.spec.name, schedule=None, params=params()) as dag:
     first = base.FreezeRunStep(task_id="freeze_run", model=model, **shared)
-    first >> base.ValidateStep(task_id={TASK!r}, engine_for=engine_for, **shared, **wait)
+    first >> base.ValidateStep(task_id={TASK!r}, **shared, **spark)
 '''
 PROVIDERS = '''"""Written and removed by a benchmark: the same job by the provider's operator."""
 

@@ -50,10 +50,15 @@ def _verify(url: str) -> ssl.SSLContext | bool:
 
 class Registry:
     def __init__(
-        self, address: RepositoryAddress, login: AnyLogin | None = None, tries: int = TRIES, pause_s: float = PAUSE_S
+        self,
+        address: RepositoryAddress,
+        login: AnyLogin | None = None,
+        tries: int = TRIES,
+        pause_s: float = PAUSE_S,
+        fresh_s: float = FRESH_S,
     ) -> None:
         self.address, self._login = address, login
-        self._tries, self._pause_s = tries, pause_s
+        self._tries, self._pause_s, self._fresh_s = tries, pause_s, fresh_s
         self._authorization, self._authorized_at = "", 0.0
         self._http = httpx.Client(
             base_url=f"{address.url}/v2/", timeout=TIMEOUT_S, follow_redirects=True, verify=_verify(address.url)
@@ -200,7 +205,7 @@ class Registry:
     ) -> httpx.Response:
         """First without login, then as the registry's challenge demands; an expired token is fetched again."""
         url = path if isinstance(path, httpx.URL) else f"{self.address.path}/{path}"
-        if time.monotonic() - self._authorized_at > FRESH_S:
+        if time.monotonic() - self._authorized_at > self._fresh_s:
             self._authorization = ""
 
         def send() -> httpx.Response:

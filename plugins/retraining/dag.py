@@ -160,11 +160,10 @@ def steps(model: ModelFiles, platform: Platform, audience: Audience, engine_for:
     """In execution order, except `end_cluster`, which runs after `compare` in parallel with the rest."""
     shared: dict[str, Any] = {"platform": platform, "audience": audience}
     longest = model.spec.deadline + (merged(platform.spark, model.spec.spark).time_limit or model.spec.deadline)
-    waits = {"mode": "reschedule", "poke_interval": base.POKE_S, "retries": LOST_POKES}
-    spark: dict[str, Any] = {**shared, **waits, "timeout": longest, "engine_for": engine_for}
+    spark: dict[str, Any] = {**shared, "retries": LOST_POKES, "timeout": longest, "engine_for": engine_for}
     if platform.spark.engine == "local":
         spark.pop("retries")  # one poke is the whole job
-    wait = {**shared, **waits, "timeout": longest_wait(model.spec)}
+    wait = {**shared, "retries": LOST_POKES, "timeout": longest_wait(model.spec)}
     own: dict[str, Make] = {
         "cluster": partial(ClusterStep, **spark),
         "end_cluster": partial(EndClusterStep, engine_for=engine_for, **shared),

@@ -16,7 +16,7 @@ from release.ledger.ledger import Ledger
 REPAIR_WITHIN_S, PAUSE_S = 120.0, 1.0
 
 
-def reconcile(platform: Platform) -> tuple[list[str], bool]:
+def reconcile(platform: Platform, within_s: float = REPAIR_WITHIN_S, pause_s: float = PAUSE_S) -> tuple[list[str], bool]:
     """The remaining differences, and whether this call repaired. A system that cannot be reached is a difference, not an error."""
     parts, servers = parts_of(platform), platform.serving.servers
     try:
@@ -25,7 +25,7 @@ def reconcile(platform: Platform) -> tuple[list[str], bool]:
         return differences(parts, servers), False
     with held:
         _remove_leftovers(parts)
-        return _repair(controller_for(platform), lambda: differences(parts, servers)), True
+        return _repair(controller_for(platform), lambda: differences(parts, servers), within_s, pause_s), True
 
 
 def differences(parts: Parts, servers: int) -> list[str]:
@@ -42,14 +42,14 @@ def differences(parts: Parts, servers: int) -> list[str]:
     ]
 
 
-def _repair(controller: Controller, find_problems: Callable[[], list[str]]) -> list[str]:
-    until = time.monotonic() + REPAIR_WITHIN_S
+def _repair(controller: Controller, find_problems: Callable[[], list[str]], within_s: float, pause_s: float) -> list[str]:
+    until = time.monotonic() + within_s
     while True:
         controller.reconcile()
         problems = find_problems()
         if not problems or time.monotonic() > until:
             return problems
-        time.sleep(PAUSE_S)
+        time.sleep(pause_s)
 
 
 def _of_model(parts: Parts, ledger: Ledger, model: str, servers: int) -> list[str]:

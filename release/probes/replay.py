@@ -1,6 +1,6 @@
 """Replays the live version's last requests to it and to a new version before that one gets traffic.
 
-`replay` never raises, and takes REPLAY_WITHIN_S at most. Both versions answer again: kept requests have no masked values, so the
+`replay` never raises, and takes `within_s` at most. Both versions answer again: kept requests have no masked values, so the
 original answers could not be compared.
 """
 
@@ -60,9 +60,9 @@ class ReplayedPair(NamedTuple):
     apart: list[float]
 
 
-def replay(new: Server, live: Sequence[Server], golden_columns: Sequence[str]) -> ReplayResult:
+def replay(new: Server, live: Sequence[Server], golden_columns: Sequence[str], within_s: float = REPLAY_WITHIN_S) -> ReplayResult:
     """`golden_columns` are the input columns of the new version."""
-    until = time.monotonic() + REPLAY_WITHIN_S
+    until = time.monotonic() + within_s
     with httpx.Client(headers=REHEARSAL, trust_env=False) as client:
         try:
             kept = _kept_requests(client, live, until)

@@ -39,11 +39,11 @@ def answer_of(version: Version, centre: float) -> Column:
     return answer(spec.task, F.col(spec.examples.label), version.labels, probability, F.col("prediction"), centre)
 
 
-def hash_sample(holdout: DataFrame, id: str, rows: int) -> DataFrame:
-    """About ENOUGH of `rows` rows: those with the lowest id hashes, so that a retry takes the same; all where there are fewer."""
-    if rows <= ENOUGH:
+def hash_sample(holdout: DataFrame, id: str, rows: int, enough: int = ENOUGH) -> DataFrame:
+    """About `enough` of `rows` rows: those with the lowest id hashes, so that a retry takes the same; all where there are fewer."""
+    if rows <= enough:
         return holdout
-    return holdout.where(F.xxhash64(id) < F.lit(int(2**64 * ENOUGH / rows) - 2**63))
+    return holdout.where(F.xxhash64(id) < F.lit(int(2**64 * enough / rows) - 2**63))
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ MOST_PARTS, MOST_CHARACTERS = 9999, 100_000
 
 
 class LogForwarder:
-    """Replaces sys.stdout; every EVERY_S seconds new output becomes one more of the job's progress files."""
+    """Replaces sys.stdout; every `every_s` seconds new output becomes one more of the job's progress files."""
 
-    def __init__(self, store: Store, files: JobFiles, stdout: TextIO) -> None:
-        self._store, self._files, self._stdout = store, files, stdout
+    def __init__(self, store: Store, files: JobFiles, stdout: TextIO, every_s: float = EVERY_S) -> None:
+        self._store, self._files, self._stdout, self._every_s = store, files, stdout, every_s
         self._waiting = ""
         self._parts = 0
         self._lock = threading.Lock()
@@ -42,7 +42,7 @@ class LogForwarder:
         sys.stdout = self._stdout
 
     def _keep_storing(self) -> None:
-        while not self._ended.wait(EVERY_S):
+        while not self._ended.wait(self._every_s):
             self.store_now()
 
     def store_now(self) -> None:

@@ -24,9 +24,10 @@ def watch(
     limits: tuple[timedelta, timedelta],
     printed_lines: Callable[[], int],
     report: Callable[[RetrainingError], object],
+    every_s: float = EVERY_S,
 ) -> None:
     """`limits`: of the whole job, and without progress; `printed_lines`: count of the job's output lines (progress as well)."""
-    threading.Thread(target=_watch, args=(spark, *limits, printed_lines, report), name="watchdog", daemon=True).start()
+    threading.Thread(target=_watch, args=(spark, *limits, printed_lines, report, every_s), name="watchdog", daemon=True).start()
 
 
 def _watch(
@@ -35,11 +36,12 @@ def _watch(
     no_progress: timedelta,
     printed_lines: Callable[[], int],
     report: Callable[[RetrainingError], object],
+    every_s: float,
 ) -> None:
     started = progressed = time.monotonic()
     last: tuple[int, ...] = ()
     while True:
-        time.sleep(EVERY_S)
+        time.sleep(every_s)
         now, seen = time.monotonic(), (finished_tasks(spark), printed_lines())
         if seen != last:
             last, progressed = seen, now

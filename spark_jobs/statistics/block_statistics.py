@@ -57,19 +57,22 @@ def sides_of(rows: DataFrame) -> list[str]:
     return [side for side in SIDES if any(name.startswith(f"{side}_") for name in rows.columns)]
 
 
-def reduce_by_blocks(rows: DataFrame, groupings: Sequence[str], measures: Mapping[str, Measure]) -> dict[str, Statistics]:
+def reduce_by_blocks(
+    rows: DataFrame, groupings: Sequence[str], measures: Mapping[str, Measure], few: int = FEW, sampled: int = SAMPLED
+) -> dict[str, Statistics]:
     """`rows`: the output of `flat`, with a block column for each grouping.
 
-    Above FEW rows a ranking's value comes from a fine histogram of all rows, and each block's influence from coarse ones, whose
-    error is nearly the same with the block and without.
+    Above `few` rows a ranking's value comes from a fine histogram of all rows, and each block's influence from coarse ones, whose
+    error is nearly the same with the block and without. Above `sampled` rows their bins come from a sample.
     """
     marked, ranked = rows.withColumn(WHOLE, F.lit(0)), _ranked(measures)
     by_grouping = {grouping: statistics[0] for grouping, statistics in _summed(marked, WHOLE, groupings, measures).items()}
     total = int(by_grouping[groupings[0]].rows.sum())
     by_slice = {grouping: {0: statistics} for grouping, statistics in by_grouping.items()}
-    _add_ranked(marked, WHOLE, by_slice, ranked, BINS if total <= FEW else BINS_OF_BLOCKS)
-    if total > FEW:
-        _refine(marked, by_grouping, ranked)
+    cuts = partial(_cuts, marked, ranked, total, sampled=sampled)
+    _add_ranked(marked, WHOLE, by_slice, ranked, cuts(BINS if total <= few else BINS_OF_BLOCKS))
+    if total > few:
+        _refine(marked, by_grouping, ranked, cuts(BINS))
     return by_grouping
 
 
@@ -77,12 +80,14 @@ def reduce_by_slices(
     rows: DataFrame, slices: str, groupings: Sequence[str], measures: Mapping[str, Measure], bins: int
 ) -> dict[int, dict[str, Statistics]]:
     """As reduce_by_blocks, by slice (integers in the column `slices`) and grouping, from histograms of `bins` bins."""
-    by_grouping = _summed(rows, slices, groupings, measures)
-    _add_ranked(rows, slices, by_grouping, _ranked(measures), bins)
+    by_grouping, ranked = _summed(rows, slices, groupings, measures), _ranked(measures)
+    total = sum(int(statistics.rows.sum()) for statistics in by_grouping[groupings[0]].values())
+    _add_ranked(rows, slices, by_grouping, ranked, _cuts(rows, ranked, total, bins))
     return {index: {grouping: by_grouping[grouping][index] for grouping in groupings} for index in by_grouping[groupings[0]]}
 
 
 BySlice = Mapping[str, Mapping[int, Statistics]]  # by grouping and slice
+Cuts = Mapping[str, np.ndarray]  # by side, between bins of its scores; empty where nothing is ranked
 
 
 def _ranked(measures: Mapping[str, Measure]) -> dict[str, Ranked]:
@@ -94,10 +99,7 @@ def _summed(rows: DataFrame, slices: str, groupings: Sequence[str], measures: Ma
     return {grouping: _sums(rows, (slices, grouping), sides_of(rows), summed) for grouping in groupings}
 
 
-def _add_ranked(rows: DataFrame, slices: str, by_grouping: BySlice, ranked: Mapping[str, Ranked], bins: int) -> None:
-    total = sum(int(of_slice.rows.sum()) for of_slice in next(iter(by_grouping.values())).values())
-    cuts = _cuts(rows, total, bins) if ranked else {}
-
+def _add_ranked(rows: DataFrame, slices: str, by_grouping: BySlice, ranked: Mapping[str, Ranked], cuts: Cuts) -> None:
     def add(side: str) -> None:
         binned = _binned(rows, side, (slices, *by_grouping), cuts[side])
         for grouping, statistics in by_grouping.items():
@@ -115,11 +117,10 @@ def _of_histogram(measure: Ranked, ties: np.ndarray) -> Callable[[np.ndarray], f
     return lambda histogram: measure.value(histogram, ties)
 
 
-def _refine(rows: DataFrame, by_grouping: Mapping[str, Statistics], ranked: Mapping[str, Ranked]) -> None:
+def _refine(rows: DataFrame, by_grouping: Mapping[str, Statistics], ranked: Mapping[str, Ranked], cuts: Cuts) -> None:
     """Shifts each ranking's values, with and without each block, to the value of the fine histogram."""
-    total = int(next(iter(by_grouping.values())).rows.sum())
-    for side, cuts in (_cuts(rows, total, BINS) if ranked else {}).items():
-        binned = _binned(rows, side, (), cuts)
+    for side, cuts_of_side in cuts.items():
+        binned = _binned(rows, side, (), cuts_of_side)
         counts = _histogram(binned)
         for (name, measure), statistics in product(ranked.items(), by_grouping.values()):
             value, rough = measure.value(counts, binned.ties), statistics.of[side, name]
@@ -203,11 +204,13 @@ def _coarse(histograms: np.ndarray, ties: np.ndarray) -> float:
     return float(rows[:-1][~ties[:-1]].max(initial=0) / rows.sum())  # NaN scores are handled by the metric
 
 
-def _cuts(rows: DataFrame, total: int, bins: int) -> dict[str, np.ndarray]:
-    """By side, quantiles of the scores of all rows and of the positive rows; from a sample above SAMPLED rows."""
+def _cuts(rows: DataFrame, ranked: Mapping[str, Ranked], total: int, bins: int, sampled: int = SAMPLED) -> Cuts:
+    """Quantiles of the scores of all rows and of the positive rows; from a sample above `sampled` rows."""
+    if not ranked:
+        return {}
     sides = sides_of(rows)
-    sampled = rows if total <= SAMPLED else rows.sample(SAMPLED / total, seed=1)
-    scores = _arrays(sampled.select(_field(sides[0], "positive").alias("positive"), *(_score(side).alias(side) for side in sides)))
+    sample = rows if total <= sampled else rows.sample(sampled / total, seed=1)
+    scores = _arrays(sample.select(_field(sides[0], "positive").alias("positive"), *(_score(side).alias(side) for side in sides)))
     positive = scores["positive"] == 1
     return {side: _quantiles(scores[side], positive, bins) for side in sides}
 

@@ -20,20 +20,20 @@ class Run:
         self.run_id = run_id
         self.reconcile = reconcile
 
-    def go(self) -> "Run":
+    def go(self, within_s: float = GIVE_UP_S, idle_s: float = IDLE_S) -> "Run":
         """Until the run has ended, or waits for a person."""
-        give_up = time.monotonic() + GIVE_UP_S
+        give_up = time.monotonic() + within_s
         with internals.session() as session:
             run = self._run(session)
             run.dag = internals.scheduled_dag(self.dag.dag_id, session)
             while not internals.is_finished(run) and not self._asks(run, session):
                 assert time.monotonic() < give_up, self.states()
                 self.reconcile()
-                self._tasks(run, session)
+                self._tasks(run, session, idle_s)
                 session.expire_all()
         return self
 
-    def _tasks(self, run: Any, session: Any) -> None:
+    def _tasks(self, run: Any, session: Any, idle_s: float) -> None:
         ready, _ = run.update_state(session=session)
         for ti in ready:
             if ti.state != internals.UP_FOR_RESCHEDULE:
@@ -43,7 +43,7 @@ class Run:
         for ti in ready:
             internals.run_task(ti, self.dag)
         if not ready:
-            time.sleep(IDLE_S)
+            time.sleep(idle_s)
 
     def _asks(self, run: Any, session: Any) -> bool:
         return any(ti.state == internals.AWAITING_INPUT for ti in run.get_task_instances(session=session))

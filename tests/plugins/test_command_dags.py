@@ -16,7 +16,6 @@ from images.layout import Layout
 from images.oci import CONFIG, MANIFEST
 from plugins.retraining.catalog import platform_for
 from plugins.retraining.maintenance.command_dags import EVERY, command_dag, images_dag, params_of
-from release.ledger import commands
 from release.ledger.entries import Draft, Quarantined, State
 from release.ledger.ledger import Ledger
 from release.ledger.requests import KINDS
@@ -31,9 +30,8 @@ DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
 
 
 @pytest.fixture
-def controller(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeController]:
+def controller() -> Iterator[FakeController]:
     """Version 1 of `late` is live, and requests are answered as they come."""
-    monkeypatch.setattr(commands, "POLL_S", 0.05)
     shutil.rmtree(STORE, ignore_errors=True)
     controller, over = FakeController(store_at(str(STORE))), threading.Event()
     for kind in ("check", "release"):

@@ -19,9 +19,8 @@ from contract.store.local import LocalStore
 from images.layout import Layout
 from images.oci import CONFIG, MANIFEST
 from plugins.retraining.catalog import platform_for
-from plugins.retraining.maintenance import consistency
-from plugins.retraining.maintenance.consistency import confirmed, differences
-from plugins.retraining.maintenance.dags import reconcile_dag
+from plugins.retraining.maintenance.consistency import Difference, confirmed, differences
+from plugins.retraining.maintenance.dags import CheckConsistencyStep, reconcile_dag
 from plugins.retraining.maintenance.notifications import MAX_UNMARKED, send_notifications
 from release.ledger.entries import Draft, Promoting, State
 from release.ledger.ledger import Ledger
@@ -79,8 +78,7 @@ def served(answers: dict[str, tuple[int, str]], alias: dict[str, int | str]) -> 
 
 
 @pytest.fixture
-def world(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(consistency, "RECHECK_DELAY_S", 0.01)
+def world(bundle: Path, tmp_path: Path) -> Iterator[World]:
     shutil.rmtree(STORE, ignore_errors=True)
     answers, alias = {}, {}
     platform = platform_for(bundle / "dags" / "models" / "late.yaml")
@@ -223,12 +221,11 @@ def test_another_server_at_mlflows_address_is_out_of_reach_as_well(world, store)
     assert "MLflow could not be reached" in [difference.text for difference in differences(elsewhere, store)]
 
 
-def test_only_what_two_observations_see_is_confirmed(monkeypatch):
-    monkeypatch.setattr(consistency, "RECHECK_DELAY_S", 0)
-    one, two, three = (consistency.Difference("router", text) for text in ("one", "two", "three"))
+def test_only_what_two_observations_see_is_confirmed():
+    one, two, three = (Difference("router", text) for text in ("one", "two", "three"))
     observations = iter([[one, two], [two._replace(detail="again"), three]])
 
-    assert confirmed(lambda: next(observations)) == [two._replace(detail="again")]
+    assert confirmed(lambda: next(observations), delay_s=0) == [two._replace(detail="again")]
     assert confirmed(lambda: []) == []
 
 
@@ -236,7 +233,8 @@ def test_only_what_two_observations_see_is_confirmed(monkeypatch):
 
 
 @pytest.fixture
-def go(airflow: None, bundle: Path, world: World) -> Callable[[], Run]:
+def go(airflow: None, bundle: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Run]:
+    monkeypatch.setattr(CheckConsistencyStep, "recheck_delay_s", 0.01)
     dag = reconcile_dag(world.platform, bundle / "dags" / "models")
     return lambda: start(dag, lambda: None, due=NOW).go()
 

@@ -31,7 +31,7 @@ GATE = "gate: {metric: log_loss, rule: not_worse, margin: 0.01}"
 @pytest.fixture
 def play(airflow: None, bundle: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Starts a run of the model `late` whose gate has these lines besides."""
-    monkeypatch.setattr(base, "POKE_S", 0.1)
+    monkeypatch.setattr(base.WaitingStep, "poke_s", 0.1)
     monkeypatch.setattr(base.CheckStep, "patience_s", 0)
     shutil.rmtree(STORE, ignore_errors=True)
     TAGS.clear()

@@ -32,7 +32,6 @@ from tests import jvm
 from tests.hadoop_cluster import Cluster
 from tests.hadoop_cluster import running as running_hadoop
 from tests.plugins import aws as stand_in
-from tests.plugins import runner
 from tests.plugins.aws import ACCOUNT, BUCKET, JOB_FLOW, ROOT, Aws, states
 from tests.plugins.test_emr_runs import ORDER, play, synced
 from tests.waiting import until
@@ -193,13 +192,12 @@ def applications(cluster: Cluster, key: str) -> list[str]:
     return [application["state"] for application in cluster.applications(key)]
 
 
-def test_a_whole_run_on_emr_with_real_spark(airflow, aws, cluster, mlflow, platform_of, trip_delay, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "GIVE_UP_S", 1200)
-    monkeypatch.setattr(runner, "IDLE_S", 1)  # a job takes a minute: asking Airflow and the bucket ten times a second slows it down
+def test_a_whole_run_on_emr_with_real_spark(airflow, aws, cluster, mlflow, platform_of, trip_delay, tmp_path):
     emr = Emr(job_flow=JobFlow.model_validate(JOB_FLOW), python=interpreter())
     platform = platform_of(engine="emr", emr=emr).model_copy(update={"mlflow": mlflow})
 
-    run = play(*synced(trip_delay, platform, tmp_path), due=AS_OF)
+    # A job takes a minute: asking Airflow and the bucket ten times a second slows it down.
+    run = play(*synced(trip_delay, platform, tmp_path), due=AS_OF, within_s=1200, idle_s=1)
 
     assert run.states() == dict.fromkeys((*ORDER, "end_cluster"), "success")
     snapshot = run.xcom("validate", "document")["snapshot"]

@@ -40,7 +40,7 @@ def aws(tmp_path_factory) -> Iterator[Aws]:
 @pytest.fixture
 def dag_of(airflow: None, bundle: Path, aws: Aws, tmp_path, monkeypatch) -> Callable[..., tuple[DAG, str]]:
     """The model `late` on a platform with EMR, and its store."""
-    monkeypatch.setattr(base, "POKE_S", 0.1)
+    monkeypatch.setattr(base.WaitingStep, "poke_s", 0.1)
     monkeypatch.setattr(base.CheckStep, "patience_s", 0)
     python = str(stand_in.environment(tmp_path / "env"))
 
@@ -63,8 +63,8 @@ def synced(model: ModelFiles, platform: Platform, folder: Path) -> tuple[DAG, st
     return dag, store
 
 
-def play(dag: DAG, store: str, due: datetime = DUE) -> Run:
-    return start(dag, FakeController(store_at(store)).reconcile, due=due).go()
+def play(dag: DAG, store: str, due: datetime = DUE, **patience: float) -> Run:
+    return start(dag, FakeController(store_at(store)).reconcile, due=due).go(**patience)
 
 
 def test_the_cluster_is_made_before_the_jobs_and_ended_after_them(dag_of, aws):

@@ -33,7 +33,7 @@ BEFORE_THE_REST = dict.fromkeys(("package", "check", "release"), "skipped")
 @pytest.fixture
 def play(airflow: None, bundle: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Starts a run of the model `late` on an empty store, with these stand-ins beside it."""
-    monkeypatch.setattr(base, "POKE_S", 0.1)
+    monkeypatch.setattr(base.WaitingStep, "poke_s", 0.1)
     monkeypatch.setattr(base.CheckStep, "patience_s", 0)
     shutil.rmtree(STORE, ignore_errors=True)
     path = bundle / "dags" / "models" / "late.yaml"

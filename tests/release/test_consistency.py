@@ -96,12 +96,10 @@ def call(world: FakeWorld, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tupl
 
     monkeypatch.setattr(reconciling, "parts_of", lambda platform: world.parts)
     monkeypatch.setattr(reconciling, "controller_for", anew)
-    monkeypatch.setattr(reconciling, "PAUSE_S", 0.0)
-    monkeypatch.setattr(reconciling, "REPAIR_WITHIN_S", 1.0)
     serving = {"home": str(world.home), "python": "python"}
     local = {"name": "x", "store": "s", "data": "d", "mlflow": "http://mlflow", "spark": {"python": "p"}}
     platform = Platform(**local, images={"repository": "oci:images"}, serving=serving)
-    return lambda: reconcile(platform)
+    return lambda: reconcile(platform, within_s=1.0, pause_s=0.0)
 
 
 @pytest.mark.parametrize("harm", [harm for harm, _ in WRONG])

@@ -394,10 +394,9 @@ class NewEachTime:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_password_that_runs_out_is_asked_for_anew(front: Front, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+def test_a_password_that_runs_out_is_asked_for_anew(front: Front, status: int) -> None:
     """Some registries answer 401 then, and others 403: those are not given an old one."""
     login = NewEachTime()
-    monkeypatch.setattr(distribution, "FRESH_S", 1e9 if status == 401 else 0)
     left = {"with this one": 2}
 
     def guard(request) -> Answer | None:
@@ -409,7 +408,7 @@ def test_a_password_that_runs_out_is_asked_for_anew(front: Front, monkeypatch: p
         return None
 
     front.before = guard
-    stored(Registry(address_of(f"{front.host}/anew/late"), login))
+    stored(Registry(address_of(f"{front.host}/anew/late"), login, fresh_s=1e9 if status == 401 else 0))
 
     assert login.given >= 3
 

@@ -23,7 +23,6 @@ from images.base import embedded_base
 from images.package import Contents, package
 from images.references import repository_of
 from release.ledger.entries import PredictionHistogram
-from release.probes import replay as module
 from release.probes.prediction_counts import PredictionCounts
 from release.probes.replay import replay
 from release.routing.traefik import TraefikRouter
@@ -325,16 +324,15 @@ def huge(handler: BaseHTTPRequestHandler) -> None:
 
 
 @pytest.mark.parametrize("respond", [endless, huge])
-def test_time_and_bytes_are_bounded(served, monkeypatch, respond):
-    monkeypatch.setattr(module, "REPLAY_WITHIN_S", 2.0)
+def test_time_and_bytes_are_bounded(served, respond):
     live = served("binary", **KEEP)
     for delay in range(50):
         ask(live, [delay, 0, "AA"])
 
     with answering(respond) as other:
         begun = time.monotonic()
-        result = replay(other, [live], COLUMNS)
-        kept = replay(live, [other], COLUMNS)
+        result = replay(other, [live], COLUMNS, within_s=2.0)
+        kept = replay(live, [other], COLUMNS, within_s=2.0)
 
     assert time.monotonic() - begun < 5
     assert (result.rows, kept.problem) == (0, "late-9 did not return its last requests (ReadError); read its log")

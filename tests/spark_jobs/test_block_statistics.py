@@ -14,7 +14,6 @@ from contract.comparison import MetricResult
 from contract.gate import Costs, Gate
 from contract.metrics import METRICS
 from contract.spec import ModelSpec
-from spark_jobs.statistics import block_statistics
 from spark_jobs.statistics.block_statistics import BINS, Statistics, flat, reduce_by_blocks
 from spark_jobs.statistics.intervals import results_of
 from spark_jobs.statistics.metrics import measures_of
@@ -277,13 +276,13 @@ def test_the_binned_area_is_within_a_ten_thousandth(spark: SparkSession, score: 
     kept.unpersist()
 
 
-def test_many_rows_have_a_fine_value_and_coarse_blocks(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(block_statistics, "FEW", 10_000)
-    monkeypatch.setattr(block_statistics, "SAMPLED", 20_000)
+def test_many_rows_have_a_fine_value_and_coarse_blocks(spark: SparkSession) -> None:
     rows = random_rows(8, count=40_000)
     labels = {side: rows[side] for side in ("ours", "theirs")}
 
-    statistics = reduce(binary_pairs(spark.createDataFrame(rows, BINARY)), "binary", ("auc", "average_precision"))
+    pairs = flat(binary_pairs(spark.createDataFrame(rows, BINARY)), "block")
+    measures = measures_of(("auc", "average_precision"), "binary", GATE)
+    statistics = reduce_by_blocks(pairs, ["block"], measures, few=10_000, sampled=20_000)["block"]
 
     for name, expected in (("auc", reference.roc_auc_score), ("average_precision", reference.average_precision_score)):
         for side, scores in (("challenger", labels["ours"]), ("reference", labels["theirs"])):

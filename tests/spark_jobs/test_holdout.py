@@ -12,7 +12,6 @@ from pyspark.sql import functions as F
 from contract.documents import GoldenRows
 from contract.errors import BadData
 from contract.spec import ModelSpec
-from spark_jobs.comparison import holdout
 from spark_jobs.comparison.golden_rows import choose_golden_rows
 from spark_jobs.comparison.holdout import hash_sample, holdout_facts
 from spark_jobs.statistics.blocks import BY_BOTH, BY_CLUSTER, BY_ROW, BY_TIME, groupings_of
@@ -56,15 +55,14 @@ def test_a_fit_holdout_is_counted_and_its_labels_centred(spark: SparkSession) ->
     assert holdout_facts(rows, spec_with(**BINARY)) == (3, 0.0, ())
 
 
-def test_of_many_rows_those_of_the_lowest_hashes_are_few(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holdout, "ENOUGH", 100)
+def test_of_many_rows_those_of_the_lowest_hashes_are_few(spark: SparkSession) -> None:
     rows = spark.range(1000).selectExpr("cast(id AS string) AS id").withColumn("hash", F.xxhash64("id"))
 
-    sample = hash_sample(rows, "id", 1000)
+    sample = hash_sample(rows, "id", 1000, enough=100)
 
     assert 70 < sample.count() < 130
     assert sample.agg(F.max("hash")).first()[0] < rows.join(sample, "id", "left_anti").agg(F.min("hash")).first()[0]
-    assert hash_sample(rows, "id", 100) is rows
+    assert hash_sample(rows, "id", 100, enough=100) is rows
 
 
 def blocks(spark: SparkSession, spec: ModelSpec, as_of: datetime, times: list[datetime]) -> list[int]:

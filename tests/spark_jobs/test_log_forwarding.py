@@ -6,18 +6,16 @@ import time
 
 from contract.paths import JobFiles
 from contract.store.local import LocalStore
-from spark_jobs.runtime import log_forwarding
 from spark_jobs.runtime.log_forwarding import LogForwarder
 from spark_jobs.runtime.logs import start_logging
 
 FILES = JobFiles("runs/late/r", "train", "k1")
 
 
-def test_lines_are_stored_while_the_job_works_and_at_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(log_forwarding, "EVERY_S", 0.1)
+def test_lines_are_stored_while_the_job_works_and_at_its_end(tmp_path):
     store, stdout = LocalStore(str(tmp_path)), io.StringIO()
 
-    with LogForwarder(store, FILES, stdout) as forwarder:
+    with LogForwarder(store, FILES, stdout, every_s=0.1) as forwarder:
         print("train: 3 rows")
         time.sleep(1)
         first = store.read("runs/late/r/train-k1.progress-0001.txt")

@@ -15,11 +15,11 @@ import sys, time
 from datetime import timedelta
 from spark_jobs.runtime import watchdog
 from spark_jobs.runtime.session import start_session
-watchdog.EVERY_S = 0.2
 spark = start_session("watched", {"spark.master": "local[1]", "spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"})
 whole, still = timedelta(seconds=float(sys.argv[1])), timedelta(seconds=float(sys.argv[2]))
 said = [0]
-watchdog.watch(spark, (whole, still), lambda: said[0], lambda error: print(f"{type(error).__name__}: {error}", flush=True))
+report = lambda error: print(f"{type(error).__name__}: {error}", flush=True)
+watchdog.watch(spark, (whole, still), lambda: said[0], report, every_s=0.2)
 until = time.monotonic() + 14
 while time.monotonic() < until:
     if sys.argv[3] == "works":

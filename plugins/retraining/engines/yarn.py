@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -36,8 +37,9 @@ PRIORITY = {"validate": 0, "train": 1, "compare": 2}  # in a queue, runs that ar
 class YarnEngine(Engine):
     holds_slot = False
 
-    def __init__(self, spark: Spark) -> None:
+    def __init__(self, spark: Spark, entry_point: Path = RUN) -> None:
         self.spark = spark
+        self.entry_point = entry_point
 
     def find(self, tag: str, live: bool = False) -> list[Application]:
         params = {"applicationTags": tag, "deSelects": "resourceRequests,timeouts", **({"states": ",".join(LIVE)} if live else {})}
@@ -86,7 +88,7 @@ class YarnEngine(Engine):
         queue = conf.pop("spark.yarn.queue", None)
         archives = f"{shipped.environment}#environment"
         hook = hook_for(self.spark, job, conf, py_files=shipped.code, archives=archives, deploy_mode="cluster", yarn_queue=queue)
-        return hook._build_spark_submit_command(str(RUN))
+        return hook._build_spark_submit_command(str(self.entry_point))
 
     def environment(self) -> dict[str, str]:
         given = {"HADOOP_CONF_DIR": self.spark.hadoop_conf or "", "HADOOP_USER_NAME": user()}

@@ -54,12 +54,12 @@ Observe = Callable[[str, State], list[str]]
 Mark = TypeVar("Mark", int, str)
 
 
-def confirmed(observe: Callable[[], list[Difference]]) -> list[Difference]:
+def confirmed(observe: Callable[[], list[Difference]], delay_s: float = RECHECK_DELAY_S) -> list[Difference]:
     """Differences seen in two observations."""
     first = {difference.text for difference in observe()}
     if not first:
         return []
-    time.sleep(RECHECK_DELAY_S)
+    time.sleep(delay_s)
     return [difference for difference in observe() if difference.text in first]
 
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.sdk import DAG, BaseOperator, Context, CronTriggerTimetable, Param
 
@@ -16,7 +16,14 @@ from plugins.retraining.catalog import load_model
 from plugins.retraining.dag import RETRIES
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import EngineAway
-from plugins.retraining.maintenance.consistency import LedgerDiffers, confirmed, differences, mark_reported, unreported
+from plugins.retraining.maintenance.consistency import (
+    RECHECK_DELAY_S,
+    LedgerDiffers,
+    confirmed,
+    differences,
+    mark_reported,
+    unreported,
+)
 from plugins.retraining.maintenance.notifications import send_notifications
 from plugins.retraining.maintenance.retention import remove_expired
 from release.ledger.entries import Entry
@@ -54,13 +61,15 @@ class NotifyStep(BaseOperator):
 class CheckConsistencyStep(BaseOperator):
     """Fails while a difference persists; sends each difference once a day."""
 
+    recheck_delay_s: ClassVar[float] = RECHECK_DELAY_S
+
     def __init__(self, *, platform: Platform, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.platform = platform
 
     def execute(self, context: Context) -> None:
         store, now = store_at(self.platform.store), datetime.now(UTC)
-        persistent = confirmed(lambda: differences(self.platform, store))
+        persistent = confirmed(lambda: differences(self.platform, store), self.recheck_delay_s)
         if not persistent:
             return
         unsent = unreported(store, persistent, now)

@@ -103,7 +103,16 @@ class FreezeRunStep(Step):
         return path
 
 
-class SparkStep(Step, BaseSensorOperator):
+class WaitingStep(Step, BaseSensorOperator):
+    """Holds no slot between two pokes."""
+
+    poke_s: ClassVar[float] = POKE_S
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(mode="reschedule", poke_interval=self.poke_s, **kwargs)
+
+
+class SparkStep(WaitingStep):
     """A job of spark_jobs/, run by the platform's engine; waiting for a job on a cluster holds no slot."""
 
     operator_extra_links: Sequence[BaseOperatorLink] = (DocumentLink(), ApplicationLink())
@@ -122,9 +131,9 @@ class SparkStep(Step, BaseSensorOperator):
             self.stop_job = partial(job_runner.stop, task, engine)
         try:
             path, self.application, age_s = job_runner.poke(task, engine, self.log)
-            self.poke_interval = max(POKE_S, min(MAX_POKE_INTERVAL_S, MAX_DELAY_RATIO * age_s))
+            self.poke_interval = max(self.poke_s, min(MAX_POKE_INTERVAL_S, MAX_DELAY_RATIO * age_s))
         except EngineAway as error:
-            self.log.warning("%s; next poke in %s s", error, POKE_S)
+            self.log.warning("%s; next poke in %s s", error, self.poke_s)
             return PokeReturnValue(False)
         finally:
             forward_log(task, context["task_state_store"], self.log)
@@ -162,7 +171,7 @@ class PackageStep(Step):
         return path
 
 
-class RequestStep(Step, BaseSensorOperator):
+class RequestStep(WaitingStep):
     """Sends the controller a request of its `kind`, and waits for the outcome; holds no slot after `patience_s` seconds."""
 
     kind: ClassVar[Literal["check", "release"]]

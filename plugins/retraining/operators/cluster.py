@@ -3,19 +3,19 @@
 from collections.abc import Callable
 from typing import Any
 
-from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
+from airflow.sdk import Context, PokeReturnValue
 
 from contract.spark import Spark
 from plugins.retraining.context import TaskContext
 from plugins.retraining.engines.base import ClusterEngine, Engine, EngineAway
 from plugins.retraining.errors import EngineTrouble
-from plugins.retraining.operators.base import Step
+from plugins.retraining.operators.base import Step, WaitingStep
 from plugins.retraining.spark.job_log import Memory
 from plugins.retraining.spark.job_runner import fail
 
 
-class ClusterStep(Step, BaseSensorOperator):
-    """Waits, without holding a slot, until the cluster takes steps; returns its id, for people."""
+class ClusterStep(WaitingStep):
+    """Waits until the cluster takes steps; returns its id, for people."""
 
     def __init__(self, *, engine_for: Callable[[Spark], Engine], **kwargs: Any) -> None:
         super().__init__(**kwargs)

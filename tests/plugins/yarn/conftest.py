@@ -9,13 +9,11 @@ import pytest
 
 from contract.spark import Driver, Executor, Spark
 from contract.store.factory import store_at
-from plugins.retraining.engines import yarn
 from plugins.retraining.engines.base import JobTags
-from plugins.retraining.engines.yarn import YarnEngine
 from tests import jvm
 from tests.hadoop_cluster import Cluster, running
 from tests.plugins.late import late_run
-from tests.plugins.yarn.task import JOB, Task
+from tests.plugins.yarn.task import Task
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("pydantic", "annotated_types", "typing_extensions", "typing_inspection", "yaml", "_yaml", "requests", "urllib3", "idna")
@@ -55,11 +53,6 @@ def small_environment(tmp_path_factory) -> Path:
     return home / "bin/python"
 
 
-@pytest.fixture(autouse=True)
-def stand_in(monkeypatch):
-    monkeypatch.setattr(yarn, "RUN", JOB)
-
-
 @pytest.fixture
 def task(cluster, bundle, small_environment) -> Iterator[Callable[..., Task]]:
     made: list[Task] = []
@@ -83,7 +76,7 @@ def task(cluster, bundle, small_environment) -> Iterator[Callable[..., Task]]:
     for task_made in made:
         task_made.go()
         for application in task_made.applications(yarn_store(task_made), live=True):
-            YarnEngine(task_made.spark).stop(application.id)
+            task_made.engine.stop(application.id)
 
 
 def yarn_store(task: Task) -> str:

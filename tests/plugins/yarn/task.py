@@ -34,11 +34,16 @@ class Task:
     def spark(self) -> Spark:
         return self.run.platform.spark
 
+    @property
+    def engine(self) -> YarnEngine:
+        """A new one, whose jobs run the stand-in."""
+        return YarnEngine(self.spark, JOB)
+
     def task_context(self) -> TaskContext:
         return TaskContext(self.step, self.run, self.store, {}, self.clear_number)
 
     def poke_once(self) -> str | None:
-        return poke(self.task_context(), YarnEngine(self.spark), LOG).path
+        return poke(self.task_context(), self.engine, LOG).path
 
     def end(self) -> str:
         """Pokes as Airflow does, until there is a document."""
@@ -53,7 +58,7 @@ class Task:
         raise AssertionError(f"no result in {PATIENCE_S} s: {self.applications()}")
 
     def applications(self, key: str = "", live: bool = False) -> list[Application]:
-        return YarnEngine(self.spark).find(key or self.task_context().key, live)
+        return self.engine.find(key or self.task_context().key, live)
 
     def is_at_work(self, key: str = "") -> bool:
         return bool(self.store.names(f"worked/{key or self.task_context().key}"))

@@ -17,7 +17,6 @@ import psutil
 import pytest
 
 from plugins.retraining.engines.base import EngineAway
-from plugins.retraining.engines.yarn import YarnEngine
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.spark.orphans import stop_orphans
 from tests.hadoop_cluster import Cluster, Server
@@ -27,16 +26,16 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = """
-import logging, sys, time
+import logging, sys
+from pathlib import Path
 from contract.documents import RunDocument
 from contract.store.factory import store_at
-from plugins.retraining.engines import yarn
 from plugins.retraining.engines.yarn import YarnEngine
 from plugins.retraining.spark.job_runner import poke
 from plugins.retraining.context import TaskContext
-yarn.RUN = sys.argv[2]
 run = RunDocument.model_validate_json(open(sys.argv[1]).read())
-poke(TaskContext("validate", run, store_at(run.platform.store), {}, 0), YarnEngine(run.platform.spark), logging.getLogger())
+engine = YarnEngine(run.platform.spark, Path(sys.argv[2]))
+poke(TaskContext("validate", run, store_at(run.platform.store), {}, 0), engine, logging.getLogger())
 """
 
 
@@ -114,7 +113,7 @@ def test_a_worker_is_killed(task, tmp_path, reached):
 
 def test_a_submission_that_registers_late_beside_that_of_the_next_try_does_nothing(task):
     first = task("waits")
-    engine = YarnEngine(first.spark)
+    engine = first.engine
     command = engine.command(first.job(), first.store, LOG)
     late = subprocess.Popen(
         command, env=engine.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -219,7 +218,7 @@ def test_a_task_that_a_person_marked_failed(task):
     first = task("waits")
     first.poke_once()
     wait_for(first.is_at_work, "the job is at work")
-    engine = YarnEngine(first.spark)
+    engine = first.engine
 
     assert stop_orphans(first.store, engine, lambda *_: "up_for_reschedule") == []
     (left,) = stop_orphans(first.store, engine, lambda *_: "failed")
