@@ -44,6 +44,7 @@ PATIENCE_S = 600
 wait_for = partial(until, seconds=PATIENCE_S, every_s=1)
 LOG = logging.getLogger("retraining.test")
 AS_OF = datetime(2013, 4, 20, tzinfo=UTC)
+YARN_CLIENT = "org.apache.hadoop.yarn.client.cli.ApplicationCLI"
 PROGRAM = """#!/bin/sh
 exec /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin HOME={home} LANG=C.UTF-8 JAVA_HOME={java} HADOOP_CONF_DIR={conf} \\
   SPARK_CONF_DIR={home} SPARK_HOME={spark} SPARK_SUBMIT_OPTS='{options}' SPARK_DIST_CLASSPATH='{jars}' \\
@@ -75,7 +76,7 @@ def write_programs(folder: Path, cluster: Cluster, aws: Aws) -> None:
     given = {"home": folder, "java": java_home(), "conf": cluster.conf, "spark": HOME, "jars": jars.strip(), "options": jvm.QUICK}
     commands = {
         "spark-submit": HOME / "bin" / "spark-submit",
-        "yarn": f"{java_home()}/bin/java {jvm.QUICK} -cp '{cluster.conf}:{HOME}/jars/*' org.apache.hadoop.yarn.client.cli.ApplicationCLI",
+        "yarn": f"{java_home()}/bin/java {jvm.QUICK} -cp '{cluster.conf}:{HOME}/jars/*' {YARN_CLIENT}",
     }
     for name, command in commands.items():
         (folder / name).write_text(PROGRAM.format(**given, run=command))
