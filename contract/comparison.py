@@ -8,6 +8,8 @@ from pydantic import Field
 from contract.base_model import Strict, Versioned
 from contract.metrics import MetricName
 
+Side = Literal["challenger", "reference"]
+
 
 class Interval(Strict):
     """A two-sided interval around `value`, each side wrong with probability `level`: `standard_error` times Student's t.
@@ -99,7 +101,7 @@ class ReferenceComparison(Strict):
     metrics: tuple[MetricResult, ...] = ()
     slices: tuple[SliceResult, ...] = ()
     unseen_after: datetime | None = None
-    curves: dict[Literal["challenger", "reference"], Curves] = {}
+    curves: dict[Side, Curves] = {}
     incomparable: str = ""
 
 

@@ -60,8 +60,8 @@ def freeze_run(model: ModelFiles, platform: Platform, trigger: Trigger, params: 
         sql=model.sql,
         suites=model.suites,
         platform=_with_data(platform, params["data"]),
-        champion=champion and champion_of(champion),
-        evaluations_per_year=model.spec.schedule and runs_a_year(model.spec.schedule),
+        champion=champion_of(champion) if champion else None,
+        evaluations_per_year=runs_a_year(model.spec.schedule) if model.spec.schedule else None,
         code_hash=code_hash(BUNDLE, model),
         url=trigger.url,
     )

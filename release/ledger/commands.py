@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from typing import Literal
+from typing import Literal, TypedDict
 
 from contract.documents import Image
 from contract.errors import PermanentError, TransientError
@@ -31,6 +31,15 @@ class NoOutcome(TransientError):
     """The request is in the ledger, and the controller has not ended it in time."""
 
 
+class _CommonFields(TypedDict):
+    """Those that a request of every kind has."""
+
+    id: str
+    model: str
+    who: str
+    why: str
+
+
 def submit(store: DocumentStore, command: Command, model: str, who: str, why: str, version: int | None = None) -> Request:
     """Puts the request in the model's queue. Raises InvalidCommand for an unknown model, or a version that was never live."""
     ledger = Ledger(store)
@@ -43,14 +52,14 @@ def submit(store: DocumentStore, command: Command, model: str, who: str, why: st
     return request
 
 
-def _request(command: Command, image: Image | None, about: dict[str, str]) -> CommandRequest:
+def _request(command: Command, image: Image | None, common: _CommonFields) -> CommandRequest:
     if command == "rollback":
-        return RollbackRequest(**about, image=image)
+        return RollbackRequest(**common, image=image)
     if command != "unquarantine":
-        return SwitchRequest(**about, kind=command)
+        return SwitchRequest(**common, kind=command)
     if image is None:
-        raise InvalidCommand(f"an unquarantine of {about['model']} needs a version: name it with --version")
-    return UnquarantineRequest(**about, image=image)
+        raise InvalidCommand(f"an unquarantine of {common['model']} needs a version: name it with --version")
+    return UnquarantineRequest(**common, image=image)
 
 
 def _image(ledger: Ledger, command: Command, model: str, version: int) -> Image:

@@ -1,7 +1,7 @@
 """Compares the challenger with each reference model on common holdout rows; `incomparable` says why there are no numbers."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from datetime import datetime
+from typing import Literal, NamedTuple
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -22,39 +22,56 @@ from spark_jobs.statistics.metrics import measures_of
 from spark_jobs.tracking.model_versions import Version, VersionUnreadable
 
 
+class ReferenceModel(NamedTuple):
+    """What the challenger is compared with. `unseen_after`: only later rows count."""
+
+    role: Literal["champion", "anchor", "baseline"]
+    version: int | None = None
+    unseen_after: datetime | None = None
+
+
 def against_baseline(scored: Scored, train: DataFrame) -> ReferenceComparison:
     pairs = with_baseline(scored.rows, train, scored.run.spec, scored.facts.centre)
-    return compare_pairs(scored, pairs, {"reference": "baseline", "version": None})
+    return compare_pairs(scored, pairs, ReferenceModel("baseline"))
 
 
 def against_version(
     scored: Scored, role: Literal["champion", "anchor"], number: int, reference: Version | VersionUnreadable
 ) -> ReferenceComparison:
     """What prevents a fair comparison is not raised but put into `incomparable`: a person may still decide."""
-    identity = {"reference": role, "version": number}
     try:
         if isinstance(reference, VersionUnreadable):
             raise reference
         check_comparable(scored.run.spec, reference, role)
         until = seen_until(scored.run.spec, reference, scored.run.as_of)
         pairs = with_version(scored, reference, role, until)
-        return compare_pairs(scored, pairs, {**identity, "unseen_after": until}, reference)
+        return compare_pairs(scored, pairs, ReferenceModel(role, number, until), reference)
     except (Incomparable, VersionUnreadable) as reason:
-        return ReferenceComparison(**identity, rows=0, incomparable=str(reason))
+        return _incomparable(role, number, str(reason))
     except (PySparkException, Py4JJavaError) as error:
-        return ReferenceComparison(**identity, rows=0, incomparable=f"the {role} cannot score these rows: {bad_data(error)}")
+        return _incomparable(role, number, f"the {role} cannot score these rows: {bad_data(error)}")
 
 
-def compare_pairs(
-    scored: Scored, pairs: DataFrame, identity: Mapping[str, Any], *reference_versions: Version
-) -> ReferenceComparison:
+def _incomparable(role: Literal["champion", "anchor"], number: int, why: str) -> ReferenceComparison:
+    return ReferenceComparison(reference=role, version=number, rows=0, incomparable=why)
+
+
+def compare_pairs(scored: Scored, pairs: DataFrame, reference: ReferenceModel, *reference_versions: Version) -> ReferenceComparison:
     run = scored.run
     spec, groupings, classes = run.spec, list(groupings_of(run.spec, run.as_of)), classes_of(scored, *reference_versions)
     answers = flat(pairs, *groupings, *(spec.gate.slices.columns if spec.gate.slices else ())).persist()
     statistics = reduce_by_blocks(answers, groupings, measures_of(spec.gate.measured(spec.task), spec.task, spec.gate, classes))
     rows, metrics = int(next(iter(statistics.values())).rows.sum()), results_of(statistics, run)
     slices = slice_results(answers, groupings, run, classes)
-    comparison = ReferenceComparison(**identity, rows=rows, metrics=metrics, slices=slices, curves=curves_of(answers, spec.task))
+    comparison = ReferenceComparison(
+        reference=reference.role,
+        version=reference.version,
+        rows=rows,
+        metrics=metrics,
+        slices=slices,
+        unseen_after=reference.unseen_after,
+        curves=curves_of(answers, spec.task),
+    )
     answers.unpersist()
     return comparison
 

@@ -7,7 +7,7 @@ import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contract.comparison import Curves
+from contract.comparison import Curves, Side
 from contract.metrics import Task
 from spark_jobs.runtime.spark_api import first_row
 from spark_jobs.statistics.block_statistics import SIDES
@@ -16,7 +16,7 @@ SCORE_BINS, CALIBRATION_BINS = 100, 10
 RESIDUAL_BINS = 40
 
 
-def curves_of(rows: DataFrame, task: Task) -> dict[str, Curves]:
+def curves_of(rows: DataFrame, task: Task) -> dict[Side, Curves]:
     """By side; empty for several classes and where a curve is undefined (one class only, all residuals zero or not finite)."""
     if task == "multiclass":
         return {}
@@ -52,7 +52,7 @@ def _ranking(rows: np.ndarray, positives: np.ndarray) -> tuple[tuple[float, floa
     return tuple(zip(false_rate.tolist(), true_rate.tolist(), (hits / selected).tolist(), strict=True))
 
 
-def _regression_curves(pairs: DataFrame) -> dict[str, Curves | None]:
+def _regression_curves(pairs: DataFrame) -> dict[Side, Curves | None]:
     """Residuals (predicted − actual) of both sides in the same bins, so that they can be overlaid."""
     quantiles = [F.percentile_approx(F.abs(F.col(f"{side}_error")), 0.99) for side in SIDES]
     largest = max(first_row(pairs.agg(*quantiles)), key=lambda quantile: -1.0 if quantile is None else quantile)

@@ -62,7 +62,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
         log.info(f"compare: ONNX equals Spark on {parity.rows:,} rows; chose {len(golden.rows)} golden rows")
     golden_path = documents.write(store, JobFiles(frozen.folder, "golden", request.key).document, golden)
     seconds = round(sum(clock.seconds.values()), 3)
-    anchor = frozen.champion and frozen.champion.anchor
+    anchor = frozen.champion.anchor if frozen.champion else None
     comparison = Comparison(
         version=training.version,
         comparisons=comparisons,

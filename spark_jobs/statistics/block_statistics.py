@@ -10,11 +10,12 @@ import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from contract.comparison import Side
 from spark_jobs.statistics.bucketizer import bucketed
 from spark_jobs.statistics.jackknife import Jackknife, jackknife
 from spark_jobs.statistics.metrics import Measure, Ranked, Summed, rarest_of
 
-SIDES = ("challenger", "reference")
+SIDES: tuple[Side, ...] = ("challenger", "reference")
 WHOLE = "whole"
 # An area under the curve by bins of weight w is wrong by at most w/2: 0.31e-4 of w = 1/16384, and less than 0.6e-4 where a sample
 # of a million rows makes some bins half as wide again. A value so frequent that it fills bins gets a bin of its own. Precision

@@ -73,16 +73,21 @@ def interval(estimates: Sequence[Blocked], level: float) -> Interval:
     variances = [standard_error**2 for standard_error, _ in errors]
     variance = variances[0] if len(estimates) == 1 else max(*variances[:2], variances[0] + variances[1] - variances[2])
     standard_error, degrees_of_freedom = sqrt(variance), min(degrees_of_freedom for _, degrees_of_freedom in errors[:2])
-    shape = {
-        "standard_error": standard_error,
-        "degrees_of_freedom": degrees_of_freedom,
-        "lag1": _lag1(first),
-        "skewness": _skewness(influence(first.estimate)),
-    }
+    unbounded = Interval(
+        value=value,
+        low=None,
+        high=None,
+        blocks=blocks,
+        level=level,
+        standard_error=standard_error,
+        degrees_of_freedom=degrees_of_freedom,
+        lag1=_lag1(first),
+        skewness=_skewness(influence(first.estimate)),
+    )
     if standard_error <= ROUNDING * first.estimate.scale:
-        return Interval(value=value, low=None, high=None, blocks=blocks, level=level, why="its variance is zero", **shape)
+        return unbounded.model_copy(update={"why": "its variance is zero"})
     half = float(stats.t.ppf(1 - level, degrees_of_freedom) * standard_error)
-    return Interval(value=value, low=value - half, high=value + half, blocks=blocks, level=level, **shape)
+    return unbounded.model_copy(update={"low": value - half, "high": value + half})
 
 
 def worse_than(bound: float, result: Interval) -> float | None:

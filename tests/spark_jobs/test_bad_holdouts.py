@@ -11,7 +11,7 @@ from contract.comparison import Comparison, Parity, ReferenceComparison, Verdict
 from contract.documents import Snapshot
 from contract.spec import ModelSpec
 from plugins.retraining.decision.gate import decide
-from spark_jobs.comparison.comparisons import compare_pairs
+from spark_jobs.comparison.comparisons import ReferenceModel, compare_pairs
 from spark_jobs.comparison.holdout import HoldoutFacts, Scored
 from spark_jobs.statistics.blocks import groupings_of
 from spark_jobs.statistics.predictions import answer
@@ -55,7 +55,7 @@ def compare(holdout: DataFrame, ours: str, theirs: str, **gate: object) -> Refer
     pairs = holdout.select("*", *blocks, *answers).persist()
     snapshot = Snapshot(uri="/s", fingerprint="f", rows={}, as_of=AS_OF)
     scored = Scored(run_of(spec), snapshot, challenger, pairs, HoldoutFacts(ROWS, 0.0))
-    return compare_pairs(scored, pairs, {"reference": "champion", "version": 3})
+    return compare_pairs(scored, pairs, ReferenceModel("champion", 3))
 
 
 def verdict(compared: ReferenceComparison, **gate: object) -> Verdict:

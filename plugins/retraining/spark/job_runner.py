@@ -123,7 +123,7 @@ def submit(task: TaskContext, engine: Engine, log: Log) -> Application:
 
 
 def _request(task: TaskContext) -> JobRequest:
-    return JobRequest(job=task.step, key=task.key, run=task.run, inputs=task.inputs)
+    return JobRequest.model_validate({"job": task.step, "key": task.key, "run": task.run, "inputs": task.inputs})
 
 
 def _write_ticket(task: TaskContext) -> None:
