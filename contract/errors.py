@@ -15,7 +15,7 @@
 Airflow tries a task again after a TransientError, and only then (plugins/retraining/dag.py).
 """
 
-import sys
+from typing import ClassVar
 
 
 class RetrainingError(Exception):
@@ -45,20 +45,19 @@ class StoreError(TransientError):
 
 
 class TooNew(PermanentError):
-    """A stored document has a higher format than this program reads: a newer version of this project wrote it."""
+    """A stored document has a higher format than this program reads: a newer version of this project wrote it.
+
+    `reader` is the side that this program belongs to, of those that are upgraded one after the other. The packages of the other two
+    sides set it when they are imported, before anything is read.
+    """
+
+    reader: ClassVar[str] = "the serving host"
 
     def __init__(self, kind: str, written: int, known: int):
         super().__init__(
-            f"{kind} of format {written} was written by a newer version of this project, and {_reader()} reads up to format "
-            f"{known}: upgrade {_reader()}"
+            f"{kind} of format {written} was written by a newer version of this project, and {self.reader} reads up to format "
+            f"{known}: upgrade {self.reader}"
         )
-
-
-def _reader() -> str:
-    """Which of the parts that are upgraded separately this process belongs to."""
-    if "airflow" in sys.modules:
-        return "the bundle that Airflow runs"
-    return "the Spark jobs' code" if "pyspark" in sys.modules else "the serving host"
 
 
 class BadData(PermanentError):

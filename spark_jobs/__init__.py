@@ -2,5 +2,8 @@
 
 import os
 
+from contract.errors import TooNew
+
+TooNew.reader = "the Spark jobs' code"
 # From 1.29 on ONNX Runtime's Linux wheels report each session (file and graph name, hashes) to Microsoft unless this is set.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -172,11 +172,20 @@ def test_the_holder_of_a_claim_is_yarns_application_where_there_is_one(monkeypat
     assert holder().endswith(f":{os.getpid()}")
 
 
-def test_a_missing_source_ends_the_job_with_one_sentence_and_exit_code_3(tmp_path: Path) -> None:
-    command = [sys.executable, "spark_jobs/run.py", *arguments(write_request(tmp_path))]
+def start_job(request: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "spark_jobs/run.py", *arguments(request)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
 
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+
+def test_a_job_that_is_older_than_its_request_says_what_to_upgrade(tmp_path: Path) -> None:
+    request = write_request(tmp_path)
+    request.write_text(request.read_text().replace('"format":1,', '"format":2,', 1))
+    assert start_job(request).stderr.endswith("reads up to format 1: upgrade the Spark jobs' code\n")
+
+
+def test_a_missing_source_ends_the_job_with_one_sentence_and_exit_code_3(tmp_path: Path) -> None:
+    done = start_job(write_request(tmp_path))
 
     store = LocalStore(str(tmp_path / "store"))
     reason = f"source planes: {tmp_path}/nowhere/planes.csv does not exist; check the source's path and its last delivery"
