@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -32,6 +32,11 @@ from release.ledger.entries import Outcome
 from release.ledger.ledger import Ledger
 from release.ledger.requests import CheckRequest, ReleaseRequest
 
+if TYPE_CHECKING:  # imported late, for the DAG parser reads this module
+    from images.base import Base
+    from images.oci import Repository
+    from images.package import Contents
+
 SERVING = Path(__file__).resolve().parents[2] / "serving"
 SERVED = ("model.onnx", "model.json")
 POLL_S = 0.3
@@ -42,12 +47,6 @@ def package_version(task: TaskContext, log: Log) -> str:
 
     Raises Stopped where the verdict forbids it: a skipped task in Airflow can be overruled by hand.
     """
-    from images.base import NAME, embedded_base, stored_base
-    from images.oci import RegistryTrouble
-    from images.package import Contents, package
-    from images.references import repository_of
-    from images.signature import FINGERPRINT, VERDICT, annotations_of, sign
-
     verdict = task.read("decide", Verdict)
     reason = ends_here(task.run, verdict)
     if reason:
@@ -55,8 +54,25 @@ def package_version(task: TaskContext, log: Log) -> str:
     if task.find(Image):
         log.info("%s exists already: reused", task.path)
         return task.path
-    training, run = task.read("train", Training), task.run
-    labels = {
+    image = _signed_image(_contents(task, verdict), task.run.platform.images)
+    log.info("version %d of %s is %s, %s bytes", image.version, image.model, image.digest, f"{image.size:,}")
+    return documents.write(task.store, task.path, image)
+
+
+def _contents(task: TaskContext, verdict: Verdict) -> "Contents":
+    from images.package import Contents
+
+    run, training = task.run, task.read("train", Training)
+    labels = _labels(task, verdict, training)
+    files = download_served(run.platform.mlflow, training.mlflow_run)
+    return Contents(run.model, training.version, run.as_of, files, labels, replay_env(run.spec.serving))
+
+
+def _labels(task: TaskContext, verdict: Verdict, training: Training) -> dict[str, str]:
+    from images.signature import FINGERPRINT, VERDICT
+
+    run = task.run
+    return {
         FORMAT: str(LABELS_FORMAT),
         RUN: run.run_id,
         "retraining.mlflow_run": training.mlflow_run,
@@ -66,24 +82,34 @@ def package_version(task: TaskContext, log: Log) -> str:
         FINGERPRINT: task.read("validate", ValidationReport).snapshot.fingerprint,
         **anchor_label(run, verdict, training.version),
     }
-    files = download_served(run.platform.mlflow, training.mlflow_run)
-    contents = Contents(run.model, training.version, run.as_of, files, labels, replay_env(run.spec.serving))
-    where = run.platform.images
+
+
+def _signed_image(contents: "Contents", where: Images) -> Image:
+    """Signed where the platform names a key, whose connection is read before anything is stored."""
+    from images.oci import RegistryTrouble
+    from images.package import package
+    from images.references import repository_of
+    from images.signature import annotations_of, sign
+
     login = login_of(where)
     key = _connection(where.signing, "images.signing").password or "" if where.signing else None
-    repository = repository_of(where.repository, run.model, login)
+    repository = repository_of(where.repository, contents.model, login)
     try:
-        if where.rootfs is None:
-            base = embedded_base(SERVING, repository)
-        else:
-            base = stored_base(SERVING, where.rootfs, repository_of(where.repository, NAME, login))
-        image = package(contents, base, repository)
+        image = package(contents, _base(where, repository, login), repository)
         if key is not None:
             sign(repository, image.digest, key, annotations_of(image))
     except RegistryTrouble as error:
         raise EngineTrouble(str(error)) from error
-    log.info("version %d of %s is %s, %s bytes", image.version, image.model, image.digest, f"{image.size:,}")
-    return documents.write(task.store, task.path, image)
+    return image
+
+
+def _base(where: Images, repository: "Repository", login: Any) -> "Base":
+    from images.base import NAME, embedded_base, stored_base
+    from images.references import repository_of
+
+    if where.rootfs is None:
+        return embedded_base(SERVING, repository)
+    return stored_base(SERVING, where.rootfs, repository_of(where.repository, NAME, login))
 
 
 def login_of(images: Images) -> Any:

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -17,7 +17,7 @@ from contract.spec import ModelSpec
 from contract.store.base import Store
 from spark_jobs.comparison.comparisons import against_baseline, against_version
 from spark_jobs.comparison.golden_rows import choose_golden_rows
-from spark_jobs.comparison.holdout import hash_sample, holdout_facts, score, scored_by
+from spark_jobs.comparison.holdout import HoldoutFacts, hash_sample, holdout_facts, score, scored_by
 from spark_jobs.comparison.recipes import compare_recipes
 from spark_jobs.data.dataset import build_examples, split
 from spark_jobs.export.parity import prove
@@ -30,51 +30,102 @@ log = logging.getLogger(__name__)
 Role = Literal["champion", "anchor"]
 
 
+class Versions(NamedTuple):
+    """The challenger, and the reference versions: their numbers by role, and in the same order what was loaded of each."""
+
+    challenger: Version
+    numbers: dict[Role, int]
+    references: Sequence[Version | VersionUnreadable]
+
+
+class SplitExamples(NamedTuple):
+    train: DataFrame
+    holdout: DataFrame
+    facts: HoldoutFacts
+
+
+class OnnxProof(NamedTuple):
+    """That the challenger's ONNX model equals its Spark model; the golden rows show it again wherever it is served."""
+
+    parity: Parity
+    golden: GoldenRows
+
+
+class Evidence(NamedTuple):
+    comparisons: tuple[ReferenceComparison, ...]
+    proof: OnnxProof
+    recipe: RecipeChange | None
+
+
 def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
-    clock, frozen, spec = StageTimer("compare"), request.run, request.run.spec
+    clock, frozen = StageTimer("compare"), request.run
     connect(frozen.platform.mlflow)
     report = documents.read(store, request.inputs["validate"], ValidationReport)
-    snapshot = report.snapshot
     training = documents.read(store, request.inputs["train"], Training)
-    roles = reference_versions_of(frozen)
-    with tempfile.TemporaryDirectory() as folder:
-        challenger, *reference_versions = load_versions(spec.name, [training.version, *roles.values()], Path(folder))
-        if isinstance(challenger, VersionUnreadable):
-            raise challenger
-        train, holdout = split(build_examples(spark, snapshot, spec, challenger.sql), spec, frozen.as_of)
-        facts = holdout_facts(holdout, spec)
-        clock.lap("holdout", f"{facts.rows:,} holdout rows")
-
-        with ThreadPool(1) as pool:  # neither alone keeps all cores busy
-            sample = hash_sample(holdout, spec.examples.id, facts.rows)
-            proving = pool.apply_async(prove_and_choose, (sample, spec, challenger))
-            scored = scored_by(challenger, score(holdout, challenger), facts, frozen, snapshot)
-            measured = [
-                against_version(scored, role, number, loaded)
-                for (role, number), loaded in zip(roles.items(), reference_versions, strict=True)
-            ]
-            comparisons = require_labels(measured or [against_baseline(scored, train)], report, facts.rows, spec)
-            parity, golden = proving.get()
-        clock.lap("compare", "; ".join(map(comparison_sentence, comparisons)))
-        recipe = recipe_of(frozen, snapshot, challenger, reference_versions)
-        if recipe:
-            clock.lap("recipe", f"compared with the champion's recipe, which differs in {' and '.join(recipe.changed)}")
-        log.info(f"compare: ONNX equals Spark on {parity.rows:,} rows; chose {len(golden.rows)} golden rows")
-    golden_path = documents.write(store, JobFiles(frozen.folder, "golden", request.key).document, golden)
-    seconds = round(sum(clock.seconds.values()), 3)
-    anchor = frozen.champion.anchor if frozen.champion else None
+    evidence = evidence_on(spark, frozen, report, training.version, clock)
     comparison = Comparison(
         version=training.version,
-        comparisons=comparisons,
-        anchor=anchor,
+        comparisons=evidence.comparisons,
+        anchor=frozen.champion.anchor if frozen.champion else None,
         folds=training.folds,
-        recipe=recipe,
-        parity=parity,
-        golden=golden_path,
-        seconds=seconds,
+        recipe=evidence.recipe,
+        parity=evidence.proof.parity,
+        golden=documents.write(store, JobFiles(frozen.folder, "golden", request.key).document, evidence.proof.golden),
+        seconds=round(sum(clock.seconds.values()), 3),
     )
     log_comparison(training.mlflow_run, comparison)
     return comparison
+
+
+def evidence_on(spark: SparkSession, run: RunDocument, report: ValidationReport, version: int, clock: StageTimer) -> Evidence:
+    """On the challenger, which has this version; each stage ends with a line in the log."""
+    with tempfile.TemporaryDirectory() as folder:
+        versions = versions_of(run, version, Path(folder))
+        examples = examples_of(spark, report.snapshot, versions.challenger, run)
+        clock.lap("holdout", f"{examples.facts.rows:,} holdout rows")
+        comparisons, proof = compare_and_prove(versions, examples, report, run)
+        clock.lap("compare", "; ".join(map(comparison_sentence, comparisons)))
+        recipe = recipe_of(run, report.snapshot, versions.challenger, versions.references)
+        if recipe:
+            clock.lap("recipe", f"compared with the champion's recipe, which differs in {' and '.join(recipe.changed)}")
+        log.info(f"compare: ONNX equals Spark on {proof.parity.rows:,} rows; chose {len(proof.golden.rows)} golden rows")
+    return Evidence(comparisons, proof, recipe)
+
+
+def versions_of(run: RunDocument, version: int, folder: Path) -> Versions:
+    """Raises VersionUnreadable for the challenger only, which has this version."""
+    numbers = reference_versions_of(run)
+    challenger, *references = load_versions(run.spec.name, [version, *numbers.values()], folder)
+    if isinstance(challenger, VersionUnreadable):
+        raise challenger
+    return Versions(challenger, numbers, references)
+
+
+def examples_of(spark: SparkSession, snapshot: Snapshot, challenger: Version, run: RunDocument) -> SplitExamples:
+    train, holdout = split(build_examples(spark, snapshot, run.spec, challenger.sql), run.spec, run.as_of)
+    return SplitExamples(train, holdout, holdout_facts(holdout, run.spec))
+
+
+def compare_and_prove(
+    versions: Versions, examples: SplitExamples, report: ValidationReport, run: RunDocument
+) -> tuple[tuple[ReferenceComparison, ...], OnnxProof]:
+    """Both at once, for neither alone keeps all cores busy."""
+    with ThreadPool(1) as pool:
+        sample = hash_sample(examples.holdout, run.spec.examples.id, examples.facts.rows)
+        proving = pool.apply_async(prove_and_choose, (sample, run.spec, versions.challenger))
+        return comparisons_of(versions, examples, report, run), proving.get()
+
+
+def comparisons_of(
+    versions: Versions, examples: SplitExamples, report: ValidationReport, run: RunDocument
+) -> tuple[ReferenceComparison, ...]:
+    answers = score(examples.holdout, versions.challenger)
+    scored = scored_by(versions.challenger, answers, examples.facts, run, report.snapshot)
+    compared = [
+        against_version(scored, role, number, loaded)
+        for (role, number), loaded in zip(versions.numbers.items(), versions.references, strict=True)
+    ]
+    return require_labels(compared or [against_baseline(scored, examples.train)], report, examples.facts.rows, run.spec)
 
 
 def require_labels(
@@ -109,9 +160,9 @@ def recipe_of(
     return compare_recipes(run, snapshot, challenger, champion)
 
 
-def prove_and_choose(holdout: DataFrame, spec: ModelSpec, challenger: Version) -> tuple[Parity, GoldenRows]:
-    answers = score(holdout, challenger).persist()
-    return prove(answers, spec, challenger.onnx), choose_golden_rows(answers, spec, challenger.pipeline)
+def prove_and_choose(sample: DataFrame, spec: ModelSpec, challenger: Version) -> OnnxProof:
+    answers = score(sample, challenger).persist()
+    return OnnxProof(prove(answers, spec, challenger.onnx), choose_golden_rows(answers, spec, challenger.pipeline))
 
 
 def reference_versions_of(run: RunDocument) -> dict[Role, int]:
