@@ -55,10 +55,9 @@ class Ledger:
 
     def entries(self, model: str) -> Iterator[Entry]:
         """Newest first."""
-        entry = self.last(model)
-        while entry:
-            yield entry
-            entry = self._before(entry, model) if entry.n > 1 else None
+        last = self.last(model)
+        if last:
+            yield from self._back_from(last, model)
 
     def champion(self, model: str) -> Image | None:
         """The live image; during a release the old one."""
@@ -79,14 +78,14 @@ class Ledger:
         last = self.last(model)
         if last is None or last.state.waits(request_id):
             return None
-        return last.state.outcome(request_id) or self._older_outcome(model, request_id)
+        return self._outcome_by(last, model, request_id)
 
     def request(self, request: Request) -> None:
         """Puts the request in the model's queue, once: a repeated id changes nothing."""
         while True:
             last = self.last(request.model)
             state = last.state if last else State()
-            if state.waits(request.id) or self.outcome(request.model, request.id):
+            if state.waits(request.id) or (last and self._outcome_by(last, request.model, request.id)):
                 return
             queued = state.model_copy(update={"queue": (*state.queue, request)})
             draft = Draft(who=request.who, why=request.why, what=f"{request.kind} requested", state=queued)
@@ -115,13 +114,17 @@ class Ledger:
         with suppress(StoreError):
             documents.write(self.store, self._outcome_path(model, request_id), OutcomeEntry(entry=n))
 
-    def _older_outcome(self, model: str, request_id: str) -> Outcome | None:
+    def _outcome_by(self, last: Entry, model: str, request_id: str) -> Outcome | None:
+        """What is newer than `last` may be missed: then nothing can be appended after `last`, either."""
+        return last.state.outcome(request_id) or self._older_outcome(last, model, request_id)
+
+    def _older_outcome(self, last: Entry, model: str, request_id: str) -> Outcome | None:
         """From the index; else from recent entries only, for a ledger grows for years and each new request comes here."""
         indexed = documents.find(self.store, self._outcome_path(model, request_id), OutcomeEntry)
         if indexed:
             return next((outcome for outcome in self._read(model, indexed.entry).outcomes if outcome.request == request_id), None)
         since = datetime.now(UTC) - OUTCOME_POLLED_WITHIN
-        recent = takewhile(lambda entry: entry.time >= since, self.entries(model))
+        recent = takewhile(lambda entry: entry.time >= since, self._back_from(last, model))
         brought = (outcome for entry in recent for outcome in entry.outcomes)
         return next((outcome for outcome in brought if outcome.request == request_id), None)
 
@@ -140,6 +143,12 @@ class Ledger:
     def _refuse_foreign(self, pattern: re.Pattern[str], folder: str, name: str) -> None:
         if pattern.fullmatch(name) is None:
             raise LedgerBroken(f"{self.store.root}/{folder}/{name} is no ledger entry: move it away; releases wait until then")
+
+    def _back_from(self, entry: Entry, model: str) -> Iterator[Entry]:
+        yield entry
+        while entry.n > 1:
+            entry = self._before(entry, model)
+            yield entry
 
     def _before(self, entry: Entry, model: str) -> Entry:
         before = self._read(model, entry.n - 1)

@@ -79,7 +79,7 @@ class MemoryStore:
 
     def names(self, folder: str) -> list[str]:
         self._refuse(self.unreachable, folder, "listed")
-        return sorted({path[len(folder) + 1 :].split("/")[0] for path in self.files if path.startswith(f"{folder}/")})
+        return sorted({path[len(folder) + 1 :].split("/")[0] for path in list(self.files) if path.startswith(f"{folder}/")})
 
     def _refuse(self, broken: bool, path: str, done: str) -> None:
         if broken:
