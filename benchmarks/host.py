@@ -33,8 +33,9 @@ from images.references import repository_of
 from release.controller.loop import target_of
 from release.ledger.entries import Outcome
 from release.ledger.ledger import Ledger
-from release.ledger.requests import KINDS, Request
+from release.ledger.requests import Request
 from release.routing.traefik import TraefikRouter
+from tests.release.fakes import request_of
 
 MODEL = "measured"
 SERVED = ROOT / "tests" / "serving" / "models" / "binary"
@@ -69,8 +70,7 @@ class Host:
         live = self.ledger.champion(MODEL)
         offered = {"image": image, "golden": "golden.json", "serving": serving} if image else {}
         known = {"model": MODEL, "expected_live": live.digest if live else None, "who": "benchmark", "why": "it is measured"}
-        fields = {"id": f"{kind}-{next(self._numbers)}", "kind": kind, **known, **offered}
-        request = KINDS[kind](**{name: value for name, value in fields.items() if name in KINDS[kind].model_fields})
+        request = request_of(kind, id=f"{kind}-{next(self._numbers)}", **known, **offered)
         self.ledger.request(request)
         return request
 

@@ -30,6 +30,6 @@ def attempt_of(store: Store, folder: str, step: str, inputs: list[str], clear_nu
     failed = 0
     while True:
         key = digest_of([store.root, folder, step, inputs, clear_number, failed])[:32]
-        if f"{JobFiles(folder, step, key).name}.failed.json" not in names:
+        if JobFiles(folder, step, key).name("failed") not in names:
             return Attempt(key, failed)
         failed += 1

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import NamedTuple, Self
 
 _FILE = re.compile(r"([a-z_]+)-([0-9A-Za-z]+)(?:\.([a-z]+)(?:-(\d+))?)?\.(?:json|txt)")
@@ -34,24 +35,28 @@ class JobFiles(NamedTuple):
     key: str
 
     @property
-    def prefix(self) -> str:
-        return f"{self.folder}/{self.name}"
-
-    @property
-    def name(self) -> str:
-        return f"{self.step}-{self.key}"
-
-    @property
     def document(self) -> str:
-        return f"{self.prefix}.json"
+        return f"{self.folder}/{self.name()}"
 
     def beside(self, kind: str) -> str:
-        """Such as `error`, `failed`, `request`, `report` and `claim-1`."""
-        return f"{self.prefix}.{kind}.json"
+        return f"{self.folder}/{self.name(kind)}"
+
+    def name(self, kind: str = "") -> str:
+        """As its folder lists it: of the document, or of a file beside it, such as `error`, `failed`, `request` and `claim-1`."""
+        return f"{self.step}-{self.key}.{kind}.json" if kind else f"{self.step}-{self.key}.json"
+
+    @property
+    def progress_prefix(self) -> str:
+        """What the names of the parts of the job's output begin with."""
+        return f"{self.step}-{self.key}.progress-"
 
     def progress(self, number: int) -> str:
         """A part of the job's output; numbers start at 1."""
-        return f"{self.prefix}.progress-{number:04}.txt"
+        return f"{self.folder}/{self.progress_prefix}{number:04}.txt"
+
+    def progress_among(self, names: Iterable[str]) -> list[str]:
+        """Paths of those of the folder's files that are parts of the job's output, in order."""
+        return [f"{self.folder}/{name}" for name in sorted(names) if name.startswith(self.progress_prefix)]
 
 
 class FileName(NamedTuple):

@@ -60,7 +60,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def reason_to_skip(request: JobRequest, store: Store, claim: int) -> str:
     """Why this application must not do the work; empty where it holds the claim from now on."""
     listed = set(store.names(request.run.folder))
-    for name in (f"{request.files.name}{end}" for end in (".json", ".error.json", ".failed.json")):
+    for name in map(request.files.name, ("", "error", "failed")):
         if name in listed:
             return f"{name} already exists"
     other = other_holder(store, request.files, claim, holder())

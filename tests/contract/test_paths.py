@@ -14,6 +14,8 @@ FILES = JobFiles("runs/late/1-abc", "validate", "0a1b")
         (FILES.beside("failed"), "runs/late/1-abc/validate-0a1b.failed.json"),
         (FILES.beside("claim-2"), "runs/late/1-abc/validate-0a1b.claim-2.json"),
         (FILES.progress(7), "runs/late/1-abc/validate-0a1b.progress-0007.txt"),
+        (FILES.name(), "validate-0a1b.json"),
+        (FILES.name("failed"), "validate-0a1b.failed.json"),
         (StoreLayout.snapshot("late", "0a1b"), "snapshots/late/0a1b"),
         (StoreLayout.ticket("0a1b"), "jobs/0a1b/ticket.json"),
     ],
@@ -36,6 +38,14 @@ def test_paths(path: str, expected: str) -> None:
 )
 def test_names_are_read_back(name: str, parts: tuple | None) -> None:
     assert FileName.parse(name) == parts
+
+
+def test_the_parts_of_a_jobs_output_are_listed_in_order() -> None:
+    names = [
+        f"validate-{key}" for key in ("0a1b.progress-0010.txt", "0a1b.progress-0009.txt", "0a1b.json", "0a1c.progress-0001.txt")
+    ]
+
+    assert FILES.progress_among(names) == [FILES.progress(9), FILES.progress(10)]
 
 
 def test_run_folders_are_safe_in_paths_and_never_clash() -> None:

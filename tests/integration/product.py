@@ -148,8 +148,8 @@ class Product:
         """As Airflow's tasks do, with the golden rows and limits of the newest request."""
         like = next(entry.state.active.request for entry in self.ledger.entries(MODEL) if entry.state.active)
         live = self.ledger.champion(MODEL)
-        changed = {"id": f"{kind}-{image.version}", "image": image, "expected_live": live.digest}
-        request = request_of(kind, **{name: value for name, value in dict(like).items() if name != "kind"} | changed)
+        changed = {"kind": kind, "id": f"{kind}-{image.version}", "image": image, "expected_live": live.digest}
+        request = request_of(**dict(like) | changed)
         self.ledger.request(request)
         return request
 

@@ -93,9 +93,7 @@ class WholeHost:
     def ask(self, kind: str, image: Image, **limits: float) -> Request:
         live = self.ledger.champion(MODEL)
         offered = {"image": image, "serving": LIMITS.model_copy(update=limits), "expected_live": live and live.digest}
-        request = request_of(
-            kind, **{name: value for name, value in dict(a_request(kind, image.version)).items() if name != "kind"} | offered
-        )
+        request = request_of(**dict(a_request(kind, image.version)) | offered)
         self.ledger.request(request)
         return request
 

@@ -16,14 +16,13 @@ class Memory(Protocol):
 
 def forward_log(task: TaskContext, memory: Memory, log: Log) -> None:
     """Reads `<step>-<key>.progress-<n>.txt` in order of n; the number already logged is kept in `memory`."""
-    marks = f"{task.files.name}.progress-"
-    parts = sorted(name for name in task.store.names(task.run.folder) if name.startswith(marks))
+    parts, mark = task.files.progress_among(task.store.names(task.run.folder)), task.files.progress_prefix
     if not parts:
         return
-    known = memory.get(marks, 0)
+    known = memory.get(mark, 0)
     logged = known if isinstance(known, int) else 0
-    for name in parts[logged:]:
-        for line in (task.store.read(f"{task.run.folder}/{name}") or b"").decode(errors="replace").splitlines():
+    for path in parts[logged:]:
+        for line in (task.store.read(path) or b"").decode(errors="replace").splitlines():
             log.info(line)
     if logged < len(parts):
-        memory.set(marks, len(parts))
+        memory.set(mark, len(parts))

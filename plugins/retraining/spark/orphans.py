@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from contract import documents
-from contract.paths import StoreLayout
+from contract.paths import JobFiles, StoreLayout
 from contract.store.base import Store
 from plugins.retraining.engines.base import Application, Engine, store_tag
 from plugins.retraining.spark.job_runner import Ticket
@@ -36,5 +36,5 @@ def orphans(store: Store, engine: Engine, state_of: States) -> Iterator[Orphan]:
         named = f"{ticket.model} {ticket.step} of {ticket.run_id}"
         if state not in WAITING:
             yield Orphan(application, f"{named} is {state}")
-        elif f"{ticket.step}-{application.key}.failed.json" in store.names(ticket.folder):
+        elif JobFiles(ticket.folder, ticket.step, application.key).name("failed") in store.names(ticket.folder):
             yield Orphan(application, f"{named} has given it up")
