@@ -23,7 +23,7 @@ class StoreLayout:
 
     @classmethod
     def ticket(cls, key: str) -> str:
-        """The file that says whose the job with this key is."""
+        """The file that names the task (model, run, step) that the job with this key belongs to."""
         return f"{cls.JOBS}/{key}/ticket.json"
 
 

@@ -14,7 +14,7 @@ from contract.yaml_files import parse_yaml
 Url = Annotated[str, Shape(r"^https?://[^\s/@][^\s@]*$", "a URL without user and password such as http://127.0.0.1:5000")]
 
 
-# A name with a dot, or a port: else it would be a folder, as in Docker's own names.
+# A registry's host has a dot, a port or is localhost: Docker takes any other first part for a folder of Docker Hub.
 HOST = r"((localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)(:\d+)?|[A-Za-z0-9-]+:\d+)"
 
 

@@ -36,7 +36,7 @@ class Serving(Strict):
         description="share of predictions that may be outside the old version's distribution; absent: only reported",
     )
     probation: Duration | None = Field(
-        None, description="how long a version is watched after its release, and rolled back automatically; 0s: not at all"
+        None, description="how long a version is judged after its release, and rolled back automatically; 0s: not at all"
     )
     replay: ReplaySettings | None = Field(None, description="absent: no request is kept")
 

@@ -76,7 +76,8 @@ class Spark(Resources):
     engine: Literal["local", "yarn", "emr", "emr_serverless"] = "local"
     connection: str = Field(
         "spark_default",
-        description="Airflow connection: of Spark, with master and deploy mode; for EMR of AWS (absent: aws_default)",
+        description="Airflow connection; local, yarn: of type spark, with master and deploy mode; "
+        "emr, emr_serverless: of type aws (absent: aws_default)",
     )
     python: str = Field(description="the interpreter of Spark's environment, which is packed for a cluster")
     hadoop_conf: str | None = Field(None, description="yarn: folder with the cluster's core-site.xml, hdfs-site.xml, yarn-site.xml")

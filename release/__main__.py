@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     cleaned.add_argument("--delete", action="store_true", help="delete what may go")
     for name, what in commands.WHAT.items():
         changed = _command(subparsers, name, what, change)
-        changed.add_argument("--why", required=True, help="kept in the ledger, and told to those who ask later")
+        changed.add_argument("--why", required=True, help="kept in the ledger and shown in its history")
         changed.add_argument("--who", default=getpass.getuser(), help="default: the user of this shell")
         if name == "rollback":
             earlier = "one that was live before; default: the previous one, warm during a probation"

@@ -1,4 +1,7 @@
-"""Documents that the steps write: small, frozen, written once. Times are UTC; paths are URIs that readers can open."""
+"""Documents that the steps write: small, frozen, written once.
+
+Times are UTC; a path is relative to the store, a URI is what Spark opens.
+"""
 
 from contract.documents.failure import CAUSES, Cause, Failure
 from contract.documents.images import ANCHOR, FORMAT, LABELS_FORMAT, RUN, Check, Image, Release, ReplayResult, StepReport

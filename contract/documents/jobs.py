@@ -11,7 +11,7 @@ from contract.metrics import MetricName
 
 
 class DataCheck(Strict):
-    """One check of a source."""
+    """One check of a source, or of the dataset (source «examples»)."""
 
     source: str
     name: str
@@ -31,7 +31,7 @@ class Snapshot(Strict):
 
 
 class ValidationReport(Versioned):
-    """Written only when every check passed; a failed report is named in the failure."""
+    """The job's document where every check passed; else it is written beside it as .report.json, and the failure names its path."""
 
     snapshot: Snapshot
     checks: tuple[DataCheck, ...]

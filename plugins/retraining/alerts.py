@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 ADVICE = {
     "freeze_run": "Correct the named setting, then clear this task.",
+    "cluster": "Read the task's log; clear this task when the cause is gone.",
     "validate": "Fix the data, then clear this task; or change the source's checks in the spec or its suite.",
     "train": "Read the task's log; clear this task when the cause is gone.",
     "compare": "Read the task's log; clear this task when the cause is gone.",
@@ -144,7 +145,11 @@ def rolled_back(model: str, why: str, link: str) -> Message:
 
 
 def deadline_approaching(model: str, run: str, allowed: str, link: str) -> Message:
-    return Message(f"{model}: deadline near", f"Run {run} has used 80 % of its {allowed} and is not finished.\n{link}")
+    return Message(
+        f"{model}: deadline near",
+        f"Run {run} has used 80 % of its {allowed} and is not finished.\n"
+        f"What to do: read the running task's log; the run continues.\n{link}",
+    )
 
 
 def deadline_missed(model: str, run: str, allowed: str, link: str) -> Message:

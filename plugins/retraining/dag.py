@@ -166,7 +166,9 @@ def steps(model: ModelFiles, platform: Platform, audience: Audience, engine_for:
     wait = {**shared, "retries": LOST_POKES, "timeout": longest_wait(model.spec)}
     own: dict[str, Make] = {
         "cluster": partial(ClusterStep, **spark),
-        "end_cluster": partial(EndClusterStep, engine_for=engine_for, **shared),
+        "end_cluster": partial(
+            EndClusterStep, engine_for=engine_for, on_failure_callback=None, **shared
+        ),  # its idle timeout ends it
     }
     tasks: dict[str, Make] = {
         "freeze_run": partial(base.FreezeRunStep, model=model, **shared),

@@ -1,4 +1,4 @@
-"""Errors that stop a run on Airflow's side; the whole tree is drawn in contract/errors.py."""
+"""Errors that stop a run on Airflow's side; contract/errors.py draws the tree that they hang on."""
 
 from contract.errors import PermanentError, TransientError
 

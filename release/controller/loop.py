@@ -46,6 +46,7 @@ class Controller:
         self._reconciler = reconciler
         self._journal = LocalState(home / "entries")
         self._commands = home / "commands"
+        self._commands.mkdir(parents=True, exist_ok=True)  # a person writes into it in a hurry
         self._serving = serving
         self._clock = clock
         self._last_traffic_at: dict[str, datetime] = {}
@@ -108,12 +109,12 @@ class Controller:
     def _record(self, model: str, last: Entry, ahead: State) -> Entry | None:
         """Appends the rollbacks made while the store could not be written; others can only have queued requests meanwhile."""
         late = [request for request in last.state.queue if not (ahead.waits(request.id) or ahead.outcome(request.id))]
-        what = "recorded afterwards: " + (ahead.outcomes[-1].reason if ahead.outcomes else "going back")
+        happened = ahead.outcomes[-1].reason if ahead.outcomes else "going back"
         draft = Draft(
             who="controller",
             why="the store could not be written at the time",
-            what=what,
-            notification=f"{model}: {what}",
+            what=f"recorded afterwards: {happened}",
+            notification=f"changes made while the store could not be written are recorded now: {happened}",
             state=ahead.model_copy(update={"queue": (*ahead.queue, *late)}),
             outcomes=tuple(outcome for outcome in ahead.outcomes if last.state.outcome(outcome.request) is None),
         )

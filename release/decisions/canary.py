@@ -174,7 +174,7 @@ def _advance(state: State, active: Analyzing | Probing, done: StepReport, now: d
     passed: dict[str, Any] = {"steps": (*active.steps, done), "analysis": active.analysis}
     if ahead:
         return _shift(state, active, ahead[0], now, **passed)
-    what = f"{version_name(active.image)} takes all traffic: naming it champion"
+    what = f"{version_name(active.image)} takes all traffic: promoting it"
     return enter(state, Promoting.after(active, now, **passed), what)
 
 

@@ -128,7 +128,7 @@ def _roll_back(state: State, request: RollbackRequest, now: datetime) -> Draft |
         waiting = state.model_copy(update={"active": None, "queue": (*state.queue, active.request)})
         return by_controller(f"check of {version_name(active.image)} waits for a rollback", request.why, waiting, backward=True)
     if isinstance(active.request, ReleaseRequest) and not isinstance(active, RollingBack):
-        return canary.start_rolling_back(state, active, f"{request.who} asked for a rollback: {request.why}", now)
+        return canary.start_rolling_back(state, active, f"{request.who} requested a rollback: {request.why}", now)
     return None
 
 
@@ -172,7 +172,7 @@ def _begin(state: State, request: ImageRequest, seen: Observation, now: datetime
 
 def _not_offered(state: State, active: Active, quarantine: Quarantined) -> Draft:
     model, version = active.request.model, active.image.version
-    advice = f"release a newer one, or: python -m release unquarantine {model} --version {version}"
+    advice = f"release a newer one, or: python -m release unquarantine {model} --version {version} --why REASON"
     reason = f"{version_name(active.image)} was rolled back and is in quarantine ({quarantine.why}); {advice}"
     if isinstance(active.request, CheckRequest):
         return end_check(state, active, Check(digest=active.image.digest, passed=False, reason=reason))
@@ -190,9 +190,12 @@ def _refusal(state: State, request: ReleaseRequest) -> str:
         there = f"{version_name(live)} is" if live else "nothing is"
         return f"{there} live, not the version that this one was compared with; compare again by clearing freeze_run"
     if live and image.as_of <= live.as_of:
-        return f"its data ends at {image.as_of:%Y-%m-%d %H:%M}, not later than that of the live {version_name(live)}"
+        ends = f"its data ends at {image.as_of:%Y-%m-%d %H:%M}"
+        return f"{ends}, not later than that of the live {version_name(live)}; trigger a run with a later as_of"
     if state.checked is None or state.checked.digest != image.digest:
-        return f"{version_name(image)} has not passed a check since it was last offered; clear check"
+        return (
+            f"{version_name(image)} is not the version that passed the last check, or a release has used that check up; clear check"
+        )
     return ""
 
 

@@ -21,11 +21,12 @@ from release.targets.base import Server
 ROUTES = "routes"  # the folder, below serving.home, that Traefik watches
 ENTRY_POINT = "models"
 API_TIMEOUT_S = 2.0
-# A prediction changes nothing, so asking again is safe, even what a server was answering when it died. Only 502, no connection
-# or a broken one, and for longer than HEALTH takes to notice it; never 504: a slow model must not be asked twice.
+# A prediction changes nothing, so a request may be repeated, even one that a server was answering when it died. Only after 502
+# (no connection, or a broken one), and for longer than HEALTH takes to notice it; never after 504: a slow model must not get a
+# request twice.
 RETRY = {"attempts": 12, "initialInterval": "60ms", "status": ["502"], "retryNonIdempotentMethod": True}
-# To ask again Traefik keeps each body, in a buffer as large as the largest allowed: two thirds of its work (measured). The longer
-# rule wins, so that small bodies, which are nearly all, have a small buffer; chunked and large ones go the other way.
+# To repeat a request Traefik keeps its body in a buffer as large as the largest allowed: two thirds of its work (measured).
+# It takes the longest rule that matches: bodies of a known length below 10 kB, nearly all, use SMALL and its small buffer.
 SMALL = " && HeaderRegexp(`Content-Length`, `^[0-9]{1,4}$`)"
 RETRY_SMALL = {**RETRY, "maxRequestBodyBytes": 9999}
 # Often, but patient: a check that gives up sooner than a request does would make one slow server an outage.

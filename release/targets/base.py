@@ -52,7 +52,7 @@ class Router(Protocol):
 
 
 class Alias(Protocol):
-    """The registry's name for the live version."""
+    """MLflow's alias `champion`, which names the live version."""
 
     def set(self, model: str, version: int) -> None: ...
 

@@ -190,7 +190,7 @@ class ProcessTarget:
             raise HostUnreachable(f"supervisord at {socket_path} refused {method}{arguments}: {fault.faultString}") from None
         except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
             raise HostUnreachable(
-                f"nothing answers at {socket_path} ({error}); start supervisord: python -m release.routing.host"
+                f"nothing answers at {socket_path} ({error}); start supervisord: python -m release.routing.host --platform FILE"
             ) from None
 
     def _conf(self, name: str) -> Path:

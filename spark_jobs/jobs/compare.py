@@ -78,7 +78,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
 
 
 def evidence_on(spark: SparkSession, run: RunDocument, report: ValidationReport, version: int, clock: StageTimer) -> Evidence:
-    """On the challenger, which has this version; each stage ends with a line in the log."""
+    """`version` is the challenger's. Each stage ends with a line in the log."""
     with tempfile.TemporaryDirectory() as folder:
         versions = versions_of(run, version, Path(folder))
         examples = examples_of(spark, report.snapshot, versions.challenger, run)
@@ -93,7 +93,7 @@ def evidence_on(spark: SparkSession, run: RunDocument, report: ValidationReport,
 
 
 def versions_of(run: RunDocument, version: int, folder: Path) -> Versions:
-    """Raises VersionUnreadable for the challenger only, which has this version."""
+    """`version` is the challenger's: raises VersionUnreadable for it. An unreadable reference version is returned as its error."""
     numbers = reference_versions_of(run)
     challenger, *references = load_versions(run.spec.name, [version, *numbers.values()], folder)
     if isinstance(challenger, VersionUnreadable):

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def run(spark: SparkSession, request: JobRequest, store: Store) -> Training:
-    """Returns the version that an earlier attempt of the same request has registered; nothing is trained twice."""
+    """The version that an earlier attempt of this request registered, else a newly trained one: nothing is trained twice."""
     mlflow_runs.connect(request.run.platform.mlflow)
     registered = mlflow_runs.find_training(request.run.model, request.key)
     if registered:

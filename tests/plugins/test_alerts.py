@@ -6,12 +6,16 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.exceptions import AirflowSensorTimeout
 
+from contract.emr import Emr, JobFlow
 from contract.errors import StoreError
 from plugins.retraining import alerts
 from plugins.retraining.alerts import Audience, Message
 from plugins.retraining.catalog import load_entry
+from plugins.retraining.dag import build_dag
+from plugins.retraining.engines import engine_for
 from plugins.retraining.errors import Stopped
 from tests.plugins import airflow_internals as internals
+from tests.plugins.aws import JOB_FLOW
 
 PEOPLE = ("a@x.org", "b@x.org")
 AUDIENCE = Audience(model="late", slack="slack_test", smtp="smtp_test", sender="retraining@example.com", email=PEOPLE)
@@ -44,6 +48,17 @@ def test_the_spec_names_the_people_and_the_platform_the_connections(bundle):
     assert alerts.audience_of(by_slack_only, platform).smtp is None
 
 
+def test_each_task_whose_failure_is_sent_says_what_to_do(bundle):
+    model, platform = load_entry(bundle / "dags" / "models" / "late.yaml")
+    emr = Emr(job_flow=JobFlow.model_validate(JOB_FLOW))
+    spark = platform.spark.model_copy(update={"engine": "emr", "emr": emr})
+
+    tasks = build_dag(model, platform.model_copy(update={"spark": spark}), engine_for).tasks
+
+    assert {task.task_id for task in tasks if task.on_failure_callback} == set(alerts.ADVICE)
+    assert {task.task_id for task in tasks} == {*alerts.ADVICE, "end_cluster"}  # which its idle timeout does, too
+
+
 def test_one_way_that_fails_is_logged_without_its_secrets_and_the_other_still_goes(inbox, caplog, monkeypatch):
     url = "http://127.0.0.1:1/services"
     monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEAD", f'{{"conn_type": "slackwebhook", "host": "{url}", "password": "T0/B0/secret"}}')
@@ -73,7 +88,11 @@ def at_deadline(state: str) -> dict:
 @pytest.mark.parametrize(
     ("callback", "text"),
     [
-        (alerts.deadline_near, "*late: deadline near*\nRun {run} has used 80 % of its 90m and is not finished.\n"),
+        (
+            alerts.deadline_near,
+            "*late: deadline near*\nRun {run} has used 80 % of its 90m and is not finished.\n"
+            "What to do: read the running task's log; the run continues.\n",
+        ),
         (
             alerts.deadline_broken,
             "*late: deadline missed*\nRun {run} is not finished after its 90m; it continues.\n"

@@ -16,7 +16,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MODULE_KEYS = {"root_packages", "source_modules", "forbidden_modules", "modules", "layers", "containers", "module", "packages"}
 OTHERS = {"airflow", "mlflow", "pydantic", "pyspark"}  # packages that are not ours, but are named beside them
 NOT_HERE = {  # made while something runs, in a home or a copy of the repository; or absent on purpose
-    *("serving/commands", "serving/commands/late.rollback", "serving/logs/controller.log", "serving/supervisor.sock"),
+    *("serving/commands/late.rollback", "serving/logs/controller.log", "serving/supervisor.sock"),
     *("serving/traefik.yml", "images/blobs/sha256", "images/index.json", "images/oci-layout", "dags/benchmark"),
     *("dags/models/absent.sql", "dags/models/any.yaml", "dags/models/trip_delay.yaml", "expectations/nothing_here.json"),
 }

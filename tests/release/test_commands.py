@@ -168,7 +168,7 @@ def test_history_tells_the_newest_entries_first(say):
 
     first, second = printed.splitlines()
     assert "release: released (controller: 3 step(s) within the limits; prediction drift from the old version is 0.0%" in first
-    assert "takes all traffic: naming it champion" in second
+    assert "takes all traffic: promoting it" in second
 
 
 def test_at_tells_who_answered_at_any_time(world, say):

@@ -101,7 +101,7 @@ def test_each_release_of_a_version_needs_a_check_of_its_own_and_after_a_rollback
     assert (check_again.done, check_again.check.passed) == (False, False)
     for refused in (check_again, again):
         assert refused.reason.startswith("version 2 (000000000000) was rolled back and is in quarantine (")
-        assert refused.reason.endswith("python -m release unquarantine late --version 2")
+        assert refused.reason.endswith("python -m release unquarantine late --version 2 --why REASON")
 
 
 @pytest.mark.parametrize("controller", [real, fake])

@@ -142,7 +142,6 @@ def test_a_controller_elsewhere_releases_and_goes_back_while_the_network_is_cut(
 
     run("ip", "link", "set", OURS, "down")
     time.sleep(1)
-    (elsewhere.home / "serving/commands").mkdir(exist_ok=True)
     begun = time.monotonic()
     (elsewhere.home / "serving/commands/late.rollback").write_text("bob: complaints")
     until(lambda: elsewhere.answers() == "1", "all is back on version 1", seconds=60)

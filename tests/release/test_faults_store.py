@@ -113,7 +113,6 @@ def world(fault: Fault, tmp_path: Path) -> FakeWorld:
 
 def say_rollback(world: FakeWorld) -> None:
     """As a person on the host does."""
-    (world.home / "commands").mkdir()
     (world.home / "commands/late.rollback").write_text("bob: complaints")
 
 

@@ -43,7 +43,7 @@ def test_a_first_release_takes_all_traffic_at_once_and_is_judged_for_one_hold(wo
         "release: starting version 1 (000000000000)",
         "100 % to version 1 (000000000000)",
         "100 % confirmed by the router, judging",
-        "version 1 (000000000000) takes all traffic: naming it champion",
+        "version 1 (000000000000) takes all traffic: promoting it",
         "release: released",
     ]
     assert world.router.weights["late"] == {ONE: 100}
@@ -144,7 +144,7 @@ def test_a_server_that_never_gets_ready_fails_its_check(world):
         (3, ONE, True, "version 2 (000000000000) is live, not the version that this one was compared with"),
         (3, None, True, "version 2 (000000000000) is live, not the version that this one was compared with"),
         (1, TWO, True, "not later than that of the live version 2"),
-        (3, TWO, False, "has not passed a check"),
+        (3, TWO, False, "is not the version that passed the last check"),
     ],
 )
 def test_a_release_is_refused(world, version, expected_live, checked, reason):
@@ -287,7 +287,6 @@ def test_nothing_goes_forward_while_the_store_fails(world):
 def test_a_person_on_the_host_goes_back_while_the_store_fails(world):
     world.put_live(1, 2)
     world.store.unreachable = True
-    (world.home / "commands").mkdir()
     (world.home / "commands/late.rollback").write_text("bob: complaints")
     world.settle(6)
     assert world.router.weights["late"] == {ONE: 100}

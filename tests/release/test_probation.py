@@ -77,7 +77,8 @@ def test_it_is_taken_back_while_the_store_fails_and_told_afterwards(world, faili
     setattr(world.store, failing, False)
     world.settle(3)
     assert (world.state().live.version, [item.image.version for item in world.state().quarantined]) == (1, [2])
-    assert [item.startswith("late: recorded afterwards: ") for item in notification(world)] == [True]
+    (said,) = notification(world)
+    assert said.startswith("changes made while the store could not be written are recorded now: ")
 
 
 def test_the_next_release_waits_for_its_end_and_a_check_does_not(world):

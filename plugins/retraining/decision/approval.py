@@ -13,7 +13,7 @@ from plugins.retraining.decision.verdict_page import number_text, slice_name
 from plugins.retraining.errors import Stopped
 
 NO = "Do not release"
-NOBODY = "nobody, in time,"
+NOBODY = "Airflow (nobody answered in time)"
 SHORTEST, SLACK = timedelta(minutes=1), timedelta(minutes=1)
 MARKS = re.compile(r"([\\`\[\]!|<>])")  # Markdown's special characters, escaped in text that comes from data
 

@@ -19,15 +19,21 @@ class Sign(NamedTuple):
 
 
 ON_AWS = (
-    Sign(r"(?i)\bspot\b.{0,40}(?:interrupt|reclaim|terminat)", "AWS reclaimed a spot node that the job needed"),
+    Sign(
+        r"(?i)\bspot\b.{0,40}(?:interrupt|reclaim|terminat)",
+        "AWS reclaimed a spot node that the job needed: raise on_demand in spark.emr.job_flow if this repeats",
+    ),
     Sign(r"BOOTSTRAP_FAILURE", "the cluster's bootstrap failed: its log is in the cluster's folder of log_uri, below node/"),
     Sign(
         r"INSTANCE_FLEET_TIMEOUT|InsufficientInstanceCapacity|Insufficient capacity",
         "AWS had no such instances: name more instance_types or subnets in spark.emr.job_flow",
     ),
     Sign(r"VALIDATION_ERROR: ([^\n]{1,200})", "AWS refused the cluster ({1}): see spark.emr.job_flow"),
-    Sign(r"INSTANCE_FAILURE", "the cluster lost its primary node"),
-    Sign(r"(?i)auto-termination", "the cluster had terminated after its idle timeout"),
+    Sign(r"INSTANCE_FAILURE", "the cluster lost its primary node: clear this task; if it repeats, see the cluster's nodes"),
+    Sign(
+        r"(?i)auto-termination",
+        "the cluster had terminated after its idle timeout: clear cluster and the tasks after it, or raise idle_timeout",
+    ),
     Sign(r"has ended: TERMINATED: USER_REQUEST", "the cluster was terminated from outside"),
     Sign(r"(?i)(?:application )?max(?:imum)? ?capacity", "the application's maximum capacity is smaller than the request"),
     Sign(r"AccessDenied|Access Denied|Status Code: 403", "the job's role lacks a permission: grant it (docs/emr.md)"),
@@ -55,18 +61,21 @@ SIGNS = (
     Sign(r"MemoryError", "the driver's Python ran out of memory: raise spark.driver.memoryOverhead", OutOfMemory),
     Sign(
         r"[Ee]xit(?:ed with| code:?|Code:?) (?:a signal )?137|Killed by external signal",
-        "the driver was killed from outside: by a person, or by a host short of memory",
+        "the driver was killed from outside: by a person, or by a host short of memory; find out which, then clear this task",
     ),
-    Sign(r"killed by user|Application killed|was killed", "the application was killed by a person or by the cluster"),
+    Sign(
+        r"killed by user|Application killed|was killed",
+        "the application was killed by a person or by the cluster; find out why, then clear this task",
+    ),
     Sign(
         r"[Nn]ode .{0,60}(?:lost|unhealthy|LOST)|released on a \*lost\* node|expired|ApplicationMaster .* timed out",
-        "the node of the driver was lost",
+        "the node of the driver was lost: clear this task; if it repeats, see the cluster's nodes",
     ),
     Sign(
         r"Connection refused|ConnectException|UnknownHostException",
-        "a service could not be reached from the driver",
+        "a service could not be reached from the driver: see the log below for which, then clear this task",
     ),
-    Sign(r"No space left on device", "a disk of the cluster is full"),
+    Sign(r"No space left on device", "a disk of the cluster is full: free space, then clear this task"),
 )
 NEXT = "clear this task to try again"
 

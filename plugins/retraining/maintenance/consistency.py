@@ -69,7 +69,7 @@ def differences(platform: Platform, store: Store) -> list[Difference]:
         try:
             last = ledger.last(model)
         except LedgerBroken as error:
-            result.append(Difference("itself", str(error)))
+            result.append(Difference("its own entries", str(error)))
         else:
             states[model] = last.state if last else State()
     for component, observe in observers(platform).items():
@@ -98,7 +98,7 @@ def mark_reported(store: Store, reported: list[Difference], now: datetime) -> No
 
 def alias_problems(http: httpx.Client, url: str, model: str, state: State) -> list[str]:
     live = state.live
-    if live is None:  # the alias is not removed when the very first version is taken back
+    if live is None:  # the alias is not removed when the very first version is rolled back
         return []
     actual = _alias(http, url, model)
     if not _differs(actual, live.version, {image.version for image in _moving(state)}):

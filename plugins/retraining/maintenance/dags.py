@@ -118,7 +118,10 @@ class RetentionStep(BaseOperator):
 
 
 def reconcile_dag(platform: Platform, models: Path) -> DAG:
-    what = "Sends the controller's notifications, and compares what is served with the ledger"
+    what = (
+        "Sends the controller's notifications, compares MLflow, images and router with the ledger, "
+        "and stops Spark jobs that no task waits for"
+    )
     with _dag("reconcile", what, "* * * * *") as dag:
         limits = {"execution_timeout": timedelta(minutes=5)}
         NotifyStep(task_id="tell", platform=platform, models=models, **limits)

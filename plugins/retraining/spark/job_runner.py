@@ -164,7 +164,8 @@ def _stop_overdue(task: TaskContext, engine: Engine, applications: list[Applicat
         if application.phase == "running" and application.seconds > 1.1 * limit.total_seconds() + 60:
             engine.stop(application.id)
             raise OutOfTime(
-                f"{task.step} ran longer than its time limit, {format_duration(limit)}, and was stopped: see {application.link}"
+                f"{task.step} ran longer than its time limit, {format_duration(limit)}, and was stopped: "
+                f"raise spark.time_limit, or give it more executors; see {application.link or 'its log'}"
             )
 
 
