@@ -24,11 +24,11 @@ LOCAL_DAG = f'''"""Written and removed by a benchmark: a model whose jobs run in
 from pathlib import Path
 
 from contract.platform import load_platform
-from plugins.retraining.catalog import airflow_home, load_entry
+from plugins.retraining.catalog import airflow_home, load_model_and_platform
 from plugins.retraining.dag import build_dag
 from plugins.retraining.engines import engine_for
 
-model, platform = load_entry(Path({{spec!r}}))
+model, platform = load_model_and_platform(Path({{spec!r}}))
 spark = load_platform(Path({str(PLATFORMS / "local.yaml")!r}), airflow_home()).spark
 dag = build_dag(model, platform.model_copy(update={{{{"spark": spark}}}}), engine_for)
 '''

@@ -48,11 +48,11 @@ from airflow.sdk import DAG
 
 from plugins.retraining import alerts
 from plugins.retraining.operators import base
-from plugins.retraining.catalog import load_entry
+from plugins.retraining.catalog import load_model_and_platform
 from plugins.retraining.dag import params
 from plugins.retraining.engines.yarn import YarnEngine
 
-model, platform = load_entry(Path({{spec!r}}))
+model, platform = load_model_and_platform(Path({{spec!r}}))
 shared = {{{{"platform": platform, "audience": alerts.audience_of(model.spec, platform)}}}}
 spark = {{{{"engine_for": lambda spark: YarnEngine(spark, Path({str(APPLICATION)!r})), "timeout": timedelta(hours=1)}}}}
 with DAG(model.spec.name, schedule=None, params=params()) as dag:

@@ -86,14 +86,14 @@ class Gate(Strict):
         problems = []
         if self.rule == "not_worse" and self.margin == 0:
             problems.append("margin: must be above 0 for rule not_worse: how much worse is acceptable")
-        if "expected_cost" in self.named and self.costs is None:
+        if "expected_cost" in self.required_metrics and self.costs is None:
             problems.append("costs: missing; expected_cost needs them, such as {false_positive: 1, false_negative: 5}")
         if len(self.blocks) > 2 or len(set(self.blocks)) < len(self.blocks):
             problems.append("blocks: must be time, one column, or both")
         return without_problems(self, problems)
 
     @property
-    def named(self) -> tuple[MetricName, ...]:
+    def required_metrics(self) -> tuple[MetricName, ...]:
         """The gate's own metric, then those of its guards."""
         return tuple(dict.fromkeys((self.metric, *(guard.metric for guard in self.guards))))
 
@@ -122,4 +122,4 @@ class Gate(Strict):
 
     def measured(self, task: Task) -> tuple[MetricName, ...]:
         """Every metric that a comparison reports, the gate's own first."""
-        return tuple(dict.fromkeys((*self.named, *(name for name in METRICS[task] if name not in ON_DEMAND))))
+        return tuple(dict.fromkeys((*self.required_metrics, *(name for name in METRICS[task] if name not in ON_DEMAND))))

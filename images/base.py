@@ -53,7 +53,7 @@ def embedded_base(serving: Path, repository: Repository) -> Base:
 def stored_base(serving: Path, rootfs: str, repository: Repository) -> Base:
     """The base of these inputs. Raises NoBase if it has not been made yet."""
     key = key_of(serving, rootfs)
-    digest = repository.named(key)
+    digest = repository.resolve(key)
     if digest is None:
         tag = tag_of(repository, key)
         raise NoBase(f"there is no serving base {tag} for this rootfs, lock and code: run python -m images.base --platform FILE")
@@ -72,7 +72,7 @@ def stored_base(serving: Path, rootfs: str, repository: Repository) -> Base:
 def make_base(serving: Path, rootfs: str, repository: Repository, uv: str) -> str:
     """Digest of the base of these inputs; an existing one is reused."""
     key = key_of(serving, rootfs)
-    known = repository.named(key)
+    known = repository.resolve(key)
     if known:
         return known
     system = open_rootfs(rootfs, repository, MINOR, MACHINE)

@@ -90,17 +90,17 @@ class Registry:
 
         One that has it already is left alone: registries with immutable names refuse even to repeat them.
         """
-        if self.named(name) == digest:
+        if self.resolve(name) == digest:
             return
         answer = self._get(f"manifests/{check_digest(digest)}", ANY_MANIFEST)
         self._put_manifest(name, answer.headers["content-type"], self._checked(digest, answer.content))
 
-    def named(self, name: str) -> str | None:
+    def resolve(self, name: str) -> str | None:
         answer = self._request("GET", f"manifests/{name}", allowed=(404,), headers=ANY_MANIFEST)
         return None if answer.status_code == 404 else sha256(answer.content)
 
     def names(self) -> dict[str, str]:
-        return {name: digest for name in self._tags() if (digest := self.named(name))}
+        return {name: digest for name in self._tags() if (digest := self.resolve(name))}
 
     def delete(self, digest: str) -> None:
         """The space is freed by the registry's garbage collection."""

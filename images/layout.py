@@ -58,7 +58,7 @@ class Layout:
             others = [_unnamed(entry, name) for entry in self._manifests() if (entry["digest"], _name(entry)) != (digest, name)]
             self._write([*others, {**manifest, "annotations": {REF_NAME: name}}])
 
-    def named(self, name: str) -> str | None:
+    def resolve(self, name: str) -> str | None:
         return self.names().get(name)
 
     def names(self) -> dict[str, str]:

@@ -51,7 +51,7 @@ class Repository(Protocol):
     def name(self, digest: str, name: str) -> None:
         """Gives the name to this digest's manifest, and takes it from any other."""
 
-    def named(self, name: str) -> str | None:
+    def resolve(self, name: str) -> str | None:
         """The digest that has this name now; None if there is none."""
 
     def names(self) -> dict[str, str]:

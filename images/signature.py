@@ -129,7 +129,7 @@ def _problem(payload: bytes, digest: str, expected: dict[str, str]) -> str:
 
 def _layers(repository: Repository, digest: str) -> list[Descriptor]:
     """One for each signature. Others may store anything under that name: what holds no signatures counts as none."""
-    stored = repository.named(name_of(digest))
+    stored = repository.resolve(name_of(digest))
     try:
         layers = json.loads(repository.manifest(stored))["layers"] if stored else []
         return [layer for layer in layers if layer["mediaType"] == PAYLOAD and _value(layer)]

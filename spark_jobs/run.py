@@ -22,7 +22,7 @@ from contract.errors import PermanentError, RetrainingError
 from contract.spark import merged
 from contract.store.base import Store
 from contract.store.factory import store_at
-from spark_jobs.runtime.claims import holder, other_holder
+from spark_jobs.runtime.claims import claim_work, holder
 from spark_jobs.runtime.log_forwarding import LogForwarder
 from spark_jobs.runtime.logs import start_logging
 from spark_jobs.runtime.parent_watch import is_watched, watch_parents
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     request = read(store, options.request, JobRequest)
     if request.job != options.job:
         sys.exit(f"{options.request} is a request for {request.job}, not for {options.job}")
-    reason = reason_to_skip(request, store, options.claim)
+    reason = claim_or_reason_to_skip(request, store, options.claim)
     if reason:
         log.info(f"{request.job}: {reason}; nothing to do")
         return 0
@@ -57,13 +57,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def reason_to_skip(request: JobRequest, store: Store, claim: int) -> str:
+def claim_or_reason_to_skip(request: JobRequest, store: Store, claim: int) -> str:
     """Why this application must not do the work; empty where it holds the claim from now on."""
     listed = set(store.names(request.run.folder))
     for name in map(request.files.name, ("", "error", "failed")):
         if name in listed:
             return f"{name} already exists"
-    other = other_holder(store, request.files, claim, holder())
+    other = claim_work(store, request.files, claim, holder())
     return other and f"{other} has claimed this work"
 
 

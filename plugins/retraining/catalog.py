@@ -35,7 +35,7 @@ class ModelFiles:
     suites: dict[str, dict[str, Any]]
 
 
-def load_entry(path: Path) -> tuple[ModelFiles, Platform]:
+def load_model_and_platform(path: Path) -> tuple[ModelFiles, Platform]:
     """A model and its platform. Raises InvalidFile with the problems of both."""
     model, problems = _loaded(load_model, path)
     platform, problems_of_platform = _loaded(platform_for, path)

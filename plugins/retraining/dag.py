@@ -28,7 +28,7 @@ from contract.spark import Spark, merged
 from contract.spec import ModelSpec
 from plugins.retraining import alerts, ui_docs
 from plugins.retraining.alerts import Audience
-from plugins.retraining.catalog import ModelFiles, load_entry
+from plugins.retraining.catalog import ModelFiles, load_model_and_platform
 from plugins.retraining.engines import engine_for as engine_of
 from plugins.retraining.engines.base import Engine
 from plugins.retraining.operators import base
@@ -65,7 +65,7 @@ def dag_for(path: Path, engine_for: Callable[[Spark], Engine] = engine_of, dag_i
     dag_id = dag_id or dag_id_of(path)
     try:
         _refuse_name(path, dag_id)
-        model, platform = load_entry(path)
+        model, platform = load_model_and_platform(path)
         return build_dag(model, platform, engine_for)
     except InvalidFile as error:
         return broken_dag(dag_id, path, error.problems)

@@ -98,7 +98,7 @@ def _servers(parts: Parts, model: str, projection: Projection) -> list[str]:
 
 
 def _alias(parts: Parts, model: str, projection: Projection) -> list[str]:
-    registered, live = parts.alias.get(model), projection.named.version if projection.named else None
+    registered, live = parts.alias.get(model), projection.champion.version if projection.champion else None
     return (
         []
         if live is None or registered == live

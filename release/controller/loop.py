@@ -44,7 +44,7 @@ class Controller:
         home = Path(serving.home)
         self._ledger = ledger
         self._reconciler = reconciler
-        self._journal = LocalState(home / "entries")
+        self._local_state = LocalState(home / "entries")
         self._commands = home / "commands"
         self._commands.mkdir(parents=True, exist_ok=True)  # a person writes into it in a hurry
         self._serving = serving
@@ -82,7 +82,7 @@ class Controller:
 
     def _may_release(self, model: str) -> bool:
         """Whether fewer than max_parallel releases of other models are in work. Rollbacks are not limited."""
-        others = (self._journal.get(other) for other in self._journal.models() if other != model)
+        others = (self._local_state.get(other) for other in self._local_state.models() if other != model)
         return sum(is_releasing(record.state) for record in others if record) < self._serving.max_parallel
 
     def _models(self) -> list[str]:
@@ -90,11 +90,11 @@ class Controller:
             known = self._ledger.models()
         except StoreError:
             known = []
-        return sorted({*known, *self._journal.models()})
+        return sorted({*known, *self._local_state.models()})
 
     def _last(self, model: str) -> tuple[LocalRecord | None, tuple[str, ...]]:
         """The record to decide from, and the problems of the ledger."""
-        record = self._journal.get(model)
+        record = self._local_state.get(model)
         try:
             last = self._ledger.last(model)
             _refuse_lost_entries(model, last, record)
@@ -103,8 +103,8 @@ class Controller:
         except (StoreError, LedgerBroken) as error:
             return record, (str(error),)
         if last:
-            self._journal.put(model, LocalRecord(entry=last))
-        return self._journal.get(model), ()
+            self._local_state.put(model, LocalRecord(entry=last))
+        return self._local_state.get(model), ()
 
     def _record(self, model: str, last: Entry, ahead: State) -> Entry | None:
         """Appends the rollbacks made while the store could not be written; others can only have queued requests meanwhile."""
@@ -128,9 +128,9 @@ class Controller:
             self._log_change(model, str(error))
             writable, entry = False, None
         if entry:
-            self._journal.put(model, LocalRecord(entry=entry))
+            self._local_state.put(model, LocalRecord(entry=entry))
         elif draft.backward and not (writable and not record.ahead):
-            self._journal.put(model, LocalRecord(entry=record.entry, ahead=draft.state))
+            self._local_state.put(model, LocalRecord(entry=record.entry, ahead=draft.state))
         else:
             return
         log.info("%s: %s (%s)%s", model, draft.what, draft.why, "" if entry else ", not recorded yet")
@@ -150,10 +150,10 @@ class Controller:
         path.unlink()
 
     def _queue_locally(self, model: str, request: Request) -> None:
-        record = self._journal.get(model)
+        record = self._local_state.get(model)
         if record and not (record.state.waits(request.id) or record.state.outcome(request.id)):
             queued = record.state.model_copy(update={"queue": (*record.state.queue, request)})
-            self._journal.put(model, LocalRecord(entry=record.entry, ahead=queued))
+            self._local_state.put(model, LocalRecord(entry=record.entry, ahead=queued))
 
     def _log_change(self, model: str, problem: str, error: Exception | None = None) -> None:
         """Only when the problem changes, and once when it is over."""

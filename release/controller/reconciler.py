@@ -69,7 +69,7 @@ class Reconciler:
             servers=servers,
             predictions=self._predictions_of(model, projection, running, trouble),
             answer=self._check_result(projection.to_probe, projection, running, trouble) if projection.to_probe else None,
-            named=self._move_alias(model, projection.named, trouble, now) if projection.named else True,
+            alias_confirmed=self._move_alias(model, projection.champion, trouble, now) if projection.champion else True,
             recent=self._recent_traffic(model, projection, traffic, now),
             broken=broken,
             trouble=tuple(trouble),
@@ -153,9 +153,9 @@ class Reconciler:
     def _recent_traffic(
         self, model: str, projection: Projection, traffic: dict[str, Traffic] | None, now: datetime
     ) -> Traffic | None:
-        if projection.window is None or projection.named is None or traffic is None:
+        if projection.window is None or projection.champion is None or traffic is None:
             return None
-        digest = projection.named.digest
+        digest = projection.champion.digest
         return self._recent.traffic(model, digest, traffic.get(digest, Traffic()), projection.window, now)
 
     def _is_proven(self, image: Image, now: datetime) -> bool:

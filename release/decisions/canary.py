@@ -99,9 +99,9 @@ def _after_analysis(state: State, active: Analyzing, judgement: Judgement, done:
 
 def promoting(state: State, active: Promoting, seen: Observation, now: datetime) -> Draft | None:
     """No decision depends on the alias: a registry that is down does not undo a good release."""
-    if not seen.named and now - active.since <= PROMOTE_WITHIN:
+    if not seen.alias_confirmed and now - active.since <= PROMOTE_WITHIN:
         return None
-    note = "" if seen.named else f"; the alias could not be moved yet and will follow{seen.troubles}"
+    note = "" if seen.alias_confirmed else f"; the alias could not be moved yet and will follow{seen.troubles}"
     if isinstance(active.request, RollbackRequest):
         return _gone_back(state, active, note, now)
     thin = sum(step.thin_traffic for step in active.steps)

@@ -15,7 +15,7 @@ class Observation:
     servers: int  # expected of a digest that takes traffic
     predictions: dict[str, PredictionHistogram] | None = None  # by digest; None: not read
     answer: Check | None = None  # result of the golden rows, once there
-    named: bool = False  # the alias was read back
+    alias_confirmed: bool = False  # the alias was read back
     recent: Traffic | None = None  # of the live version, within the last hold of its probation
     may_release: bool = True  # fewer than max_parallel releases of other models are in work
     silent_for: timedelta = timedelta(0)  # time since the traffic was last known

@@ -46,22 +46,22 @@ class Projection(NamedTuple):
     unproven: Image | None  # never had all traffic: its signature is verified before it starts
     judged: bool  # a canary has traffic: the servers' prediction histograms are read
     to_probe: Checking | Probing | None  # its image is to be probed with the golden rows
-    named: Image | None  # has the alias champion
+    champion: Image | None  # has the alias champion
     tags: dict[str, Image]  # tag in the images' repository: its image
     window: timedelta | None  # length of the sliding window of a probation
 
 
 def project(state: State, servers: int) -> Projection:
     active = state.active
-    named = active.image if isinstance(active, Promoting) else state.live
-    tags = {"production": named, "previous": state.previous}
+    champion = active.image if isinstance(active, Promoting) else state.live
+    tags = {"production": champion, "previous": state.previous}
     return Projection(
         servers=_servers(state, servers),
         weights=state.weights,
         unproven=active.image if active and isinstance(active.request, ImageRequest) else None,
         judged=is_releasing(state) and not isinstance(active, Starting | RollingBack),
         to_probe=active if isinstance(active, Checking | Probing) else None,
-        named=named,
+        champion=champion,
         tags={tag: image for tag, image in tags.items() if image},
         window=max(state.probation.serving.hold, SHORTEST_WINDOW) if state.probation else None,
     )

@@ -13,4 +13,4 @@ class RegistryTags:
 
     def get(self, tag: str, beside: Image) -> str | None:
         """The digest with this tag in the repository of this image."""
-        return find(beside.reference)[0].named(tag)
+        return find(beside.reference)[0].resolve(tag)

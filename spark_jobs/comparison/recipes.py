@@ -17,7 +17,7 @@ from contract.documents import RunDocument, Snapshot
 from contract.errors import BadData
 from spark_jobs.comparison.holdout import answer_of
 from spark_jobs.comparison.reference_models import Incomparable, check_comparable, check_pairs
-from spark_jobs.data.dataset import DatasetSplit, build_examples, parts_of
+from spark_jobs.data.dataset import ValidationSplit, build_examples, parts_of
 from spark_jobs.data.labels import labels_of, with_label_index
 from spark_jobs.runtime.error_translation import bad_data
 from spark_jobs.runtime.spark_api import first_row
@@ -84,7 +84,7 @@ def _pairs(run: RunDocument, snapshot: Snapshot, challenger: Version, champion: 
     return pairs
 
 
-def _answers(fold: DatasetSplit, version: Version, seed: int, centre: float) -> DataFrame:
+def _answers(fold: ValidationSplit, version: Version, seed: int, centre: float) -> DataFrame:
     """The fold's validation rows: id, time, label, answer of a model fitted by the version's recipe to the training rows."""
     spec, examples, labels = version.spec, version.spec.examples, labels_of(fold.train, version.spec)
     features = fit_features(fold.train, spec)
@@ -92,7 +92,7 @@ def _answers(fold: DatasetSplit, version: Version, seed: int, centre: float) -> 
     model = fit(spec.algorithm.name, _params(version, features.levels), train, examples.label, seed)
     retrained = version._replace(pipeline=PipelineModel([*features.pipeline.stages, model]), labels=labels)
     kept = [examples.id, *([examples.time] if examples.time else []), examples.label]
-    return retrained.pipeline.transform(fold.holdout).select(*kept, answer_of(retrained, centre).alias("answer"))
+    return retrained.pipeline.transform(fold.validation).select(*kept, answer_of(retrained, centre).alias("answer"))
 
 
 def _params(version: Version, levels: int) -> dict[str, Any]:

@@ -23,6 +23,13 @@ class DatasetSplit(NamedTuple):
     holdout: DataFrame
 
 
+class ValidationSplit(NamedTuple):
+    """Of rows before the holdout: candidates are fitted on one part and scored on the other."""
+
+    train: DataFrame
+    validation: DataFrame
+
+
 class TimeSplit(NamedTuple):
     """A holdout at the end of the window: the time column, and how long the holdout is."""
 
@@ -101,12 +108,12 @@ def parts_by_hash(id: str, salt: str, share: float) -> tuple[Column, Column]:
 
 def split_by_time(
     examples: DataFrame, time: str, until: datetime, holdout: timedelta, gap: timedelta = timedelta(0)
-) -> DatasetSplit:
-    return DatasetSplit(*(examples.where(part) for part in parts_by_time(time, until, holdout, gap)))
+) -> ValidationSplit:
+    return ValidationSplit(*(examples.where(part) for part in parts_by_time(time, until, holdout, gap)))
 
 
-def split_by_hash(examples: DataFrame, id: str, salt: str, share: float) -> DatasetSplit:
-    return DatasetSplit(*(examples.where(part) for part in parts_by_hash(id, salt, share)))
+def split_by_hash(examples: DataFrame, id: str, salt: str, share: float) -> ValidationSplit:
+    return ValidationSplit(*(examples.where(part) for part in parts_by_hash(id, salt, share)))
 
 
 def _query(spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql: str | None) -> DataFrame:

@@ -5,7 +5,7 @@ from datetime import datetime
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
-from contract.errors import BadData, RetrainingError
+from contract.errors import BadData, RetrainingError, TransientError
 from contract.source import Jdbc, Source
 from spark_jobs.runtime.spark_api import jvm
 
@@ -52,12 +52,12 @@ def _parts(jdbc: Jdbc, source: Source, as_of: datetime) -> dict[str, str | None]
 
 
 def read_error(error: Exception, path: str) -> RetrainingError | None:
-    """A database's error as BadData, or as RetrainingError where a retry may help (unreachable, out of resources); else None."""
+    """A database's error as BadData, or as TransientError where a retry may help (unreachable, out of resources); else None."""
     if not isinstance(error, Py4JJavaError) or not hasattr(error.java_exception, "getSQLState"):
         return None
     state, reason = error.java_exception.getSQLState() or "", str(error.java_exception.getMessage()).partition("\n")[0].rstrip(".")
     if state.startswith(LOGIN):
         return BadData(f"{path} cannot be read: {reason}; check options.user, and the secret that the spec names")
     if not state or state.startswith(OF_MACHINERY):
-        return RetrainingError(f"{path} cannot be reached: {reason}; check that the database is up, then clear this task")
+        return TransientError(f"{path} cannot be reached: {reason}; check that the database is up, then clear this task")
     return BadData(f"{path} cannot be read: {reason}; check the source in the spec")

@@ -26,7 +26,7 @@ def holder() -> str:
     return f"application_{match[1]}" if match else f"{socket.gethostname()}:{os.getpid()}"
 
 
-def other_holder(store: Store, files: JobFiles, number: int, me: str) -> str:
+def claim_work(store: Store, files: JobFiles, number: int, me: str) -> str:
     """Creates the claim with this number; empty where `me` holds it, else its holder."""
     path = files.beside(f"claim-{number}")
     if store.create(path, Claim(holder=me).model_dump_json().encode()):

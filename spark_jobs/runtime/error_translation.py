@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from pyspark import SparkContext
 
-from contract.errors import BadData, RetrainingError, StoreError
+from contract.errors import BadData, RetrainingError, StoreError, TransientError
 from spark_jobs.runtime.executor_failures import failure_in
 from spark_jobs.runtime.spark_api import jvm
 
@@ -31,13 +31,13 @@ def explain(error: Exception) -> RetrainingError:
     if failure := failure_in(text):
         return failure
     if GONE.search(text):
-        return RetrainingError(
+        return TransientError(
             f"a source's file is gone: it was replaced or vacuumed after the job had listed it ({_gist(text)}); "
             "clear this task, and where the spec names a version, name one that is kept"
         )
     if DATA.search(text) or any(state.startswith(("22", "42")) for state in _states(text)):
         return BadData(f"data and query do not fit together: {_gist(text)}")
-    return RetrainingError(f"{type(error).__name__}: {_gist(text)} (this job's log has the rest)")
+    return TransientError(f"{type(error).__name__}: {_gist(text)} (this job's log has the rest)")
 
 
 def bad_data(error: Exception) -> BadData:

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from contract.errors import BadData, OutOfMemory, RetrainingError
+from contract.errors import BadData, OutOfMemory, RetrainingError, TransientError
 
 
 class ExecutorFailure(NamedTuple):
@@ -11,7 +11,7 @@ class ExecutorFailure(NamedTuple):
 
     pattern: str
     meaning: str
-    kind: type[RetrainingError] = RetrainingError
+    kind: type[RetrainingError] = TransientError
 
 
 FAILURES = (

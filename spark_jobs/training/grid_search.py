@@ -18,7 +18,7 @@ from contract.algorithms import Search
 from contract.errors import BadData
 from contract.metrics import LOWER_IS_BETTER
 from contract.spec import ModelSpec
-from spark_jobs.data.dataset import DatasetSplit, split_by_hash, split_by_time
+from spark_jobs.data.dataset import ValidationSplit, split_by_hash, split_by_time
 from spark_jobs.data.labels import Labels
 from spark_jobs.runtime.spark_api import first_row
 from spark_jobs.statistics.point_metrics import scores
@@ -63,7 +63,7 @@ def search(rows: DataFrame, spec: ModelSpec, labels: Labels | None, levels: int,
     return tuple(best_first)
 
 
-def validation_spans(rows: DataFrame, spec: ModelSpec) -> list[DatasetSplit]:
+def validation_spans(rows: DataFrame, spec: ModelSpec) -> list[ValidationSplit]:
     """The walk-forward folds, or one validation split. Raises BadData where one has no rows to fit or to validate."""
     spans = walk_forward(rows, spec, end_of(rows, spec)) if spec.split.folds else [validation_split(rows, spec)]
     for span in spans:
@@ -88,7 +88,7 @@ def plans_of(spec: ModelSpec, levels: int) -> list[FitPlan]:
 
 
 def candidates_of(
-    plan: FitPlan, spans: Sequence[DatasetSplit], spec: ModelSpec, labels: Labels | None, seed: int
+    plan: FitPlan, spans: Sequence[ValidationSplit], spec: ModelSpec, labels: Labels | None, seed: int
 ) -> list[Candidate]:
     candidates = [
         _mean_over_spans(tries) for tries in zip(*(list(tries_of(plan, span, spec, labels, seed)) for span in spans), strict=True)
@@ -98,12 +98,12 @@ def candidates_of(
     return candidates
 
 
-def tries_of(plan: FitPlan, span: DatasetSplit, spec: ModelSpec, labels: Labels | None, seed: int) -> Iterator[Candidate]:
+def tries_of(plan: FitPlan, span: ValidationSplit, spec: ModelSpec, labels: Labels | None, seed: int) -> Iterator[Candidate]:
     """The plan's candidates on one span. `seconds`: fit and scoring; of a shared fit only the first candidate has the fit."""
     started, metric = time.monotonic(), spec.gate.metric
     model = fit(spec.algorithm.name, plan.params, span.train, spec.examples.label, seed)
     for params, fitted in _fitted(plan, model):
-        values = scores(fitted.transform(span.holdout), spec, labels, [metric])
+        values = scores(fitted.transform(span.validation), spec, labels, [metric])
         score = values.get(metric, inf if metric in LOWER_IS_BETTER else -inf)  # undefined is worst (no positive prediction)
         yield Candidate(params, score, time.monotonic() - started, (score,))
         started = time.monotonic()
@@ -115,7 +115,7 @@ def _mean_over_spans(tries: Sequence[Candidate]) -> Candidate:
     return Candidate(tries[0].params, fmean(spans), sum(attempt.seconds for attempt in tries), spans)
 
 
-def validation_split(rows: DataFrame, spec: ModelSpec) -> DatasetSplit:
+def validation_split(rows: DataFrame, spec: ModelSpec) -> ValidationSplit:
     """The newest share of the rows by time, after the spec's gap; without time, a share by another hash than the holdout's."""
     share = search_of(spec).validation_share
     if spec.examples.time is None:
@@ -135,7 +135,7 @@ def _fitted(plan: FitPlan, model: Model) -> Iterator[tuple[dict[str, Any], Model
         yield {**plan.params, LENGTH: length}, first_trees(model, length)
 
 
-def _refuse_empty(halves: DatasetSplit, spec: ModelSpec) -> None:
+def _refuse_empty(halves: ValidationSplit, spec: ModelSpec) -> None:
     for name, half in zip(("to fit", "to validate"), halves, strict=True):
         if half.isEmpty():
             raise BadData(

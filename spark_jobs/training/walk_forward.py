@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from contract.comparison import Interval
 from contract.metrics import MetricName
 from contract.spec import ModelSpec
-from spark_jobs.data.dataset import DatasetSplit, split_by_time, time_split_of
+from spark_jobs.data.dataset import ValidationSplit, split_by_time, time_split_of
 from spark_jobs.data.labels import Labels
 from spark_jobs.runtime.spark_api import first_row
 from spark_jobs.statistics.block_statistics import flat, reduce_by_blocks
@@ -42,7 +42,7 @@ def folds_of(spec: ModelSpec) -> Folds:
     return Folds(timed.time, timed.holdout, number)
 
 
-def walk_forward(rows: DataFrame, spec: ModelSpec, until: datetime) -> list[DatasetSplit]:
+def walk_forward(rows: DataFrame, spec: ModelSpec, until: datetime) -> list[ValidationSplit]:
     """The newest first. Each validation span is as long as the holdout; its training rows end the spec's gap before it."""
     time, span, number = folds_of(spec)
     ends = [until - fold * span for fold in range(number)]
@@ -78,5 +78,5 @@ def fold_intervals(
     return {name: side_of(statistics, "challenger", name, spec.gate.side) for name in names}
 
 
-def _validated(fold: DatasetSplit, spec: ModelSpec, params: Mapping[str, Any], seed: int) -> DataFrame:
-    return fit(spec.algorithm.name, dict(params), fold.train, spec.examples.label, seed).transform(fold.holdout)
+def _validated(fold: ValidationSplit, spec: ModelSpec, params: Mapping[str, Any], seed: int) -> DataFrame:
+    return fit(spec.algorithm.name, dict(params), fold.train, spec.examples.label, seed).transform(fold.validation)

@@ -159,7 +159,7 @@ class Foreign(Layout):
         super().__init__(folder)
         self._manifest = manifest
 
-    def named(self, name: str) -> str:
+    def resolve(self, name: str) -> str:
         return f"sha256:{'0' * 64}"
 
     def manifest(self, digest: str) -> bytes:

@@ -6,11 +6,11 @@ from pathlib import Path
 from contract.documents import RunDocument
 from contract.spark import Spark
 from contract.store.base import Store
-from plugins.retraining.catalog import load_entry
+from plugins.retraining.catalog import load_model_and_platform
 
 
 def late_run(bundle: Path, store: Store, spark: Spark, run_id: str) -> RunDocument:
-    model, platform = load_entry(bundle / "dags" / "models" / "late.yaml")
+    model, platform = load_model_and_platform(bundle / "dags" / "models" / "late.yaml")
     return RunDocument(
         model="late",
         run_id=run_id,

@@ -10,7 +10,7 @@ from contract.emr import Emr, JobFlow
 from contract.errors import StoreError
 from plugins.retraining import alerts
 from plugins.retraining.alerts import Audience, Message
-from plugins.retraining.catalog import load_entry
+from plugins.retraining.catalog import load_model_and_platform
 from plugins.retraining.dag import build_dag
 from plugins.retraining.engines import engine_for
 from plugins.retraining.errors import Stopped
@@ -39,7 +39,7 @@ def test_only_configured_channels_are_used(inbox, slack, mail):
 
 
 def test_the_spec_names_the_people_and_the_platform_the_connections(bundle):
-    model, platform = load_entry(bundle / "dags" / "models" / "late.yaml")
+    model, platform = load_model_and_platform(bundle / "dags" / "models" / "late.yaml")
     by_slack_only = model.spec.model_copy(update={"alerts": model.spec.alerts.model_copy(update={"email": ()})})
 
     assert alerts.audience_of(model.spec, platform) == Audience(
@@ -49,7 +49,7 @@ def test_the_spec_names_the_people_and_the_platform_the_connections(bundle):
 
 
 def test_each_task_whose_failure_is_sent_says_what_to_do(bundle):
-    model, platform = load_entry(bundle / "dags" / "models" / "late.yaml")
+    model, platform = load_model_and_platform(bundle / "dags" / "models" / "late.yaml")
     emr = Emr(job_flow=JobFlow.model_validate(JOB_FLOW))
     spark = platform.spark.model_copy(update={"engine": "emr", "emr": emr})
 

@@ -108,7 +108,7 @@ def layout(airflow: None) -> Layout:
         content = {"mediaType": MANIFEST, "config": config, "layers": [], "annotations": {"version": str(version)}}
         layout.name(layout.put(MANIFEST, json.dumps(content).encode())["digest"], f"v{version}")
     ledger = Ledger(store_at(str(STORE)))
-    live = IMAGE.model_copy(update={"digest": layout.named("v1")})
+    live = IMAGE.model_copy(update={"digest": layout.resolve("v1")})
     ledger.append("late", ledger.last("late"), Draft(who="test", why="test", what="test", state=State(live=live)))
     return layout
 

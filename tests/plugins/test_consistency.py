@@ -245,14 +245,14 @@ def test_a_difference_fails_the_task_and_is_notified_once_a_day(go, world, store
     world.show(seven)
     world.alias["late"] = 6
 
-    assert [go().states() for _ in range(2)] == [{"tell": "success", "compare": "failed"}] * 2
+    assert [go().states() for _ in range(2)] == [{"notify": "success", "compare_with_ledger": "failed"}] * 2
     sentence = f"late: MLflow's alias champion is version 6, but version 7 ({seven.digest}) is live"
     assert [text.splitlines()[:2] for text in inbox.slack] == [["*ledger and MLflow differ*", sentence]]
     world.layout.name(six.digest, "production")
     assert go().state == "failed"
     assert [text.splitlines()[0] for text in inbox.slack] == ["*ledger and MLflow differ*", "*ledger and images differ*"]
     world.show(seven)
-    assert go().states() == {"tell": "success", "compare": "success"}
+    assert go().states() == {"notify": "success", "compare_with_ledger": "success"}
     assert (len(inbox.slack), inbox.mail) == (2, [])
 
 

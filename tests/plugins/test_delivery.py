@@ -19,7 +19,7 @@ from images.ecr import EcrLogin
 from images.login import Login
 from images.references import find
 from images.signature import Unsigned, verify
-from plugins.retraining.catalog import load_entry
+from plugins.retraining.catalog import load_model_and_platform
 from plugins.retraining.context import TaskContext
 from plugins.retraining.delivery import login_of, package_version
 from plugins.retraining.errors import Stopped
@@ -50,7 +50,7 @@ def test_nothing_is_packaged_that_the_verdict_does_not_let_go_on(bundle, tmp_pat
 
 def opened(bundle: Path, store: LocalStore, kind: str = "manual", release: bool = True) -> RunDocument:
     trigger = Trigger("r", kind, clear_number=0, started=DUE, due=DUE, conf={}, url="")
-    entry = load_entry(bundle / "dags" / "models" / "late.yaml")
+    entry = load_model_and_platform(bundle / "dags" / "models" / "late.yaml")
     path = freeze_run(*entry, trigger, {"as_of": None, "data": None, "release": release}, store)
     return documents.read(store, path, RunDocument)
 

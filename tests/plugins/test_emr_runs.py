@@ -13,7 +13,7 @@ from contract.emr import Emr, JobFlow
 from contract.platform import Platform
 from contract.spark import Spark
 from contract.store.factory import store_at
-from plugins.retraining.catalog import ModelFiles, load_entry
+from plugins.retraining.catalog import ModelFiles, load_model_and_platform
 from plugins.retraining.dag import build_dag
 from plugins.retraining.engines import engine_for
 from plugins.retraining.operators import base
@@ -45,7 +45,7 @@ def dag_of(airflow: None, bundle: Path, aws: Aws, tmp_path, monkeypatch) -> Call
     python = str(stand_in.environment(tmp_path / "env"))
 
     def make(behaviour: str = "well") -> tuple[DAG, str]:
-        model, platform = load_entry(bundle / "dags" / "models" / "late.yaml")
+        model, platform = load_model_and_platform(bundle / "dags" / "models" / "late.yaml")
         emr = Emr(job_flow=JobFlow.model_validate(JOB_FLOW))
         spark = Spark(engine="emr", connection="aws_test", python=python, emr=emr, conf={"spark.standIn": behaviour})
         return synced(model, platform.model_copy(update={"spark": spark}), tmp_path)

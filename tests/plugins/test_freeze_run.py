@@ -7,7 +7,7 @@ import pytest
 
 from contract.documents import RunDocument, read
 from contract.store.local import LocalStore
-from plugins.retraining.catalog import load_entry
+from plugins.retraining.catalog import load_model_and_platform
 from plugins.retraining.errors import InvalidParam
 from plugins.retraining.freeze_run import BUNDLE, PACKAGES, Trigger, code_hash, freeze_run, parse_as_of
 
@@ -17,7 +17,7 @@ NONE_GIVEN = {"as_of": None, "data": None, "release": True}
 
 @pytest.fixture
 def entry(bundle):
-    return load_entry(bundle / "dags" / "models" / "late.yaml")
+    return load_model_and_platform(bundle / "dags" / "models" / "late.yaml")
 
 
 @pytest.fixture

@@ -66,5 +66,5 @@ def test_a_job_whose_key_was_given_up_is_stopped_while_the_next_try_waits(store)
 
     (left,) = stop_orphans(store, cluster, lambda *_: "up_for_retry")
 
-    assert left.why == "late train of manual__1 has given it up"
+    assert left.why == "late train of manual__1 was recorded as failed"
     assert cluster.stopped == ["application_1"]

@@ -9,7 +9,7 @@ from contract.comparison import Approval, Verdict
 from contract.documents import Check, Image, ReplayResult, RunDocument
 from contract.store.local import LocalStore
 from plugins.retraining import alerts
-from plugins.retraining.catalog import load_entry
+from plugins.retraining.catalog import load_model_and_platform
 from plugins.retraining.context import TaskContext
 from plugins.retraining.errors import Stopped
 from plugins.retraining.freeze_run import Trigger, freeze_run
@@ -35,7 +35,7 @@ LINK = "http://airflow/run"
 @pytest.fixture
 def accept(bundle, tmp_path, inbox):
     """Gives the check this outcome, in a run whose verdict was answered so; twice, as a retry would."""
-    entry, store = load_entry(bundle / "dags" / "models" / "late.yaml"), LocalStore(str(tmp_path))
+    entry, store = load_model_and_platform(bundle / "dags" / "models" / "late.yaml"), LocalStore(str(tmp_path))
     trigger = Trigger("r", "manual", clear_number=0, started=DUE, due=DUE, conf={}, url=LINK)
     opened = freeze_run(*entry, trigger, {"as_of": None, "data": None, "release": True}, store)
     run = documents.read(store, opened, RunDocument)

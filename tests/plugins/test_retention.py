@@ -72,8 +72,8 @@ def test_the_platforms_dags_are_at_work_without_being_switched_on(airflow, bundl
     }
     assert all(dag.is_paused_upon_creation is False and dag.max_active_runs == 1 and not dag.catchup for dag in bag.dags.values())
     assert {task.task_id: task.upstream_task_ids for dag in bag.dags.values() for task in dag.tasks} == {
-        "tell": set(),
-        "compare": set(),
+        "notify": set(),
+        "compare_with_ledger": set(),
         "remove": set(),
     }
 

@@ -95,7 +95,7 @@ def test_a_deleted_manifest_is_gone_with_all_its_names_and_no_other_is(root: str
     repository.delete(old)
 
     assert repository.names() == {"v2": new}
-    assert repository.named("staging") is None
+    assert repository.resolve("staging") is None
     with pytest.raises(ImageDamaged):
         repository.manifest(old)
     repository.confirm(json.loads(repository.manifest(new)))

@@ -36,7 +36,7 @@ def saw(weights: dict[str, int] | None, requests: int = 0, **other: object) -> O
 
 
 @pytest.mark.parametrize(
-    ("state", "servers", "weights", "named"),
+    ("state", "servers", "weights", "champion"),
     [
         (State(), {}, {}, None),
         (State(checked=an_image(1)), {1: 1}, {}, None),
@@ -49,11 +49,11 @@ def saw(weights: dict[str, int] | None, requests: int = 0, **other: object) -> O
         (LIVE.model_copy(update={"probation": TRIAL}), {1: 2, 2: 1, 9: 2}, {ONE: 100}, 1),
     ],
 )
-def test_what_should_be_true_while_an_entry_is_the_last(state, servers, weights, named):
+def test_what_should_be_true_while_an_entry_is_the_last(state, servers, weights, champion):
     projection = project(state, servers=2)
     assert {image.version: count for image, count in projection.servers.values()} == servers
     assert projection.weights == weights
-    assert (projection.named and projection.named.version) == named
+    assert (projection.champion and projection.champion.version) == champion
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_should_be_true_while_an_entry_is_the_last(state, servers, weights,
             ("rolling_back", 5),
         ),
         (releasing("promoting", 100), saw({TWO: 100}), None),
-        (releasing("promoting", 100), saw({TWO: 100}, named=True), "released"),
+        (releasing("promoting", 100), saw({TWO: 100}, alias_confirmed=True), "released"),
         (releasing("promoting", 100, ago_s=31), saw({TWO: 100}), "released"),
         (releasing("rolling_back", 25), saw({ONE: 75, TWO: 25}), None),
         (releasing("rolling_back", 25), saw({ONE: 100}), "rolled_back"),
@@ -124,4 +124,4 @@ def test_going_back_may_be_done_before_it_is_recorded_and_nothing_else():
     assert step(releasing("rolling_back", 5), saw({ONE: 100}), NOW).backward
     assert step(LIVE.model_copy(update={"queue": (a_request("rollback"),)}), saw({ONE: 100}), NOW).backward
     assert not step(releasing("starting"), saw({ONE: 100}), NOW).backward
-    assert not step(releasing("promoting", 100), saw({TWO: 100}, named=True), NOW).backward
+    assert not step(releasing("promoting", 100), saw({TWO: 100}, alias_confirmed=True), NOW).backward

@@ -143,8 +143,8 @@ def test_an_id_stays_on_its_side_whatever_the_date_and_the_other_rows(spark: Spa
 def test_another_salt_keeps_back_other_ids(spark: SparkSession) -> None:
     rows = spark.range(200).selectExpr("cast(id AS string) AS id")
 
-    ours = {row.id for row in split_by_hash(rows, "id", "ours", 0.5).holdout.collect()}
-    theirs = {row.id for row in split_by_hash(rows, "id", "theirs", 0.5).holdout.collect()}
+    ours = {row.id for row in split_by_hash(rows, "id", "ours", 0.5).validation.collect()}
+    theirs = {row.id for row in split_by_hash(rows, "id", "theirs", 0.5).validation.collect()}
 
     assert ours - theirs
     assert theirs - ours

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from contract.errors import BadData, OutOfMemory, RetrainingError
+from contract.errors import BadData, OutOfMemory, TransientError
 from spark_jobs.runtime.executor_failures import failure_in
 
 LOST = "ExecutorLostFailure (executor 2 exited caused by one of the running tasks) Reason: "
@@ -42,12 +42,12 @@ ABORTED = "Job aborted due to stage failure: Task 1 in stage 3.0 failed 4 times,
         ),
         (
             f"{LOST}Container marked as failed on host: a\n",
-            RetrainingError,
+            TransientError,
             "executors were lost over and over (Container marked as failed on host: a)",
         ),
         (
             "Job 3 cancelled because SparkContext was shut down",
-            RetrainingError,
+            TransientError,
             "the cluster ended the application while it worked",
         ),
         (

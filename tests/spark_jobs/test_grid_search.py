@@ -118,7 +118,7 @@ def test_guards_on_folds_see_the_rows_of_all_of_them(rows: DataFrame) -> None:
 
     fits = [fit("gbt_classifier", {"maxDepth": 2, "maxIter": 3}, fold.train, "late", 1) for fold in walk_forward(rows, spec, END)]
     right = [
-        fitted.transform(fold.holdout).where("prediction = late").count()
+        fitted.transform(fold.validation).where("prediction = late").count()
         for fitted, fold in zip(fits, walk_forward(rows, spec, END), strict=True)
     ]
     assert list(intervals) == ["accuracy"]

@@ -11,7 +11,7 @@ from pyspark.ml.feature import StringIndexer
 from pyspark.sql import SparkSession
 
 from contract.documents import Failure, JobRequest, RunDocument, find
-from contract.errors import BadData, RetrainingError, StoreError
+from contract.errors import BadData, RetrainingError, StoreError, TransientError
 from contract.platform import Images, Platform, ServingHost
 from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
@@ -243,7 +243,7 @@ def test_machinery_that_fails_may_be_tried_again() -> None:
     lost = explain(OSError("connection reset by peer\nand more"))
     full = explain(OSError(28, "No space left on device"))
 
-    assert type(lost) is RetrainingError
+    assert type(lost) is TransientError
     assert str(lost) == "OSError: connection reset by peer (this job's log has the rest)"
     assert type(full) is StoreError
     assert "free space" in str(full)

@@ -9,7 +9,7 @@ import pyspark
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from contract.errors import BadData, RetrainingError
+from contract.errors import BadData, TransientError
 from contract.source import Source
 from spark_jobs.data.sources import read_source
 from tests.spark_jobs.mlflow_server import free_port
@@ -176,10 +176,10 @@ def test_what_the_database_refuses_is_told(spark: SparkSession, postgres: Postgr
 def test_a_database_that_is_down_may_be_up_at_the_next_try(spark: SparkSession, postgres: Postgres, tmp_path: Path) -> None:
     url = f"jdbc:postgresql://127.0.0.1:{free_port()}/postgres"
 
-    with pytest.raises(RetrainingError) as raised:
+    with pytest.raises(TransientError) as raised:
         read(spark, orders_of(postgres, options={"url": url, "user": "retraining"}))
 
-    assert type(raised.value) is RetrainingError
+    assert type(raised.value) is TransientError
     assert str(raised.value).startswith(f"public.orders in {url} cannot be reached: Connection to 127.0.0.1:")
 
 

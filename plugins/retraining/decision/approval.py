@@ -8,13 +8,13 @@ from contract.comparison import Approval, Comparison, Interval, ReferenceCompari
 from contract.documents import RunDocument, Training
 from plugins.retraining.context import TaskContext, unreleasable
 from plugins.retraining.decision.evaluation_budget import Evaluation
-from plugins.retraining.decision.gate import judge_guard, named
+from plugins.retraining.decision.gate import judge_guard, reference_text
 from plugins.retraining.decision.verdict_page import number_text, slice_name
 from plugins.retraining.errors import Stopped
 
 NO = "Do not release"
 NOBODY = "Airflow (nobody answered in time)"
-SHORTEST, SLACK = timedelta(minutes=1), timedelta(minutes=1)
+SHORTEST, CLOCK_TOLERANCE = timedelta(minutes=1), timedelta(minutes=1)
 MARKS = re.compile(r"([\\`\[\]!|<>])")  # Markdown's special characters, escaped in text that comes from data
 
 
@@ -65,7 +65,7 @@ def with_answer(verdict: Verdict, version: int, given: dict[str, Any], until: da
     if chosen not in ([NO], [yes_to(version)]):
         raise Stopped(f"the approval request was about another version than {version}: nothing is released; trigger a new run")
     yes = chosen == [yes_to(version)]
-    if yes and _moment(given["responded_at"]) > until + SLACK:
+    if yes and _moment(given["responded_at"]) > until + CLOCK_TOLERANCE:
         yes, reason = False, f"the yes came after {until:%Y-%m-%d %H:%M} UTC, too late"
     if yes and verdict.decision != "promote" and not reason:
         yes, reason = False, "an override needs a reason; clear `decide` to answer again"
@@ -97,7 +97,7 @@ def _table(compared: ReferenceComparison) -> list[str]:
     if compared.incomparable:
         return []
     head = f"| | challenger | {compared.reference} | improvement |"
-    rows = [f"Against {named(compared)}, {compared.rows:,} rows:", "", head, "|---|---|---|---|"]
+    rows = [f"Against {reference_text(compared)}, {compared.rows:,} rows:", "", head, "|---|---|---|---|"]
     for result in compared.metrics:
         sides = " | ".join(number_text(side.value) for side in (result.challenger, result.reference))
         rows.append(f"| {result.metric} | {sides} | {_improvement_text(result.improvement)} |")

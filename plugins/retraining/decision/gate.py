@@ -59,7 +59,9 @@ def findings_of(comparison: Comparison, gate: Gate) -> Iterator[Finding]:
     for compared in comparison.comparisons:
         yield judge_comparison(compared, gate)
     if gate.rule == "not_worse" and first.reference == "champion" and comparison.anchor is None:
-        yield Finding("inconclusive", f"The anchor of {named(first)} is unknown, and small losses may have added up since it.")
+        yield Finding(
+            "inconclusive", f"The anchor of {reference_text(first)} is unknown, and small losses may have added up since it."
+        )
     if not first.incomparable:
         yield from (judge_guard(guard, comparison) for guard in gate.guards)
         if gate.slices and first.reference != "baseline":
@@ -74,13 +76,13 @@ def judge_comparison(compared: ReferenceComparison, gate: Gate) -> Finding:
     gained = _measured(improvement)
     if improvement is None or gained is None:
         why = _why(improvement)
-        return Finding("inconclusive", f"The improvement of {gate.metric} against {named(compared)} is unknown: {why}.")
+        return Finding("inconclusive", f"The improvement of {gate.metric} against {reference_text(compared)} is unknown: {why}.")
     bar = bar_of(compared, gate)
     rows = f"{compared.rows:,} rows in {improvement.blocks} blocks"
     later = (
         f" after {compared.unseen_after:%Y-%m-%d %H:%M}, the end of that version's training data" if compared.unseen_after else ""
     )
-    seen = f"{gate.metric} {_change(gained)} against {named(compared)} on {rows}{later}"
+    seen = f"{gate.metric} {_change(gained)} against {reference_text(compared)} on {rows}{later}"
     if gained.low > bar.height:
         return Finding("promote", f"{seen}; {bar.requirement}.")
     if gained.high <= bar.height:
@@ -198,7 +200,7 @@ def _why(interval: Interval | None) -> str:
     return (interval.why or "it is not a number") if interval else "it was not measured"
 
 
-def named(compared: ReferenceComparison) -> str:
+def reference_text(compared: ReferenceComparison) -> str:
     """The reference version, as text."""
     return "the trivial baseline" if compared.reference == "baseline" else f"{compared.reference} version {compared.version}"
 

@@ -11,7 +11,7 @@ from contract.comparison import Comparison, Curves, Interval, MetricResult, Refe
 from contract.documents import RunDocument
 from contract.gate import Gate, Slices
 from plugins.retraining.decision.evaluation_budget import Evaluation
-from plugins.retraining.decision.gate import bar_of, judge_guard, named
+from plugins.retraining.decision.gate import bar_of, judge_guard, reference_text
 from plugins.retraining.decision.svg_charts import Line, chart, strip
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -59,7 +59,7 @@ def _part(compared: ReferenceComparison, gate: Gate) -> dict[str, Any]:
     bar = None if compared.incomparable else bar_of(compared, gate).height
     return {
         "compared": compared,
-        "title": named(compared),
+        "title": reference_text(compared),
         "metric": gate.metric,
         "rows": [_metric_row(result, bar if index == 0 else None) for index, result in enumerate(compared.metrics)],
         "columns": " and ".join(gate.slices.columns) if gate.slices else "",

@@ -118,7 +118,7 @@ def image_problems(login: Callable[[], Any], model: str, state: State) -> list[s
         root, name = address.rsplit("/", 1)
         return repository_of(root, name, login())
 
-    actual = {name: open_(image.reference.rpartition("@")[0]).named(name) for name, image in expected.items()}
+    actual = {name: open_(image.reference.rpartition("@")[0]).resolve(name) for name, image in expected.items()}
     moving = {image.digest for image in _moving(state)}
     return [
         f"the image tagged {name} is {digest or 'missing'}, but the ledger's is {_named(expected[name])}"

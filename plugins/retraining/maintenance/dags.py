@@ -81,7 +81,7 @@ class CheckConsistencyStep(BaseOperator):
         raise LedgerDiffers("; ".join(difference.sentence for difference in persistent))
 
 
-class SweepStep(BaseOperator):
+class StopOrphansStep(BaseOperator):
     """Stops the cluster's orphaned jobs."""
 
     def __init__(self, *, platform: Platform, **kwargs: Any) -> None:
@@ -124,10 +124,10 @@ def reconcile_dag(platform: Platform, models: Path) -> DAG:
     )
     with _dag("reconcile", what, "* * * * *") as dag:
         limits = {"execution_timeout": timedelta(minutes=5)}
-        NotifyStep(task_id="tell", platform=platform, models=models, **limits)
-        CheckConsistencyStep(task_id="compare", platform=platform, **limits)
+        NotifyStep(task_id="notify", platform=platform, models=models, **limits)
+        CheckConsistencyStep(task_id="compare_with_ledger", platform=platform, **limits)
         if platform.spark.engine != "local":  # a local job ends with its task
-            SweepStep(task_id="sweep", platform=platform, **limits)
+            StopOrphansStep(task_id="stop_orphans", platform=platform, **limits)
     return dag
 
 

@@ -126,7 +126,7 @@ class SparkStep(WaitingStep):
     def poke(self, context: Context) -> PokeReturnValue:
         task = self.task_context(context)
         engine = self.engine_for(task.run.platform.spark).of_run(task.run)
-        # A job on a cluster outlives the poke, which Airflow may also kill by mistake; SweepStep stops it if it is orphaned.
+        # A job on a cluster outlives the poke, which Airflow may also kill by mistake; StopOrphansStep stops it if it is orphaned.
         if engine.holds_slot:
             self.stop_job = partial(job_runner.stop, task, engine)
         try:

@@ -11,7 +11,7 @@ from plugins.retraining.engines.base import ClusterEngine, Engine, EngineAway
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.operators.base import Step, WaitingStep
 from plugins.retraining.spark.job_log import Memory
-from plugins.retraining.spark.job_runner import fail
+from plugins.retraining.spark.job_runner import record_failure_or_end
 
 
 class ClusterStep(WaitingStep):
@@ -29,7 +29,7 @@ class ClusterStep(WaitingStep):
             self.log.warning("%s", error)
             id = ""
         except EngineTrouble as error:
-            fail(task, error)
+            record_failure_or_end(task, error)
             raise
         return PokeReturnValue(bool(id), id)
 

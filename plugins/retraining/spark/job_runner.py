@@ -49,18 +49,18 @@ def poke(task: TaskContext, engine: Engine, log: Log) -> JobState:
     except (StoreError, EngineAway):
         raise
     except RetrainingError as error:
-        fail(task, error)
+        record_failure_or_end(task, error)
         raise
 
 
-def fail(task: TaskContext, why: RetrainingError) -> None:
+def record_failure_or_end(task: TaskContext, why: RetrainingError) -> None:
     """Raises GivenUp after the last try. Not counted by Airflow's tries, which include lost pokes."""
-    give_up(task, why)
+    record_failure(task, why)
     if task.attempt.failed + 1 >= TRIES:
         raise GivenUp(f"{why} (it failed {TRIES} times: clear the task when the cause is fixed)") from why
 
 
-def give_up(task: TaskContext, why: RetrainingError) -> None:
+def record_failure(task: TaskContext, why: RetrainingError) -> None:
     """Records the failure: a late job of this key does nothing, and the next try has a new key."""
     documents.write(task.store, task.beside("failed"), Failure.of(task.step, why))
 
@@ -103,7 +103,7 @@ def stop(task: TaskContext, engine: Engine) -> None:
     """For an engine whose job must end with its task; the key is not used again."""
     for application in engine.find(task.key, live=True):
         engine.stop(application.id)
-    give_up(task, EngineTrouble(f"{task.step} was stopped with its task"))
+    record_failure(task, EngineTrouble(f"{task.step} was stopped with its task"))
 
 
 def submit(task: TaskContext, engine: Engine, log: Log) -> Application:

@@ -37,4 +37,4 @@ def orphans(store: Store, engine: Engine, state_of: States) -> Iterator[Orphan]:
         if state not in WAITING:
             yield Orphan(application, f"{named} is {state}")
         elif JobFiles(ticket.folder, ticket.step, application.key).name("failed") in store.names(ticket.folder):
-            yield Orphan(application, f"{named} has given it up")
+            yield Orphan(application, f"{named} was recorded as failed")
