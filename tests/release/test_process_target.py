@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from contract.documents import Image
+from contract.errors import PermanentError
 from release.targets.base import Server
 from release.targets.process import HostUnreachable, ProcessTarget, WrongEnvironment
 from tests.release.local import LocalHost, ready, until
@@ -178,3 +179,23 @@ def test_nothing_outlives_a_killed_supervisord_and_the_next_one_starts_all_again
     until(lambda: target.servers() == kept and ready(kept[0]), "the server is back at its address, the stopped one is not")
     own_host.stop()
     assert not ready(kept[0])
+
+
+def test_a_platform_without_servings_interpreter_is_refused(host):
+    with pytest.raises(WrongEnvironment, match=r"serving\.python is missing"):
+        ProcessTarget(host.serving.model_copy(update={"python": None}))
+
+
+def test_a_file_that_is_no_servers_configuration_is_named(own_host):
+    target = ProcessTarget(own_host.serving)
+    stray = target._conf("stray-000000000000-0")
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_text("; not a server\n")
+
+    with pytest.raises(PermanentError, match=rf"{stray} is no server's configuration; remove it"):
+        target._configured()
+
+
+def test_what_supervisord_refuses_is_said_in_its_words(host, target):
+    with pytest.raises(HostUnreachable, match=r"refused startProcess.*BAD_NAME"):
+        target._call_supervisor("startProcess", "absent-000000000000-0")
