@@ -77,6 +77,19 @@ def test_a_torn_ledger_is_said_with_its_file(world):
     assert sentence.endswith("restore it from a backup; releases wait until then")
 
 
+def test_a_store_that_does_not_answer_is_all_that_is_said(world):
+    world.store.unreachable = True
+    [sentence] = differences(world.parts, 2)
+    assert sentence.startswith("ledger could not be listed")
+
+
+def test_a_router_that_does_not_report_is_said(world, monkeypatch):
+    monkeypatch.setattr(world.router, "seen", lambda model: None)
+    assert differences(world.parts, 2) == [
+        "late: the router does not report its weights, or routes to other servers than it was given"
+    ]
+
+
 def test_a_release_under_way_is_not_disturbed(world):
     world.outcome(a_request("check", 3))
     world.ask(a_request("release", 3, expected_live=TWO))
