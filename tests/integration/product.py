@@ -59,8 +59,14 @@ class AirflowOfTests(Airflow):
         self._http.patch(path, json={"chosen_options": [chosen], "params_input": {"reason": reason}}).raise_for_status()
 
     def backfill(self, first: datetime, last: datetime) -> None:
+        """Again where Airflow answers 503: SQLite was locked, and nothing was written."""
         request = {"dag_id": MODEL, "from_date": first.isoformat(), "to_date": last.isoformat(), "max_active_runs": 2}
-        self._http.post("/api/v2/backfills", json=request).raise_for_status()
+
+        def is_made() -> bool:
+            answer = self._http.post("/api/v2/backfills", json=request)
+            return answer.status_code != httpx.codes.SERVICE_UNAVAILABLE and answer.raise_for_status().is_success
+
+        until(is_made, "Airflow has made the backfill", seconds=30)
 
     def runs(self, kind: str) -> list[str]:
         answer = self._http.get(f"/api/v2/dags/{MODEL}/dagRuns", params={"run_type": kind}).raise_for_status().json()
