@@ -104,10 +104,8 @@ def failures_in(report: Path) -> tuple[str, ...]:
     """The name of each test that failed, with the first line of why."""
     cases = ElementTree.parse(report).getroot().iter("testcase")
     failed = ((case, problem) for case in cases for problem in case if problem.tag in ("failure", "error"))
-    return tuple(
-        f"{case.get('classname')}::{case.get('name')}: {problem.get('message', '').splitlines()[0][:300]}"
-        for case, problem in failed
-    )
+    named = ((f"{case.get('classname')}::{case.get('name')}", problem.get("message", "")) for case, problem in failed)
+    return tuple(f"{test}: {why.partition(chr(10))[0][:300]}" for test, why in named)
 
 
 def main() -> int:

@@ -166,9 +166,8 @@ def steps(model: ModelFiles, platform: Platform, audience: Audience, engine_for:
     wait = {**shared, "retries": LOST_POKES, "timeout": longest_wait(model.spec)}
     own: dict[str, Make] = {
         "cluster": partial(ClusterStep, **spark),
-        "end_cluster": partial(
-            EndClusterStep, engine_for=engine_for, on_failure_callback=None, **shared
-        ),  # its idle timeout ends it
+        # Its failure is not sent: the cluster's idle timeout ends the cluster, and the run goes on.
+        "end_cluster": partial(EndClusterStep, engine_for=engine_for, on_failure_callback=None, **shared),
     }
     tasks: dict[str, Make] = {
         "freeze_run": partial(base.FreezeRunStep, model=model, **shared),
