@@ -4,22 +4,18 @@ import sys
 import time
 
 from contract.documents import JobRequest, Snapshot, ValidationReport, write
-from contract.store.base import Store
 from spark_jobs import run
 
 SECONDS = 15
 
 
-def work(request: JobRequest, store: Store) -> None:
-    from spark_jobs.runtime.session import start_session
-
-    spark = start_session("sleeper")  # YARN counts an application without one as failed
+def work(application: run.SparkApplication, request: JobRequest) -> None:
+    _ = application.session  # YARN counts an application without one as failed
     time.sleep(SECONDS)
     snapshot = Snapshot(uri="none", fingerprint="none", rows={}, as_of=request.run.as_of)
-    write(store, request.files.document, ValidationReport(snapshot=snapshot, checks=(), seconds=SECONDS))
-    spark.stop()
+    write(application.store, request.files.document, ValidationReport(snapshot=snapshot, checks=(), seconds=SECONDS))
 
 
 if __name__ == "__main__":
-    run.work = work
+    run.SparkApplication.work = work
     sys.exit(run.main(sys.argv[1:]))

@@ -28,7 +28,7 @@ from demo.platforms import cluster
 from plugins.retraining.catalog import load_model
 from plugins.retraining.context import TaskContext
 from plugins.retraining.engines.artifact_staging import ship
-from plugins.retraining.engines.base import Job
+from plugins.retraining.engines.base import PreparedJob, Submission
 from plugins.retraining.engines.yarn import YarnEngine
 
 TURNS = 4  # the first is not counted: it meets cold caches
@@ -67,7 +67,7 @@ from airflow.sdk import DAG
 with DAG({dag!r}, schedule=None, params={{"request": ""}}) as dag:
     SparkSubmitOperator(
         task_id={task!r},
-        application_args=["validate", "--store", {store!r}, "--request", "{{{{ params.request }}}}", "--claim", "0"],
+        application_args=["--store", {store!r}, "--job", "{{{{ params.request }}}}", "0"],
         **{options!r},
     )
 '''
@@ -147,7 +147,7 @@ def providers(airflow: Airflow, way: str) -> Iterator[str]:
     work = context_of(request)
     spark, store = work.run.platform.spark, work.store
     engine = YarnEngine(spark)
-    command = engine.command(Job(request_of(work), request, 0, {}), store, LOG)
+    command = engine.command(Submission([PreparedJob(request_of(work), request, 0)], {}), store, LOG)
     conf = dict(value.split("=", 1) for name, value in pairwise(command) if name == "--conf")
     conf = {name: value.replace("{{PWD}}", "{{ '{{PWD}}' }}") for name, value in conf.items()}  # Airflow fills templates here
     del conf["spark.yarn.submit.waitAppCompletion"]  # set by the operator itself

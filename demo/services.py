@@ -34,6 +34,7 @@ from demo.ports import await_answer, is_taken
 
 CONF = HOME / "services.conf"
 SOCKET = HOME / "services.sock"
+STOP_WITHIN_S = 5
 
 
 def tell(show: Callable[[], int]) -> int:
@@ -164,8 +165,7 @@ def stop() -> None:
     _control("shutdown")
     while pid is not None and Path(f"/proc/{pid}").exists():
         time.sleep(0.2)
-    for process in _orphans():
-        process.kill()
+    _end(_left_over())
     if platform().stem == "yarn":
         cluster.stop()
 
@@ -183,14 +183,26 @@ def _control(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def _orphans() -> list[psutil.Process]:
-    """What a killed scheduler left. Airflow's processes write a title over their command and their environment."""
-    orphans = []
+def _left_over() -> list[psutil.Process]:
+    """Spark applications, which belong to no task, and what a killed scheduler left: Airflow's processes write a title over their
+    command and their environment.
+    """
+    left = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.cwd() == str(ROOT) and " ".join(process.cmdline()).startswith("airflow "):
-                orphans.append(process)
-    return orphans
+            command = " ".join(process.cmdline())
+            if process.cwd() == str(ROOT) and (command.startswith("airflow ") or f"{ROOT}/spark_jobs/run.py" in command):
+                left.append(process)
+    return left
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """Spark removes its scratch folders when it is given the time."""
+    for process in processes:
+        with suppress(psutil.Error):
+            process.terminate()
+    for process in psutil.wait_procs(processes, timeout=STOP_WITHIN_S)[1]:
+        process.kill()
 
 
 def _migrate(env: dict[str, str]) -> None:

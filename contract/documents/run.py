@@ -50,10 +50,18 @@ class RunDocument(Versioned):
         return self.spec.gate.level(self.evaluations_per_year)
 
 
-class JobRequest(Versioned):
-    """Input of one Spark job, `run.py JOB --request FILE`, which writes `<job>-<key>.json` into the run's folder."""
+JobName = Literal["validate", "train", "compare"]
+JOBS: dict[str, tuple[str, ...]] = {  # in order; each with those whose documents it reads
+    "validate": (),
+    "train": ("validate",),
+    "compare": ("validate", "train"),
+}
 
-    job: Literal["validate", "train", "compare"]
+
+class JobRequest(Versioned):
+    """Input of one Spark job of `run.py --job FILE CLAIM …`, which writes `<job>-<key>.json` into the run's folder."""
+
+    job: JobName
     key: str
     run: RunDocument
     inputs: dict[str, str] = Field({}, description="step: the path of its document in the store")
@@ -61,6 +69,22 @@ class JobRequest(Versioned):
     @property
     def files(self) -> JobFiles:
         return JobFiles(self.run.folder, self.job, self.key)
+
+
+class Claim(Versioned):
+    """Which application does a job: its id on YARN, elsewhere `host:process`."""
+
+    holder: str
+
+    @property
+    def host(self) -> str:
+        return self.holder.partition(":")[0]
+
+
+class JobStart(Versioned):
+    """That the job's application has begun with this job: its age and time limit count from here."""
+
+    time: datetime
 
 
 class StoredSpec(Versioned):

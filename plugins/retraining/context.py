@@ -1,11 +1,12 @@
 """The context of one step of one run, and the reasons that end a run before its release."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from contract import documents
 from contract.comparison import Approval, Comparison, Verdict
-from contract.documents import RunDocument
+from contract.documents import JOBS, RunDocument
 from contract.keys import Attempt, attempt_of
 from contract.paths import JobFiles
 from contract.store.base import Store
@@ -44,6 +45,14 @@ class TaskContext:
 
     def beside(self, kind: str) -> str:
         return self.files.beside(kind)
+
+    def later_jobs(self) -> Iterator["TaskContext"]:
+        """Those of the Spark jobs after this one, as their own tasks will have them when this one has left its document."""
+        steps, paths = list(JOBS), {**self.inputs, self.step: self.path}
+        for step in steps[steps.index(self.step) + 1 :]:
+            later = replace(self, step=step, inputs={name: paths[name] for name in JOBS[step]})
+            paths[step] = later.path
+            yield later
 
     def find(self, kind: type[documents.Document]) -> documents.Document | None:
         return documents.find(self.store, self.path, kind)

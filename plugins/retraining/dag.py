@@ -161,8 +161,6 @@ def steps(model: ModelFiles, platform: Platform, audience: Audience, engine_for:
     shared: dict[str, Any] = {"platform": platform, "audience": audience}
     longest = model.spec.deadline + (merged(platform.spark, model.spec.spark).time_limit or model.spec.deadline)
     spark: dict[str, Any] = {**shared, "retries": LOST_POKES, "timeout": longest, "engine_for": engine_for}
-    if platform.spark.engine == "local":
-        spark.pop("retries")  # one poke is the whole job
     wait = {**shared, "retries": LOST_POKES, "timeout": longest_wait(model.spec)}
     own: dict[str, Make] = {
         "cluster": partial(ClusterStep, **spark),

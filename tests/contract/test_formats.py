@@ -8,10 +8,12 @@ from contract.base_model import Versioned
 from contract.comparison import Comparison, Verdict
 from contract.documents import (
     Check,
+    Claim,
     Failure,
     GoldenRows,
     Image,
     JobRequest,
+    JobStart,
     Release,
     RunDocument,
     StoredSpec,
@@ -22,11 +24,13 @@ from tests.golden_formats import golden_files, read_golden
 
 KINDS: dict[str, type[Versioned]] = {
     "check": Check,
+    "claim": Claim,
     "comparison": Comparison,
     "failure": Failure,
     "golden_rows": GoldenRows,
     "image": Image,
     "job_request": JobRequest,
+    "job_start": JobStart,
     "release": Release,
     "run_document": RunDocument,
     "stored_spec": StoredSpec,

@@ -1,5 +1,6 @@
 """The running product: what the tests request of it and wait for."""
 
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -121,13 +122,18 @@ class Product:
         (self.checkout.condemned / task).touch()
 
     def await_spark(self, run: str, job: str) -> psutil.Process:
-        """The Java process of a Spark job, once its Python has begun."""
+        """The Java process of the run's application, once it has begun with this job."""
+        request = re.compile(rf"--job (runs/\S+/{job}-\w+)\.request\.json")
+
+        def has_begun(command: str) -> bool:
+            named = request.search(command)
+            return command.startswith("java ") and bool(named and self.store.read(f"{named[1]}.started.json"))
 
         def java_processes() -> list[psutil.Process]:
-            running = processes_with(str(self.checkout.folder), f"run.py {job} --store")
-            return [process for process, description in running.items() if description.startswith("java ")]
+            running = processes_with(str(self.checkout.folder), "/spark_jobs/run.py")
+            return [process for process, command in running.items() if has_begun(command)]
 
-        return self._during(run, java_processes, f"{job} is a Spark job")[0]
+        return self._during(run, java_processes, f"{job} is at work in Spark")[0]
 
     def _during(self, run: str, holds: Callable[[], Answer], what: str, seconds: float = RUN_TIMEOUT_S) -> Answer:
         """The first true answer while the run goes on."""

@@ -1,12 +1,15 @@
-"""A run of the test model `late`, as its jobs get it."""
+"""A run of the test model `late`, as its jobs get it, and Airflow's states of the tasks of its jobs."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 
-from contract.documents import RunDocument
+from contract.documents import JOBS, RunDocument
 from contract.spark import Spark
 from contract.store.base import Store
 from plugins.retraining.catalog import load_model_and_platform
+
+ALONE = dict.fromkeys(JOBS, "success")  # no later task waits for its job
+WHOLE_RUN = dict.fromkeys(JOBS)  # no task has begun
 
 
 def late_run(bundle: Path, store: Store, spark: Spark, run_id: str) -> RunDocument:

@@ -20,13 +20,13 @@ class Run:
         self.run_id = run_id
         self.reconcile = reconcile
 
-    def go(self, within_s: float = GIVE_UP_S, idle_s: float = IDLE_S) -> "Run":
-        """Until the run has ended, or waits for a person."""
+    def go(self, within_s: float = GIVE_UP_S, idle_s: float = IDLE_S, until: Callable[[], bool] = lambda: False) -> "Run":
+        """Until the run has ended, or waits for a person, or `until` holds."""
         give_up = time.monotonic() + within_s
         with internals.session() as session:
             run = self._run(session)
             run.dag = internals.scheduled_dag(self.dag.dag_id, session)
-            while not internals.is_finished(run) and not self._asks(run, session):
+            while not internals.is_finished(run) and not self._asks(run, session) and not until():
                 assert time.monotonic() < give_up, self.states()
                 self.reconcile()
                 self._tasks(run, session, idle_s)
@@ -66,12 +66,12 @@ class Run:
             internals.run_task(ti, self.dag)
         return self.go()
 
-    def clear(self, *task_ids: str) -> "Run":
-        """As a person does in the UI: these tasks and all that follows them."""
+    def clear(self, *task_ids: str, downstream: bool = True) -> "Run":
+        """As a person does in the UI: these tasks and, if not switched off, all that follows them."""
         with internals.session() as session:
             dag = internals.scheduled_dag(self.dag.dag_id, session)
             for task_id in task_ids:
-                dag.partial_subset([task_id], include_downstream=True, include_upstream=False).clear(
+                dag.partial_subset([task_id], include_downstream=downstream, include_upstream=False).clear(
                     run_id=self.run_id, dag_run_state=internals.RUNNING, session=session
                 )
         return self

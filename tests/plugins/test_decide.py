@@ -19,8 +19,9 @@ from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.operators import base
 from release.ledger.ledger import Ledger
 from tests.plugins.conftest import HOME, TAGS, Inbox
-from tests.plugins.fakes import VERSION, FakeEngine
+from tests.plugins.fakes import FakeEngine
 from tests.plugins.runner import Run, start
+from tests.plugins.stand_in_job import VERSION
 from tests.release.fake_controller import FakeController
 
 STORE = HOME / "store"

@@ -25,7 +25,7 @@ from plugins.retraining.delivery import login_of, package_version
 from plugins.retraining.errors import Stopped
 from plugins.retraining.freeze_run import Trigger, freeze_run
 from tests.plugins import services
-from tests.plugins.fakes import training
+from tests.plugins.stand_in_job import training
 
 DUE = datetime(2013, 6, 15, 6, tzinfo=UTC)
 

@@ -27,12 +27,13 @@ from plugins.retraining.catalog import ModelFiles, load_model, platform_for
 from plugins.retraining.context import TaskContext
 from plugins.retraining.engines import engine_for
 from plugins.retraining.engines.base import Engine
-from plugins.retraining.spark.job_runner import poke, stop
+from plugins.retraining.spark.job_runner import poke
 from tests import jvm
 from tests.hadoop_cluster import Cluster
 from tests.hadoop_cluster import running as running_hadoop
 from tests.plugins import aws as stand_in
 from tests.plugins.aws import ACCOUNT, BUCKET, JOB_FLOW, ROOT, Aws, states
+from tests.plugins.late import ALONE
 from tests.plugins.test_emr_runs import ORDER, play, synced
 from tests.waiting import until
 
@@ -185,7 +186,7 @@ def engine_of(task: TaskContext) -> Engine:
 
 
 def see(task: TaskContext) -> str | None:
-    return poke(task, engine_of(task), LOG).path
+    return poke(task, engine_of(task), ALONE, LOG).path
 
 
 def applications(cluster: Cluster, key: str) -> list[str]:
@@ -207,7 +208,7 @@ def test_a_whole_run_on_emr_with_real_spark(airflow, aws, cluster, mlflow, platf
     assert run.xcom("decide", "document")["decision"] == "promote"
     assert states(aws)[run.xcom("cluster")] == "TERMINATED"
     steps = aws.client("emr").list_steps(ClusterId=run.xcom("cluster"))["Steps"]
-    assert [step["Name"].split()[1] for step in steps] == ["compare", "train", "validate"]
+    assert [step["Name"].split()[1] for step in steps] == ["validate+train+compare"]
 
 
 def test_a_stopped_step_leaves_nothing_in_yarn(aws, cluster, task_maker):
@@ -217,7 +218,8 @@ def test_a_stopped_step_leaves_nothing_in_yarn(aws, cluster, task_maker):
     see(stopped)
     wait_for(lambda: f"validate-{key}.claim-0.json" in make().store.names("runs/trip_delay/r"), "its claim")
 
-    stop(stopped, engine_of(stopped))
+    for application in engine_of(stopped).find(key, live=True):
+        engine_of(stopped).stop(application.id)
 
     wait_for(lambda: applications(cluster, key) == ["KILLED"], "its end")
 

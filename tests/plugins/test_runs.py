@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,14 +13,17 @@ from contract.documents import Image, RunDocument, read
 from contract.store.factory import store_at
 from plugins.retraining.catalog import load_model
 from plugins.retraining.dag import dag_for, longest_wait
+from plugins.retraining.engines.base import Application, Submission
 from plugins.retraining.operators import base
+from plugins.retraining.task_log import Log
 from release.decisions.canary import PROBE_WITHIN, PROMOTE_WITHIN, SHIFT_WITHIN
 from release.decisions.state_machine import START_WITHIN
 from release.ledger.commands import submit
 from release.ledger.ledger import Ledger
 from tests.plugins.conftest import BUNDLE, HOME, Inbox
-from tests.plugins.fakes import VERSION, FakeEngine
+from tests.plugins.fakes import FakeEngine
 from tests.plugins.runner import Run, start
+from tests.plugins.stand_in_job import VERSION
 from tests.release.fake_controller import FakeController
 
 STORE = HOME / "store"
@@ -213,6 +217,47 @@ def test_clearing_a_step_does_it_and_what_follows_anew_from_what_was_frozen(play
 
     assert engine.ran == ["validate", "train", "compare", "compare"]
     assert run.xcom("freeze_run") == opened
+
+
+class ClusterEngine(FakeEngine):
+    """Its first application stays at work on compare until it is stopped."""
+
+    waits_in_task = False
+
+    def __init__(self) -> None:
+        super().__init__(compare="dies")
+        self.stopped: list[str] = []
+        self.pokes_of_compare = 0
+
+    def find(self, tag: str, live: bool = False) -> list[Application]:
+        tagged = [application for application in self.applications.values() if tag in application.tags]
+        self.pokes_of_compare += sum(application.phase == "running" for application in tagged)
+        return [application for application in tagged if application.phase == "running" or not live]
+
+    def submit(self, submission: Submission, log: Log) -> str:
+        id = super().submit(submission, log)
+        if self.behaviour["compare"] == "dies":
+            self.applications[id] = replace(self.applications[id], phase="running")
+            self.behaviour["compare"] = "well"
+        return id
+
+    def stop(self, id: str) -> None:
+        self.stopped.append(id)
+        self.applications[id] = replace(self.applications[id], phase="ended", diagnostics="killed by user")
+
+
+def test_train_cleared_alone_while_compare_is_at_work_submits_both_anew_and_compare_waits(play):
+    engine, reconcile = ClusterEngine(), FakeController(store_at(str(STORE))).reconcile
+    play(FakeEngine(validate="bad data"))  # an empty store, and the services
+    run = start(dag_for(BUNDLE / "dags" / "models" / "late.yaml", lambda spark: engine), reconcile, due=THIRD)
+
+    run.go(until=lambda: engine.pokes_of_compare > 1)
+    run.clear("train", downstream=False).go()
+
+    assert (run.state, run.states()) == ("success", ALL_DONE)
+    assert engine.submissions == ["validate+train+compare", "train+compare"]
+    assert engine.stopped == ["application_1"]
+    assert (run.tries()["validate"], run.tries()["compare"]) == (1, 1)
 
 
 def test_a_run_that_is_deleted_and_made_again_under_its_id_does_all_of_its_work(play):

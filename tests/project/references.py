@@ -103,7 +103,7 @@ def expanded(name: str) -> list[str]:
 
 @cache
 def values() -> dict[str, list[str]]:
-    jobs = re.search(r"class JobRequest\b.*?\bjob: Literal\[(.*?)\]", (ROOT / "contract/documents/run.py").read_text(), re.DOTALL)
+    jobs = re.search(r"JobName = Literal\[(.*?)\]", (ROOT / "contract/documents/run.py").read_text())
     scripts = re.findall(r'(?:in_spark\(|run_in\("\w+", )"(\w+)"', (ROOT / "benchmarks/__main__.py").read_text())
     return {"spark_jobs.jobs.*": re.findall(r"\w+", jobs[1]), "benchmarks.*": scripts}
 

@@ -2,7 +2,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from contract.documents import Failure, JobRequest, RunDocument, find
 from contract.errors import BadData, RetrainingError, StoreError, TransientError
+from contract.paths import FileName
 from contract.platform import Images, Platform, ServingHost
 from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
@@ -20,16 +20,10 @@ from spark_jobs import run
 from spark_jobs.export.parity import ParityBroken
 from spark_jobs.runtime.claims import holder
 from spark_jobs.runtime.error_translation import explain
-from spark_jobs.runtime.parent_watch import ORPHANED, VARIABLE, ParentProcess, is_alive, parse_parents
 from spark_jobs.runtime.watchdog import Stuck
 
 ROOT = Path(__file__).parents[2]
 SPEC = Path(__file__).parent / "specs" / "aircraft_engine.yaml"
-WATCHING = (
-    "import time; from spark_jobs.runtime.logs import start_logging; "
-    "from spark_jobs.runtime.parent_watch import watch_parents; "
-    "start_logging(); watch_parents(0.1); print('works', flush=True); time.sleep(60)"
-)
 ERROR = "runs/aircraft_engine/manual/validate-k1.error.json"
 
 
@@ -64,103 +58,100 @@ def write_request(folder: Path) -> Path:
     return path
 
 
-def start(code: str, parents: str = "") -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), VARIABLE: parents}
-    return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+def write_requests(folder: Path) -> list[Path]:
+    """Of the three jobs of one run."""
+    first = write_request(folder)
+    request = JobRequest.model_validate_json(first.read_text())
+    paths = [first]
+    for job in ("train", "compare"):
+        paths.append(first.with_name(f"{job}-k1.request.json"))
+        paths[-1].write_text(request.model_copy(update={"job": job}).model_dump_json())
+    return paths
 
 
-def named(process: subprocess.Popen) -> str:
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return f"{process.pid}:{fields[19]}"
+def arguments(*paths: Path, claim: int = 0) -> list[str]:
+    store = paths[0].parents[3]
+    return ["--store", str(store), *(part for path in paths for part in ("--job", str(path.relative_to(store)), str(claim)))]
 
 
 @pytest.fixture
-def parent() -> subprocess.Popen:
-    process = subprocess.Popen(["sleep", "60"])
-    yield process
-    process.kill()
-    process.wait()
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Jobs in the order in which they were begun; in the place of their work each leaves a document."""
+    names: list[str] = []
+
+    def work(application: run.SparkApplication, request: JobRequest) -> None:
+        names.append(request.job)
+        application.store.create(request.files.document, b"{}")
+
+    monkeypatch.setattr(run.SparkApplication, "work", work)
+    return names
 
 
-def test_a_job_leaves_when_its_task_is_killed(parent: subprocess.Popen) -> None:
-    job = start(WATCHING, named(parent))
-    assert job.stdout.readline() == "works\n"
+@pytest.mark.parametrize("left", ["json", "error.json", "failed.json"])
+@pytest.mark.parametrize("job", ["validate", "compare"])
+def test_an_application_with_a_job_that_ended_or_was_given_up_does_none(tmp_path, capsys, done, job, left) -> None:
+    requests = write_requests(tmp_path)
+    LocalStore(str(tmp_path / "store")).create(f"runs/aircraft_engine/manual/{job}-k1.{left}", b"{}")
 
-    parent.kill()  # not waited for: a killed process that nobody fetched is gone too
-
-    assert job.wait(timeout=10) == ORPHANED
-    assert f"process {parent.pid}, which this job works for, is gone" in job.stdout.read()
-
-
-def test_a_job_leaves_when_any_of_its_parents_is_killed(parent: subprocess.Popen) -> None:
-    with subprocess.Popen(["sleep", "60"]) as other:
-        job = start(WATCHING, f"{named(parent)},{named(other)}")
-        assert job.stdout.readline() == "works\n"
-
-        other.kill()
-
-        assert job.wait(timeout=10) == ORPHANED
+    assert run.main(arguments(*requests)) == 0
+    assert f"{job}-k1.{left} already exists; nothing to do" in capsys.readouterr().out
+    assert done == []
 
 
-def test_a_job_whose_task_is_gone_already_never_begins(parent: subprocess.Popen) -> None:
-    name = named(parent)
-    parent.kill()
-    parent.wait()
-
-    job = start(WATCHING, name)
-
-    assert job.wait(timeout=30) == ORPHANED
-    assert "works\n" not in job.stdout.readlines()
-
-
-def test_a_job_works_on_while_its_task_lives(parent: subprocess.Popen) -> None:
-    job = start(WATCHING, named(parent))
-    assert job.stdout.readline() == "works\n"
-
-    time.sleep(1)  # ten looks
-
-    assert job.poll() is None
-    job.kill()
-    job.wait()
-
-
-def test_another_process_with_the_same_id_is_not_the_parent() -> None:
-    started = int(Path(f"/proc/{os.getpid()}/stat").read_text().rpartition(")")[2].split()[19])
-
-    assert is_alive(ParentProcess(os.getpid(), started))
-    assert not is_alive(ParentProcess(os.getpid(), started + 1))
-
-
-def test_parents_are_read_as_pid_and_start_time() -> None:
-    assert parse_parents("12:345,67:890") == [ParentProcess(12, 345), ParentProcess(67, 890)]
-    assert parse_parents("") == []
-
-
-def arguments(path: Path, job: str = "validate", claim: int = 0) -> list[str]:
-    return [job, "--store", str(path.parents[3]), "--request", str(path.relative_to(path.parents[3])), "--claim", str(claim)]
-
-
-def test_a_request_for_another_job_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="is a request for validate, not for train"):
-        run.main(arguments(write_request(tmp_path), "train"))
-
-
-@pytest.mark.parametrize("left", ["validate-k1.json", "validate-k1.error.json", "validate-k1.failed.json"])
-def test_a_job_that_ended_or_was_given_up_is_not_done_again(tmp_path: Path, capsys: pytest.CaptureFixture, left: str) -> None:
-    request = write_request(tmp_path)
-    LocalStore(str(tmp_path / "store")).create(f"runs/aircraft_engine/manual/{left}", b"{}")
-
-    assert run.main(arguments(request)) == 0
-    assert f"{left} already exists; nothing to do" in capsys.readouterr().out
-
-
-def test_who_comes_second_to_a_claim_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    request = write_request(tmp_path)
+@pytest.mark.parametrize("job", ["validate", "compare"])
+def test_who_comes_second_to_any_claim_does_nothing(tmp_path, capsys, done, job) -> None:
+    requests, store = write_requests(tmp_path), LocalStore(str(tmp_path / "store"))
     claim = b'{"holder": "application_1_0001"}'
-    LocalStore(str(tmp_path / "store")).create("runs/aircraft_engine/manual/validate-k1.claim-0.json", claim)
+    store.create(f"runs/aircraft_engine/manual/{job}-k1.claim-0.json", claim)
 
-    assert run.main(arguments(request)) == 0
-    assert "validate: application_1_0001 has claimed this work; nothing to do" in capsys.readouterr().out
+    assert run.main(arguments(*requests)) == 0
+    assert f"{job}: application_1_0001 has claimed this work; nothing to do" in capsys.readouterr().out
+    assert done == []
+
+
+def test_all_jobs_are_claimed_before_the_first_and_each_says_when_it_began(tmp_path, monkeypatch) -> None:
+    store, seen = LocalStore(str(tmp_path / "store")), []
+
+    def work(application: run.SparkApplication, request: JobRequest) -> None:
+        kinds = [FileName.parse(name) for name in store.names(request.run.folder)]
+        seen.append((request.job, *(sum(name.kind == kind for name in kinds if name) for kind in ("claim", "started"))))
+
+    monkeypatch.setattr(run.SparkApplication, "work", work)
+
+    assert run.main(arguments(*write_requests(tmp_path))) == 0
+    assert seen == [("validate", 3, 1), ("train", 3, 2), ("compare", 3, 3)]
+
+
+@pytest.mark.parametrize("given_up", ["validate", "train", "compare"])
+def test_an_application_ends_between_two_jobs_when_any_of_its_keys_was_given_up(tmp_path, monkeypatch, capsys, given_up) -> None:
+    store, begun = LocalStore(str(tmp_path / "store")), []
+
+    def work(application: run.SparkApplication, request: JobRequest) -> None:
+        begun.append(request.job)
+        store.create(f"{request.run.folder}/{given_up}-k1.failed.json", b"{}")
+
+    monkeypatch.setattr(run.SparkApplication, "work", work)
+
+    assert run.main(arguments(*write_requests(tmp_path))) == 0
+    assert begun == ["validate"]
+    assert f"train: {given_up}-k1.failed.json exists: this application is not waited for any more" in capsys.readouterr().out
+
+
+def test_a_job_that_fails_ends_the_application_and_what_was_done_stays(tmp_path, monkeypatch) -> None:
+    store, begun = LocalStore(str(tmp_path / "store")), []
+
+    def work(application: run.SparkApplication, request: JobRequest) -> None:
+        begun.append(request.job)
+        if request.job == "train":
+            raise BadData("no rows to train on")
+        store.create(request.files.document, b"{}")
+
+    monkeypatch.setattr(run.SparkApplication, "work", work)
+
+    assert run.main(arguments(*write_requests(tmp_path))) == run.PERMANENT
+    assert begun == ["validate", "train"]
+    assert store.read("runs/aircraft_engine/manual/validate-k1.json") is not None
+    assert find(store, ERROR.replace("validate", "train"), Failure).reason == "no rows to train on"
 
 
 def test_the_holder_of_a_claim_is_yarns_application_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,20 +13,22 @@ ROOT = Path(__file__).parents[2]
 JOB = """
 import sys, time
 from datetime import timedelta
-from spark_jobs.runtime import watchdog
+from spark_jobs.runtime.watchdog import TimeLimits, Watchdog
 from spark_jobs.runtime.session import start_session
 spark = start_session("watched", {"spark.master": "local[1]", "spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"})
 whole, still = timedelta(seconds=float(sys.argv[1])), timedelta(seconds=float(sys.argv[2]))
 said = [0]
 report = lambda error: print(f"{type(error).__name__}: {error}", flush=True)
-watchdog.watch(spark, (whole, still), lambda: said[0], report, every_s=0.2)
-until = time.monotonic() + 14
-while time.monotonic() < until:
-    if sys.argv[3] == "works":
-        spark.range(10).count()
-    if sys.argv[3] == "talks":
-        said[0] += 1
-    time.sleep(0.2)
+with Watchdog(spark, TimeLimits(whole, still), lambda: said[0], report, every_s=0.2):
+    until = time.monotonic() + (14 if sys.argv[3] != "ends" else 1)
+    while time.monotonic() < until:
+        if sys.argv[3] == "works":
+            spark.range(10).count()
+        if sys.argv[3] == "talks":
+            said[0] += 1
+        time.sleep(0.2)
+if sys.argv[3] == "ends":
+    time.sleep(5)
 print("ended by itself", flush=True)
 """
 
@@ -38,6 +40,7 @@ print("ended by itself", flush=True)
         (60, 3, "hangs", OVERDUE, "Stuck: made no progress for 3s with 0 executors: is the queue full, or a service"),
         (60, 10, "works", 0, "ended by itself"),
         (60, 8, "talks", 0, "ended by itself"),
+        (3, 3, "ends", 0, "ended by itself"),  # the next job is watched on its own
     ],
 )
 def test_what_is_overdue_or_stuck_is_ended_and_told(whole, still, does, code, sentence):

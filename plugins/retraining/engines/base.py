@@ -1,7 +1,7 @@
 """The interface of the engines that run Spark jobs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
@@ -13,56 +13,64 @@ from plugins.retraining.task_log import Log
 
 Phase = Literal["queued", "running", "ended"]
 ClusterPhase = Literal["starting", "ready", "ended"]  # ready: it takes jobs
+LONGEST_TAG = 100  # characters, by YARN's limit
 
 
 class EngineAway(EngineTrouble):
     """The engine is temporarily unavailable; that says nothing about any job."""
 
 
-class JobTags(NamedTuple):
-    """Tags to find a job by: its key, its step of its run whatever the key, and its store."""
-
-    key: str
-    job: str
-    store: str
-
-    @classmethod
-    def of(cls, request: JobRequest) -> "JobTags":
-        root, folder = request.run.platform.store, request.run.folder
-        return cls(request.key, f"job:{digest_of([root, folder, request.job])[:16]}", store_tag(root))
-
-
 def store_tag(root: str) -> str:
-    """Common to all jobs of one installation."""
+    """Common to all applications of one installation."""
     return f"store:{digest_of(root)[:16]}"
 
 
-class Job(NamedTuple):
-    """One Spark job. `path`: of its request in the store; `claim`: number of the next free claim."""
+def run_tag(run: RunDocument) -> str:
+    """Common to all applications of one run, whatever their keys."""
+    return f"run:{digest_of([run.platform.store, run.folder])[:16]}"
+
+
+class PreparedJob(NamedTuple):
+    """One job of an application. `path`: of its request in the store; `claim`: number of the next free claim of its key."""
 
     request: JobRequest
     path: str
     claim: int
+
+
+class Submission(NamedTuple):
+    """An application to submit: its jobs in order, all of one run, and the settings of its Spark session."""
+
+    jobs: Sequence[PreparedJob]
     settings: Mapping[str, str]
 
     @property
-    def tags(self) -> JobTags:
-        return JobTags.of(self.request)
+    def run(self) -> RunDocument:
+        return self.first.run
 
     @property
-    def yarn_tags(self) -> str:
-        """Value of spark.yarn.tags, with readable tags added."""
-        return ",".join([*self.tags, f"model:{self.request.run.model}", f"step:{self.request.job}"])
+    def first(self) -> JobRequest:
+        return self.jobs[0].request
+
+    @property
+    def tags(self) -> list[str]:
+        """What the application is found by: its jobs' keys, its run, its store; and for people its model."""
+        keys = [job.request.key for job in self.jobs]
+        return [*keys, run_tag(self.run), store_tag(self.run.platform.store), f"model:{self.run.model}"[:LONGEST_TAG]]
+
+    @property
+    def steps(self) -> str:
+        return "+".join(job.request.job for job in self.jobs)
 
     @property
     def name(self) -> str:
-        return f"{self.request.run.model} {self.request.job}"
+        return f"{self.run.model} {self.steps}"
 
     @property
     def arguments(self) -> list[str]:
         """Command line arguments of spark_jobs/run.py."""
-        root = self.request.run.platform.store
-        return [self.request.job, "--store", root, "--request", self.path, "--claim", str(self.claim)]
+        jobs = [part for job in self.jobs for part in ("--job", job.path, str(job.claim))]
+        return ["--store", self.run.platform.store, *jobs]
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,9 @@ class Application:
     tags: frozenset[str] = frozenset()
 
     @property
-    def key(self) -> str:
-        return next((tag for tag in self.tags if re.fullmatch(r"[0-9a-f]{32}", tag)), "")
+    def keys(self) -> list[str]:
+        """Of its jobs, in no order."""
+        return [tag for tag in self.tags if re.fullmatch(r"[0-9a-f]{32}", tag)]
 
 
 class Cluster(NamedTuple):
@@ -95,7 +104,11 @@ class Cluster(NamedTuple):
 class Engine(Protocol):
     """Every method may raise EngineAway."""
 
-    holds_slot: bool  # the job runs below the task's process, which waits for it and ends it
+    waits_in_task: bool  # the task's process waits for its job, and keeps the application alive meanwhile
+
+    @property
+    def carries_run(self) -> bool:
+        """Whether the tasks of a run find each other's applications, so that one may do several jobs."""
 
     def of_run(self, run: RunDocument) -> "Engine":
         """The engine for one run's jobs, where each run has its own cluster."""
@@ -104,10 +117,14 @@ class Engine(Protocol):
     def find(self, tag: str, live: bool = False) -> list[Application]:
         """Applications with this tag, oldest first; `live`: only those that have not ended."""
 
-    def submit(self, job: Job, log: Log) -> str:
+    def submit(self, submission: Submission, log: Log) -> str:
         """Id of the application. Raises EngineTrouble if it was refused. A process killed here may still have submitted it."""
 
     def state(self, id: str) -> Application: ...
+
+    def renew(self, id: str) -> None:
+        """A task waits for it: only an engine whose tasks wait in their process needs to know."""
+        return None
 
     def stop(self, id: str) -> None:
         """Ends it with all of its processes; does nothing for one that has ended."""

@@ -16,7 +16,7 @@ from contract.spark import Spark
 from contract.store.factory import store_at
 from plugins.retraining.engines.artifact_staging import ON_NODES, PYTHON, ship_code, ship_environment, ship_run
 from plugins.retraining.engines.aws import LOOKBACK, allocation, aws_errors, client, last_lines, log_names, log_text
-from plugins.retraining.engines.base import Application, Cluster, ClusterEngine, Job, Phase
+from plugins.retraining.engines.base import Application, Cluster, ClusterEngine, Phase, Submission
 from plugins.retraining.engines.emr_clusters import clusters, describe, request_for, run_tag
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.task_log import Log
@@ -33,7 +33,7 @@ END = (
 
 
 class EmrEngine(ClusterEngine):
-    holds_slot = False
+    waits_in_task, carries_run = False, True
 
     def __init__(self, spark: Spark, emr: Emr, run: RunDocument | None = None) -> None:
         self.spark, self.emr, self.run = spark, emr, run
@@ -50,10 +50,10 @@ class EmrEngine(ClusterEngine):
             self._application(*pair) for pair in sorted(matches, key=lambda pair: pair[1]["Status"]["Timeline"]["CreationDateTime"])
         ]
 
-    def submit(self, job: Job, log: Log) -> str:
-        command = self.command(job, log)
+    def submit(self, submission: Submission, log: Log) -> str:
+        command = self.command(submission, log)
         id = self.emr.cluster or self.cluster(log).id
-        return f"{id}/{self._add(id, ' '.join((job.name, *job.tags)), command)}"
+        return f"{id}/{self._add(id, ' '.join((submission.name, *submission.tags)), command)}"
 
     def state(self, id: str) -> Application:
         cluster, step = id.split("/")
@@ -67,7 +67,7 @@ class EmrEngine(ClusterEngine):
             if there["Status"]["State"] in LIVE:
                 self._client.cancel_steps(ClusterId=cluster, StepIds=[step], StepCancellationOption="TERMINATE_PROCESS")
         if there["Status"]["State"] == "RUNNING":
-            self._add(cluster, f"end of {step}", ["bash", "-c", END.format(key=self._application(cluster, there).key)])
+            self._add(cluster, f"end of {step}", ["bash", "-c", END.format(key=self._application(cluster, there).keys[0])])
 
     def logs(self, id: str) -> list[str]:
         """The driver's, which ran in YARN; if it never started, those of its spark-submit."""
@@ -101,14 +101,14 @@ class EmrEngine(ClusterEngine):
                 (datetime.now(UTC) - cluster.created).total_seconds() / 60,
             )
 
-    def command(self, job: Job, log: Log) -> list[str]:
-        store = store_at(job.request.run.platform.store)
+    def command(self, submission: Submission, log: Log) -> list[str]:
+        store = store_at(submission.run.platform.store)
         environment = ship_environment(store, self.spark.python, log, self.emr.python)
         driver = {**ON_NODES, "AWS_DEFAULT_REGION": self._client.meta.region_name}  # an instance profile gives a role but no region
         conf = {
-            **allocation(job.settings, self.spark.limits),
-            **job.settings,
-            "spark.yarn.tags": job.yarn_tags,
+            **allocation(submission.settings, self.spark.limits),
+            **submission.settings,
+            "spark.yarn.tags": ",".join(submission.tags),
             "spark.yarn.maxAppAttempts": "1",  # retries are Airflow's, with a new key
             **{f"spark.yarn.appMasterEnv.{name}": value for name, value in driver.items()},
             "spark.executorEnv.PYSPARK_PYTHON": PYTHON,
@@ -120,11 +120,11 @@ class EmrEngine(ClusterEngine):
             "--deploy-mode",
             "cluster",
             "--name",
-            job.name,
+            submission.name,
             *settings,
             *shipped,
             ship_run(store),
-            *job.arguments,
+            *submission.arguments,
         ]
 
     @cached_property

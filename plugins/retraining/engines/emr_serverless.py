@@ -1,7 +1,7 @@
 """Spark as job runs of an EMR Serverless application.
 
-A job is found by its job run's name, which contains the tags. Its key and claim form the client token, by which AWS answers a
-repeated submission with the first one's job run.
+An application is found by its job run's name, which contains the tags. The key and claim of its first job form the client token, by
+which AWS answers a repeated submission with the first one's job run.
 """
 
 import math
@@ -18,7 +18,7 @@ from contract.spark import Spark, merged
 from contract.store.factory import store_at
 from plugins.retraining.engines.artifact_staging import ON_NODES, PYTHON, ship_code, ship_environment, ship_run
 from plugins.retraining.engines.aws import LOOKBACK, allocation, aws_errors, client, last_lines, log_text
-from plugins.retraining.engines.base import Application, Engine, Job, Phase
+from plugins.retraining.engines.base import Application, Engine, Phase, Submission
 from plugins.retraining.task_log import Log
 
 QUEUED = ("SUBMITTED", "PENDING", "SCHEDULED", "QUEUED")
@@ -27,7 +27,7 @@ SHORTEST_MIN = 5  # AWS's minimum
 
 
 class EmrServerlessEngine(Engine):
-    holds_slot = False
+    waits_in_task, carries_run = False, True
 
     def __init__(self, spark: Spark, serverless: EmrServerless) -> None:
         self.spark, self.serverless = spark, serverless
@@ -37,8 +37,8 @@ class EmrServerlessEngine(Engine):
             job_runs = [job_run for job_run in self._job_runs(live) if tag in job_run.get("name", "").split()]
         return [self.state(job_run["id"]) for job_run in sorted(job_runs, key=lambda job_run: job_run["createdAt"])]
 
-    def submit(self, job: Job, log: Log) -> str:
-        arguments = self.request(job, log)
+    def submit(self, submission: Submission, log: Log) -> str:
+        arguments = self.request(submission, log)
         with aws_errors(self.spark.connection):
             id: str = self._client.start_job_run(**arguments)["jobRunId"]
         return id
@@ -56,21 +56,21 @@ class EmrServerlessEngine(Engine):
         folder = f"{self.serverless.log_uri.rstrip('/')}/applications/{self.serverless.application}/jobs/{id}/SPARK_DRIVER"
         return [line for name in ("stderr", "stdout") for line in last_lines(log_text(self._s3, f"{folder}/{name}.gz"))]
 
-    def request(self, job: Job, log: Log) -> dict[str, Any]:
-        run = job.request.run
-        readable = {"model": run.model, "step": job.request.job, "run": run.run_id}
+    def request(self, submission: Submission, log: Log) -> dict[str, Any]:
+        run, first = submission.run, submission.jobs[0]
+        readable = {"model": run.model, "steps": submission.steps, "run": run.run_id}
         return {
             "applicationId": self.serverless.application,
-            "clientToken": f"{job.request.key}-{job.claim}",
+            "clientToken": f"{first.request.key}-{first.claim}",
             "executionRoleArn": self.serverless.execution_role,
-            "name": " ".join((job.name, *job.tags)),
-            "tags": {"key": job.request.key, **{name: _tag_value(value) for name, value in readable.items()}},
-            "executionTimeoutMinutes": longest_min(run),
+            "name": " ".join((submission.name, *submission.tags)),
+            "tags": {"key": first.request.key, **{name: _tag_value(value) for name, value in readable.items()}},
+            "executionTimeoutMinutes": longest_min(run) * len(submission.jobs),
             "jobDriver": {
                 "sparkSubmit": {
                     "entryPoint": ship_run(store_at(run.platform.store)),
-                    "entryPointArguments": job.arguments,
-                    "sparkSubmitParameters": self._parameters(job, log),
+                    "entryPointArguments": submission.arguments,
+                    "sparkSubmitParameters": self._parameters(submission, log),
                 }
             },
             "configurationOverrides": {
@@ -78,12 +78,12 @@ class EmrServerlessEngine(Engine):
             },
         }
 
-    def _parameters(self, job: Job, log: Log) -> str:
-        store = store_at(job.request.run.platform.store)
+    def _parameters(self, submission: Submission, log: Log) -> str:
+        store = store_at(submission.run.platform.store)
         environment = ship_environment(store, self.spark.python, log, self.serverless.python)
         conf = {
-            **allocation(job.settings, self.spark.limits),
-            **{name: value for name, value in job.settings.items() if not name.startswith("spark.yarn.")},  # no YARN here
+            **allocation(submission.settings, self.spark.limits),
+            **{name: value for name, value in submission.settings.items() if not name.startswith("spark.yarn.")},  # no YARN here
             **{f"spark.emr-serverless.driverEnv.{name}": value for name, value in ON_NODES.items()},
             "spark.executorEnv.PYSPARK_PYTHON": PYTHON,
             "spark.archives": f"{environment}#environment",
@@ -133,7 +133,7 @@ class EmrServerlessEngine(Engine):
 
 
 def longest_min(run: RunDocument) -> int:
-    """Minutes after which AWS cancels a job run that does not end itself, even without Airflow; same limit as Airflow's."""
+    """For each job of a job run the minutes after which AWS cancels it if it does not end itself, even without Airflow."""
     limit = merged(run.platform.spark, run.spec.spark).time_limit or run.spec.deadline
     return max(SHORTEST_MIN, math.ceil((1.1 * limit.total_seconds() + 60) / 60))
 

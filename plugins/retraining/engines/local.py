@@ -1,146 +1,169 @@
-"""Spark on the worker's own host, by spark-submit from Spark's environment. The job ends with its task."""
+"""Spark on the worker's own host, by spark-submit from Spark's environment.
+
+An application belongs to no task: it writes into its log file and into the store, and lives while any task renews its lease (see
+spark_jobs/runtime/lease.py). Its files lie in Airflow's log folder under the name of its first job: `.log`, `.lease`, and once it
+has ended `.exit` with exit code and seconds. The other jobs' names are links to the log.
+"""
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple
 
 from airflow.sdk import conf
 
-from contract.documents import JobRequest
 from contract.spark import Spark
-from plugins.retraining.engines.base import Application, Engine, Job
+from plugins.retraining.engines.base import Application, Engine, Submission
 from plugins.retraining.engines.spark_submit import RUN, environment, hook_for
-from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.task_log import Log
 
 GRACE_S = 3
+LEASE_S = 60
 LAST_LINES, LAST_BYTES = 20, 64 * 1024
 CORES = os.cpu_count() or 1
+TICKS_S = os.sysconf("SC_CLK_TCK")
+FIRST_JOB = re.compile(r" --job runs/([^/ ]+)/[^/ ]+/([a-z_]+-[0-9a-f]{32})\.request\.json")
+# The shell is the leader of the application's process group, and keeps its end for whoever waits then.
+KEEP_EXIT = 'begun=$(date +%s); file=$0; "$@"; code=$?; echo "$code $(($(date +%s) - begun))" > "$file"; exit $code'
+
+
+class Process(NamedTuple):
+    """`application`: the id of that which it belongs to; `started`: seconds since the host's boot."""
+
+    application: str
+    group: int
+    command: str
+    started: float
 
 
 class LocalEngine(Engine):
-    """Knows the jobs that it started, and finds those that a killed task of this host left running for a moment."""
+    """Remembers nothing: live applications are found among the host's processes, ended ones by their files."""
 
-    holds_slot = True
+    waits_in_task = True
 
     def __init__(self, spark: Spark) -> None:
         self.spark = spark
-        self._own: dict[str, LocalProcess] = {}
+
+    @property
+    def carries_run(self) -> bool:
+        """Other executors may start a run's tasks on several hosts, or in pods that end with them."""
+        return bool(conf.get("core", "executor") == "LocalExecutor")
 
     def find(self, tag: str, live: bool = False) -> list[Application]:
-        return [Application(id, "running") for id, command in groups() if tag in command]
+        """Of ended applications only those with this key."""
+        ids = {process.application for process in processes() if tag in process.command}
+        if not live:
+            logs = [log.resolve() for log in log_folder().glob(f"*/*-{tag}.log")]
+            ids |= {id_of(log) for log in logs if log.with_suffix(".exit").exists()}
+        applications = map(self.state, sorted(ids))
+        return [application for application in applications if application.phase == "running" or not live]
 
-    def submit(self, job: Job, log: Log) -> str:
-        """The job's standard output goes to `log`; that and Spark's output go to the log file."""
-        file = log_file(job.request)
-        log.info("%s: Spark's whole output is in %s", job.request.job, file)
+    def submit(self, submission: Submission, log: Log) -> str:
+        file = log_file(submission)
+        log.info("%s: Spark's whole output is in %s", submission.steps, file)
         file.parent.mkdir(parents=True, exist_ok=True)
-        process = LocalProcess(self.command(job), self._environment(), file, log)
-        self._own[process.id] = process
-        return process.id
+        file.with_suffix(".exit").unlink(missing_ok=True)
+        file.with_suffix(".lease").touch()
+        lease = {"RETRAINING_LEASE": str(file.with_suffix(".lease")), "RETRAINING_LEASE_S": str(LEASE_S)}
+        start(self.command(submission), environment(self.spark, **lease), file)
+        for job in submission.jobs[1:]:
+            with contextlib.suppress(FileExistsError):
+                file.with_name(f"{job.request.job}-{job.request.key}.log").symlink_to(file.name)
+        return id_of(file)
 
     def state(self, id: str) -> Application:
-        process = self._own.get(id)
-        if process is None:
-            return Application(id, "running" if id in dict(groups()) else "ended")
-        return process.application()
+        living, exit_file = processes_of(id), log_of(id).with_suffix(".exit")
+        tags = frozenset(word for process in living for word in re.split(r"[ ,=]", process.command))
+        if ended := _ended(exit_file):
+            _signal(living, signal.SIGKILL)  # what is left of the group after its leader
+            code, seconds = ended
+            return Application(id, "ended", f"exit code {code}", seconds, vcpu_hours=CORES * seconds / 3600, tags=tags)
+        if not living:
+            return Application(id, "ended", "it was ended from outside")
+        seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - min(process.started for process in living)
+        return Application(id, "running", "", seconds, vcpu_hours=CORES * seconds / 3600, tags=tags)
+
+    def renew(self, id: str) -> None:
+        log_of(id).with_suffix(".lease").touch()
 
     def stop(self, id: str) -> None:
         """SIGTERM first, so that Spark removes its scratch folders."""
         for number in (signal.SIGTERM, signal.SIGKILL):
-            if not self._is_gone(id):
-                _signal_group(id, number)
-                _await(lambda: self._is_gone(id), GRACE_S)
-
-    def _is_gone(self, id: str) -> bool:
-        return self._own[id].has_ended if id in self._own else id not in dict(groups())
+            _signal(processes_of(id), number)
+            _await(lambda: not processes_of(id), GRACE_S)
 
     def logs(self, id: str) -> list[str]:
-        return self._own[id].last_lines() if id in self._own else []
-
-    def command(self, job: Job) -> list[str]:
-        """The provider's command line, from the connection's master and the settings; the tags are only for `find`."""
-        settings = {**job.settings, "spark.yarn.tags": ",".join(job.tags)}
-        return hook_for(self.spark, job, settings)._build_spark_submit_command(str(RUN))
-
-    def _environment(self) -> dict[str, str]:
-        parents = ",".join(f"{pid}:{started_at(pid)}" for pid in (os.getpid(), os.getppid()))
-        return environment(self.spark, RETRAINING_PARENT=parents)
-
-
-class LocalProcess:
-    """spark-submit as leader of its own process group, and its output."""
-
-    def __init__(self, command: list[str], env: dict[str, str], file: Path, log: Log) -> None:
-        self._file = file
-        self._started = time.monotonic()
-        with file.open("a") as output:
-            try:
-                self._popen = subprocess.Popen(  # noqa: S603  (a list, built here)
-                    command, env=env, stdout=subprocess.PIPE, stderr=output, text=True, start_new_session=True
-                )
-            except OSError as error:
-                raise EngineTrouble(f"{command[0]} could not be started: {error.strerror}; see spark.python") from error
-        self.id = f"{self._popen.pid}:{started_at(self._popen.pid)}"
-        self._passing = threading.Thread(target=_pass_on, args=(self._popen.stdout, file, log), daemon=True)
-        self._passing.start()
-
-    def application(self) -> Application:
-        code = self._popen.poll()
-        seconds = time.monotonic() - self._started
-        hours = CORES * seconds / 3600
-        if code is None:
-            return Application(self.id, "running", seconds=seconds, vcpu_hours=hours)
-        _signal_group(self.id, signal.SIGKILL)  # the rest of the group, after its leader ended
-        self._passing.join(GRACE_S)
-        return Application(self.id, "ended", f"exit code {code}", seconds, vcpu_hours=hours)
-
-    @property
-    def has_ended(self) -> bool:
-        return self._popen.poll() is not None
-
-    def last_lines(self) -> list[str]:
-        with self._file.open("rb") as file:
-            file.seek(max(0, self._file.stat().st_size - LAST_BYTES))
+        with contextlib.suppress(FileNotFoundError), log_of(id).open("rb") as file:
+            file.seek(max(0, log_of(id).stat().st_size - LAST_BYTES))
             return file.read().decode(errors="replace").splitlines()[-LAST_LINES:]
+        return []
+
+    def command(self, submission: Submission) -> list[str]:
+        """The provider's command line, from the connection's master and the settings; the tags are only for `find`."""
+        settings = {**submission.settings, "spark.yarn.tags": ",".join(submission.tags)}
+        return hook_for(self.spark, submission, settings)._build_spark_submit_command(str(RUN))
 
 
-def groups() -> Iterator[tuple[str, str]]:
-    """Id and command line of each process group leader of this host."""
+def start(command: list[str], env: dict[str, str], log: Path) -> None:
+    """As a process group of its own, which outlives this process."""
+    wrapped = ["/bin/sh", "-c", KEEP_EXIT, str(log.with_suffix(".exit")), *command]
+    with log.open("a") as output:
+        subprocess.Popen(wrapped, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)  # noqa: S603
+
+
+def log_folder() -> Path:
+    return Path(conf.get("logging", "base_log_folder"), "spark")
+
+
+def log_file(submission: Submission) -> Path:
+    return log_folder() / submission.run.model / f"{submission.first.job}-{submission.first.key}.log"
+
+
+def log_of(id: str) -> Path:
+    return log_folder() / f"{id}.log"
+
+
+def id_of(log: Path) -> str:
+    """`<model>/<job>-<key>` of the application's first job."""
+    return f"{log.parent.name}/{log.stem}"
+
+
+def processes_of(id: str) -> list[Process]:
+    return [process for process in processes() if process.application == id]
+
+
+def processes() -> Iterator[Process]:
+    """Those of this host's applications: their command lines name the request of the first job."""
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError):
-            pid = int(folder.name)
-            if os.getpgid(pid) == pid:
-                yield f"{pid}:{started_at(pid)}", (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if first := FIRST_JOB.search(command):
+                yield Process(f"{first[1]}/{first[2]}", os.getpgid(int(folder.name)), command, started_at(int(folder.name)))
 
 
-def started_at(pid: int) -> int:
-    """Start time in clock ticks since boot, which distinguishes processes that reuse an id."""
+def started_at(pid: int) -> float:
     stat = Path(f"/proc/{pid}/stat").read_text()
-    return int(stat.rpartition(")")[2].split()[19])
+    return int(stat.rpartition(")")[2].split()[19]) / TICKS_S
 
 
-def log_file(request: JobRequest) -> Path:
-    return Path(conf.get("logging", "base_log_folder"), "spark", request.run.model, f"{request.job}-{request.key}.log")
+def _ended(exit_file: Path) -> tuple[int, float] | None:
+    """Exit code and seconds; None while it runs, and where it was ended from outside."""
+    try:
+        code, seconds = exit_file.read_text().split()
+    except (FileNotFoundError, ValueError):
+        return None
+    return int(code), float(seconds)
 
 
-def _pass_on(lines: TextIO, file: Path, log: Log) -> None:
-    with file.open("a") as output:
-        for line in lines:
-            output.write(line)
-            output.flush()
-            log.info(line.rstrip())
-
-
-def _signal_group(id: str, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it has ended
-        os.killpg(int(id.partition(":")[0]), number)
+def _signal(living: list[Process], number: signal.Signals) -> None:
+    for group in {process.group for process in living}:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, number)
 
 
 def _await(holds: Callable[[], bool], seconds: float) -> None:

@@ -8,17 +8,18 @@ from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 
 from contract.platform import Platform
 from contract.spark import Spark
-from plugins.retraining.engines.base import Job
+from plugins.retraining.engines.base import Submission
 from plugins.retraining.errors import EngineTrouble
 
 BUNDLE = Path(__file__).resolve().parents[3]
 RUN = BUNDLE / "spark_jobs" / "run.py"
 
 
-def hook_for(spark: Spark, job: Job, conf: dict[str, str], **shipped: Any) -> SparkSubmitHook:
+def hook_for(spark: Spark, submission: Submission, conf: dict[str, str], **shipped: Any) -> SparkSubmitHook:
     """Raises EngineTrouble where the connection's master does not fit the engine; the hook takes a missing connection for yarn."""
-    conf = {**file_systems(job.request.run.platform), **conf}
-    hook = SparkSubmitHook(conn_id=spark.connection, conf=conf, name=job.name, application_args=job.arguments, **shipped)
+    conf = {**file_systems(submission.run.platform), **conf}
+    name, arguments = submission.name, submission.arguments
+    hook = SparkSubmitHook(conn_id=spark.connection, conf=conf, name=name, application_args=arguments, **shipped)
     master = hook._connection["master"]
     expected = "local[*]" if spark.engine == "local" else spark.engine
     if not master.startswith(spark.engine):

@@ -19,7 +19,7 @@ from contract.spark import Spark
 from contract.store.base import Store
 from contract.store.factory import store_at
 from plugins.retraining.engines.artifact_staging import ON_NODES, PYTHON, address, ship
-from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, Phase
+from plugins.retraining.engines.base import Application, Engine, EngineAway, Phase, Submission
 from plugins.retraining.engines.diagnosis import diagnose
 from plugins.retraining.engines.spark_submit import RUN, environment, hook_for
 from plugins.retraining.errors import EngineTrouble
@@ -35,7 +35,7 @@ PRIORITY = {"validate": 0, "train": 1, "compare": 2}  # in a queue, runs that ar
 
 
 class YarnEngine(Engine):
-    holds_slot = False
+    waits_in_task, carries_run = False, True
 
     def __init__(self, spark: Spark, entry_point: Path = RUN) -> None:
         self.spark = spark
@@ -46,9 +46,9 @@ class YarnEngine(Engine):
         apps = (self._call("GET", "apps", params=params).get("apps") or {}).get("app", [])
         return sorted(map(self._application, apps), key=lambda application: application.id)
 
-    def submit(self, job: Job, log: Log) -> str:
-        store = store_at(job.request.run.platform.store)
-        done = self._run(self.command(job, store, log))
+    def submit(self, submission: Submission, log: Log) -> str:
+        store = store_at(submission.run.platform.store)
+        done = self._run(self.command(submission, store, log))
         ids: list[str] = re.findall(r"application_\d+_\d+", done)
         if not ids:
             raise EngineTrouble(f"spark-submit ended without an application: {_last_line(done)}")
@@ -70,16 +70,16 @@ class YarnEngine(Engine):
             return []
         return [line for name in ("stderr", "stdout") for line in _tail(f"{match[1]}/ws/v1/node/containers/{match[2]}/logs/{name}")]
 
-    def command(self, job: Job, store: Store, log: Log) -> list[str]:
+    def command(self, submission: Submission, store: Store, log: Log) -> list[str]:
         shipped = ship(store, self.spark.python, log)
         store.create(f"{StoreLayout.EVENTS}/.keep", b"")  # Spark does not create the folder itself
         conf = {
             "spark.yarn.archive": shipped.jars,
             "spark.eventLog.enabled": "true",
             "spark.eventLog.dir": address(store, StoreLayout.EVENTS),
-            "spark.yarn.priority": str(PRIORITY[job.request.job]),
-            **job.settings,
-            "spark.yarn.tags": job.yarn_tags,
+            "spark.yarn.priority": str(PRIORITY[submission.first.job]),
+            **submission.settings,
+            "spark.yarn.tags": ",".join(submission.tags),
             "spark.yarn.maxAppAttempts": "1",  # retries are Airflow's, with a new key
             "spark.yarn.submit.waitAppCompletion": "false",
             **{f"spark.yarn.appMasterEnv.{name}": value for name, value in _driver_environment().items()},
@@ -87,7 +87,8 @@ class YarnEngine(Engine):
         }
         queue = conf.pop("spark.yarn.queue", None)
         archives = f"{shipped.environment}#environment"
-        hook = hook_for(self.spark, job, conf, py_files=shipped.code, archives=archives, deploy_mode="cluster", yarn_queue=queue)
+        shipping = {"py_files": shipped.code, "archives": archives}
+        hook = hook_for(self.spark, submission, conf, **shipping, deploy_mode="cluster", yarn_queue=queue)
         return hook._build_spark_submit_command(str(self.entry_point))
 
     def environment(self) -> dict[str, str]:

@@ -26,6 +26,7 @@ from plugins.retraining.maintenance.consistency import (
 )
 from plugins.retraining.maintenance.notifications import send_notifications
 from plugins.retraining.maintenance.retention import remove_expired
+from plugins.retraining.spark.task_states import task_states
 from release.ledger.entries import Entry
 from release.ledger.ledger import Ledger, LedgerBroken
 
@@ -82,7 +83,7 @@ class CheckConsistencyStep(BaseOperator):
 
 
 class StopOrphansStep(BaseOperator):
-    """Stops the cluster's orphaned jobs."""
+    """Stops the cluster's orphaned applications."""
 
     def __init__(self, *, platform: Platform, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -103,8 +104,7 @@ class StopOrphansStep(BaseOperator):
 
 
 def _state_of(ti: Any, model: str, run: str, step: str) -> str | None:
-    states: dict[str, dict[str, str | None]] = ti.get_task_states(dag_id=model, task_ids=[step], run_ids=[run])
-    return states.get(run, {}).get(step, "removed")
+    return task_states(ti, model, run, [step])[step]
 
 
 class RetentionStep(BaseOperator):
@@ -126,7 +126,7 @@ def reconcile_dag(platform: Platform, models: Path) -> DAG:
         limits = {"execution_timeout": timedelta(minutes=5)}
         NotifyStep(task_id="notify", platform=platform, models=models, **limits)
         CheckConsistencyStep(task_id="compare_with_ledger", platform=platform, **limits)
-        if platform.spark.engine != "local":  # a local job ends with its task
+        if platform.spark.engine != "local":  # a local application ends when no task waits for it
             StopOrphansStep(task_id="stop_orphans", platform=platform, **limits)
     return dag
 

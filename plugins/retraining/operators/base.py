@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, Cont
 from contract import documents
 from contract.base_model import Strict
 from contract.comparison import Comparison, Verdict
-from contract.documents import Check, Image, Release, RunDocument, Training, ValidationReport
+from contract.documents import JOBS, Check, Image, Release, RunDocument, Training, ValidationReport
 from contract.errors import InvalidFile
 from contract.platform import Platform
 from contract.spark import Spark
@@ -27,6 +27,8 @@ from plugins.retraining.freeze_run import Trigger, freeze_run
 from plugins.retraining.operators.links import ApplicationLink, DocumentLink, EndpointLink, MlflowLink
 from plugins.retraining.spark import job_runner
 from plugins.retraining.spark.job_log import forward_log
+from plugins.retraining.spark.job_runner import JobState
+from plugins.retraining.spark.task_states import WAITING, States, task_states
 from release.ledger.entries import Outcome
 
 # Airflow notices the end of a poke up to a heartbeat late, and fails a poke that began meanwhile, taking it for the ended one.
@@ -113,7 +115,7 @@ class WaitingStep(Step, BaseSensorOperator):
 
 
 class SparkStep(WaitingStep):
-    """A job of spark_jobs/, run by the platform's engine; waiting for a job on a cluster holds no slot."""
+    """A job of spark_jobs/, done by the platform's engine in the run's application; waiting for a cluster holds no slot."""
 
     operator_extra_links: Sequence[BaseOperatorLink] = (DocumentLink(), ApplicationLink())
 
@@ -121,29 +123,35 @@ class SparkStep(WaitingStep):
         super().__init__(**kwargs)
         self.engine_for = engine_for
         self.application = ""
-        self.stop_job: Callable[[], None] | None = None
 
     def poke(self, context: Context) -> PokeReturnValue:
-        task = self.task_context(context)
+        ti = context["ti"]
+        states = task_states(ti, ti.dag_id, ti.run_id, list(JOBS))
+        redone = [step for step in self.inputs if states[step] in WAITING]
+        if redone:  # cleared without what follows it: only the first task of the run without a document submits
+            self.log.info("waiting for %s, which is done again", redone[0])
+            return PokeReturnValue(False)
+        state = self.job_state(self.task_context(context), states, context)
+        if state.path:
+            self.link = getattr(self.show(context, state.path), "mlflow_url", "")
+        return PokeReturnValue(state.path is not None, state.path)
+
+    def job_state(self, task: TaskContext, states: States, context: Context) -> JobState:
+        """The application outlives the poke, which Airflow may also kill by mistake; what nobody waits for is stopped elsewhere."""
         engine = self.engine_for(task.run.platform.spark).of_run(task.run)
-        # A job on a cluster outlives the poke, which Airflow may also kill by mistake; StopOrphansStep stops it if it is orphaned.
-        if engine.holds_slot:
-            self.stop_job = partial(job_runner.stop, task, engine)
+        pass_on = partial(forward_log, task, context["task_state_store"], self.log)
         try:
-            path, self.application, age_s = job_runner.poke(task, engine, self.log)
-            self.poke_interval = max(self.poke_s, min(MAX_POKE_INTERVAL_S, MAX_DELAY_RATIO * age_s))
+            state = job_runner.poke(task, engine, states, self.log)
+            if engine.waits_in_task and state.path is None:
+                state = job_runner.wait(task, engine, pass_on, self.log)
         except EngineAway as error:
             self.log.warning("%s; next poke in %s s", error, self.poke_s)
-            return PokeReturnValue(False)
+            return JobState(None)
         finally:
-            forward_log(task, context["task_state_store"], self.log)
-        if path:
-            self.link = getattr(self.show(context, path), "mlflow_url", "")
-        return PokeReturnValue(path is not None, path)
-
-    def on_kill(self) -> None:
-        if self.stop_job:
-            self.stop_job()
+            pass_on()
+        self.application = state.link
+        self.poke_interval = max(self.poke_s, min(MAX_POKE_INTERVAL_S, MAX_DELAY_RATIO * state.seconds))
+        return state
 
 
 class ValidateStep(SparkStep):
@@ -151,13 +159,13 @@ class ValidateStep(SparkStep):
 
 
 class TrainStep(SparkStep):
-    inputs = ("validate",)
+    inputs = JOBS["train"]
     document_type = Training
     operator_extra_links = (DocumentLink(), ApplicationLink(), MlflowLink())
 
 
 class CompareStep(SparkStep):
-    inputs = ("validate", "train")
+    inputs = JOBS["compare"]
     document_type = Comparison
 
 

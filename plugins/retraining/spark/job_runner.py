@@ -1,24 +1,31 @@
-"""Finds a step's Spark job or submits it once; no engine needs its own crash handling.
+"""Finds a step's Spark job or submits it once, in one application with those after it; no engine needs its own crash handling.
 
 Stateless between pokes: the store has the job's documents, the engine its live applications, and both are found by the key.
 """
 
+import socket
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import takewhile
 from typing import NamedTuple
 
 from contract import documents
 from contract.base_model import Versioned, format_duration
-from contract.documents import CAUSES, Failure, JobRequest
+from contract.documents import CAUSES, JOBS, Claim, Failure, JobRequest, JobStart
 from contract.errors import OutOfTime, RetrainingError, StoreError
 from contract.paths import FileName, JobFiles, StoreLayout
 from contract.spark import Resources, merged, settings
 from plugins.retraining.context import TaskContext
-from plugins.retraining.engines.base import Application, Engine, EngineAway, Job, JobTags
+from plugins.retraining.engines.base import Application, Engine, EngineAway, PreparedJob, Submission, run_tag
 from plugins.retraining.engines.diagnosis import diagnose
 from plugins.retraining.errors import EngineTrouble, GivenUp
+from plugins.retraining.spark.task_states import WAITING, States
 from plugins.retraining.task_log import Log
 
-POLL_S = 0.2  # for a job on this host
+POLL_S = 0.5  # for a job on this host
+ELSEWHERE_S = 80  # an application's lease of a minute, and its end
 RETRY_MEMORY = 1.5
 TRIES = 3
 
@@ -33,19 +40,46 @@ class Ticket(Versioned):
 
 
 class JobState(NamedTuple):
-    """`path`: of the job's document, None while it runs; `link`: to the application; `seconds`: its age."""
+    """`path`: of the job's document, None while it runs; `application`: the id of the one that does it, and `link`: to it;
+    `seconds`: the job's age.
+    """
 
     path: str | None
+    application: str = ""
     link: str = ""
     seconds: float = 0.0
 
 
-def poke(task: TaskContext, engine: Engine, log: Log) -> JobState:
-    """Raises BadData, OutOfMemory, OutOfTime or EngineTrouble with the job's own reason; the recorded failure gives the next
+def poke(task: TaskContext, engine: Engine, states: States, log: Log) -> JobState:
+    """Finds the job or submits it, with those after it whose tasks wait for them by Airflow's `states`.
+
+    Raises BadData, OutOfMemory, OutOfTime or EngineTrouble with the job's own reason; the recorded failure gives the next
     try a new key. EngineAway and StoreError say nothing about the job, which may still succeed.
     """
+    with failures_recorded(task):
+        if state := _find(task, engine, log):
+            return state
+        application = submit(task, engine, states, log)
+        return JobState(None, application.id, application.link)
+
+
+def wait(task: TaskContext, engine: Engine, meanwhile: Callable[[], None], log: Log) -> JobState:
+    """Waits in this process, and keeps the application alive: until the job has left its document, or nothing is known of it.
+
+    The next poke then decides anew: it may have been stopped, because its run was cleared.
+    """
+    with failures_recorded(task):
+        while (state := _find(task, engine, log)) and state.path is None:
+            engine.renew(state.application)
+            meanwhile()
+            time.sleep(POLL_S)
+    return state or JobState(None)
+
+
+@contextmanager
+def failures_recorded(task: TaskContext) -> Iterator[None]:
     try:
-        return _find_or_submit(task, engine, log)
+        yield
     except (StoreError, EngineAway):
         raise
     except RetrainingError as error:
@@ -54,81 +88,67 @@ def poke(task: TaskContext, engine: Engine, log: Log) -> JobState:
 
 
 def record_failure_or_end(task: TaskContext, why: RetrainingError) -> None:
-    """Raises GivenUp after the last try. Not counted by Airflow's tries, which include lost pokes."""
-    record_failure(task, why)
+    """A late job of this key does nothing, and the next try has a new key. Raises GivenUp after the last try; these are not counted
+    by Airflow's tries, which include lost pokes.
+    """
+    documents.write(task.store, task.beside("failed"), Failure.of(task.step, why))
     if task.attempt.failed + 1 >= TRIES:
         raise GivenUp(f"{why} (it failed {TRIES} times: clear the task when the cause is fixed)") from why
 
 
-def record_failure(task: TaskContext, why: RetrainingError) -> None:
-    """Records the failure: a late job of this key does nothing, and the next try has a new key."""
-    documents.write(task.store, task.beside("failed"), Failure.of(task.step, why))
-
-
-def _find_or_submit(task: TaskContext, engine: Engine, log: Log) -> JobState:
-    """State from the job's documents, from the engine's applications, or from a new submission."""
-    if task.store.read(task.path) is not None:
-        log.info("%s exists already: reused", task.path)
-        return _accept(task, engine, _ended_applications(task, engine), log)
-    if documents.find(task.store, task.beside("error"), Failure):
-        return _accept(task, engine, [], log)
+def _find(task: TaskContext, engine: Engine, log: Log) -> JobState | None:
+    """State from the job's documents or from the engine's applications; None where neither knows it."""
+    if task.store.read(task.path) is not None or documents.find(task.store, task.beside("error"), Failure):
+        return _accept(task, engine, _known_applications(task, engine), log)
     applications = engine.find(task.key)
-    if engine.holds_slot:
-        _await(engine, applications)  # left by a killed task; it ends by itself within moments
-        applications = _await(engine, [submit(task, engine, log)])
-    elif not applications:
-        applications = [submit(task, engine, log)]
-    if _ended(applications):
+    if not applications:
+        return None
+    if all(application.phase == "ended" for application in applications):
         return _accept(task, engine, applications, log)
-    _stop_overdue(task, engine, applications)
-    return JobState(None, applications[-1].link, applications[-1].seconds)
+    age_s = _stop_overdue(task, engine, applications)
+    return JobState(None, applications[-1].id, applications[-1].link, age_s)
 
 
-def _ended_applications(task: TaskContext, engine: Engine) -> list[Application]:
-    """Only for the log and the link: the job is done."""
+def _known_applications(task: TaskContext, engine: Engine) -> list[Application]:
+    """Only for the log and the link: the job has ended."""
     try:
         return engine.find(task.key)
     except EngineAway:
         return []
 
 
-def _await(engine: Engine, applications: list[Application]) -> list[Application]:
-    while not _ended(applications):
-        time.sleep(POLL_S)
-        applications = [engine.state(application.id) for application in applications]
-    return applications
-
-
-def stop(task: TaskContext, engine: Engine) -> None:
-    """For an engine whose job must end with its task; the key is not used again."""
-    for application in engine.find(task.key, live=True):
-        engine.stop(application.id)
-    record_failure(task, EngineTrouble(f"{task.step} was stopped with its task"))
-
-
-def submit(task: TaskContext, engine: Engine, log: Log) -> Application:
-    """Stops jobs of earlier tries of this step, which failed or were cleared, before it submits."""
-    request = _request(task)
-    for older in engine.find(JobTags.of(request).job, live=True):
+def submit(task: TaskContext, engine: Engine, states: States, log: Log) -> Application:
+    """Stops the run's other applications, whose jobs failed or were cleared, before it submits."""
+    for older in engine.find(run_tag(task.run), live=True):
         log.info("%s belongs to an earlier try: stopped", older.id)
         engine.stop(older.id)
-    _write_ticket(task)
-    path = documents.write(task.store, task.beside("request"), request)
-    names = map(FileName.parse, task.store.names(task.run.folder))
-    claims = sum(name is not None and name[:3] == (task.step, task.key, "claim") for name in names)
-    id = engine.submit(Job(request, path, claims, _settings(task, log)), log)
-    started = engine.state(id)
-    log.info("%s: submitted as %s %s", task.step, id, started.link)
-    return started
+    awaited = takewhile(lambda later: states[later.step] in WAITING, task.later_jobs() if engine.carries_run else ())
+    jobs = [prepared(job) for job in (task, *awaited)]
+    if engine.waits_in_task:
+        _await_end_elsewhere(task, jobs[0].claim, log)
+    submission = Submission(jobs, _settings(task, log))
+    submitted = engine.state(engine.submit(submission, log))
+    log.info("%s: submitted as %s %s", submission.steps, submitted.id, submitted.link)
+    return submitted
 
 
-def _request(task: TaskContext) -> JobRequest:
-    return JobRequest.model_validate({"job": task.step, "key": task.key, "run": task.run, "inputs": task.inputs})
+def prepared(job: TaskContext) -> PreparedJob:
+    """With its ticket and its request in the store."""
+    ticket = Ticket(model=job.run.model, run_id=job.run.run_id, step=job.step, folder=job.run.folder)
+    documents.write(job.store, StoreLayout.ticket(job.key), ticket)
+    request = JobRequest.model_validate({"job": job.step, "key": job.key, "run": job.run, "inputs": job.inputs})
+    path = documents.write(job.store, job.beside("request"), request)
+    names = map(FileName.parse, job.store.names(job.run.folder))
+    claims = sum(name is not None and name[:3] == (job.step, job.key, "claim") for name in names)
+    return PreparedJob(request, path, claims)
 
 
-def _write_ticket(task: TaskContext) -> None:
-    ticket = Ticket(model=task.run.model, run_id=task.run.run_id, step=task.step, folder=task.run.folder)
-    documents.write(task.store, StoreLayout.ticket(task.key), ticket)
+def _await_end_elsewhere(task: TaskContext, claims: int, log: Log) -> None:
+    """An application that another host started cannot be seen from here: it ends when nobody has renewed its lease for a minute."""
+    last = claims and documents.find(task.store, task.beside(f"claim-{claims - 1}"), Claim)
+    if last and last.host != socket.gethostname():
+        log.info("%s was begun on %s: waiting until it has surely ended there", task.step, last.host)
+        time.sleep(ELSEWHERE_S)
 
 
 def resources_of(task: TaskContext) -> Resources:
@@ -147,33 +167,38 @@ def _settings(task: TaskContext, log: Log) -> dict[str, str]:
 
 
 def _failures(task: TaskContext) -> list[Failure]:
-    """All of this step in this run, whatever their keys."""
+    """Of all jobs of this run, whatever their keys: they share their application's memory."""
     names = filter(None, map(FileName.parse, task.store.names(task.run.folder)))
-    mine = [JobFiles(task.run.folder, name.step, name.key) for name in names if (name.step, name.kind) == (task.step, "failed")]
-    return [documents.read(task.store, files.beside("failed"), Failure) for files in mine]
+    failed = [JobFiles(task.run.folder, name.step, name.key) for name in names if name.step in JOBS and name.kind == "failed"]
+    return [documents.read(task.store, files.beside("failed"), Failure) for files in failed]
 
 
-def _ended(applications: list[Application]) -> bool:
-    return all(application.phase == "ended" for application in applications)
-
-
-def _stop_overdue(task: TaskContext, engine: Engine, applications: list[Application]) -> None:
-    """Stops a job that did not end itself at its time limit. Raises OutOfTime."""
-    limit = resources_of(task).time_limit or task.run.spec.deadline
-    for application in applications:
-        if application.phase == "running" and application.seconds > 1.1 * limit.total_seconds() + 60:
+def _stop_overdue(task: TaskContext, engine: Engine, applications: list[Application]) -> float:
+    """The job's age in seconds. Stops one that did not end itself at its time limit, and raises OutOfTime."""
+    limit, start = (
+        resources_of(task).time_limit or task.run.spec.deadline,
+        documents.find(task.store, task.beside("started"), JobStart),
+    )
+    since_start = max(0.0, (datetime.now(UTC) - start.time).total_seconds()) if start else None
+    ages = [application.seconds if since_start is None else since_start for application in applications]
+    for application, age_s in zip(applications, ages, strict=True):
+        jobs = 1 if start else max(1, len(application.keys))  # it may still be at an earlier one
+        if application.phase == "running" and age_s > jobs * (1.1 * limit.total_seconds() + 60):
             engine.stop(application.id)
             raise OutOfTime(
                 f"{task.step} ran longer than its time limit, {format_duration(limit)}, and was stopped: "
                 f"raise spark.time_limit, or give it more executors; see {application.link or 'its log'}"
             )
+    return ages[-1]
 
 
 def _accept(task: TaskContext, engine: Engine, applications: list[Application], log: Log) -> JobState:
     """The document decides: of several applications with the key only one did the job."""
-    _log_cost(task, applications, log)
     if task.store.read(task.path) is not None:
-        return JobState(task.path, applications[-1].link if applications else "")
+        if not any(later.key in application.keys for later in task.later_jobs() for application in applications):
+            _log_cost(task, applications, log)
+        return JobState(task.path, link=applications[-1].link if applications else "")
+    _log_cost(task, applications, log)
     failure = documents.find(task.store, task.beside("error"), Failure)
     if failure is None:
         last = applications[-1]
@@ -182,7 +207,8 @@ def _accept(task: TaskContext, engine: Engine, applications: list[Application], 
 
 
 def _log_cost(task: TaskContext, applications: list[Application], log: Log) -> None:
+    """Told once of each application: by the task of its last job, or of the one that failed."""
     hours, price = sum(application.vcpu_hours or 0 for application in applications), task.run.platform.spark.price
     if hours:
         cost = f", about {price * hours:.2f} at {price:g} an hour" if price is not None else ""
-        log.info("%s took %.3f vCPU-hours%s", task.step, hours, cost)
+        log.info("the application of %s took %.3f vCPU-hours%s", task.step, hours, cost)

@@ -13,6 +13,7 @@ from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.spark.job_runner import poke
 from tests.plugins.aws import JOB_FLOW, states
 from tests.plugins.emr.pokes import LOG, MakeTask, engine_of, wait_for
+from tests.plugins.late import ALONE
 
 pytestmark = pytest.mark.integration  # a stand-in of AWS with processes of its own: minutes
 
@@ -31,7 +32,7 @@ def test_a_cluster_that_takes_no_steps_is_reported(task_maker, aws, state, sente
     make = task_maker("emr", emr=Emr(cluster=id))
 
     with pytest.raises(EngineTrouble, match=sentence):
-        poke(make(), engine_of(make()), LOG)
+        poke(make(), engine_of(make()), ALONE, LOG)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def run_with_cluster(task_maker) -> Callable[..., MakeTask]:
 def test_a_runs_cluster_is_made_once_and_ended_with_its_jobs(run_with_cluster, aws):
     make = run_with_cluster("hangs")
     id = engine_of(make()).cluster(LOG).id
-    poke(make(), engine_of(make()), LOG)
+    poke(make(), engine_of(make()), ALONE, LOG)
 
     assert engine_of(make()).cluster(LOG).id == id
     assert [application.id.partition("/")[0] for application in engine_of(make()).find(make().key)] == [id]
@@ -100,14 +101,14 @@ def test_a_cluster_that_nobody_ends_ends_itself(run_with_cluster, aws):
 
 def test_a_job_whose_cluster_died_is_done_on_another_one(run_with_cluster, aws):
     make = run_with_cluster("hangs")
-    poke(make(), engine_of(make()), LOG)
+    poke(make(), engine_of(make()), ALONE, LOG)
     first = engine_of(make()).cluster(LOG).id
     lost, key = make(), make().key
     aws.client("emr").terminate_job_flows(JobFlowIds=[first])
 
     with pytest.raises(EngineTrouble, match=rf"validate \({first}/s-\w+\): the cluster was terminated from outside"):
-        wait_for(lambda: poke(lost, engine_of(lost), LOG).path, "its end")
-    poke(make(), engine_of(make()), LOG)
+        wait_for(lambda: poke(lost, engine_of(lost), ALONE, LOG).path, "its end")
+    poke(make(), engine_of(make()), ALONE, LOG)
 
     assert make().key != key
     assert engine_of(make()).cluster(LOG).id != first
@@ -116,7 +117,7 @@ def test_a_job_whose_cluster_died_is_done_on_another_one(run_with_cluster, aws):
 
 def test_orphans_are_searched_on_every_living_cluster_of_the_store(run_with_cluster):
     make = run_with_cluster("hangs")
-    poke(make(), engine_of(make()), LOG)
+    poke(make(), engine_of(make()), ALONE, LOG)
 
     applications = engine_for(make().run.platform.spark).find(store_tag(make().store.root), live=True)
 

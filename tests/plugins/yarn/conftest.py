@@ -9,7 +9,7 @@ import pytest
 
 from contract.spark import Driver, Executor, Spark
 from contract.store.factory import store_at
-from plugins.retraining.engines.base import JobTags
+from plugins.retraining.engines.base import store_tag
 from tests import jvm
 from tests.hadoop_cluster import Cluster, running
 from tests.plugins.late import late_run
@@ -75,9 +75,5 @@ def task(cluster, bundle, small_environment) -> Iterator[Callable[..., Task]]:
     yield make
     for task_made in made:
         task_made.go()
-        for application in task_made.applications(yarn_store(task_made), live=True):
+        for application in task_made.applications(store_tag(task_made.store.root), live=True):
             task_made.engine.stop(application.id)
-
-
-def yarn_store(task: Task) -> str:
-    return JobTags.of(task.job().request).store

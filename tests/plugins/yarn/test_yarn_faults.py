@@ -1,6 +1,6 @@
 """Faults on a real YARN: whatever dies, at most one application of a key does the work, none is left over, and the result is right.
 
-The applications are real, submitted by a real spark-submit; what they do in Spark's place is in job.py.
+The applications are real, submitted by a real spark-submit; what they do in Spark's place is in stand_in_job.py.
 """
 
 import os
@@ -35,7 +35,8 @@ from plugins.retraining.spark.job_runner import poke
 from plugins.retraining.context import TaskContext
 run = RunDocument.model_validate_json(open(sys.argv[1]).read())
 engine = YarnEngine(run.platform.spark, Path(sys.argv[2]))
-poke(TaskContext("validate", run, store_at(run.platform.store), {}, 0), engine, logging.getLogger())
+states = dict.fromkeys(("validate", "train", "compare"))
+poke(TaskContext("validate", run, store_at(run.platform.store), {}, 0), engine, states, logging.getLogger())
 """
 
 
@@ -114,7 +115,7 @@ def test_a_worker_is_killed(task, tmp_path, reached):
 def test_a_submission_that_registers_late_beside_that_of_the_next_try_does_nothing(task):
     first = task("waits")
     engine = first.engine
-    command = engine.command(first.job(), first.store, LOG)
+    command = engine.command(first.submission(), first.store, LOG)
     late = subprocess.Popen(
         command, env=engine.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

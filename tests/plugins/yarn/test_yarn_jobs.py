@@ -24,11 +24,11 @@ def test_a_job_ends_well_and_its_lines_come_into_the_tasks_log(task, caplog):
 
     first.assert_done_once()
     (application,) = first.applications()
-    assert {"model:late", "step:validate"} <= application.tags
+    assert "model:late" in application.tags
     assert application.vcpu_hours > 0
     assert application.link == f"{first.cluster.rm_url}/cluster/app/{application.id}"
     said = [record.message for record in caplog.records if record.name == LOG.name]
-    assert "validate: at work" in said
+    assert any(line.startswith("validate: at work") for line in said)
     assert "validate: done" in said
 
 
@@ -41,7 +41,7 @@ class Forgetful:
 
 def test_a_later_step_comes_before_an_earlier_one_in_yarns_queue(task, cluster):
     last = task()
-    last.step = "compare"
+    last.step, last.inputs = "compare", {"validate": "any", "train": "any"}
     last.end()
 
     (application,) = last.applications()
