@@ -37,7 +37,9 @@ class Task:
     def following(self) -> "Task":
         """The next task of the run, which has this one's document."""
         later = next(self.task_context().later_jobs())
-        return Task(self.cluster, self.store, self.run, later.step, later.inputs)
+        task = Task(self.cluster, self.store, self.run, later.step, later.inputs)
+        task.clear_number = self.clear_number
+        return task
 
     @property
     def spark(self) -> Spark:
@@ -83,6 +85,12 @@ class Task:
     def assert_done_once(self, key: str = "") -> None:
         """One application worked, and nothing lives that carries the key."""
         key = key or self.task_context().key
-        assert len(self.store.names(f"worked/{key}")) == 1
+        self.assert_worked_once(key)
         wait_for(lambda: not self.applications(key, live=True), "none is left over")
-        assert self.store.read(self.task_context().path) is not None
+
+    def assert_worked_once(self, key: str = "") -> None:
+        assert len(self.store.names(f"worked/{key or self.task_context().key}")) == 1
+        assert self.end_is_there()
+
+    def end_is_there(self) -> bool:
+        return self.store.read(self.task_context().path) is not None

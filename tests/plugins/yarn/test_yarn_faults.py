@@ -20,6 +20,7 @@ from plugins.retraining.engines.base import EngineAway
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.spark.orphans import stop_orphans
 from tests.hadoop_cluster import Cluster, Server
+from tests.plugins.late import WHOLE_RUN
 from tests.plugins.yarn.task import JOB, LOG, PATIENCE_S, Task, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -112,8 +113,11 @@ def test_a_worker_is_killed(task, tmp_path, reached):
     first.assert_done_once()
 
 
-def test_a_submission_that_registers_late_beside_that_of_the_next_try_does_nothing(task):
-    first = task("waits")
+@pytest.mark.parametrize("at", ["validate", "train"])
+def test_a_submission_that_registers_late_beside_that_of_the_next_try_does_nothing(task, at):
+    """Beside a job at work, or between two jobs: the document of the first is there."""
+    first = task(f"{at}=waits")
+    first.states = WHOLE_RUN
     engine = first.engine
     command = engine.command(first.submission(), first.store, LOG)
     late = subprocess.Popen(
@@ -124,7 +128,8 @@ def test_a_submission_that_registers_late_beside_that_of_the_next_try_does_nothi
     assert first.applications() == []
 
     assert first.poke_once() is None  # the next try submits
-    wait_for(first.is_at_work, "the job of the next try is at work")
+    at_work = {"validate": first, "train": first.following()}[at]
+    wait_for(at_work.is_at_work, "the job of the next try is at work")
     os.killpg(late.pid, signal.SIGCONT)
     late.wait(PATIENCE_S)
     other = wait_for(
@@ -213,6 +218,105 @@ def test_a_node_is_lost_with_its_driver_and_comes_back(task, cluster):
     assert first.task_context().key != key
     first.assert_done_once()
     wait_for(lambda: not driver_of(application.id), "the first driver is gone", seconds=60)
+
+
+def run_at(task, step: str) -> list[Task]:
+    """The three tasks of a run whose one application is at work on this step."""
+    first = task(f"{step}=waits")
+    first.states = WHOLE_RUN
+    assert first.poke_once() is None
+    tasks = [first, first.following(), first.following().following()]
+    at_work = next(candidate for candidate in tasks if candidate.step == step)
+    wait_for(at_work.is_at_work, f"{step} is at work")
+    return tasks
+
+
+@pytest.mark.parametrize("step", ["train", "compare"])
+def test_an_application_is_killed_between_two_jobs(task, step):
+    """What was done stays; the next try does the jobs that are left."""
+    tasks = run_at(task, step)
+    done, left = [other for other in tasks if other.end_is_there()], [other for other in tasks if not other.end_is_there()]
+    (application,) = left[0].applications()
+    keys = [other.task_context().key for other in left]
+
+    for process in driver_of(application.id):
+        process.kill()
+    with pytest.raises(EngineTrouble, match=r"killed from outside|ended without a result"):
+        left[0].end()
+    left[0].go()
+    left[0].states = WHOLE_RUN
+    for other in done:
+        other.assert_done_once()
+    end_the_rest(left[0])
+
+    assert left[0].task_context().key != keys[0]
+    assert len({other.id for key in keys for other in left[0].applications(key)}) == 1
+
+
+def end_the_rest(task: Task) -> None:
+    """This task and those after it: one application for all."""
+    task.end()
+    task.assert_worked_once()
+    if task.step != "compare":
+        end_the_rest(task.following())
+    else:
+        task.assert_done_once()
+
+
+def test_a_node_is_lost_between_two_jobs_and_its_driver_comes_back(task, cluster):
+    validate, train, _ = run_at(task, "train")
+    (application,) = train.applications()
+    node, key = node_of(cluster, application.id), train.task_context().key
+
+    node.kill()
+    with pytest.raises(EngineTrouble, match=r"lost|killed from outside|ended without a result"):
+        train.end()
+    train.states = WHOLE_RUN
+    train.poke_once()
+    node.start()
+    train.go()
+    end_the_rest(train)
+
+    assert train.task_context().key != key
+    validate.assert_done_once()
+    wait_for(lambda: not driver_of(application.id), "the first driver is gone", seconds=60)
+
+
+def test_the_worker_of_validate_is_killed_while_train_works(task, tmp_path):
+    first = task("train=waits")
+    with worker(first, tmp_path) as process:
+        wait_for(first.following().is_at_work, "train is at work")
+        process.kill()
+
+    first.go()
+    end_the_rest(first)
+
+
+def test_the_sweep_between_two_jobs_stops_what_nobody_waits_for_and_nothing_else(task):
+    _, train, _ = run_at(task, "train")
+    engine, store = train.engine, train.store
+    waits, marked = {"validate": "success", "train": None}, {"validate": "success", "train": "failed"}
+
+    assert stop_orphans(store, engine, lambda model, run, step: waits[step]) == []
+    (left,) = stop_orphans(store, engine, lambda model, run, step: marked[step])
+
+    assert left.why == "late train of manual__1 is failed"
+    wait_for(lambda: not train.applications(live=True), "it is stopped")
+
+
+def test_train_is_cleared_without_what_follows_while_compare_works(task):
+    validate, train, compare = run_at(task, "compare")
+    (old,) = compare.applications()
+
+    train.clear_number = 1
+    train.states = {"validate": "success", "train": "running", "compare": "up_for_reschedule"}
+    assert train.poke_once() is None
+    wait_for(lambda: not train.applications(compare.task_context().key, live=True), "the old application is stopped")
+    train.go()
+    end_the_rest(train)
+
+    assert train.engine.state(old.id).phase == "ended"
+    assert len(train.applications(validate.task_context().key)) == 1
 
 
 def test_a_task_that_a_person_marked_failed(task):
