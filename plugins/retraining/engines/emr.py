@@ -16,8 +16,8 @@ from contract.spark import Spark
 from contract.store.factory import store_at
 from plugins.retraining.engines.artifact_staging import ON_NODES, PYTHON, ship_code, ship_environment, ship_run
 from plugins.retraining.engines.aws import LOOKBACK, allocation, aws_errors, client, last_lines, log_names, log_text
-from plugins.retraining.engines.base import Application, Cluster, ClusterEngine, Phase, Submission
-from plugins.retraining.engines.emr_clusters import clusters, describe, request_for, run_tag
+from plugins.retraining.engines.base import Application, Cluster, ClusterEngine, Phase, Submission, run_tag
+from plugins.retraining.engines.emr_clusters import clusters, describe, request_for
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.task_log import Log
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from contract.documents import RunDocument
 from contract.emr import Fleet, JobFlow
-from contract.keys import digest_of
 from plugins.retraining.engines.aws import LOOKBACK, aws_errors
-from plugins.retraining.engines.base import Cluster, ClusterPhase, store_tag
+from plugins.retraining.engines.base import Cluster, ClusterPhase, run_tag, store_tag
 
 STARTING = ("STARTING", "BOOTSTRAPPING")
 LIVE = (*STARTING, "RUNNING", "WAITING")
@@ -19,10 +18,6 @@ SPOT = {
         "AllocationStrategy": "price-capacity-optimized",
     }
 }
-
-
-def run_tag(run: RunDocument) -> str:
-    return f"run:{digest_of([run.platform.store, run.folder])[:16]}"
 
 
 def clusters(emr: Any, connection: str, tag: str, live: bool = False) -> list[Cluster]:

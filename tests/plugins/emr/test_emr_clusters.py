@@ -121,7 +121,7 @@ def test_orphans_are_searched_on_every_living_cluster_of_the_store(run_with_clus
 
     applications = engine_for(make().run.platform.spark).find(store_tag(make().store.root), live=True)
 
-    assert [application.key for application in applications] == [make().key]
+    assert [application.keys for application in applications] == [[make().key]]
     engine_of(make()).end_clusters(LOG)
 
 
