@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contract.spec import ModelSpec
-from spark_jobs.data.labels import labels_of
+from spark_jobs.data.labels import labels_in
 from spark_jobs.runtime.spark_api import first_row
 from spark_jobs.statistics.metrics import DECISIONS, Summed, measures_of
 from spark_jobs.statistics.predictions import answer
@@ -20,11 +20,12 @@ PHASE, SERIES, SEASONAL = "__phase", "__series", "__last_season"
 
 def with_baseline(rows: DataFrame, train: DataFrame, spec: ModelSpec, centre: float) -> DataFrame:
     """`rows` with the baseline's answer in the column `reference`."""
-    label, labels = F.col(spec.examples.label), labels_of(train, spec)
-    if labels is None:
+    label = F.col(spec.examples.label)
+    if spec.task == "regression":
         rows, predicted = _constant_or_seasonal(rows, train, spec)
         return rows.withColumn("reference", answer(spec.task, label, None, None, predicted, centre))
     counts: dict[Any, int] = {row[0]: row[1] for row in train.groupBy(label).count().collect()}
+    labels = labels_in(counts, spec)
     shares = [counts[class_label] / sum(counts.values()) for class_label in labels]
     if spec.task == "binary":
         always = _constant_class(spec, counts)

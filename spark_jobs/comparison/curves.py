@@ -20,16 +20,33 @@ def curves_of(rows: DataFrame, task: Task) -> dict[Side, Curves]:
     """By side; empty for several classes and where a curve is undefined (one class only, all residuals zero or not finite)."""
     if task == "multiclass":
         return {}
-    curves_by_side = {side: _binary_curves(rows, side) for side in SIDES} if task == "binary" else _regression_curves(rows)
+    curves_by_side = _binary_curves(rows) if task == "binary" else _regression_curves(rows)
     return {side: curves for side, curves in curves_by_side.items() if curves is not None}
 
 
-def _binary_curves(pairs: DataFrame, side: str) -> Curves | None:
-    score, positive = F.col(f"{side}_score"), F.col(f"{side}_positive")
-    bin_index = F.least(F.floor(score * SCORE_BINS), F.lit(SCORE_BINS - 1))
-    table = np.zeros((SCORE_BINS, 3))
-    for index, *numbers in _aggregates_by_bin(pairs.where(~F.isnan(score)), bin_index, F.count("*"), F.sum(score), F.sum(positive)):
-        table[int(index)] = numbers
+def _binary_curves(pairs: DataFrame) -> dict[Side, Curves | None]:
+    """From one query: it groups by the bins of both sides, and each side sums over the other's."""
+    bins, numbers = [], []
+    for side in SIDES:
+        score, positive = F.col(f"{side}_score"), F.col(f"{side}_positive")
+        bins.append(F.when(~F.isnan(score), F.least(F.floor(score * SCORE_BINS), F.lit(SCORE_BINS - 1))))
+        numbers += [F.sum(score), F.sum(positive)]
+    cells = _aggregates_by_bins(pairs, bins, F.count("*"), *numbers)
+    return {side: _binary_curve(_of_side(cells, number, SCORE_BINS)) for number, side in enumerate(SIDES)}
+
+
+def _of_side(cells: Sequence[tuple[Any, ...]], side: int, bins: int) -> np.ndarray:
+    """Sums by bin of a side: rows, then the numbers of this side, if any. `cells`: bin of each side, rows, numbers of each side."""
+    numbers = (len(cells[0]) - 1 - len(SIDES)) // len(SIDES) if cells else 0
+    own = slice(len(SIDES) + 1 + side * numbers, len(SIDES) + 1 + (side + 1) * numbers)
+    table = np.zeros((bins, 1 + numbers))
+    for cell in cells:
+        if cell[side] is not None:
+            table[int(cell[side])] += [cell[len(SIDES)], *cell[own]]
+    return table
+
+
+def _binary_curve(table: np.ndarray) -> Curves | None:
     rows, scores, positives = table.T
     if not positives.sum() or positives.sum() == rows.sum():
         return None
@@ -59,16 +76,20 @@ def _regression_curves(pairs: DataFrame) -> dict[Side, Curves | None]:
     if largest is None or not np.isfinite(largest) or largest == 0:
         return {}
     edges = np.linspace(-largest, largest, RESIDUAL_BINS + 1)
-    return {side: _residuals(pairs, side, edges) for side in SIDES}
+    cells = _aggregates_by_bins(pairs, [_residual_bin(F.col(f"{side}_error"), edges) for side in SIDES], F.count("*"))
+    return {side: _residuals(_of_side(cells, number, RESIDUAL_BINS)[:, 0], edges) for number, side in enumerate(SIDES)}
 
 
-def _residuals(pairs: DataFrame, side: str, edges: np.ndarray) -> Curves:
-    error, width = F.col(f"{side}_error"), float(edges[1] - edges[0])
+def _residual_bin(error: Column, edges: np.ndarray) -> Column:
+    width = float(edges[1] - edges[0])
     bin_index = F.least(F.greatest(F.floor((error - float(edges[0])) / width), F.lit(0)), F.lit(RESIDUAL_BINS - 1))
-    counted = dict(_aggregates_by_bin(pairs.where(~F.isnan(error)), bin_index, F.count("*")))
-    rows = [counted.get(index, 0) for index in range(RESIDUAL_BINS)]
-    return Curves(residuals=tuple(zip(edges[:-1].tolist(), edges[1:].tolist(), rows, strict=True)))
+    return F.when(~F.isnan(error), bin_index)
 
 
-def _aggregates_by_bin(rows: DataFrame, bin_index: Column, *numbers: Column) -> Sequence[tuple[Any, ...]]:
-    return [tuple(row) for row in rows.groupBy(bin_index).agg(*numbers).collect()]
+def _residuals(rows: np.ndarray, edges: np.ndarray) -> Curves:
+    return Curves(residuals=tuple(zip(edges[:-1].tolist(), edges[1:].tolist(), rows.astype(int).tolist(), strict=True)))
+
+
+def _aggregates_by_bins(rows: DataFrame, bins: Sequence[Column], *numbers: Column) -> Sequence[tuple[Any, ...]]:
+    named = [bin_index.alias(f"bin_{number}") for number, bin_index in enumerate(bins)]
+    return [tuple(row) for row in rows.groupBy(*named).agg(*numbers).collect()]

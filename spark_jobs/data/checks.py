@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from multiprocessing.pool import ThreadPool
 from statistics import median
 from typing import Any, NamedTuple
 
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from contract.base_model import format_duration
 from contract.documents import DataCheck, Snapshot, ValidationReport, parse
@@ -17,40 +17,37 @@ from contract.spec import ModelSpec
 from contract.store.base import Store
 from spark_jobs.data.dataset import labelled, parts_of
 from spark_jobs.data.leakage import leaks, sampled
+from spark_jobs.data.snapshot import Content
 from spark_jobs.runtime.spark_api import first_row
 
 EXAMPLES = "examples"  # source name under which checks of the dataset are listed
 ENOUGH, AT_MOST = 3, 10  # earlier snapshots
 LEAST, MOST = 0.5, 2.0  # of their median
-TIMES = (T.TimestampType, T.TimestampNTZType, T.DateType)
 
 
-def check_source(frame: DataFrame, name: str, source: Source, as_of: datetime) -> list[DataCheck]:
-    newest = F.max(source.time_column) if source.time_column else F.lit(None)
-    times = _other_times(frame, source)
-    rows, last, *latest = first_row(
-        frame.agg(F.count("*"), newest.cast("timestamp"), *(F.max(time).cast("timestamp") for time in times))
-    )
+def check_source(content: Content, name: str, source: Source, as_of: datetime) -> list[DataCheck]:
+    rows, columns = content.rows, len(content.schema)
     checks = [
-        DataCheck(source=name, name="columns", passed=True, detail=f"{len(frame.columns)} as the spec says"),
+        DataCheck(source=name, name="columns", passed=True, detail=f"{columns} as the spec says"),
         DataCheck(source=name, name="window has rows", passed=rows > 0, detail=f"{rows:,} rows {_window(source, as_of)}"),
     ]
+    times = _other_times(content, source)
     if times:
-        checks.append(_future(name, dict(zip(times, latest, strict=True)), as_of))
+        checks.append(_future(name, times, as_of))
     if source.max_age is not None:
-        checks.append(_freshness(name, last.replace(tzinfo=UTC) if last else None, source.max_age, as_of))
+        checks.append(_freshness(name, content.newest.get(source.time_column or ""), source.max_age, as_of))
     return checks
 
 
-def _other_times(frame: DataFrame, source: Source) -> list[str]:
-    """Time and date columns except time_column and partition_column (cut at `as_of` already) and those of allow_future."""
+def _other_times(content: Content, source: Source) -> dict[str, datetime | None]:
+    """The newest of each column but time_column and partition_column (cut at `as_of` already) and those of allow_future."""
     known = {source.time_column, source.partition_column, *source.allow_future}
-    return [field.name for field in frame.schema if isinstance(field.dataType, TIMES) and field.name not in known]
+    return {column: time for column, time in content.newest.items() if column not in known}
 
 
-def _future(name: str, latest: Mapping[str, datetime | None], as_of: datetime) -> DataCheck:
+def _future(name: str, newest: Mapping[str, datetime | None], as_of: datetime) -> DataCheck:
     """Times after `as_of` would be unknown when the model is served."""
-    late = {column: time.replace(tzinfo=UTC) for column, time in latest.items() if time and time.replace(tzinfo=UTC) > as_of}
+    late = {column: time for column, time in newest.items() if time and time > as_of}
     detail = "; ".join(f"{column} has times until {_minute(time)}" for column, time in late.items())
     advice = "; if that is known in advance, name it in allow_future" if late else ""
     return DataCheck(source=name, name="no times after as_of", passed=not late, detail=f"{detail}{advice}")
@@ -115,9 +112,7 @@ class Examined(NamedTuple):
 
 def check_examples(rows: DataFrame, spec: ModelSpec, as_of: datetime) -> Examined:
     """`rows` include those without label. They are read three times, which is faster than caching them."""
-    facts = first_row(rows.agg(*_facts(spec, as_of))).asDict()
-    named = F.when(F.col(spec.examples.id).isNotNull(), F.xxhash64(spec.examples.id))
-    facts["distinct_ids"] = first_row(labelled(rows, spec).agg(F.count_distinct(named)))[0]
+    facts = _facts_of(rows, spec, as_of)
     learned, judged = (_varies(name, facts[part], spec) for name, part in (("training rows", "train"), ("holdout", "holdout")))
     checks = [
         DataCheck(source=EXAMPLES, name="columns", passed=True, detail=f"{len(rows.columns)} as the spec says"),
@@ -129,13 +124,22 @@ def check_examples(rows: DataFrame, spec: ModelSpec, as_of: datetime) -> Examine
         *([_levels(labelled(rows, spec), facts, spec)] if spec.examples.categorical else []),
     ]
     if learned.passed:
-        sample = sampled(labelled(rows.where(parts_of(spec, as_of)[0]), spec), facts["train"].rows)
+        sample = sampled(labelled(rows.where(parts_of(spec, as_of)[0]), spec), spec, facts["train"].rows)
         checks.append(_listed("no feature tells the label by itself", leaks(sample, spec)))
     return Examined(checks, 1 - facts["holdout"].rows / facts["holdout"].all if facts["holdout"].all else 0.0)
 
 
+def _facts_of(rows: DataFrame, spec: ModelSpec, as_of: datetime) -> dict[str, Any]:
+    """Two queries, at once: counted with the others, each distinct id would carry them all along."""
+    named = F.when(F.col(spec.examples.id).isNotNull(), F.xxhash64(spec.examples.id))
+    distinct = labelled(rows, spec).agg(F.count_distinct(named).alias("distinct_ids"))
+    with ThreadPool(2) as pool:
+        facts, ids = pool.map(first_row, (rows.agg(*_facts(spec, as_of)), distinct), chunksize=1)
+    return {**facts.asDict(), **ids.asDict()}
+
+
 def _facts(spec: ModelSpec, as_of: datetime) -> list[Column]:
-    """Counts are of labelled rows but for `all`. Not one of distinct ids: it would carry all others along for each id."""
+    """Counts are of labelled rows but for `all`."""
     named = spec.examples
     label = F.col(named.label)
 

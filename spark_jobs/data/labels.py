@@ -1,5 +1,6 @@
 """Labels as Spark ML needs them: a double, which for classes is the index in the sorted list of labels."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -15,11 +16,18 @@ def labels_of(train: DataFrame, spec: ModelSpec) -> Labels | None:
     """0 and 1 for binary, the sorted names for multiclass, None for regression; BadData if there are fewer than two classes."""
     if spec.task == "regression":
         return None
-    label = spec.examples.label
-    seen = sorted(row[0] for row in train.select(label).distinct().collect())
+    return labels_in((row[0] for row in train.select(spec.examples.label).distinct().collect()), spec)
+
+
+def labels_in(classes: Iterable[Any], spec: ModelSpec) -> Labels:
+    """As labels_of, from the classes that the training rows have."""
+    seen = sorted(classes)
     if len(seen) < 2:
-        classes = f"only the class {seen[0]!r}" if seen else "no class"
-        raise BadData(f"the training rows of {spec.name} hold {classes} of {label}: widen the sources' window or correct the label")
+        found = f"only the class {seen[0]!r}" if seen else "no class"
+        raise BadData(
+            f"the training rows of {spec.name} hold {found} of {spec.examples.label}: "
+            "widen the sources' window or correct the label"
+        )
     return [0, 1] if spec.task == "binary" else seen
 
 

@@ -6,7 +6,8 @@ what is read back is checked. The folder is named by the job's key, and is valid
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from multiprocessing.pool import ThreadPool
 from typing import Any, NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
@@ -15,31 +16,44 @@ from pyspark.sql import functions as F
 from contract.documents import Snapshot
 from contract.keys import digest_of
 from contract.source import Source
+from spark_jobs.data.schema import TIMES
 from spark_jobs.data.sources import Rows
 from spark_jobs.runtime.spark_api import first_row
 
 log = logging.getLogger(__name__)
+AT_ONCE = 4  # sources: a small one keeps one core busy, mostly with planning its query
+
+
+class Content(NamedTuple):
+    """What one pass over a source's rows tells.
+
+    `rows`, the sum of row hashes and the types are equal for equal rows in any order; `newest`: by column of times or dates.
+    """
+
+    rows: int
+    hashes: str
+    schema: dict[str, str]
+    newest: dict[str, datetime | None]
 
 
 class Frozen(NamedTuple):
     snapshot: Snapshot
     frames: dict[str, DataFrame]
-
-
-class Content(NamedTuple):
-    """Row count, sum of row hashes and types: equal for equal rows in any order."""
-
-    rows: int
-    hashes: str
-    schema: dict[str, str]
+    contents: dict[str, Content]
 
 
 def freeze(spark: SparkSession, read: Mapping[str, Rows], sources: Mapping[str, Source], uri: str, as_of: datetime) -> Frozen:
     """Writes each source's rows to `<uri>/<source>` and returns them as read back, cached."""
-    for name, rows in read.items():
-        rows.frame.write.mode("overwrite").parquet(f"{uri}/{name}")
-    written = {name: spark.read.parquet(f"{uri}/{name}").cache() for name in read}
-    contents = {name: content_of(frame) for name, frame in written.items()}
+
+    def write(name: str) -> tuple[DataFrame, Content]:
+        rows = read[name].frame
+        rows.write.mode("overwrite").parquet(f"{uri}/{name}")
+        written = spark.read.schema(rows.schema).parquet(f"{uri}/{name}").cache()
+        return written, content_of(written)
+
+    with ThreadPool(min(len(read), AT_ONCE)) as pool:
+        frozen = dict(zip(read, pool.map(write, read, chunksize=1), strict=True))
+    contents = {name: content for name, (_, content) in frozen.items()}
     versions = {name: rows.version for name, rows in read.items() if rows.version is not None}
     for name, content in contents.items():
         log.info(f"validate: {name}: {content.rows:,} rows written to {uri}/{name}")
@@ -52,7 +66,8 @@ def freeze(spark: SparkSession, read: Mapping[str, Rows], sources: Mapping[str, 
             versions=versions,
             sources={name: source_hash(source) for name, source in sources.items()},
         ),
-        frames=written,
+        frames={name: frame for name, (frame, _) in frozen.items()},
+        contents=contents,
     )
 
 
@@ -60,13 +75,21 @@ def content_of(frame: DataFrame) -> Content:
     columns = sorted(frame.columns)
     nulls = F.concat(*(F.col(name).isNull().cast("string") for name in columns))  # xxhash64 skips nulls: (null, a) is (a, null)
     row = F.xxhash64(*columns, nulls).cast("decimal(20,0)")
-    rows, hashes = first_row(frame.agg(F.count("*"), F.sum(row)))
-    return Content(rows, str(hashes), dict(frame.select(*columns).dtypes))
+    times = [field.name for field in frame.schema if isinstance(field.dataType, TIMES)]
+    newest = (F.max(name).cast("timestamp") for name in times)
+    rows, hashes, *latest = first_row(frame.agg(F.count("*"), F.sum(row), *newest))
+    zoned = [time and time.replace(tzinfo=UTC) for time in latest]
+    return Content(rows, str(hashes), dict(frame.select(*columns).dtypes), dict(zip(times, zoned, strict=True)))
 
 
 def fingerprint_of(contents: Mapping[str, Content], versions: Mapping[str, int]) -> str:
     """Digest of the rows, and of table versions where there are any: equal rows of another version are another snapshot."""
-    return digest_of({name: [*content, *([versions[name]] if name in versions else [])] for name, content in contents.items()})
+    return digest_of(
+        {
+            name: [content.rows, content.hashes, content.schema, *([versions[name]] if name in versions else [])]
+            for name, content in contents.items()
+        }
+    )
 
 
 def source_hash(source: Source) -> str:

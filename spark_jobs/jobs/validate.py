@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from multiprocessing.pool import ThreadPool
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from contract.documents import DataCheck, JobRequest, RunDocument, Snapshot, ValidationReport, write
 from contract.errors import BadData
@@ -13,7 +13,7 @@ from contract.store.base import Store
 from spark_jobs.data.checks import EXAMPLES, Examined, check_examples, check_source, check_volumes, earlier_snapshots
 from spark_jobs.data.dataset import build_rows
 from spark_jobs.data.expectations import check_suite
-from spark_jobs.data.snapshot import freeze
+from spark_jobs.data.snapshot import Frozen, freeze
 from spark_jobs.data.sources import read_sources
 from spark_jobs.runtime.error_translation import explain
 
@@ -23,12 +23,14 @@ log = logging.getLogger(__name__)
 def run(spark: SparkSession, request: JobRequest, store: Store) -> ValidationReport:
     started, run = time.monotonic(), request.run
     sources = read_sources(spark, run.platform.data, run.spec.sources, run.as_of)
-    snapshot, frames = freeze(
-        spark, sources, run.spec.sources, f"{store.root}/{StoreLayout.snapshot(run.model, request.key)}", run.as_of
-    )
-    examined = check_snapshot_examples(spark, snapshot, run)
-    volumes = check_volumes(snapshot, earlier_snapshots(store, run.folder, run.as_of))
-    checks = (*check_frames(frames, run), *volumes, *examined.checks)
+    uri = f"{store.root}/{StoreLayout.snapshot(run.model, request.key)}"
+    frozen = freeze(spark, sources, run.spec.sources, uri, run.as_of)
+    snapshot = frozen.snapshot
+    with ThreadPool(1) as pool:  # at once: most of the time goes into planning, on one core
+        of_sources = pool.apply_async(check_sources, (frozen, run))
+        examined = check_snapshot_examples(spark, snapshot, run)
+        volumes = check_volumes(snapshot, earlier_snapshots(store, run.folder, run.as_of))
+        checks = (*of_sources.get(), *volumes, *examined.checks)
     seconds = time.monotonic() - started
     report = ValidationReport(snapshot=snapshot, checks=checks, unlabelled=examined.unlabelled, seconds=seconds)
     if any(not check.passed for check in checks):
@@ -38,11 +40,12 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> ValidationRep
     return report
 
 
-def check_frames(frames: Mapping[str, DataFrame], run: RunDocument) -> list[DataCheck]:
+def check_sources(frozen: Frozen, run: RunDocument) -> list[DataCheck]:
+    """One suite after the other: Great Expectations keeps its state in the process."""
     checks = []
-    for name, frame in frames.items():
+    for name, frame in frozen.frames.items():
         log.info(f"validate: checking {name}")
-        checks += check_source(frame, name, run.spec.sources[name], run.as_of)
+        checks += check_source(frozen.contents[name], name, run.spec.sources[name], run.as_of)
         if name in run.suites:
             checks += check_suite(frame, name, run.suites[name])
     return checks

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
-from multiprocessing.pool import ThreadPool
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,10 +40,13 @@ class Statistics(NamedTuple):
 
 
 class Binned(NamedTuple):
-    """Rows with `positive` and `bin`; `ties`: which bins hold one score only. The last bin holds NaN scores."""
+    """`rows`: one for each row and side, with `side`, `positive` and `bin`; `ties`, by side: which bins hold one score only.
+
+    The last bin holds NaN scores.
+    """
 
     rows: DataFrame
-    ties: np.ndarray
+    ties: dict[str, np.ndarray]
 
 
 def flat(pairs: DataFrame, *kept: str) -> DataFrame:
@@ -101,17 +103,16 @@ def _summed(rows: DataFrame, slices: str, groupings: Sequence[str], measures: Ma
 
 
 def _add_ranked(rows: DataFrame, slices: str, by_grouping: BySlice, ranked: Mapping[str, Ranked], cuts: Cuts) -> None:
-    def add(side: str) -> None:
-        binned = _binned(rows, side, (slices, *by_grouping), cuts[side])
-        for grouping, statistics in by_grouping.items():
-            for index, counts in _histograms(binned, (slices, grouping), statistics):
-                coarse = _coarse(counts, binned.ties)
-                for name, measure in ranked.items():
-                    statistics[index].of[side, name] = jackknife(counts, _of_histogram(measure, binned.ties))
-                    statistics[index].coarse[side, name] = coarse
-
-    with ThreadPool(len(sides_of(rows))) as pool:  # one side's jobs do not keep all cores busy
-        pool.map(add, cuts)
+    if not ranked:
+        return
+    binned = _binned(rows, (slices, *by_grouping), cuts)
+    for grouping, statistics in by_grouping.items():
+        for side, index, counts in _histograms(binned, (slices, grouping), statistics):
+            ties = binned.ties[side]
+            coarse = _coarse(counts, ties)
+            for name, measure in ranked.items():
+                statistics[index].of[side, name] = jackknife(counts, _of_histogram(measure, ties))
+                statistics[index].coarse[side, name] = coarse
 
 
 def _of_histogram(measure: Ranked, ties: np.ndarray) -> Callable[[np.ndarray], float]:
@@ -120,11 +121,12 @@ def _of_histogram(measure: Ranked, ties: np.ndarray) -> Callable[[np.ndarray], f
 
 def _refine(rows: DataFrame, by_grouping: Mapping[str, Statistics], ranked: Mapping[str, Ranked], cuts: Cuts) -> None:
     """Shifts each ranking's values, with and without each block, to the value of the fine histogram."""
-    for side, cuts_of_side in cuts.items():
-        binned = _binned(rows, side, (), cuts_of_side)
-        counts = _histogram(binned)
+    if not ranked:
+        return
+    binned = _binned(rows, (), cuts)
+    for side, counts in _histograms_of_all(binned):
         for (name, measure), statistics in product(ranked.items(), by_grouping.values()):
-            value, rough = measure.value(counts, binned.ties), statistics.of[side, name]
+            value, rough = measure.value(counts, binned.ties[side]), statistics.of[side, name]
             statistics.of[side, name] = Jackknife(value, rough.without + (value - rough.value), abs(value))
 
 
@@ -153,8 +155,12 @@ def _statistics(
     return Statistics(table[:, 0], rows, int(table[:, 2].sum()) if binary else None, rarest, of, {})
 
 
+def _named(side: str, name: str) -> str:
+    return f"{side}_{name}"
+
+
 def _field(side: str, name: str) -> Column:
-    return F.col(f"{side}_{name}")
+    return F.col(_named(side, name))
 
 
 def _score(side: str) -> Column:
@@ -162,15 +168,21 @@ def _score(side: str) -> Column:
     return F.when(score == 0, 0.0).otherwise(score)  # the Bucketizer sorts −0.0 below 0.0
 
 
-def _binned(rows: DataFrame, side: str, keys: Sequence[str], cuts: np.ndarray) -> Binned:
+def _binned(rows: DataFrame, keys: Sequence[str], cuts: Cuts) -> Binned:
     """Each cut is followed by the next larger double, so that rows of equal score never share a bin with others."""
-    splits = np.concatenate([[-np.inf], np.unique([cuts, np.nextafter(cuts, np.inf)]), [np.inf]])
     scores = rows.select(
-        *(F.col(key).cast("int") for key in keys), _field(side, "positive").alias("positive"), _score(side).alias("score")
+        *(F.col(key).cast("int") for key in keys),
+        *(_field(side, "positive") for side in cuts),
+        *(_score(side).alias(_named(side, "score")) for side in cuts),
     )
-    binned = bucketed(scores, "score", splits)
-    ties = np.append(np.nextafter(splits[:-1], np.inf) == splits[1:], False)
-    return Binned(binned.withColumn("bin", F.col("bin").cast("int")), ties)
+    ties, of_sides = {}, []
+    for index, side in enumerate(cuts):
+        splits = np.concatenate([[-np.inf], np.unique([cuts[side], np.nextafter(cuts[side], np.inf)]), [np.inf]])
+        scores = bucketed(scores, _named(side, "score"), splits, _named(side, "bin"))
+        ties[side] = np.append(np.nextafter(splits[:-1], np.inf) == splits[1:], False)
+        bin_index = _field(side, "bin").cast("int").alias("bin")
+        of_sides.append(F.struct(F.lit(index).alias("side"), _field(side, "positive").alias("positive"), bin_index))
+    return Binned(scores.select(*keys, F.inline(F.array(*of_sides))), ties)
 
 
 def _arrays(rows: DataFrame) -> dict[str, np.ndarray]:
@@ -179,25 +191,28 @@ def _arrays(rows: DataFrame) -> dict[str, np.ndarray]:
     return {name: frame[name].to_numpy() for name in rows.columns}
 
 
-def _histogram(binned: Binned) -> np.ndarray:
-    """All rows by class and bin, flattened."""
-    cells = _arrays(binned.rows.groupBy("positive", "bin").agg(F.count("*").alias("rows")))
-    positive, bin_index, rows = (cells[name] for name in ("positive", "bin", "rows"))
-    counts = np.zeros((2, len(binned.ties)))
-    counts[positive, bin_index] = rows
-    return counts.reshape(-1)
+def _histograms_of_all(binned: Binned) -> Iterator[tuple[str, np.ndarray]]:
+    """By side: all rows by class and bin, flattened."""
+    cells = _arrays(binned.rows.groupBy("side", "positive", "bin").agg(F.count("*").alias("rows")))
+    for number, (side, ties) in enumerate(binned.ties.items()):
+        positive, bin_index, rows = (cells[name][cells["side"] == number] for name in ("positive", "bin", "rows"))
+        counts = np.zeros((2, len(ties)))
+        counts[positive, bin_index] = rows
+        yield side, counts.reshape(-1)
 
 
-def _histograms(binned: Binned, keys: tuple[str, str], statistics: Mapping[int, Statistics]) -> Iterator[tuple[int, np.ndarray]]:
-    """By slice: rows by block, class and bin, flattened to blocks × (2·bins)."""
-    cells = _arrays(binned.rows.groupBy(*keys, "positive", "bin").agg(F.count("*").cast("int").alias("rows")))
-    slices, *where, rows = (cells[name] for name in (*keys, "positive", "bin", "rows"))
-    for index, of_slice in statistics.items():
-        here = slices == index
+def _histograms(
+    binned: Binned, keys: tuple[str, str], statistics: Mapping[int, Statistics]
+) -> Iterator[tuple[str, int, np.ndarray]]:
+    """By side and slice: rows by block, class and bin, flattened to blocks × (2·bins)."""
+    cells = _arrays(binned.rows.groupBy("side", *keys, "positive", "bin").agg(F.count("*").cast("int").alias("rows")))
+    sides, slices, *where, rows = (cells[name] for name in ("side", *keys, "positive", "bin", "rows"))
+    for (number, (side, ties)), (index, of_slice) in product(enumerate(binned.ties.items()), statistics.items()):
+        here = (sides == number) & (slices == index)
         block, positive, score = (column[here] for column in where)
-        counts = np.zeros((len(of_slice.blocks), 2, len(binned.ties)), dtype=np.int32)
+        counts = np.zeros((len(of_slice.blocks), 2, len(ties)), dtype=np.int32)
         counts[np.searchsorted(of_slice.blocks, block), positive, score] = rows[here]
-        yield index, counts.reshape(len(of_slice.blocks), -1)
+        yield side, index, counts.reshape(len(of_slice.blocks), -1)
 
 
 def _coarse(histograms: np.ndarray, ties: np.ndarray) -> float:

@@ -9,6 +9,7 @@ from contract.documents import DataCheck, Snapshot, ValidationReport, write
 from contract.spec import ModelSpec, Source
 from contract.store.local import LocalStore
 from spark_jobs.data.checks import check_examples, check_source, check_volumes, earlier_snapshots
+from spark_jobs.data.snapshot import content_of
 
 AS_OF = datetime(2026, 1, 10, tzinfo=UTC)
 SPEC: dict[str, Any] = {
@@ -85,7 +86,7 @@ def test_ids_that_repeat_and_rows_without_id_or_time_fail(spark: SparkSession) -
 
 def source_checks(frame: DataFrame) -> dict[str, tuple[bool, str]]:
     source = Source(format="parquet", path="flights", time_column="at", max_age="36h", window="9d")
-    return {check.name: (check.passed, check.detail) for check in check_source(frame, "flights", source, AS_OF)}
+    return {check.name: (check.passed, check.detail) for check in check_source(content_of(frame), "flights", source, AS_OF)}
 
 
 @pytest.mark.parametrize(("newest", "passed"), [("2026-01-08 12:00:00", True), ("2026-01-08 11:59:59", False)])
@@ -108,7 +109,7 @@ def test_times_after_as_of_are_refused_but_where_the_spec_allows_them(spark: Spa
         "landed has times until 2026-01-10 00:00 UTC; if that is known in advance, name it in allow_future",
     )
     allowed = Source(format="parquet", path="flights", time_column="at", allow_future=("landed",))
-    assert all(check.passed for check in check_source(frame, "flights", allowed, AS_OF))
+    assert all(check.passed for check in check_source(content_of(frame), "flights", allowed, AS_OF))
 
 
 def test_the_share_of_holdout_rows_without_a_label_is_told(spark: SparkSession) -> None:

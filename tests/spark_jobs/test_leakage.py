@@ -4,7 +4,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from contract.spec import ModelSpec
-from spark_jobs.data.leakage import leaks
+from spark_jobs.data.leakage import leaks, sampled
 
 ROWS = 4_000
 SPEC = {
@@ -30,7 +30,8 @@ def rows(spark: SparkSession, x: str, level: str, label: str = "double(id % 4 = 
 
 
 def leaks_of(frame: DataFrame, task: str = "binary", **changes: object) -> list[str]:
-    return leaks(frame, ModelSpec.model_validate({**SPEC, **TASKS[task], **changes}))
+    spec = ModelSpec.model_validate({**SPEC, **TASKS[task], **changes})
+    return leaks(sampled(frame, spec, ROWS), spec)
 
 
 ADVICE = "; if that is intended, name it in examples.allow_leakage"
