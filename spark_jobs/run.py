@@ -17,7 +17,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from contract.documents import Failure, JobRequest, JobStart, read, write
@@ -31,6 +31,8 @@ from spark_jobs.runtime.logs import start_logging
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from spark_jobs.data.handover import Handover
 
 log = logging.getLogger("spark_jobs.run")  # its name is __main__ where it is started
 FAILED, PERMANENT = 1, 3
@@ -120,8 +122,14 @@ class SparkApplication:
         spark = self.session
         watchdog = Watchdog(spark, limits_of(request), lambda: getattr(sys.stdout, "lines", 0), partial(fail, request, self.store))
         with watchdog:
-            document = importlib.import_module(module_of(request)).run(spark, request, self.store)
+            document = importlib.import_module(module_of(request)).run(spark, request, self.store, self.handover)
             log.info(f"{request.job}: wrote {write(self.store, request.files.document, document)}")
+
+    @cached_property
+    def handover(self) -> "Handover":
+        from spark_jobs.data.handover import Handover
+
+        return Handover(len(self._requests))
 
     @property
     def session(self) -> "SparkSession":

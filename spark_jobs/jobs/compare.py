@@ -19,7 +19,8 @@ from spark_jobs.comparison.comparisons import against_baseline, against_version
 from spark_jobs.comparison.golden_rows import choose_golden_rows
 from spark_jobs.comparison.holdout import HoldoutFacts, hash_sample, holdout_facts, score, scored_by
 from spark_jobs.comparison.recipes import compare_recipes
-from spark_jobs.data.dataset import build_examples, split
+from spark_jobs.data.dataset import labelled, split
+from spark_jobs.data.handover import Handover
 from spark_jobs.export.parity import prove
 from spark_jobs.runtime.stage_timer import StageTimer
 from spark_jobs.tracking.comparison_log import log_comparison
@@ -57,12 +58,12 @@ class Evidence(NamedTuple):
     recipe: RecipeChange | None
 
 
-def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
+def run(spark: SparkSession, request: JobRequest, store: Store, handover: Handover | None = None) -> Comparison:
     clock, frozen = StageTimer("compare"), request.run
     connect(frozen.platform.mlflow)
     report = documents.read(store, request.inputs["validate"], ValidationReport)
     training = documents.read(store, request.inputs["train"], Training)
-    evidence = evidence_on(spark, frozen, report, training.version, clock)
+    evidence = evidence_on(spark, frozen, report, training.version, clock, handover or Handover())
     comparison = Comparison(
         version=training.version,
         comparisons=evidence.comparisons,
@@ -77,11 +78,14 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
     return comparison
 
 
-def evidence_on(spark: SparkSession, run: RunDocument, report: ValidationReport, version: int, clock: StageTimer) -> Evidence:
+def evidence_on(
+    spark: SparkSession, run: RunDocument, report: ValidationReport, version: int, clock: StageTimer, handover: Handover
+) -> Evidence:
     """`version` is the challenger's. Each stage ends with a line in the log."""
     with tempfile.TemporaryDirectory() as folder:
-        versions = versions_of(run, version, Path(folder))
-        examples = examples_of(spark, report.snapshot, versions.challenger, run)
+        versions = versions_of(run, version, Path(folder), handover)
+        rows = labelled(handover.rows(spark, report.snapshot, run.spec, versions.challenger.sql), run.spec)
+        examples = examples_of(rows, run)
         clock.lap("holdout", f"{examples.facts.rows:,} holdout rows")
         comparisons, proof = compare_and_prove(versions, examples, report, run)
         clock.lap("compare", "; ".join(map(comparison_sentence, comparisons)))
@@ -92,17 +96,17 @@ def evidence_on(spark: SparkSession, run: RunDocument, report: ValidationReport,
     return Evidence(comparisons, proof, recipe)
 
 
-def versions_of(run: RunDocument, version: int, folder: Path) -> Versions:
+def versions_of(run: RunDocument, version: int, folder: Path, handover: Handover) -> Versions:
     """`version` is the challenger's: raises VersionUnreadable for it. An unreadable reference version is returned as its error."""
     numbers = reference_versions_of(run)
-    challenger, *references = load_versions(run.spec.name, [version, *numbers.values()], folder)
+    challenger, *references = load_versions(run.spec.name, [version, *numbers.values()], folder, handover.pipelines)
     if isinstance(challenger, VersionUnreadable):
         raise challenger
     return Versions(challenger, numbers, references)
 
 
-def examples_of(spark: SparkSession, snapshot: Snapshot, challenger: Version, run: RunDocument) -> SplitExamples:
-    train, holdout = split(build_examples(spark, snapshot, run.spec, challenger.sql), run.spec, run.as_of)
+def examples_of(rows: DataFrame, run: RunDocument) -> SplitExamples:
+    train, holdout = split(rows, run.spec, run.as_of)
     return SplitExamples(train, holdout, holdout_facts(holdout, run.spec))
 
 

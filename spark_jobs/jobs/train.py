@@ -17,7 +17,8 @@ from contract.errors import BadData
 from contract.metrics import MetricName
 from contract.spec import ModelSpec
 from contract.store.base import Store
-from spark_jobs.data.dataset import build_examples, split
+from spark_jobs.data.dataset import labelled, split
+from spark_jobs.data.handover import Handover
 from spark_jobs.data.labels import Labels, labels_of, with_label_index
 from spark_jobs.export import write_model
 from spark_jobs.runtime.spark_api import first_row
@@ -33,20 +34,20 @@ from spark_jobs.training.walk_forward import fold_intervals
 log = logging.getLogger(__name__)
 
 
-def run(spark: SparkSession, request: JobRequest, store: Store) -> Training:
+def run(spark: SparkSession, request: JobRequest, store: Store, handover: Handover | None = None) -> Training:
     """The version that an earlier attempt of this request registered, else a newly trained one: nothing is trained twice."""
     mlflow_runs.connect(request.run.platform.mlflow)
     registered = mlflow_runs.find_training(request.run.model, request.key)
     if registered:
         log.info(f"train: version {registered.version} of {request.run.model} was registered by an earlier attempt")
-    return registered or train(spark, request, store)
+    return registered or train(spark, request, store, handover or Handover())
 
 
-def train(spark: SparkSession, request: JobRequest, store: Store) -> Training:
+def train(spark: SparkSession, request: JobRequest, store: Store, handover: Handover) -> Training:
     frozen, spec, clock = request.run, request.run.spec, StageTimer("train")
     snapshot = documents.read(store, request.inputs["validate"], ValidationReport).snapshot
-    rows, holdout = split(build_examples(spark, snapshot, spec, frozen.sql), spec, frozen.as_of)
-    rows = rows.persist()
+    rows, holdout = split(labelled(handover.rows(spark, snapshot, spec, frozen.sql), spec), spec, frozen.as_of)
+    rows = rows if handover.keeps else rows.persist()
     train_rows, train_until = extent(rows, holdout, spec)
     labels = labels_of(rows, spec)
     clock.lap("examples", f"{train_rows:,} rows to train on")
@@ -68,6 +69,8 @@ def train(spark: SparkSession, request: JobRequest, store: Store) -> Training:
         facts = (metrics, train_rows, holdout_rows, train_until, learned.folds, clock.seconds)
         result = mlflow_runs.Result(learned.params, *facts)
         training = mlflow_runs.log_training(frozen, request.key, snapshot, result, folder)
+    scored.unpersist()
+    handover.keep_pipeline(training.version, learned.pipeline)
     clock.lap("mlflow", f"registered version {training.version} of {spec.name}: {training.mlflow_url}")
     return training
 

@@ -11,8 +11,8 @@ from contract.errors import BadData
 from contract.paths import StoreLayout
 from contract.store.base import Store
 from spark_jobs.data.checks import EXAMPLES, Examined, check_examples, check_source, check_volumes, earlier_snapshots
-from spark_jobs.data.dataset import build_rows
 from spark_jobs.data.expectations import check_suite
+from spark_jobs.data.handover import Handover
 from spark_jobs.data.snapshot import Frozen, freeze
 from spark_jobs.data.sources import read_sources
 from spark_jobs.runtime.error_translation import explain
@@ -20,17 +20,19 @@ from spark_jobs.runtime.error_translation import explain
 log = logging.getLogger(__name__)
 
 
-def run(spark: SparkSession, request: JobRequest, store: Store) -> ValidationReport:
-    started, run = time.monotonic(), request.run
+def run(spark: SparkSession, request: JobRequest, store: Store, handover: Handover | None = None) -> ValidationReport:
+    started, run, handover = time.monotonic(), request.run, handover or Handover()
     sources = read_sources(spark, run.platform.data, run.spec.sources, run.as_of)
     uri = f"{store.root}/{StoreLayout.snapshot(run.model, request.key)}"
     frozen = freeze(spark, sources, run.spec.sources, uri, run.as_of)
     snapshot = frozen.snapshot
     with ThreadPool(1) as pool:  # at once: most of the time goes into planning, on one core
         of_sources = pool.apply_async(check_sources, (frozen, run))
-        examined = check_snapshot_examples(spark, snapshot, run)
+        examined = check_snapshot_examples(spark, snapshot, run, handover)
         volumes = check_volumes(snapshot, earlier_snapshots(store, run.folder, run.as_of))
         checks = (*of_sources.get(), *volumes, *examined.checks)
+    for frame in frozen.frames.values():
+        frame.unpersist()
     seconds = time.monotonic() - started
     report = ValidationReport(snapshot=snapshot, checks=checks, unlabelled=examined.unlabelled, seconds=seconds)
     if any(not check.passed for check in checks):
@@ -51,11 +53,11 @@ def check_sources(frozen: Frozen, run: RunDocument) -> list[DataCheck]:
     return checks
 
 
-def check_snapshot_examples(spark: SparkSession, snapshot: Snapshot, run: RunDocument) -> Examined:
+def check_snapshot_examples(spark: SparkSession, snapshot: Snapshot, run: RunDocument, handover: Handover) -> Examined:
     """A dataset that cannot be built is one failed check, so that failed checks of the sources are reported as well."""
     log.info("validate: checking the examples")
     try:
-        return check_examples(build_rows(spark, snapshot, run.spec, run.sql), run.spec, run.as_of)
+        return check_examples(handover.rows(spark, snapshot, run.spec, run.sql), run.spec, run.as_of)
     except Exception as error:  # a query may fail on the data, such as a division by zero
         reason = explain(error)
         if not isinstance(reason, BadData):

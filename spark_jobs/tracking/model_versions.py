@@ -1,10 +1,11 @@
 """Registered versions, loaded from MLflow with all that scoring needs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
@@ -44,12 +45,14 @@ class Version(NamedTuple):
     mlflow_run: str
 
 
-def load_versions(model: str, versions: Sequence[int], folder: Path) -> list[Version | VersionUnreadable]:
-    """Loads in parallel: a pipeline's many small files take one core several seconds."""
+def load_versions(
+    model: str, versions: Sequence[int], folder: Path, pipelines: Mapping[int, PipelineModel] = MappingProxyType({})
+) -> list[Version | VersionUnreadable]:
+    """Loads in parallel: a pipeline's many small files take one core several seconds. `pipelines`: those that are in memory."""
 
     def load(version: int) -> Version | VersionUnreadable:
         try:
-            return load_version(model, version, folder / str(version))
+            return load_version(model, version, folder / str(version), pipelines.get(version))
         except VersionUnreadable as error:
             return error
 
@@ -57,7 +60,7 @@ def load_versions(model: str, versions: Sequence[int], folder: Path) -> list[Ver
         return pool.map(load, versions, chunksize=1)
 
 
-def load_version(model: str, version: int, folder: Path) -> Version:
+def load_version(model: str, version: int, folder: Path, pipeline: PipelineModel | None = None) -> Version:
     """A registered version, its files copied below `folder`, which must outlive the pipeline. Raises VersionUnreadable."""
     with translate_mlflow_errors():
         client = MlflowClient()
@@ -72,16 +75,16 @@ def load_version(model: str, version: int, folder: Path) -> Version:
                 raise VersionUnreadable(f"MLflow has no version {version} of {model} any more") from error
             raise
     try:
-        return _read_version(registered, registered.run_id, folder)
+        return _read_version(registered, registered.run_id, folder, pipeline)
     except (OSError, ValueError, KeyError, TooNew, PySparkException, Py4JJavaError) as error:
         reason = str(error).strip().partition("\n")[0][:300]
         raise VersionUnreadable(f"the files of version {version} of {model} in MLflow cannot be read: {reason}") from error
 
 
-def _read_version(registered: ModelVersion, mlflow_run: str, folder: Path) -> Version:
+def _read_version(registered: ModelVersion, mlflow_run: str, folder: Path, pipeline: PipelineModel | None) -> Version:
     training, sql = training_of(registered), folder / "features.sql"
     return Version(
-        pipeline=PipelineModel.load(f"file://{folder.resolve() / MODEL / PIPELINE}"),
+        pipeline=pipeline or PipelineModel.load(f"file://{folder.resolve() / MODEL / PIPELINE}"),
         spec=parse(StoredSpec, (folder / "spec.json").read_bytes()).spec,
         sql=sql.read_text() if sql.exists() else None,
         labels=json.loads((folder / ONNX / "model.json").read_bytes())["labels"],

@@ -74,7 +74,9 @@ def fold_intervals(
     answer = indexed_answer(spec, labels, centre).alias("challenger")
     scored = (_validated(fold, spec, params, seed).select(block, answer) for fold in walk_forward(rows, spec, until))
     measures = measures_of(names, spec.task, spec.gate, label_indices(labels))
-    statistics = reduce_by_blocks(flat(reduce(DataFrame.unionByName, scored), BY_TIME).persist(), [BY_TIME], measures)
+    answers = flat(reduce(DataFrame.unionByName, scored), BY_TIME).persist()
+    statistics = reduce_by_blocks(answers, [BY_TIME], measures)
+    answers.unpersist()
     return {name: side_of(statistics, "challenger", name, spec.gate.side) for name in names}
 
 

@@ -1,12 +1,15 @@
 """A spec without a time column, split by a hash of its id, through all three jobs and a real MLflow."""
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
 from contract import documents
+from contract.base_model import Versioned
 from contract.comparison import Comparison
 from contract.documents import Champion, GoldenRows, JobRequest, RunDocument, Training, ValidationReport
 from contract.platform import Images, Platform, ServingHost
@@ -14,6 +17,7 @@ from contract.spark import Spark as SparkPlatform
 from contract.spec import parse_spec
 from contract.store.local import LocalStore
 from spark_jobs.data.dataset import build_examples, split
+from spark_jobs.data.handover import Handover
 from spark_jobs.jobs import compare, train, validate
 
 pytest_plugins = ["tests.spark_jobs.mlflow_server"]
@@ -40,11 +44,11 @@ class Line:
         )
         (home / "planes.csv").write_text("tailnum,year,manufacturer,engines,seats,engine\n" + "".join(map(plane, range(ROWS))))
 
-    def frozen(self, day: int, champion: Champion | None = None) -> RunDocument:
+    def frozen(self, day: int, champion: Champion | None = None, run_id: str = "") -> RunDocument:
         return RunDocument(
             model="aircraft_engine",
-            run_id=f"day {day}",
-            folder=f"runs/aircraft_engine/{day}",
+            run_id=run_id or f"day {day}",
+            folder=f"runs/aircraft_engine/{run_id or day}",
             clear_number=0,
             as_of=datetime(2026, 1, day, tzinfo=UTC),
             backfill=False,
@@ -58,13 +62,16 @@ class Line:
         )
 
     def retrain(self, day: int, champion: Champion | None = None) -> tuple[ValidationReport, Training, Comparison]:
-        run, inputs, outputs = self.frozen(day, champion), {}, []
+        """Each job as an application of its own."""
+        return tuple(self.outputs(self.frozen(day, champion), lambda: None))
+
+    def outputs(self, run: RunDocument, handover: Callable[[], Handover | None]) -> Iterator[Any]:
+        inputs, key = {}, run.run_id.replace(" ", "")
         for job in (validate, train, compare):
             name = job.__name__.rpartition(".")[2]
-            document = job.run(self.spark, JobRequest(job=name, key=f"k{day}", run=run, inputs=inputs), self.store)
-            inputs = {**inputs, name: documents.write(self.store, f"{run.folder}/{name}-k{day}.json", document)}
-            outputs.append(document)
-        return tuple(outputs)
+            document = job.run(self.spark, JobRequest(job=name, key=key, run=run, inputs=inputs), self.store, handover())
+            inputs = {**inputs, name: documents.write(self.store, f"{run.folder}/{name}-{key}.json", document)}
+            yield document
 
 
 def plane(number: int) -> str:
@@ -109,3 +116,34 @@ def test_rows_without_time_are_validated_trained_on_and_compared_and_again_again
         for taken, run in ((report.snapshot, line.frozen(10)), (again.snapshot, line.frozen(20)))
     ]
     assert holdouts[0] == holdouts[1]
+
+
+def test_one_application_leaves_the_documents_of_three_and_only_its_dataset_in_memory(line: Line) -> None:
+    three = list(line.outputs(line.frozen(10, run_id="three"), lambda: None))
+    in_memory, kept = [cached(line.spark)], Handover(jobs=3)
+
+    one = []
+    for document in line.outputs(line.frozen(10, run_id="one"), lambda: kept):
+        one.append(document)
+        in_memory.append(cached(line.spark))
+
+    assert [content(document) for document in one] == [content(document) for document in three]
+    before = in_memory[0]
+    assert [count - before for count in in_memory] == [0, 1, 1, 1]
+
+
+def cached(spark: SparkSession) -> int:
+    """Data frames that are cached."""
+    return spark.sparkContext._jsc.getPersistentRDDs().size()
+
+
+def content(document: Versioned) -> Any:
+    """Without what differs from run to run: seconds, paths, and what MLflow numbers."""
+    varies = {"seconds", "uri", "mlflow_run", "mlflow_url", "version", "golden"}
+
+    def same(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: same(inner) for name, inner in value.items() if name not in varies}
+        return [same(inner) for inner in value] if isinstance(value, list) else value
+
+    return same(document.model_dump(mode="json"))
