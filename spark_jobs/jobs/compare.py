@@ -17,10 +17,10 @@ from contract.spec import ModelSpec
 from contract.store.base import Store
 from spark_jobs.comparison.comparisons import against_baseline, against_version
 from spark_jobs.comparison.golden_rows import choose_golden_rows
-from spark_jobs.comparison.holdout import HoldoutFacts, hash_sample, holdout_facts, score, scored_by
+from spark_jobs.comparison.holdout import HoldoutFacts, Scored, hash_sample, holdout_facts, sample_size, score, scored_by
 from spark_jobs.comparison.recipes import compare_recipes
 from spark_jobs.data.dataset import build_examples, split
-from spark_jobs.export.parity import prove
+from spark_jobs.export.parity import collect_answers, prove
 from spark_jobs.runtime.stage_timer import StageTimer
 from spark_jobs.tracking.comparison_log import log_comparison
 from spark_jobs.tracking.mlflow_runs import connect
@@ -79,9 +79,10 @@ def run(spark: SparkSession, request: JobRequest, store: Store) -> Comparison:
 
 def evidence_on(spark: SparkSession, run: RunDocument, report: ValidationReport, version: int, clock: StageTimer) -> Evidence:
     """`version` is the challenger's. Each stage ends with a line in the log."""
-    with tempfile.TemporaryDirectory() as folder:
-        versions = versions_of(run, version, Path(folder))
-        examples = examples_of(spark, report.snapshot, versions.challenger, run)
+    with tempfile.TemporaryDirectory() as folder, ThreadPool(1) as pool:
+        loading = pool.apply_async(versions_of, (run, version, Path(folder)))
+        examples = examples_of(spark, report.snapshot, run)
+        versions = loading.get()
         clock.lap("holdout", f"{examples.facts.rows:,} holdout rows")
         comparisons, proof = compare_and_prove(versions, examples, report, run)
         clock.lap("compare", "; ".join(map(comparison_sentence, comparisons)))
@@ -101,8 +102,10 @@ def versions_of(run: RunDocument, version: int, folder: Path) -> Versions:
     return Versions(challenger, numbers, references)
 
 
-def examples_of(spark: SparkSession, snapshot: Snapshot, challenger: Version, run: RunDocument) -> SplitExamples:
-    train, holdout = split(build_examples(spark, snapshot, run.spec, challenger.sql), run.spec, run.as_of)
+def examples_of(spark: SparkSession, snapshot: Snapshot, run: RunDocument) -> SplitExamples:
+    """The holdout is cached, as several queries read it: the first of them counts it."""
+    train, holdout = split(build_examples(spark, snapshot, run.spec, run.sql), run.spec, run.as_of)
+    holdout = holdout.persist()
     return SplitExamples(train, holdout, holdout_facts(holdout, run.spec))
 
 
@@ -110,22 +113,23 @@ def compare_and_prove(
     versions: Versions, examples: SplitExamples, report: ValidationReport, run: RunDocument
 ) -> tuple[tuple[ReferenceComparison, ...], OnnxProof]:
     """Both at once, for neither alone keeps all cores busy."""
+    challenger, facts = versions.challenger, examples.facts
+    answers = score(examples.holdout, challenger)
     with ThreadPool(1) as pool:
-        sample = hash_sample(examples.holdout, run.spec.examples.id, examples.facts.rows)
-        proving = pool.apply_async(prove_and_choose, (sample, run.spec, versions.challenger))
-        return comparisons_of(versions, examples, report, run), proving.get()
+        sample = hash_sample(answers, run.spec.examples.id, facts.rows, sample_size(challenger))
+        proving = pool.apply_async(prove_and_choose, (sample, run.spec, challenger))
+        scored = scored_by(challenger, answers, facts, run, report.snapshot)
+        return comparisons_of(versions, scored, examples.train, report), proving.get()
 
 
 def comparisons_of(
-    versions: Versions, examples: SplitExamples, report: ValidationReport, run: RunDocument
+    versions: Versions, scored: Scored, train: DataFrame, report: ValidationReport
 ) -> tuple[ReferenceComparison, ...]:
-    answers = score(examples.holdout, versions.challenger)
-    scored = scored_by(versions.challenger, answers, examples.facts, run, report.snapshot)
     compared = [
         against_version(scored, role, number, loaded)
         for (role, number), loaded in zip(versions.numbers.items(), versions.references, strict=True)
     ]
-    return require_labels(compared or [against_baseline(scored, examples.train)], report, examples.facts.rows, run.spec)
+    return require_labels(compared or [against_baseline(scored, train)], report, scored.facts.rows, scored.run.spec)
 
 
 def require_labels(
@@ -161,7 +165,8 @@ def recipe_of(
 
 
 def prove_and_choose(sample: DataFrame, spec: ModelSpec, challenger: Version) -> OnnxProof:
-    answers = score(sample, challenger).persist()
+    """From one query."""
+    answers = collect_answers(sample, spec)
     return OnnxProof(prove(answers, spec, challenger.onnx), choose_golden_rows(answers, spec, challenger.pipeline))
 
 
