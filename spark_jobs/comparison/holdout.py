@@ -10,12 +10,14 @@ from pyspark.sql import functions as F
 from contract.documents import RunDocument, Snapshot
 from contract.errors import BadData
 from contract.spec import ModelSpec
+from spark_jobs.export.parity import ROWS as PROVEN
 from spark_jobs.runtime.spark_api import first_row
 from spark_jobs.statistics.blocks import groupings_of
 from spark_jobs.statistics.predictions import answer
 from spark_jobs.tracking.model_versions import Version
 
-ENOUGH = 100_000  # rows for the parity proof and the choice of golden rows
+ENOUGH = 100_000  # rows for the choice of golden rows, of which the parity proof takes the first
+CELLS = 10_000_000  # at most that many values of them in the driver's Python, of very wide tables only the proof's rows
 
 
 class HoldoutFacts(NamedTuple):
@@ -39,7 +41,13 @@ def answer_of(version: Version, centre: float) -> Column:
     return answer(spec.task, F.col(spec.examples.label), version.labels, probability, F.col("prediction"), centre)
 
 
-def hash_sample(holdout: DataFrame, id: str, rows: int, enough: int = ENOUGH) -> DataFrame:
+def sample_size(challenger: Version) -> int:
+    examples = challenger.spec.examples
+    columns = len(examples.numeric) + len(examples.categorical) + len(challenger.labels or ())
+    return min(ENOUGH, max(PROVEN, CELLS // columns))
+
+
+def hash_sample(holdout: DataFrame, id: str, rows: int, enough: int) -> DataFrame:
     """About `enough` of `rows` rows: those with the lowest id hashes, so that a retry takes the same; all where there are fewer."""
     if rows <= enough:
         return holdout

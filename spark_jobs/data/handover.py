@@ -19,21 +19,25 @@ class Handover:
 
     def __init__(self, jobs: int = 1) -> None:
         """`jobs`: how many the application does."""
-        self.keeps = jobs > 1
+        self._keeps = jobs > 1
         self._datasets: dict[str, DataFrame] = {}
         self._pipelines: dict[int, PipelineModel] = {}
 
     def rows(self, spark: SparkSession, snapshot: Snapshot, spec: ModelSpec, sql: str | None) -> DataFrame:
         """As `build_rows` makes them."""
-        if not self.keeps:
+        if not self._keeps:
             return build_rows(spark, snapshot, spec, sql)
         made_of = f"{snapshot.uri} {sql} {spec.model_dump_json()}"
         if made_of not in self._datasets:
             self._datasets[made_of] = build_rows(spark, snapshot, spec, sql).persist()
         return self._datasets[made_of]
 
+    def cached(self, part: DataFrame) -> DataFrame:
+        """A part of the dataset that is read several times: as it is, where the dataset is cached."""
+        return part if self._keeps else part.persist()
+
     def keep_pipeline(self, version: int, pipeline: PipelineModel) -> None:
-        if self.keeps:
+        if self._keeps:
             self._pipelines[version] = pipeline
 
     @property

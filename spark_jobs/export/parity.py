@@ -14,6 +14,7 @@ from contract.spec import ModelSpec
 from spark_jobs.export.runtime import ModelOutput, OnnxModel
 
 ROWS = 10_000
+ROW_HASH = "__row_hash"
 BATCH = 2_000
 TOLERANCE = 1e-9  # of max(1, |Spark's number|)
 
@@ -22,13 +23,24 @@ class ParityBroken(PermanentError):
     """The exported model's predictions differ from Spark's: it must not serve."""
 
 
-def prove(scored: DataFrame, spec: ModelSpec, onnx: Path) -> Parity:
-    """`scored`: id, features and Spark's `prediction` (and `probability`); at most ROWS, by hash of the id, are compared.
+def collect_answers(scored: DataFrame, spec: ModelSpec) -> pd.DataFrame:
+    """`row_hash`, id, features and Spark's `prediction` (and `probability`), ordered by the id's hash: a retry gives the same."""
+    id, numbers = spec.examples.id, ["prediction"]
+    if spec.task != "regression":
+        scored = scored.withColumn("probability", vector_to_array(F.col("probability")))
+        numbers.append("probability")
+    columns = dict.fromkeys([id, *spec.examples.numeric, *spec.examples.categorical, *numbers])
+    rows: pd.DataFrame = scored.select(F.xxhash64(id).alias(ROW_HASH), *columns).toPandas()
+    return rows.sort_values([ROW_HASH, id], ignore_index=True)
+
+
+def prove(answers: pd.DataFrame, spec: ModelSpec, onnx: Path) -> Parity:
+    """The first ROWS of `answers`, the output of collect_answers, are compared.
 
     Raises ParityBroken where a number is off by more than TOLERANCE, or a label differs and Spark's best classes are not tied.
     """
     model = OnnxModel(onnx)
-    rows = _chosen(scored, spec.examples.id, model)
+    rows = answers.head(ROWS)
     if rows.empty:
         raise ParityBroken(f"model {spec.name}: there is no holdout row to prove parity on; widen split.holdout")
     spark, served = _spark_answers(rows), _served_answers(model, rows)
@@ -56,14 +68,6 @@ def relative_differences(expected: np.ndarray, actual: np.ndarray) -> np.ndarray
         differences = np.abs(expected - actual) / np.maximum(1.0, np.abs(expected))
     largest: np.ndarray = np.where(np.isnan(differences), np.inf, differences).max(axis=1)
     return largest
-
-
-def _chosen(scored: DataFrame, id_column: str, model: OnnxModel) -> pd.DataFrame:
-    columns = list(dict.fromkeys([id_column, *model.numeric, *model.categorical, "prediction"]))
-    if model.labels is not None:
-        scored = scored.withColumn("probability", vector_to_array(F.col("probability")))
-        columns.append("probability")
-    return scored.select(*columns).orderBy(F.xxhash64(id_column), id_column).limit(ROWS).toPandas()
 
 
 def _spark_answers(rows: pd.DataFrame) -> ModelOutput:

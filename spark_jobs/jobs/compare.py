@@ -17,11 +17,11 @@ from contract.spec import ModelSpec
 from contract.store.base import Store
 from spark_jobs.comparison.comparisons import against_baseline, against_version
 from spark_jobs.comparison.golden_rows import choose_golden_rows
-from spark_jobs.comparison.holdout import HoldoutFacts, hash_sample, holdout_facts, score, scored_by
+from spark_jobs.comparison.holdout import HoldoutFacts, Scored, hash_sample, holdout_facts, sample_size, score, scored_by
 from spark_jobs.comparison.recipes import compare_recipes
 from spark_jobs.data.dataset import labelled, split
 from spark_jobs.data.handover import Handover
-from spark_jobs.export.parity import prove
+from spark_jobs.export.parity import collect_answers, prove
 from spark_jobs.runtime.stage_timer import StageTimer
 from spark_jobs.tracking.comparison_log import log_comparison
 from spark_jobs.tracking.mlflow_runs import connect
@@ -82,10 +82,10 @@ def evidence_on(
     spark: SparkSession, run: RunDocument, report: ValidationReport, version: int, clock: StageTimer, handover: Handover
 ) -> Evidence:
     """`version` is the challenger's. Each stage ends with a line in the log."""
-    with tempfile.TemporaryDirectory() as folder:
-        versions = versions_of(run, version, Path(folder), handover)
-        rows = labelled(handover.rows(spark, report.snapshot, run.spec, versions.challenger.sql), run.spec)
-        examples = examples_of(rows, run)
+    with tempfile.TemporaryDirectory() as folder, ThreadPool(1) as pool:
+        loading = pool.apply_async(versions_of, (run, version, Path(folder), handover))
+        examples = examples_of(spark, report.snapshot, run, handover)
+        versions = loading.get()
         clock.lap("holdout", f"{examples.facts.rows:,} holdout rows")
         comparisons, proof = compare_and_prove(versions, examples, report, run)
         clock.lap("compare", "; ".join(map(comparison_sentence, comparisons)))
@@ -105,8 +105,10 @@ def versions_of(run: RunDocument, version: int, folder: Path, handover: Handover
     return Versions(challenger, numbers, references)
 
 
-def examples_of(rows: DataFrame, run: RunDocument) -> SplitExamples:
-    train, holdout = split(rows, run.spec, run.as_of)
+def examples_of(spark: SparkSession, snapshot: Snapshot, run: RunDocument, handover: Handover) -> SplitExamples:
+    """The holdout is cached, as several queries read it: the first of them counts it."""
+    train, holdout = split(labelled(handover.rows(spark, snapshot, run.spec, run.sql), run.spec), run.spec, run.as_of)
+    holdout = handover.cached(holdout)
     return SplitExamples(train, holdout, holdout_facts(holdout, run.spec))
 
 
@@ -114,22 +116,23 @@ def compare_and_prove(
     versions: Versions, examples: SplitExamples, report: ValidationReport, run: RunDocument
 ) -> tuple[tuple[ReferenceComparison, ...], OnnxProof]:
     """Both at once, for neither alone keeps all cores busy."""
+    challenger, facts = versions.challenger, examples.facts
+    answers = score(examples.holdout, challenger)
     with ThreadPool(1) as pool:
-        sample = hash_sample(examples.holdout, run.spec.examples.id, examples.facts.rows)
-        proving = pool.apply_async(prove_and_choose, (sample, run.spec, versions.challenger))
-        return comparisons_of(versions, examples, report, run), proving.get()
+        sample = hash_sample(answers, run.spec.examples.id, facts.rows, sample_size(challenger))
+        proving = pool.apply_async(prove_and_choose, (sample, run.spec, challenger))
+        scored = scored_by(challenger, answers, facts, run, report.snapshot)
+        return comparisons_of(versions, scored, examples.train, report), proving.get()
 
 
 def comparisons_of(
-    versions: Versions, examples: SplitExamples, report: ValidationReport, run: RunDocument
+    versions: Versions, scored: Scored, train: DataFrame, report: ValidationReport
 ) -> tuple[ReferenceComparison, ...]:
-    answers = score(examples.holdout, versions.challenger)
-    scored = scored_by(versions.challenger, answers, examples.facts, run, report.snapshot)
     compared = [
         against_version(scored, role, number, loaded)
         for (role, number), loaded in zip(versions.numbers.items(), versions.references, strict=True)
     ]
-    return require_labels(compared or [against_baseline(scored, examples.train)], report, examples.facts.rows, run.spec)
+    return require_labels(compared or [against_baseline(scored, train)], report, scored.facts.rows, scored.run.spec)
 
 
 def require_labels(
@@ -165,7 +168,8 @@ def recipe_of(
 
 
 def prove_and_choose(sample: DataFrame, spec: ModelSpec, challenger: Version) -> OnnxProof:
-    answers = score(sample, challenger).persist()
+    """From one query."""
+    answers = collect_answers(sample, spec)
     return OnnxProof(prove(answers, spec, challenger.onnx), choose_golden_rows(answers, spec, challenger.pipeline))
 
 

@@ -47,7 +47,7 @@ def train(spark: SparkSession, request: JobRequest, store: Store, handover: Hand
     frozen, spec, clock = request.run, request.run.spec, StageTimer("train")
     snapshot = documents.read(store, request.inputs["validate"], ValidationReport).snapshot
     rows, holdout = split(labelled(handover.rows(spark, snapshot, spec, frozen.sql), spec), spec, frozen.as_of)
-    rows = rows if handover.keeps else rows.persist()
+    rows = handover.cached(rows)
     train_rows, train_until = extent(rows, holdout, spec)
     labels = labels_of(rows, spec)
     clock.lap("examples", f"{train_rows:,} rows to train on")

@@ -1,5 +1,6 @@
 """Registered versions, loaded from MLflow with all that scoring needs."""
 
+import importlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,12 +14,13 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.ml import PipelineModel
+from pyspark.ml import PipelineModel, Transformer
 
 from contract.documents import StoredSpec, parse
 from contract.errors import TooNew, TransientError
 from contract.spec import ModelSpec
 from spark_jobs.data.labels import Labels
+from spark_jobs.export.reading import Stage, read_pipeline
 from spark_jobs.tracking.mlflow_runs import MODEL, ONNX, PIPELINE, training_of, translate_mlflow_errors
 
 GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for a deleted version or run
@@ -48,7 +50,7 @@ class Version(NamedTuple):
 def load_versions(
     model: str, versions: Sequence[int], folder: Path, pipelines: Mapping[int, PipelineModel] = MappingProxyType({})
 ) -> list[Version | VersionUnreadable]:
-    """Loads in parallel: a pipeline's many small files take one core several seconds. `pipelines`: those that are in memory."""
+    """Loads in parallel. `pipelines`: those that are in memory."""
 
     def load(version: int) -> Version | VersionUnreadable:
         try:
@@ -76,7 +78,7 @@ def load_version(model: str, version: int, folder: Path, pipeline: PipelineModel
             raise
     try:
         return _read_version(registered, registered.run_id, folder, pipeline)
-    except (OSError, ValueError, KeyError, TooNew, PySparkException, Py4JJavaError) as error:
+    except (OSError, ValueError, KeyError, ImportError, AttributeError, TooNew, PySparkException, Py4JJavaError) as error:
         reason = str(error).strip().partition("\n")[0][:300]
         raise VersionUnreadable(f"the files of version {version} of {model} in MLflow cannot be read: {reason}") from error
 
@@ -84,7 +86,7 @@ def load_version(model: str, version: int, folder: Path, pipeline: PipelineModel
 def _read_version(registered: ModelVersion, mlflow_run: str, folder: Path, pipeline: PipelineModel | None) -> Version:
     training, sql = training_of(registered), folder / "features.sql"
     return Version(
-        pipeline=pipeline or PipelineModel.load(f"file://{folder.resolve() / MODEL / PIPELINE}"),
+        pipeline=pipeline or load_pipeline(folder.resolve() / MODEL / PIPELINE),
         spec=parse(StoredSpec, (folder / "spec.json").read_bytes()).spec,
         sql=sql.read_text() if sql.exists() else None,
         labels=json.loads((folder / ONNX / "model.json").read_bytes())["labels"],
@@ -94,3 +96,16 @@ def _read_version(registered: ModelVersion, mlflow_run: str, folder: Path, pipel
         onnx=folder / ONNX,
         mlflow_run=mlflow_run,
     )
+
+
+def load_pipeline(folder: Path) -> PipelineModel:
+    """Its stages at once: Spark itself reads one after the other, each by several queries of one small file."""
+    stages = read_pipeline(folder)
+
+    def load(stage: Stage) -> Transformer:
+        module, _, name = stage.extra["class"].replace("org.apache.spark.", "pyspark.").rpartition(".")
+        loaded: Transformer = getattr(importlib.import_module(module), name).load(f"file://{stage.folder}")
+        return loaded
+
+    with ThreadPool(len(stages)) as pool:
+        return PipelineModel(pool.map(load, stages, chunksize=1))

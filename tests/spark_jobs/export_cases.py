@@ -8,10 +8,11 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 
 from contract.algorithms import TASKS
+from contract.comparison import Parity
 from contract.gate import Gate
 from contract.metrics import METRICS, Task
 from contract.spec import Algorithm, Examples, ModelSpec, Source, Split
-from spark_jobs.export import Labels, write_model
+from spark_jobs.export import Labels, parity, write_model
 from spark_jobs.export.runtime import OnnxModel
 
 NUMERIC = ("distance", "wind", "always_3")
@@ -22,6 +23,11 @@ SCHEMA = (
     "id string, distance double, wind double, always_3 double, carrier string, origin string, "
     "late double, kind double, delay double"
 )
+
+
+def prove(scored: DataFrame, spec: ModelSpec, onnx: Path) -> Parity:
+    """As the compare job does, of what Spark has scored."""
+    return parity.prove(parity.collect_answers(scored, spec), spec, onnx)
 
 
 def spec_of(

@@ -20,10 +20,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contract.spec import Features
 from spark_jobs.export import write_model
-from spark_jobs.export.parity import ParityBroken, prove
+from spark_jobs.export.parity import ParityBroken
 from spark_jobs.export.reading import UnsupportedStage
 from spark_jobs.training.features import build_stages
-from tests.spark_jobs.export_cases import export, rows_to_score, rows_to_train, spec_of
+from tests.spark_jobs.export_cases import export, prove, rows_to_score, rows_to_train, spec_of
 
 TREE = {"maxDepth": 3, "maxBins": 16, "seed": 7}
 LABELS = {"late": ("binary", [0, 1]), "kind": ("multiclass", ["early", "late", "very late"]), "delay": ("regression", None)}

@@ -15,9 +15,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
 from spark_jobs.export.graph import Graph
-from spark_jobs.export.parity import ParityBroken, prove, relative_differences
+from spark_jobs.export.parity import ParityBroken, relative_differences
 from spark_jobs.export.scores import Scores, add_outputs
-from tests.spark_jobs.export_cases import spec_of
+from tests.spark_jobs.export_cases import prove, spec_of
 
 SPEC = spec_of("binary", numeric=["x"], categorical=[])
 SCHEMA = StructType(

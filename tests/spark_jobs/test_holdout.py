@@ -14,6 +14,7 @@ from contract.errors import BadData
 from contract.spec import ModelSpec
 from spark_jobs.comparison.golden_rows import choose_golden_rows
 from spark_jobs.comparison.holdout import hash_sample, holdout_facts
+from spark_jobs.export.parity import collect_answers
 from spark_jobs.statistics.blocks import BY_BOTH, BY_CLUSTER, BY_ROW, BY_TIME, groupings_of
 
 SPEC = {
@@ -147,7 +148,7 @@ def golden(spark: SparkSession, rows: list[tuple]) -> GoldenRows:
     indexer = StringIndexerModel.from_arrays_of_labels([["a", "b"]], ["gate"], ["gate_indexed"], handleInvalid="keep")
     pipeline = PipelineModel([indexer, SQLTransformer(statement="SELECT *, coalesce(delay, -1D) AS prediction FROM __THIS__")])
     frame = spark.createDataFrame(rows, "id string, delay double, gate string")
-    return choose_golden_rows(pipeline.transform(frame), spec_with(), pipeline)
+    return choose_golden_rows(collect_answers(pipeline.transform(frame), spec_with()), spec_with(), pipeline)
 
 
 def test_golden_rows_reach_over_the_predictions_and_hold_the_odd_rows(spark: SparkSession) -> None:
@@ -168,9 +169,14 @@ def test_golden_rows_reach_over_the_predictions_and_hold_the_odd_rows(spark: Spa
 
 
 def test_a_small_holdout_gives_all_its_rows_but_those_json_cannot_hold(spark: SparkSession) -> None:
-    golden_rows = golden(spark, [("a", 1.0, "a"), ("b", 1.0, "b"), ("c", inf, "b")])
+    golden_rows = golden(spark, [("a", 1.0, "a"), ("b", 1.0, "b"), ("c", inf, "b"), ("d", -inf, None)])
 
     assert sorted(golden_rows.rows) == [(1.0, "a"), (1.0, "b")]
+
+
+def test_where_json_can_hold_no_row_the_reason_is_given(spark: SparkSession) -> None:
+    with pytest.raises(BadData, match="none of 2 holdout rows of late can be a golden row: JSON holds no infinity"):
+        golden(spark, [("a", inf, "a"), ("b", -inf, "b")])
 
 
 def test_a_retry_chooses_the_same_golden_rows(spark: SparkSession) -> None:
