@@ -130,11 +130,12 @@ def test_challenger_and_champion_answer_the_same_rows(lines: Lines) -> None:
 
 
 def test_a_comparison_takes_few_queries(lines: Lines) -> None:
-    """Of them 8 load a version, 2 make a view and count the holdout, 1 gives parity and golden rows, 4 what is compared."""
+    """8 load a version, 2 make a view and count the holdout, 1 gives parity and golden rows; Spark 3.5 loads by fewer."""
     against_baseline = queries_of(lines.spark, lambda: lines.compare(NEWER, None, "few"))
     against_champion = queries_of(lines.spark, lambda: lines.compare(NEWER, champion_of(lines.older, OLDER), "few as well"))
 
-    assert (against_baseline, against_champion) == (17, 25)
+    assert against_baseline <= 17
+    assert against_champion <= 25
 
 
 def test_a_version_compared_with_itself_has_no_interval(lines: Lines) -> None:
