@@ -6,7 +6,7 @@ import sys
 
 from benchmarks import growth, hourly, images, loop, makespan, releases, router, serving, straight
 from demo import services
-from demo.paths import HOME, ROOT, platform, python_of
+from demo.paths import HOME, MLFLOW_URL, ROOT, platform, python_of
 
 
 def in_spark(script: str, *options: str) -> None:
@@ -35,6 +35,9 @@ FIGURES = {
     "the same through Spark": lambda: in_spark("gate_through_spark"),
     "a year of flights under several gates": lambda: in_spark("gate_year", "--data", str(HOME / "data")),
     "what comparing costs beyond scoring": lambda: in_spark("gate_cost"),
+    "what validate and compare take, also of wide tables": lambda: in_spark(
+        "queries", "--data", str(HOME / "data"), "--mlflow", MLFLOW_URL
+    ),
 }
 
 FIGURES_ON_YARN = {

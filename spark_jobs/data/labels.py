@@ -23,10 +23,9 @@ def labels_in(classes: Iterable[Any], spec: ModelSpec) -> Labels:
     """As labels_of, from the classes that the training rows have."""
     seen = sorted(classes)
     if len(seen) < 2:
-        found = f"only the class {seen[0]!r}" if seen else "no class"
+        held = f"only the class {seen[0]!r}" if seen else "no class"
         raise BadData(
-            f"the training rows of {spec.name} hold {found} of {spec.examples.label}: "
-            "widen the sources' window or correct the label"
+            f"the training rows of {spec.name} hold {held} of {spec.examples.label}: widen the sources' window or correct the label"
         )
     return [0, 1] if spec.task == "binary" else seen
 

@@ -14,6 +14,7 @@ from contract.documents import Champion, GoldenRows, JobRequest, Snapshot, Train
 from contract.spec import ModelSpec
 from contract.store.local import LocalStore
 from spark_jobs.jobs import compare, train
+from tests.spark_jobs.queries import queries_of
 from tests.spark_jobs.runs import run_of
 
 pytest_plugins = ["tests.spark_jobs.mlflow_server"]
@@ -126,6 +127,15 @@ def test_challenger_and_champion_answer_the_same_rows(lines: Lines) -> None:
     log_loss = compared.metrics[0].improvement
     assert log_loss.low < log_loss.value < log_loss.high
     assert abs(log_loss.value) < 0.1  # two fits of one recipe
+
+
+def test_a_comparison_takes_few_queries(lines: Lines) -> None:
+    """8 load a version, 2 make a view and count the holdout, 1 gives parity and golden rows; Spark 3.5 loads by fewer."""
+    against_baseline = queries_of(lines.spark, lambda: lines.compare(NEWER, None, "few"))
+    against_champion = queries_of(lines.spark, lambda: lines.compare(NEWER, champion_of(lines.older, OLDER), "few as well"))
+
+    assert against_baseline <= 17
+    assert against_champion <= 25
 
 
 def test_a_version_compared_with_itself_has_no_interval(lines: Lines) -> None:

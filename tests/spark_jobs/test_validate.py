@@ -13,6 +13,7 @@ from contract.platform import Images, Platform, ServingHost, Spark
 from contract.spec import parse_spec
 from contract.store.local import LocalStore
 from spark_jobs.jobs import validate
+from tests.spark_jobs.queries import queries_of
 
 SPEC = Path(__file__).parent / "specs" / "aircraft_engine.yaml"
 HEAD = "tailnum,year,manufacturer,engines,seats,engine"
@@ -64,6 +65,27 @@ def test_a_good_source_becomes_a_snapshot_and_a_report(spark: SparkSession, tmp_
     assert report.snapshot.rows == {"planes": 40}
     assert report.snapshot.uri == f"{store.root}/snapshots/aircraft_engine/k1"
     assert spark.read.parquet(f"{report.snapshot.uri}/planes").count() == 40
+
+
+def with_features(request: JobRequest, count: int) -> JobRequest:
+    names = [f"x{at}" for at in range(count)]
+    spec = request.run.spec
+    columns = {"tailnum": "string", "engine": "string", **dict.fromkeys(names, "double")}
+    source = spec.sources["planes"].model_copy(update={"columns": columns})
+    examples = spec.examples.model_copy(update={"numeric": tuple(names), "categorical": ()})
+    spec = spec.model_copy(update={"sources": {"planes": source}, "examples": examples})
+    return request.model_copy(update={"run": request.run.model_copy(update={"spec": spec})})
+
+
+@pytest.mark.parametrize("features", [1, 60])
+def test_a_wide_table_takes_as_many_queries_as_a_narrow_one(spark: SparkSession, tmp_path: Path, features: int) -> None:
+    head = ",".join(["tailnum", "engine", *(f"x{at}" for at in range(features))])
+    planes = [[f"N{row}", "jet" if row % 2 else "fan", *(str(row * at % 7) for at in range(features))] for row in range(40)]
+    (tmp_path / "planes.csv").write_text("\n".join([head, *(",".join(plane) for plane in planes)]) + "\n")
+    request, store = with_features(request_for(tmp_path), features), LocalStore(str(tmp_path / "store"))
+
+    # At most 3 read the CSV file and cast its text; written, read back, a view for the SQL, facts, ids, rows for the leakage check.
+    assert queries_of(spark, lambda: validate.run(spark, request, store)) <= 9
 
 
 def test_all_that_is_wrong_is_one_sentence_and_a_report(spark: SparkSession, tmp_path: Path) -> None:
