@@ -58,8 +58,10 @@ def load_versions(
         except VersionUnreadable as error:
             return error
 
-    with ThreadPool(len(versions)) as pool:
-        return pool.map(load, versions, chunksize=1)
+    distinct = list(dict.fromkeys(versions))  # a version may be compared with itself: its files are written once
+    with ThreadPool(len(distinct)) as pool:
+        loaded = dict(zip(distinct, pool.map(load, distinct, chunksize=1), strict=True))
+    return [loaded[version] for version in versions]
 
 
 def load_version(model: str, version: int, folder: Path, pipeline: PipelineModel | None = None) -> Version:
