@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from contract.base_model import Strict, Versioned
-from contract.comparison import Interval
+from contract.comparison import MOST_TOLERANCE, Interval
 from contract.metrics import MetricName
 
 
@@ -60,9 +60,11 @@ class Training(Versioned):
 class GoldenRows(Versioned):
     """Holdout rows with Spark's own predictions; every image is queried with them before it takes traffic.
 
-    `expected`: per row the probabilities in label order (binary, multiclass) or one number (regression).
+    `expected`: per row the probabilities in label order (binary, multiclass) or one number (regression); an answer may be off by
+    `tolerance`·max(1, |expected|).
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[float | str | None, ...], ...]
     expected: tuple[tuple[float, ...], ...]
+    tolerance: float = Field(1e-9, gt=0, le=MOST_TOLERANCE)

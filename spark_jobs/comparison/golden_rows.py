@@ -10,6 +10,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
+from contract.algorithms import parity_tolerance
 from contract.documents import GoldenRows
 from contract.spec import ModelSpec
 from spark_jobs.runtime.spark_api import first_row
@@ -29,6 +30,7 @@ def choose_golden_rows(scored: DataFrame, spec: ModelSpec, pipeline: PipelineMod
         columns=(*spec.examples.numeric, *spec.examples.categorical),
         rows=tuple(tuple(row.row) for row in kept),
         expected=tuple(tuple(row.expected) for row in kept),
+        tolerance=parity_tolerance(spec.algorithm.name),
     )
 
 

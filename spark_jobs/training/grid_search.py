@@ -22,7 +22,7 @@ from spark_jobs.data.dataset import ValidationSplit, split_by_hash, split_by_tim
 from spark_jobs.data.labels import Labels
 from spark_jobs.runtime.spark_api import first_row
 from spark_jobs.statistics.point_metrics import scores
-from spark_jobs.training.boosting import LENGTH, Boosted, first_trees, is_boosted
+from spark_jobs.training.boosting import Boosted, first_trees, length_of
 from spark_jobs.training.estimators import describe, fit, with_bins
 from spark_jobs.training.walk_forward import TICK, end_of, walk_forward
 
@@ -81,8 +81,9 @@ def plans_of(spec: ModelSpec, levels: int) -> list[FitPlan]:
     """The grid's combinations; those that differ only in the length of boosting share one fit."""
     name, fixed = spec.algorithm.name, spec.algorithm.params
     grid = dict(search_of(spec).grid)
-    lengths = tuple(sorted({int(length) for length in grid.pop(LENGTH)})) if LENGTH in grid and is_boosted(name) else ()
-    longest = {LENGTH: lengths[-1]} if lengths else {}
+    length = length_of(name)
+    lengths = tuple(sorted({int(number) for number in grid.pop(length)})) if length in grid else ()
+    longest = {length: lengths[-1]} if length and lengths else {}
     combined = [{**fixed, **dict(zip(grid, values, strict=True)), **longest} for values in product(*grid.values())]
     return [FitPlan(with_bins(name, params, levels), lengths) for params in combined]
 
@@ -102,7 +103,7 @@ def tries_of(plan: FitPlan, span: ValidationSplit, spec: ModelSpec, labels: Labe
     """The plan's candidates on one span. `seconds`: fit and scoring; of a shared fit only the first candidate has the fit."""
     started, metric = time.monotonic(), spec.gate.metric
     model = fit(spec.algorithm.name, plan.params, span.train, spec.examples.label, seed)
-    for params, fitted in _fitted(plan, model):
+    for params, fitted in _fitted(plan, model, length_of(spec.algorithm.name)):
         values = scores(fitted.transform(span.validation), spec, labels, [metric])
         score = values.get(metric, inf if metric in LOWER_IS_BETTER else -inf)  # undefined is worst (no positive prediction)
         yield Candidate(params, score, time.monotonic() - started, (score,))
@@ -127,12 +128,12 @@ def validation_split(rows: DataFrame, spec: ModelSpec) -> ValidationSplit:
     return split_by_time(rows, spec.examples.time, until, until - first, spec.split.gap)
 
 
-def _fitted(plan: FitPlan, model: Model) -> Iterator[tuple[dict[str, Any], Model]]:
-    if not plan.lengths or not isinstance(model, Boosted):
+def _fitted(plan: FitPlan, model: Model, length: str | None) -> Iterator[tuple[dict[str, Any], Model]]:
+    if length is None or not plan.lengths or not isinstance(model, Boosted):
         yield plan.params, model
         return
-    for length in plan.lengths:
-        yield {**plan.params, LENGTH: length}, first_trees(model, length)
+    for number in plan.lengths:
+        yield {**plan.params, length: number}, first_trees(model, number)
 
 
 def _refuse_empty(halves: ValidationSplit, spec: ModelSpec) -> None:
