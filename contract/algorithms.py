@@ -81,10 +81,20 @@ def parity_tolerance(name: AlgorithmName) -> float:
 
 
 class Search(Strict):
-    grid: dict[str, tuple[Scalar, ...]] = Field(min_length=1)
+    grid: dict[str, tuple[Scalar, ...]] = {}
+    early_stopping_rounds: int | None = Field(
+        None,
+        ge=1,
+        description="XGBoost: the number of trees is where so many more did not lower the loss on the validation rows; "
+        "params.n_estimators is the most",
+    )
     validation_share: float = Field(
         0.2, gt=0, le=0.5, description="share of the training rows, the newest or by hash, that the parameters are chosen on"
     )
+
+    @model_validator(mode="after")
+    def _searches(self) -> Self:
+        return without_problems(self, [] if self.grid or self.early_stopping_rounds else ["grid: must not be empty"])
 
 
 class Algorithm(Strict):
@@ -98,6 +108,9 @@ class Algorithm(Strict):
         problems = [problem for name, value in self.params.items() for problem in self._param_problems("params", name, (value,))]
         problems += [problem for name, values in grid.items() for problem in self._param_problems("search.grid", name, values)]
         problems += [f"params.{name}: is in search.grid, too" for name in self.params if name in grid]
+        if self.search and self.search.early_stopping_rounds:
+            problems += [] if is_xgboost(self.name) else [f"search.early_stopping_rounds: is for XGBoost, not for {self.name}"]
+            problems += ["search.grid.n_estimators: early_stopping_rounds chooses it"] if "n_estimators" in grid else []
         return without_problems(self, problems)
 
     def _param_problems(self, key: str, name: str, values: tuple[Scalar, ...]) -> list[str]:

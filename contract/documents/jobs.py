@@ -1,13 +1,15 @@
 """What the Spark jobs leave behind; the comparison is in contract/comparison.py."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from contract.base_model import Strict, Versioned
 from contract.comparison import MOST_TOLERANCE, Interval
 from contract.metrics import MetricName
+
+FittedIn = Literal["driver", "executors"]
 
 
 class DataCheck(Strict):
@@ -43,7 +45,8 @@ class Training(Versioned):
     """`train_until` is the newest example time the fit, search included, has seen; None for rows without time.
 
     `folds`: the metrics that guards limit on the walk-forward folds, of models fitted like this one, each to the rows before its
-    fold: how good the recipe is over time, not how good this version is.
+    fold: how good the recipe is over time, not how good this version is. `fitted_in`: the driver's process for an XGBoost
+    model whose training matrix fits there.
     """
 
     mlflow_run: str
@@ -54,6 +57,7 @@ class Training(Versioned):
     holdout_rows: int
     train_until: datetime | None
     folds: dict[MetricName, Interval] = {}
+    fitted_in: FittedIn = "executors"
     seconds: dict[str, float] = Field(description="stage: seconds")
 
 

@@ -18,8 +18,10 @@ from contract.documents import StoredSpec, parse
 from contract.errors import TooNew, TransientError
 from contract.spec import ModelSpec
 from spark_jobs.data.labels import Labels
+from spark_jobs.export.reading import UnsupportedStage, read_pipeline
 from spark_jobs.tracking.mlflow_runs import MODEL, ONNX, PIPELINE, training_of, translate_mlflow_errors
 
+PICKLED = "serialized_callbacks"  # of a saved stage's metadata
 GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for a deleted version or run
 
 
@@ -73,15 +75,23 @@ def load_version(model: str, version: int, folder: Path) -> Version:
             raise
     try:
         return _read_version(registered, registered.run_id, folder)
-    except (OSError, ValueError, KeyError, TooNew, PySparkException, Py4JJavaError) as error:
+    except (OSError, ValueError, KeyError, TooNew, UnsupportedStage, PySparkException, Py4JJavaError) as error:
         reason = str(error).strip().partition("\n")[0][:300]
         raise VersionUnreadable(f"the files of version {version} of {model} in MLflow cannot be read: {reason}") from error
+
+
+def load_pipeline(folder: Path) -> PipelineModel:
+    """Refuses what xgboost.spark would unpickle: a registry's files must not become code. This project writes none."""
+    for stage in read_pipeline(folder):
+        if PICKLED in stage.extra:
+            raise ValueError(f"{stage.kind} {stage.uid} holds {PICKLED}, which would run as code")
+    return PipelineModel.load(f"file://{folder}")
 
 
 def _read_version(registered: ModelVersion, mlflow_run: str, folder: Path) -> Version:
     training, sql = training_of(registered), folder / "features.sql"
     return Version(
-        pipeline=PipelineModel.load(f"file://{folder.resolve() / MODEL / PIPELINE}"),
+        pipeline=load_pipeline(folder.resolve() / MODEL / PIPELINE),
         spec=parse(StoredSpec, (folder / "spec.json").read_bytes()).spec,
         sql=sql.read_text() if sql.exists() else None,
         labels=json.loads((folder / ONNX / "model.json").read_bytes())["labels"],

@@ -16,7 +16,7 @@ from contract.algorithms import PARAMS, AlgorithmName, is_xgboost
 from contract.errors import BadData
 from spark_jobs.training.features import FEATURES
 from spark_jobs.training.matrix import Matrix
-from spark_jobs.training.xgboost_models import fit_in_driver, fit_on_executors
+from spark_jobs.training.xgboost_models import EarlyStopping, fit_in_driver, fit_on_executors
 
 ESTIMATORS: dict[AlgorithmName, Callable[..., Estimator[Any]]] = {
     "logistic_regression": LogisticRegression,
@@ -32,13 +32,20 @@ DEFAULT_BINS = 32  # Spark's
 OF_AN_EXECUTOR = re.compile(r"XGBoostError: (.+)")
 
 
-def fit(name: AlgorithmName, params: dict[str, Any], rows: DataFrame | Matrix, label: str, seed: int) -> Model:
+def fit(
+    name: AlgorithmName,
+    params: dict[str, Any],
+    rows: DataFrame | Matrix,
+    label: str,
+    seed: int,
+    stop: EarlyStopping | None = None,
+) -> Model:
     """The algorithm fitted to `rows` with features and label; BadData where Spark or XGBoost refuses a parameter's value."""
     try:
         if isinstance(rows, Matrix):
-            return fit_in_driver(name, params, rows, label, seed)
+            return fit_in_driver(name, params, rows, label, seed, stop)
         if is_xgboost(name):
-            return fit_on_executors(name, params, rows, label, seed)
+            return fit_on_executors(name, params, rows, label, seed, stop)
         fitted: Model = estimator(name, params, label, seed).fit(rows)
     except (IllegalArgumentException, XGBoostError, Py4JJavaError) as error:
         refusal = refusal_in(error)

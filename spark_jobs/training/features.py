@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.base import Estimator, Transformer
-from pyspark.ml.feature import Imputer, OneHotEncoder, StandardScaler, StringIndexer, StringIndexerModel, VectorAssembler
+from pyspark.ml.feature import (
+    Imputer,
+    OneHotEncoder,
+    OneHotEncoderModel,
+    StandardScaler,
+    StringIndexer,
+    StringIndexerModel,
+    VectorAssembler,
+)
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -61,6 +69,17 @@ def build_stages(spec: ModelSpec) -> list[Estimator[Any] | Transformer]:
     if features.scale:
         made.append(StandardScaler(inputCol=_ASSEMBLED, outputCol=FEATURES))  # not centred: sparse vectors stay sparse
     return made
+
+
+def columns_of(pipeline: PipelineModel, spec: ModelSpec) -> list[str]:
+    """The spec's column that each of the assembled features comes from."""
+    widths = dict.fromkeys(spec.examples.numeric, 1) | dict.fromkeys(spec.examples.categorical, 1)
+    for stage in pipeline.stages:
+        if isinstance(stage, OneHotEncoderModel):
+            invalid = stage.getHandleInvalid() == "keep"
+            sizes = [size + invalid - stage.getDropLast() for size in stage.categorySizes]
+            widths |= dict(zip(spec.examples.categorical, sizes, strict=True))
+    return [name for name, width in widths.items() for _ in range(width)]
 
 
 def check_features(train: DataFrame, spec: ModelSpec) -> None:

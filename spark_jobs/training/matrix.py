@@ -1,4 +1,4 @@
-"""Training rows collected into the driver's process, where they fit."""
+"""Training rows collected into the driver's process, where they fit: there XGBoost needs a fraction of the executors' time."""
 
 from typing import Any, NamedTuple
 
@@ -7,6 +7,10 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from contract.algorithms import is_xgboost
+from contract.documents import FittedIn
+from contract.spark import Memory, megabytes
+from contract.spec import ModelSpec
 from spark_jobs.training.features import FEATURES
 
 BYTES = 4  # of one feature of one row: XGBoost computes in single precision
@@ -17,6 +21,18 @@ class Matrix(NamedTuple):
 
     features: np.ndarray
     labels: np.ndarray
+
+
+def fitted_in(spec: ModelSpec, rows: int, features: int, limit: Memory) -> FittedIn:
+    """By the size of the matrices that a search holds at once, and nothing else, so that a retry fits in the same place."""
+    matrices = spec.split.folds or 1
+    fits = rows * features * BYTES * matrices <= megabytes(limit) * 2**20
+    return "driver" if is_xgboost(spec.algorithm.name) and fits else "executors"
+
+
+def gathered(rows: DataFrame, label: str, where: FittedIn) -> DataFrame | Matrix:
+    """`rows` as `fit` takes them to fit there."""
+    return collect(rows, label) if where == "driver" else rows
 
 
 def collect(rows: DataFrame, label: str) -> Matrix:

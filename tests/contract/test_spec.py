@@ -15,7 +15,11 @@ XGBOOST = (
     "colsample_bytree, colsample_bylevel, colsample_bynode, grow_policy, booster"
 )
 EXPECTED = {
+    "early_stopping_of_trees_in_the_grid": ["algorithm.search.grid.n_estimators: early_stopping_rounds chooses it"],
+    "early_stopping_without_boosting": ["algorithm.search.early_stopping_rounds: is for XGBoost, not for logistic_regression"],
+    "early_stopping_of_no_rounds": ["algorithm.search.early_stopping_rounds: must be at least 1 (is 0)"],
     "xgboost_params": [
+        "algorithm.params.n_estimators: must be a whole number from 1 to 100,000 (is 0)",
         f"algorithm.params.eta: xgboost_classifier has no such parameter (known: {XGBOOST})",
         "algorithm.params.booster: must be gbtree (is 'dart')",
         "algorithm.params.max_depth: must be a whole number (is 5.5)",
