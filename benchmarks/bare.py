@@ -15,6 +15,8 @@ from spark_jobs.runtime.session import start_session
 from spark_jobs.runtime.stage_timer import StageTimer
 from spark_jobs.statistics.point_metrics import scores
 
+DRIVER_MATRIX = "64m"  # a platform's default
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -37,7 +39,7 @@ def main() -> None:
     train, holdout = split(build_examples(spark, frozen.snapshot, spec, sql), spec, arguments.as_of)
     train = train.persist()
     labels = labels_of(train, spec)
-    learned = learn(train, spec, labels, int(arguments.as_of.timestamp()), clock)
+    learned = learn(train, spec, labels, int(arguments.as_of.timestamp()), DRIVER_MATRIX, clock)
     metrics = scores(score(holdout, spec, labels, learned.pipeline), spec, labels, [spec.gate.metric])
     learned.pipeline.write().overwrite().save(f"{arguments.out}/model")
     clock.lap("end", f"{metrics}")

@@ -1,6 +1,7 @@
-"""The algorithms a spec may name: which tasks each is for, and its parameters under Spark's own names."""
+"""The algorithms a spec may name: which tasks each is for, and its parameters under Spark's or XGBoost's own names."""
 
 import difflib
+from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -17,12 +18,31 @@ AlgorithmName = Literal[
     "random_forest_regressor",
     "gbt_classifier",
     "gbt_regressor",
+    "xgboost_classifier",
+    "xgboost_regressor",
 ]
-
+Kind = type | range | tuple[str, ...]  # of a parameter's value: a type, or the numbers or texts that it may be
 _LINEAR = {"maxIter": int, "regParam": float, "elasticNetParam": float, "tol": float, "fitIntercept": bool, "standardization": bool}
 _TREE = {"maxDepth": int, "maxBins": int, "minInstancesPerNode": int, "minInfoGain": float}
 _FOREST = {**_TREE, "numTrees": int, "subsamplingRate": float, "featureSubsetStrategy": str}
 _BOOSTED = {**_TREE, "maxIter": int, "stepSize": float, "subsamplingRate": float, "featureSubsetStrategy": str}
+_XGBOOST: dict[str, Kind] = {
+    "n_estimators": range(1, 100_001),
+    "learning_rate": float,
+    "max_depth": int,
+    "max_leaves": int,
+    "max_bin": int,
+    "min_child_weight": float,
+    "gamma": float,
+    "reg_alpha": float,
+    "reg_lambda": float,
+    "subsample": float,
+    "colsample_bytree": float,
+    "colsample_bylevel": float,
+    "colsample_bynode": float,
+    "grow_policy": ("depthwise", "lossguide"),
+    "booster": ("gbtree",),  # the exporter's; dart and gblinear predict by other rules
+}
 _CLASSES: tuple[Task, ...] = ("binary", "multiclass")
 
 TASKS: dict[AlgorithmName, tuple[Task, ...]] = {
@@ -34,8 +54,10 @@ TASKS: dict[AlgorithmName, tuple[Task, ...]] = {
     "random_forest_regressor": ("regression",),
     "gbt_classifier": ("binary",),  # Spark's gradient boosting is binary only
     "gbt_regressor": ("regression",),
+    "xgboost_classifier": _CLASSES,
+    "xgboost_regressor": ("regression",),
 }
-PARAMS: dict[AlgorithmName, dict[str, type]] = {
+PARAMS: dict[AlgorithmName, Mapping[str, Kind]] = {
     "logistic_regression": _LINEAR,
     "linear_regression": {**_LINEAR, "solver": str},
     "decision_tree_classifier": {**_TREE, "impurity": str},
@@ -44,14 +66,35 @@ PARAMS: dict[AlgorithmName, dict[str, type]] = {
     "random_forest_regressor": _FOREST,
     "gbt_classifier": _BOOSTED,
     "gbt_regressor": {**_BOOSTED, "lossType": str},
+    "xgboost_classifier": _XGBOOST,
+    "xgboost_regressor": {**_XGBOOST, "objective": ("reg:squarederror", "reg:absoluteerror")},  # a prediction is its margin
 }
 
 
+def is_xgboost(name: AlgorithmName) -> bool:
+    return name.startswith("xgboost_")
+
+
+def parity_tolerance(name: AlgorithmName) -> float:
+    """How far ONNX may be from Spark, in parts of max(1, |Spark's number|): XGBoost computes in single precision."""
+    return 2e-7 if is_xgboost(name) else 1e-9
+
+
 class Search(Strict):
-    grid: dict[str, tuple[Scalar, ...]] = Field(min_length=1)
+    grid: dict[str, tuple[Scalar, ...]] = {}
+    early_stopping_rounds: int | None = Field(
+        None,
+        ge=1,
+        description="XGBoost: the number of trees is where so many more did not lower the loss on the validation rows; "
+        "params.n_estimators is the most",
+    )
     validation_share: float = Field(
         0.2, gt=0, le=0.5, description="share of the training rows, the newest or by hash, that the parameters are chosen on"
     )
+
+    @model_validator(mode="after")
+    def _searches(self) -> Self:
+        return without_problems(self, [] if self.grid or self.early_stopping_rounds else ["grid: must not be empty"])
 
 
 class Algorithm(Strict):
@@ -65,6 +108,9 @@ class Algorithm(Strict):
         problems = [problem for name, value in self.params.items() for problem in self._param_problems("params", name, (value,))]
         problems += [problem for name, values in grid.items() for problem in self._param_problems("search.grid", name, values)]
         problems += [f"params.{name}: is in search.grid, too" for name in self.params if name in grid]
+        if self.search and self.search.early_stopping_rounds:
+            problems += [] if is_xgboost(self.name) else [f"search.early_stopping_rounds: is for XGBoost, not for {self.name}"]
+            problems += ["search.grid.n_estimators: early_stopping_rounds chooses it"] if "n_estimators" in grid else []
         return without_problems(self, problems)
 
     def _param_problems(self, key: str, name: str, values: tuple[Scalar, ...]) -> list[str]:
@@ -76,13 +122,21 @@ class Algorithm(Strict):
         if not values:
             return [f"{key}.{name}: must not be empty"]
         kind = known[name]
-        return [f"{key}.{name}: must be {_KINDS[kind]} (is {written(value)})" for value in values if not _fits(value, kind)]
+        return [f"{key}.{name}: must be {_described(kind)} (is {written(value)})" for value in values if not _fits(value, kind)]
 
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
-def _fits(value: Scalar, kind: type) -> bool:
+def _described(kind: Kind) -> str:
+    if isinstance(kind, range):
+        return f"a whole number from {kind[0]:,} to {kind[-1]:,}"
+    return " or ".join(kind) if isinstance(kind, tuple) else _KINDS[kind]
+
+
+def _fits(value: Scalar, kind: Kind) -> bool:
+    if isinstance(kind, range | tuple):
+        return value in kind and not isinstance(value, bool | float)
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is kind

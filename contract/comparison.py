@@ -9,6 +9,7 @@ from contract.base_model import Strict, Versioned
 from contract.metrics import MetricName
 
 Side = Literal["challenger", "reference"]
+MOST_TOLERANCE = 1e-6  # what single precision explains; more would hide a wrong model
 
 
 class Interval(Strict):
@@ -40,11 +41,12 @@ class MetricResult(Strict):
 
 
 class Parity(Strict):
-    """ONNX against Spark on holdout rows: |a − b| ≤ 1e-9·max(1, |a|)."""
+    """ONNX against Spark on holdout rows: |a − b| ≤ tolerance·max(1, |a|)."""
 
     rows: int
     largest: float
     labels_differ: int
+    tolerance: float = Field(1e-9, gt=0, le=MOST_TOLERANCE)
 
 
 class SliceResult(Strict):

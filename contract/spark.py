@@ -13,6 +13,8 @@ Memory = Annotated[str, Shape(r"^[1-9]\d{0,5}[mgt]$", "a size such as 512m or 4g
 Cores = Annotated[int, Field(ge=1, le=1024)]
 Count = Annotated[int, Field(ge=0, le=100_000)]
 MEGABYTES = {"m": 1, "g": 1024, "t": 1024 * 1024}
+SENT, HELD = 1.1, 4  # a collected training matrix as the results of Spark's tasks, and at its most in Python: parts of its size
+LEAST_OVERHEAD = 384  # megabytes, Spark's own
 # Set by keys of their own, so that limits and retries apply to them.
 TYPED = re.compile(
     r"spark\.((driver|executor)\.(memory|cores|memoryOverhead)|executor\.instances|yarn\.queue|yarn\.(maxAppAttempts|tags)"
@@ -83,6 +85,11 @@ class Spark(Resources):
     hadoop_conf: str | None = Field(None, description="yarn: folder with the cluster's core-site.xml, hdfs-site.xml, yarn-site.xml")
     emr: Emr | None = Field(None, description="emr: which cluster")
     emr_serverless: EmrServerless | None = Field(None, description="emr_serverless: which application")
+    driver_matrix: Memory = Field(
+        "64m",
+        description="XGBoost: a training matrix (rows × features × 4 bytes) up to this size is fitted in the driver's process, "
+        "a larger one on the executors",
+    )
     price: float | None = Field(None, ge=0, description="of one vCPU for an hour, in any currency: what a job costs is logged")
     limits: Limits = Limits()
 
@@ -110,8 +117,8 @@ class Spark(Resources):
 
 
 def merged(platform: Resources, model: Resources) -> Resources:
-    """The model's own values over the platform's."""
-    kept = set(Resources.model_fields)
+    """The model's own values over the platform's. A number of executors of its own replaces the platform's dynamic allocation."""
+    kept = set(Resources.model_fields) - ({"dynamicAllocation"} if model.executor.instances is not None else set())
     return Resources.model_validate(
         _over(platform.model_dump(include=kept, exclude_none=True), model.model_dump(exclude_none=True))
     )
@@ -143,6 +150,35 @@ def excesses(requested: Resources, limits: Limits) -> list[str]:
     return problems
 
 
+def xgboost_problems(platform: Spark, resources: Resources) -> list[str]:
+    """One line for each key of the merged `resources` with which XGBoost cannot be fitted, in the driver or on the executors."""
+    problems = []
+    if resources.dynamicAllocation:
+        why = "XGBoost's executors work as one, so that their number must stay"
+        problems.append(f"spark.dynamicAllocation: {why}; write spark.executor.instances in the model's file, which replaces it")
+    matrix, driver = megabytes(platform.driver_matrix), resources.driver
+    most = _result_size(str(resources.conf.get("spark.driver.maxResultSize", "1g")))
+    if 0 < most < matrix * SENT:
+        rule = f"the matrix is collected, and conf.spark.driver.maxResultSize is {most:,.0f}m"
+        problems.append(f"spark.driver_matrix: {platform.driver_matrix} does not fit: {rule}; raise that to {matrix * SENT:,.0f}m")
+    heap = megabytes(driver.memory or "1g")
+    overhead = megabytes(driver.memoryOverhead) if driver.memoryOverhead else max(LEAST_OVERHEAD, heap // 10)  # Spark's default
+    if platform.engine != "local" and overhead < matrix * HELD:
+        rule = f"Python takes {HELD} times that beside the JVM, and spark.driver.memoryOverhead is {overhead:,}m"
+        problems.append(f"spark.driver_matrix: {platform.driver_matrix} does not fit: {rule}; raise that, or lower driver_matrix")
+    return problems
+
+
+def megabytes(memory: Memory) -> int:
+    return int(memory[:-1]) * MEGABYTES[memory[-1]]
+
+
+def _result_size(text: str) -> float:
+    """In megabytes; 0, as for Spark, is no limit, and also what Spark itself refuses. A number alone is of bytes."""
+    size = re.fullmatch(r"(\d+)([kmgt]?)b?", text.lower())
+    return int(size[1]) * {"": 2**-20, "k": 2**-10, **MEGABYTES}[size[2]] if size else 0.0
+
+
 def settings(resources: Resources, limits: Limits, memory_factor: float = 1.0) -> dict[str, str]:
     """As Spark's properties. Memory is multiplied by the factor, but never beyond the limits."""
     named: dict[str, Any] = {**resources.conf, **({"spark.yarn.queue": resources.queue} if resources.queue else {})}
@@ -154,13 +190,15 @@ def settings(resources: Resources, limits: Limits, memory_factor: float = 1.0) -
     if resources.dynamicAllocation:
         dynamic = {"enabled": True, "shuffleTracking.enabled": True, **resources.dynamicAllocation.model_dump(exclude_none=True)}
         named |= {f"spark.dynamicAllocation.{key}": value for key, value in dynamic.items()}
+    elif resources.executor.instances is not None:
+        named["spark.dynamicAllocation.enabled"] = False  # EMR's default is true
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in named.items()}
 
 
 def _size(value: str | int | timedelta) -> float:
     """Of memory in megabytes, of a time in seconds; a count as it is."""
     if isinstance(value, str):
-        return int(value[:-1]) * MEGABYTES[value[-1]]
+        return megabytes(value)
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 

@@ -1,4 +1,4 @@
-"""`ModelSpec`: one model's YAML, parsed. Keys are the model's own concepts; Spark's parameters keep Spark's names."""
+"""`ModelSpec`: one model's YAML, parsed. Keys are the model's own concepts; Spark's and XGBoost's parameters keep their names."""
 
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from contract.algorithms import TASKS, Algorithm
+from contract.algorithms import TASKS, Algorithm, is_xgboost
 from contract.base_model import (
     Duration,
     LongerThanZero,
@@ -62,7 +62,9 @@ class Examples(Strict):
 class Features(Strict):
     """Spark ML stages before the algorithm. `skip` is no choice: a server cannot drop the row it was asked about."""
 
-    impute: Literal["mean", "median", "mode"] = "median"
+    impute: Literal["mean", "median", "mode"] = Field(
+        "median", description="not for XGBoost, which learns where missing numbers go"
+    )
     handleInvalid: Literal["keep", "error"] = "keep"  # noqa: N815  (Spark's name)
     encode: Literal["one_hot", "index"] = "one_hot"
     scale: bool = False
@@ -122,7 +124,8 @@ class ModelSpec(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        return without_problems(self, [*self._time_problems(), *self._task_problems(), *self._source_problems()])
+        problems = [*self._time_problems(), *self._task_problems(), *self._source_problems(), *self._xgboost_problems()]
+        return without_problems(self, problems)
 
     def _time_problems(self) -> list[str]:
         by_time = isinstance(self.split.holdout, timedelta)
@@ -160,6 +163,16 @@ class ModelSpec(Strict):
         if self.gate.yearly_false_promotions is not None and self.schedule is None:
             problems.append("gate.yearly_false_promotions: needs a schedule, which says how many evaluations a year share it")
         return [*problems, *self._slice_problems(), *self._name_problems(), *self._mask_problems()]
+
+    def _xgboost_problems(self) -> list[str]:
+        if not is_xgboost(self.algorithm.name):
+            return []
+        problems = []
+        if self.features.encode == "index" and self.examples.categorical:
+            problems.append("features.encode: index would order the categories for XGBoost; write one_hot")
+        if self.features.scale:
+            problems.append("features.scale: XGBoost's trees are the same at any scale; remove it")
+        return problems
 
     def _mask_problems(self) -> list[str]:
         features = {*self.examples.numeric, *self.examples.categorical}

@@ -5,7 +5,7 @@ Times are UTC; a path is relative to the store, a URI is what Spark opens.
 
 from contract.documents.failure import CAUSES, Cause, Failure
 from contract.documents.images import ANCHOR, FORMAT, LABELS_FORMAT, RUN, Check, Image, Release, ReplayResult, StepReport
-from contract.documents.jobs import DataCheck, GoldenRows, Snapshot, Training, ValidationReport
+from contract.documents.jobs import DataCheck, FittedIn, GoldenRows, Snapshot, Training, ValidationReport
 from contract.documents.run import JOBS, Champion, Claim, JobName, JobRequest, JobStart, RunDocument, StoredSpec
 from contract.documents.storage import Document, find, parse, read, write
 
@@ -23,6 +23,7 @@ __all__ = [
     "DataCheck",
     "Document",
     "Failure",
+    "FittedIn",
     "GoldenRows",
     "Image",
     "JobName",

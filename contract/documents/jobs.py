@@ -1,13 +1,15 @@
 """What the Spark jobs leave behind; the comparison is in contract/comparison.py."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from contract.base_model import Strict, Versioned
-from contract.comparison import Interval
+from contract.comparison import MOST_TOLERANCE, Interval
 from contract.metrics import MetricName
+
+FittedIn = Literal["driver", "executors"]
 
 
 class DataCheck(Strict):
@@ -43,7 +45,8 @@ class Training(Versioned):
     """`train_until` is the newest example time the fit, search included, has seen; None for rows without time.
 
     `folds`: the metrics that guards limit on the walk-forward folds, of models fitted like this one, each to the rows before its
-    fold: how good the recipe is over time, not how good this version is.
+    fold: how good the recipe is over time, not how good this version is. `fitted_in`: the driver's process for an XGBoost
+    model whose training matrix fits there.
     """
 
     mlflow_run: str
@@ -54,15 +57,18 @@ class Training(Versioned):
     holdout_rows: int
     train_until: datetime | None
     folds: dict[MetricName, Interval] = {}
+    fitted_in: FittedIn = "executors"
     seconds: dict[str, float] = Field(description="stage: seconds")
 
 
 class GoldenRows(Versioned):
     """Holdout rows with Spark's own predictions; every image is queried with them before it takes traffic.
 
-    `expected`: per row the probabilities in label order (binary, multiclass) or one number (regression).
+    `expected`: per row the probabilities in label order (binary, multiclass) or one number (regression); an answer may be off by
+    `tolerance`·max(1, |expected|).
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[float | str | None, ...], ...]
     expected: tuple[tuple[float, ...], ...]
+    tolerance: float = Field(1e-9, gt=0, le=MOST_TOLERANCE)

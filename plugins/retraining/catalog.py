@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 from croniter import CroniterBadDateError, croniter
 
+from contract.algorithms import is_xgboost
 from contract.base_model import format_duration
 from contract.errors import InvalidFile
 from contract.platform import Platform, load_platform
-from contract.spark import excesses
+from contract.spark import Spark, excesses, merged, xgboost_problems
 from contract.spec import ModelSpec, parse_spec
 
 REFERENCE_DAY, DAY_S, MAX_TIMES = datetime(2026, 1, 1, tzinfo=UTC).timestamp(), 86_400, 1000
@@ -41,10 +42,17 @@ def load_model_and_platform(path: Path) -> tuple[ModelFiles, Platform]:
     platform, problems_of_platform = _loaded(platform_for, path)
     problems += problems_of_platform
     if model and platform:
-        problems += [f"{path.name}: {problem}" for problem in excesses(model.spec.spark, platform.spark.limits)]
+        problems += [f"{path.name}: {problem}" for problem in _resource_problems(model.spec, platform.spark)]
     if model is None or platform is None or problems:
         raise InvalidFile(str(path), problems)
     return model, platform
+
+
+def _resource_problems(spec: ModelSpec, platform: Spark) -> list[str]:
+    problems = excesses(spec.spark, platform.limits)
+    if is_xgboost(spec.algorithm.name):
+        problems += xgboost_problems(platform, merged(platform, spec.spark))
+    return problems
 
 
 def _loaded(load: Callable[[Path], Loaded], path: Path) -> tuple[Loaded | None, list[str]]:

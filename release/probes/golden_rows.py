@@ -16,7 +16,6 @@ from release.probes.prediction_counts import PredictionCounts
 from release.probes.replay import REHEARSAL, replay
 from release.targets.base import Server
 
-TOLERANCE = 1e-9  # relative, of numbers above 1; absolute below
 BATCH = 100
 WARM_UP = 10
 SINGLE_REQUESTS = 200
@@ -26,12 +25,16 @@ READY_TIMEOUT_S = 1.0
 
 
 class ProbeResult(NamedTuple):
-    """`parity` is the largest relative difference from Spark's answers, `worst` names its row. With a `problem` both are unset."""
+    """`parity` is the largest relative difference from Spark's answers, `worst` names its row. With a `problem` both are unset.
+
+    `tolerance` is what the golden rows allow, relative of numbers above 1, absolute below.
+    """
 
     parity: float = math.inf
     worst: str = ""
     p95_ms: float = math.inf
     problem: str = ""
+    tolerance: float = 1e-9
 
 
 class Probe(Protocol):
@@ -66,7 +69,7 @@ class HttpProbe:
         with httpx.Client(base_url=server.url, headers=REHEARSAL, timeout=TIMEOUT_S, trust_env=False) as client:
             try:
                 parity, worst = _parity(client, server, golden)
-                return ProbeResult(parity, worst, _p95_ms(client, golden))
+                return ProbeResult(parity, worst, _p95_ms(client, golden), tolerance=golden.tolerance)
             except _BadAnswer as error:
                 return ProbeResult(problem=str(error))
             except httpx.HTTPError as error:
@@ -101,8 +104,8 @@ class _MlflowAnswer(BaseModel):
 def _problems(answers: ProbeResult, memory_mb: float | None, limits: Serving) -> list[str]:
     limit_ms = limits.max_p95.total_seconds() * 1000
     problems = []
-    if not answers.parity <= TOLERANCE:
-        problems.append(f"{answers.worst}: {answers.parity:.1e} apart, {TOLERANCE:.0e} is allowed")
+    if not answers.parity <= answers.tolerance:
+        problems.append(f"{answers.worst}: {answers.parity:.1e} apart, {answers.tolerance:.0e} is allowed")
     if not answers.p95_ms <= limit_ms:
         problems.append(f"p95 of single rows is {answers.p95_ms:.1f} ms, max_p95 is {limit_ms:g} ms")
     if memory_mb is None:

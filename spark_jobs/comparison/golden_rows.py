@@ -5,6 +5,7 @@ import pandas as pd
 from pyspark.ml import PipelineModel
 from pyspark.ml.feature import StringIndexerModel
 
+from contract.algorithms import parity_tolerance
 from contract.documents import GoldenRows
 from contract.errors import BadData
 from contract.spec import ModelSpec
@@ -35,6 +36,7 @@ def choose_golden_rows(answers: pd.DataFrame, spec: ModelSpec, pipeline: Pipelin
         columns=tuple(columns),
         rows=tuple(values.where(values.notna(), None).itertuples(index=False, name=None)),
         expected=tuple(map(tuple, expected[kept].tolist())),
+        tolerance=parity_tolerance(spec.algorithm.name),
     )
 
 

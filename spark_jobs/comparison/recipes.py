@@ -12,9 +12,12 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from contract.algorithms import is_xgboost
 from contract.comparison import RecipeChange
-from contract.documents import RunDocument, Snapshot
+from contract.documents import FittedIn, RunDocument, Snapshot
 from contract.errors import BadData
+from contract.spark import Memory
+from contract.spec import ModelSpec
 from spark_jobs.comparison.holdout import answer_of
 from spark_jobs.comparison.reference_models import Incomparable, check_comparable, check_pairs
 from spark_jobs.data.dataset import ValidationSplit, build_examples, parts_of
@@ -27,7 +30,8 @@ from spark_jobs.statistics.intervals import metric_result
 from spark_jobs.statistics.metrics import measures_of
 from spark_jobs.tracking.model_versions import Version
 from spark_jobs.training.estimators import fit
-from spark_jobs.training.features import fit_features
+from spark_jobs.training.features import FEATURES, fit_features
+from spark_jobs.training.matrix import fitted_in, gathered
 from spark_jobs.training.walk_forward import end_of, fold_block, walk_forward
 
 
@@ -69,10 +73,10 @@ def _pairs(run: RunDocument, snapshot: Snapshot, challenger: Version, champion: 
     ours, theirs = (
         build_examples(spark, snapshot, version.spec, version.sql).where(known).persist() for version in (challenger, champion)
     )
-    until, seed = end_of(ours, run.spec), int(run.as_of.timestamp())
+    until = end_of(ours, run.spec)
     centre = 0.0 if challenger.labels else first_row(ours.agg(F.mean(examples.label)))[0]
     answers, other = (
-        reduce(DataFrame.unionByName, [_answers(fold, version, seed, centre) for fold in walk_forward(rows, run.spec, until)])
+        reduce(DataFrame.unionByName, [_answers(fold, version, run, centre) for fold in walk_forward(rows, run.spec, until)])
         for rows, version in ((ours, challenger), (theirs, champion))
     )
     other = other.select(
@@ -84,15 +88,23 @@ def _pairs(run: RunDocument, snapshot: Snapshot, challenger: Version, champion: 
     return pairs
 
 
-def _answers(fold: ValidationSplit, version: Version, seed: int, centre: float) -> DataFrame:
+def _answers(fold: ValidationSplit, version: Version, run: RunDocument, centre: float) -> DataFrame:
     """The fold's validation rows: id, time, label, answer of a model fitted by the version's recipe to the training rows."""
     spec, examples, labels = version.spec, version.spec.examples, labels_of(fold.train, version.spec)
     features = fit_features(fold.train, spec)
     train = features.pipeline.transform(with_label_index(fold.train, spec, labels))
-    model = fit(spec.algorithm.name, _params(version, features.levels), train, examples.label, seed)
+    where = _fitted_in(train, spec, run.platform.spark.driver_matrix)
+    gathered_train, seed = gathered(train, examples.label, where), int(run.as_of.timestamp())
+    model = fit(spec.algorithm.name, _params(version, features.levels), gathered_train, examples.label, seed)
     retrained = version._replace(pipeline=PipelineModel([*features.pipeline.stages, model]), labels=labels)
     kept = [examples.id, *([examples.time] if examples.time else []), examples.label]
     return retrained.pipeline.transform(fold.validation).select(*kept, answer_of(retrained, centre).alias("answer"))
+
+
+def _fitted_in(train: DataFrame, spec: ModelSpec, limit: Memory) -> FittedIn:
+    if not is_xgboost(spec.algorithm.name):
+        return "executors"
+    return fitted_in(spec, train.count(), first_row(train)[FEATURES].size, limit)
 
 
 def _params(version: Version, levels: int) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Converts a saved PipelineModel to ONNX, in double precision and Spark's order of operations. Unknown stages are refused."""
+"""Converts a saved PipelineModel to ONNX, in the precision and order of operations of what it was fitted by: double for Spark,
+single for XGBoost's trees. Unknown stages are refused.
+"""
 
 import json
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from spark_jobs.export.reading import Stage, UnsupportedStage, read_pipeline
 from spark_jobs.export.scores import Scores, add_outputs
 from spark_jobs.export.stages import FEATURES, ColumnSlots, Slots
 from spark_jobs.export.trees import boosted_classifier, boosted_regressor, mean_regressor, vote_classifier
+from spark_jobs.export.xgboost_trees import xgboost_classifier, xgboost_regressor
 
 FORMAT = 1
 Convert = TypeVar("Convert")
@@ -27,6 +30,8 @@ ALGORITHMS: dict[str, Callable[[Stage, Graph, Slots], Scores]] = {
     "DecisionTreeRegressionModel": mean_regressor,
     "RandomForestRegressionModel": mean_regressor,
     "GBTRegressionModel": boosted_regressor,
+    "SparkXGBClassifierModel": xgboost_classifier,
+    "SparkXGBRegressorModel": xgboost_regressor,
 }
 
 

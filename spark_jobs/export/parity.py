@@ -8,6 +8,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from contract.algorithms import parity_tolerance
 from contract.comparison import Parity
 from contract.errors import PermanentError
 from contract.spec import ModelSpec
@@ -16,7 +17,6 @@ from spark_jobs.export.runtime import ModelOutput, OnnxModel
 ROWS = 10_000
 ROW_HASH = "__row_hash"
 BATCH = 2_000
-TOLERANCE = 1e-9  # of max(1, |Spark's number|)
 
 
 class ParityBroken(PermanentError):
@@ -37,20 +37,22 @@ def collect_answers(scored: DataFrame, spec: ModelSpec) -> pd.DataFrame:
 def prove(answers: pd.DataFrame, spec: ModelSpec, onnx: Path) -> Parity:
     """The first ROWS of `answers`, the output of collect_answers, are compared.
 
-    Raises ParityBroken where a number is off by more than TOLERANCE, or a label differs and Spark's best classes are not tied.
+    Raises ParityBroken where a number is off by more than the algorithm's tolerance, or a label differs and Spark's best classes
+    are not tied.
     """
     model = OnnxModel(onnx)
     rows = answers.head(ROWS)
     if rows.empty:
         raise ParityBroken(f"model {spec.name}: there is no holdout row to prove parity on; widen split.holdout")
+    tolerance = parity_tolerance(spec.algorithm.name)
     spark, served = _spark_answers(rows), _served_answers(model, rows)
 
     differences = relative_differences(_numbers(spark), _numbers(served))
     labels_differ, decided = np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
     if spark.probability is not None:
         labels_differ = spark.prediction != served.prediction
-        decided = _lead(spark.probability) > 2 * TOLERANCE
-    broken = (differences > TOLERANCE) | (labels_differ & decided)
+        decided = _lead(spark.probability) > 2 * tolerance
+    broken = (differences > tolerance) | (labels_differ & decided)
     if broken.any():
         worst = int(np.where(broken, differences, -1.0).argmax())
         name = rows[spec.examples.id].iloc[worst]
@@ -59,7 +61,7 @@ def prove(answers: pd.DataFrame, spec: ModelSpec, onnx: Path) -> Parity:
             f"{spec.examples.id} {name!r}: Spark says {_numbers_text(spark, worst)}, ONNX {_numbers_text(served, worst)}; "
             "train again, and if it stays, the export of this pipeline is wrong"
         )
-    return Parity(rows=len(rows), largest=float(differences.max()), labels_differ=int(labels_differ.sum()))
+    return Parity(rows=len(rows), largest=float(differences.max()), labels_differ=int(labels_differ.sum()), tolerance=tolerance)
 
 
 def relative_differences(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:

@@ -13,10 +13,10 @@ from spark_jobs.export.scores import Scores
 from spark_jobs.export.stages import Slots
 
 AVERAGE, SUM = 0, 1
-LEQ, EQ, NEQ, MEMBER = 0, 4, 5, 6  # branch modes of TreeEnsemble
+LEQ, LT, EQ, NEQ, MEMBER = 0, 1, 4, 5, 6  # branch modes of TreeEnsemble
 END_OF_MEMBERS = float("nan")
 
-Node = dict[str, Any]  # Spark's NodeData
+Node = dict[str, Any]  # Spark's NodeData, or as much of it of another library's node
 Tree = dict[int, Node]
 
 
@@ -32,6 +32,8 @@ class BranchTest(NamedTuple):
 
 class Forest:
     """The attributes of one TreeEnsemble node, added tree by tree; `value_of` gives the value of a leaf."""
+
+    element = TensorProto.DOUBLE  # in which it compares and adds
 
     def __init__(self, slots: Slots, stage: Stage):
         self._slots = slots
@@ -94,25 +96,32 @@ class Forest:
         return BranchTest(EQ if left == [1.0] else NEQ, value=float(level))
 
     def add_to(self, graph: Graph, aggregate: int) -> str:
-        """double[N, trees' targets]"""
+        """element[N, trees' targets]"""
         names = self._branches[0]
         arrays: dict[str, Any] = {f"nodes_{name}": [branch[name] for branch in self._branches] for name in names}
         modes, splits = arrays.pop("nodes_modes"), arrays.pop("nodes_splits")
         if self._members:
-            arrays["membership_values"] = _doubles(self._members)
+            arrays["membership_values"] = self._numbers(self._members)
         return graph.add(
             "TreeEnsemble",
-            graph.dense([Slot(tensor, column) for tensor, column in self._sources]),
+            self._inputs(graph),
             domain=ML,
             tree_roots=self._roots,
             nodes_modes=helper.make_tensor("modes", TensorProto.UINT8, [len(modes)], modes),
-            nodes_splits=_doubles(splits),
+            nodes_splits=self._numbers(splits),
             leaf_targetids=self._targets,
-            leaf_weights=_doubles(self._leaves),
+            leaf_weights=self._numbers(self._leaves),
             n_targets=max(self._targets) + 1,
             aggregate_function=aggregate,
             **arrays,
         )
+
+    def _inputs(self, graph: Graph) -> str:
+        columns = graph.dense([Slot(tensor, column) for tensor, column in self._sources])
+        return columns if self.element == TensorProto.DOUBLE else graph.add("Cast", columns, to=self.element)
+
+    def _numbers(self, values: list[float]) -> TensorProto:
+        return helper.make_tensor("values", self.element, [len(values)], values)
 
 
 def _is_leaf(node: Node) -> bool:
@@ -131,10 +140,6 @@ def _branch(source: int, test: BranchTest) -> dict[str, int | float]:
         "falsenodeids": 0,
         "falseleafs": 1,
     }
-
-
-def _doubles(values: list[float]) -> TensorProto:
-    return helper.make_tensor("values", TensorProto.DOUBLE, [len(values)], values)
 
 
 def _trees(stage: Stage) -> Iterator[tuple[Tree, float]]:

@@ -12,9 +12,10 @@ from pyspark.sql import functions as F
 
 from contract import documents
 from contract.comparison import Interval
-from contract.documents import JobRequest, Training, ValidationReport
+from contract.documents import FittedIn, JobRequest, Training, ValidationReport
 from contract.errors import BadData
 from contract.metrics import MetricName
+from contract.spark import Memory
 from contract.spec import ModelSpec
 from contract.store.base import Store
 from spark_jobs.data.dataset import labelled, split
@@ -25,10 +26,12 @@ from spark_jobs.runtime.spark_api import first_row
 from spark_jobs.runtime.stage_timer import StageTimer
 from spark_jobs.statistics.point_metrics import scores
 from spark_jobs.tracking import artifacts, mlflow_runs
-from spark_jobs.tracking.diagnostics import tables_of
+from spark_jobs.tracking.diagnostics import importance, tables_of
 from spark_jobs.training.estimators import describe, fit, with_bins
 from spark_jobs.training.features import FEATURES, FittedFeatures, fit_features
 from spark_jobs.training.grid_search import Candidate, search
+from spark_jobs.training.importance import importance_of
+from spark_jobs.training.matrix import fitted_in, gathered
 from spark_jobs.training.walk_forward import fold_intervals
 
 log = logging.getLogger(__name__)
@@ -51,10 +54,12 @@ def train(spark: SparkSession, request: JobRequest, store: Store, handover: Hand
     train_rows, train_until = extent(rows, holdout, spec)
     labels = labels_of(rows, spec)
     clock.lap("examples", f"{train_rows:,} rows to train on")
-    learned = learn(rows, spec, labels, int(frozen.as_of.timestamp()), clock)
+    limit = frozen.platform.spark.driver_matrix
+    learned = learn(rows, spec, labels, int(frozen.as_of.timestamp()), limit, clock)
     scored = score(holdout, spec, labels, learned.pipeline)
     holdout_rows = scored.count()
-    metrics, tables = scores(scored, spec, labels, spec.gate.measured(spec.task)), tables_of(scored, spec, labels)
+    metrics = scores(scored, spec, labels, spec.gate.measured(spec.task))
+    tables = tables_of(scored, spec, labels) | importance(importance_of(learned.pipeline, spec))
     clock.lap("evaluate", f"{holdout_rows:,} rows held out: {', '.join(f'{name} {value:.4f}' for name, value in metrics.items())}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -66,7 +71,7 @@ def train(spark: SparkSession, request: JobRequest, store: Store, handover: Hand
         clock.lap("save", "saved the pipeline")
         write_model(saved, spec, labels, folder / mlflow_runs.ONNX)
         clock.lap("export", "wrote it as ONNX")
-        facts = (metrics, train_rows, holdout_rows, train_until, learned.folds, clock.seconds)
+        facts = (metrics, train_rows, holdout_rows, train_until, learned.folds, learned.fitted_in, clock.seconds)
         result = mlflow_runs.Result(learned.params, *facts)
         training = mlflow_runs.log_training(frozen, request.key, snapshot, result, folder)
     scored.unpersist()
@@ -80,22 +85,25 @@ class TrainedModel(NamedTuple):
     params: dict[str, Any]
     candidates: tuple[Candidate, ...]
     folds: dict[MetricName, Interval]
+    fitted_in: FittedIn
 
 
-def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, clock: StageTimer) -> TrainedModel:
+def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, limit: Memory, clock: StageTimer) -> TrainedModel:
     """The feature stages are fitted once and shared by all candidates, as they do not use the label."""
-    name = spec.algorithm.name
+    name, label = spec.algorithm.name, spec.examples.label
     features = fit_features(train, spec)
     rows = prepared(train, spec, labels, features)
-    clock.lap("features", f"fitted the feature stages and cached {first_row(rows)[FEATURES].size} features")
-    candidates = search(rows, spec, labels, features.levels, seed) if spec.algorithm.search else ()
+    count, width = rows.count(), first_row(rows)[FEATURES].size
+    where = fitted_in(spec, count, width, limit)
+    clock.lap("features", f"fitted the feature stages and cached {count:,} rows of {width:,} features, for the {where}")
+    candidates = search(rows, spec, labels, features.levels, seed, where) if spec.algorithm.search else ()
     params = candidates[0].params if candidates else with_bins(name, spec.algorithm.params, features.levels)
     clock.lap("search", f"{len(candidates)} candidates, taking {describe(params)}")
-    model = fit(name, params, rows, spec.examples.label, seed)
+    model = fit(name, params, gathered(rows, label, where), label, seed)
     clock.lap("fit", f"fitted {name} to all rows")
-    folds = fold_intervals(rows, spec, labels, params, seed)
+    folds = fold_intervals(rows, spec, labels, params, seed, where)
     rows.unpersist()
-    return TrainedModel(PipelineModel([*features.pipeline.stages, model]), params, candidates, folds)
+    return TrainedModel(PipelineModel([*features.pipeline.stages, model]), params, candidates, folds, where)
 
 
 def prepared(train: DataFrame, spec: ModelSpec, labels: Labels | None, features: FittedFeatures) -> DataFrame:
@@ -103,7 +111,7 @@ def prepared(train: DataFrame, spec: ModelSpec, labels: Labels | None, features:
     examples = spec.examples
     kept = [examples.id, *([examples.time] if examples.time else []), examples.label, FEATURES]
     rows = features.pipeline.transform(with_label_index(train, spec, labels)).select(*kept).persist()
-    rows.count()
+    rows.count()  # fills the cache
     train.unpersist()
     return rows
 

@@ -23,6 +23,11 @@ def tables_of(scored: DataFrame, spec: ModelSpec, labels: Labels | None) -> dict
     return {"confusion": confusion(scored, label, labels), "calibration": calibration(scored, label, spec.task == "binary")}
 
 
+def importance(shares: dict[str, float]) -> dict[str, Table]:
+    """No table for a model without trees."""
+    return {"importance": [{"feature": name, "share": share} for name, share in shares.items()]} if shares else {}
+
+
 def confusion(scored: DataFrame, label: str, labels: Labels) -> Table:
     counted = scored.groupBy(label, "prediction").count().collect()
     rows = {(int(row[0]), int(row[1])): row[2] for row in counted}

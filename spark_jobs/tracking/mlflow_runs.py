@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import mlflow
 import pyspark
+import xgboost
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from mlflow.entities.model_registry import ModelVersion
@@ -20,9 +21,10 @@ from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
 from pyspark.ml import PipelineModel
 
+from contract.algorithms import is_xgboost
 from contract.base_model import refuse_newer
 from contract.comparison import Interval
-from contract.documents import RunDocument, Snapshot, Training, parse
+from contract.documents import FittedIn, RunDocument, Snapshot, Training, parse
 from contract.errors import TransientError
 from contract.keys import digest_of
 from contract.metrics import MetricName
@@ -54,6 +56,7 @@ class Result(NamedTuple):
     holdout_rows: int
     train_until: datetime | None
     folds: dict[MetricName, Interval]
+    fitted_in: FittedIn
     seconds: dict[str, float]
 
 
@@ -116,7 +119,9 @@ def save_model(pipeline: PipelineModel, spec: ModelSpec, folder: Path) -> Path:
         "spark", pyspark_version=pyspark.__version__, model_data=PIPELINE, model_class="pyspark.ml.pipeline.PipelineModel"
     )
     metadata.save(str(folder / MODEL / "MLmodel"))
-    (folder / MODEL / "requirements.txt").write_text(f"pyspark=={pyspark.__version__}\n")
+    needs = [f"pyspark=={pyspark.__version__}"]
+    needs += [f"xgboost-cpu=={xgboost.__version__}"] if is_xgboost(spec.algorithm.name) else []
+    (folder / MODEL / "requirements.txt").write_text("".join(f"{need}\n" for need in needs))
     return saved
 
 
@@ -144,7 +149,7 @@ def _fail_leftovers(client: MlflowClient, experiment: str, origin: str) -> None:
 
 
 def _params(spec: ModelSpec, result: Result) -> dict[str, Any]:
-    return {"algorithm": spec.algorithm.name, **result.params, **spec.features.model_dump()}
+    return {"algorithm": spec.algorithm.name, "fitted_in": result.fitted_in, **result.params, **spec.features.model_dump()}
 
 
 def _metrics(result: Result) -> list[Metric]:

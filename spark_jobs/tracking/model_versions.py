@@ -20,9 +20,12 @@ from contract.documents import StoredSpec, parse
 from contract.errors import TooNew, TransientError
 from contract.spec import ModelSpec
 from spark_jobs.data.labels import Labels
-from spark_jobs.export.reading import Stage, read_pipeline
+from spark_jobs.export.reading import Stage, UnsupportedStage, read_pipeline
 from spark_jobs.tracking.mlflow_runs import MODEL, ONNX, PIPELINE, training_of, translate_mlflow_errors
 
+PACKAGES = ("pyspark.ml.", "xgboost.spark.")
+PICKLED = "serialized_callbacks"  # of a saved stage's metadata
+UNREADABLE = (OSError, ValueError, KeyError, AttributeError, TooNew, UnsupportedStage, PySparkException, Py4JJavaError)
 GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for a deleted version or run
 
 
@@ -80,7 +83,7 @@ def load_version(model: str, version: int, folder: Path, pipeline: PipelineModel
             raise
     try:
         return _read_version(registered, registered.run_id, folder, pipeline)
-    except (OSError, ValueError, KeyError, ImportError, AttributeError, TooNew, PySparkException, Py4JJavaError) as error:
+    except UNREADABLE as error:
         reason = str(error).strip().partition("\n")[0][:300]
         raise VersionUnreadable(f"the files of version {version} of {model} in MLflow cannot be read: {reason}") from error
 
@@ -101,13 +104,20 @@ def _read_version(registered: ModelVersion, mlflow_run: str, folder: Path, pipel
 
 
 def load_pipeline(folder: Path) -> PipelineModel:
-    """Its stages at once: Spark itself reads one after the other, each by several queries of one small file."""
+    """Its stages at once: Spark itself reads one after the other, each by several queries of one small file.
+
+    Refuses what would run as code: a class of another package, and what xgboost.spark would unpickle. This project writes neither.
+    """
     stages = read_pipeline(folder)
-
-    def load(stage: Stage) -> Transformer:
-        module, _, name = stage.extra["class"].replace("org.apache.spark.", "pyspark.").rpartition(".")
-        loaded: Transformer = getattr(importlib.import_module(module), name).load(f"file://{stage.folder}")
-        return loaded
-
     with ThreadPool(len(stages)) as pool:
-        return PipelineModel(pool.map(load, stages, chunksize=1))
+        return PipelineModel(pool.map(_load_stage, stages, chunksize=1))
+
+
+def _load_stage(stage: Stage) -> Transformer:
+    module, _, name = stage.extra["class"].replace("org.apache.spark.", "pyspark.").rpartition(".")
+    if not module.startswith(PACKAGES):
+        raise ValueError(f"{stage.uid} is a {stage.extra['class']}, and only stages of Spark and XGBoost are loaded")
+    if PICKLED in stage.extra:
+        raise ValueError(f"{stage.kind} {stage.uid} holds {PICKLED}, which would run as code")
+    loaded: Transformer = getattr(importlib.import_module(module), name).load(f"file://{stage.folder}")
+    return loaded

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 
 from spark_jobs.tracking.diagnostics import Table
 
+MOST_BARS = 20  # more do not fit as text
+
 
 def draw(name: str, table: Table, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(5, 4), dpi=110)
@@ -61,13 +63,21 @@ def _predicted_actual(axes: Axes, table: Table) -> None:
     axes.set_ylabel("mean actual value")
 
 
+def _importance(axes: Axes, table: Table) -> None:
+    shown = table[:MOST_BARS][::-1]
+    axes.barh([row["feature"] for row in shown], [row["share"] for row in shown])
+    axes.set_xlabel("share of the trees' gain")
+
+
 _TITLES = {
+    "importance": "Feature importance",
     "confusion": "Confusion matrix",
     "calibration": "Reliability diagram",
     "residuals": "Residuals",
     "predicted_actual": "Predicted and actual values",
 }
 _DRAWINGS: dict[str, Callable[[Axes, Table], None]] = {
+    "importance": _importance,
     "confusion": _confusion,
     "calibration": _calibration,
     "residuals": _residuals,

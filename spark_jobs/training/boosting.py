@@ -5,19 +5,26 @@ from typing import Any
 from pyspark.ml.classification import GBTClassificationModel
 from pyspark.ml.regression import GBTRegressionModel
 
-from contract.algorithms import AlgorithmName
+from contract.algorithms import AlgorithmName, is_xgboost
 from spark_jobs.runtime.spark_api import jvm
+from spark_jobs.training.xgboost_models import XGBoostModel, first_rounds
 
-LENGTH = "maxIter"
-Boosted = GBTClassificationModel | GBTRegressionModel
+SparkBoosted = GBTClassificationModel | GBTRegressionModel
+Boosted = SparkBoosted | XGBoostModel
 
 
-def is_boosted(name: AlgorithmName) -> bool:
-    return name.startswith("gbt_")
+def length_of(name: AlgorithmName) -> str | None:
+    """The parameter with the number of trees; None where the algorithm does not boost."""
+    return "n_estimators" if is_xgboost(name) else "maxIter" if name.startswith("gbt_") else None
 
 
 def first_trees(model: Boosted, count: int) -> Boosted:
-    """The model of the first `count` trees. PySpark has no constructor for it, so the JVM's is called."""
+    """The model of the first `count` trees, of each class where there are more than two."""
+    return _first_trees(model, count) if isinstance(model, SparkBoosted) else first_rounds(model, count)
+
+
+def _first_trees(model: SparkBoosted, count: int) -> SparkBoosted:
+    """PySpark has no constructor for it, so the JVM's is called."""
     ml = jvm().org.apache.spark.ml
     java: Any = model._java_obj
     parts = (java.uid(), java.trees()[:count], java.treeWeights()[:count], java.numFeatures())

@@ -1,14 +1,26 @@
-"""Feature stages before the algorithm: impute, index, one-hot, assemble, scale. They do not use the label."""
+"""Feature stages before the algorithm: impute, index, one-hot, assemble, scale. They do not use the label.
 
+XGBoost gets missing numbers as they are, as NaN.
+"""
+
+from math import inf
 from typing import Any, NamedTuple
 
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.base import Estimator, Transformer
-from pyspark.ml.feature import Imputer, OneHotEncoder, StandardScaler, StringIndexer, StringIndexerModel, VectorAssembler
+from pyspark.ml.feature import (
+    Imputer,
+    OneHotEncoder,
+    OneHotEncoderModel,
+    StandardScaler,
+    StringIndexer,
+    StringIndexerModel,
+    VectorAssembler,
+)
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contract.algorithms import PARAMS
+from contract.algorithms import PARAMS, is_xgboost
 from contract.errors import BadData
 from contract.spec import Features, ModelSpec
 from spark_jobs.runtime.spark_api import first_row
@@ -33,11 +45,12 @@ def fit_features(train: DataFrame, spec: ModelSpec) -> FittedFeatures:
 
 def build_stages(spec: ModelSpec) -> list[Estimator[Any] | Transformer]:
     numeric, categorical, features = spec.examples.numeric, spec.examples.categorical, spec.features
-    imputed, indexed, encoded = _suffixed(numeric, "imputed"), _suffixed(categorical, "indexed"), _suffixed(categorical, "encoded")
-    one_hot = features.encode == "one_hot"
+    indexed, encoded = _suffixed(categorical, "indexed"), _suffixed(categorical, "encoded")
+    one_hot, keeps_missing = features.encode == "one_hot", is_xgboost(spec.algorithm.name)
+    numbers = [*numeric] if keeps_missing else _suffixed(numeric, "imputed")
     made: list[Estimator[Any] | Transformer] = []
-    if numeric:
-        made.append(Imputer(strategy=features.impute, inputCols=[*numeric], outputCols=imputed))
+    if numeric and not keeps_missing:
+        made.append(Imputer(strategy=features.impute, inputCols=[*numeric], outputCols=numbers))
     if categorical:
         made.append(
             StringIndexer(
@@ -50,11 +63,23 @@ def build_stages(spec: ModelSpec) -> list[Estimator[Any] | Transformer]:
     if categorical and one_hot:
         # keep: null and unseen levels share a column of their own, as they share an index
         made.append(OneHotEncoder(inputCols=indexed, outputCols=encoded, handleInvalid=features.handleInvalid))
-    assembled = [*imputed, *(encoded if one_hot else indexed)]
-    made.append(VectorAssembler(inputCols=assembled, outputCol=_ASSEMBLED if features.scale else FEATURES))
+    assembled = [*numbers, *(encoded if one_hot else indexed)]
+    output = _ASSEMBLED if features.scale else FEATURES
+    made.append(VectorAssembler(inputCols=assembled, outputCol=output, handleInvalid="keep" if keeps_missing else "error"))
     if features.scale:
         made.append(StandardScaler(inputCol=_ASSEMBLED, outputCol=FEATURES))  # not centred: sparse vectors stay sparse
     return made
+
+
+def columns_of(pipeline: PipelineModel, spec: ModelSpec) -> list[str]:
+    """The spec's column that each of the assembled features comes from."""
+    widths = dict.fromkeys(spec.examples.numeric, 1) | dict.fromkeys(spec.examples.categorical, 1)
+    for stage in pipeline.stages:
+        if isinstance(stage, OneHotEncoderModel):
+            invalid = stage.getHandleInvalid() == "keep"
+            sizes = [size + invalid - stage.getDropLast() for size in stage.categorySizes]
+            widths |= dict(zip(spec.examples.categorical, sizes, strict=True))
+    return [name for name, width in widths.items() for _ in range(width)]
 
 
 def check_features(train: DataFrame, spec: ModelSpec) -> None:
@@ -66,10 +91,12 @@ def check_features(train: DataFrame, spec: ModelSpec) -> None:
         *(F.count(name).alias(f"filled {name}") for name in (*examples.numeric, *examples.categorical)),
         *(F.approx_count_distinct(name, 0.02).alias(f"levels {name}") for name in examples.categorical),
         *(F.count_if(F.col(name) == "").alias(f"empty {name}") for name in examples.categorical),
+        *(F.count_if(F.abs(F.col(name).cast("float")) == inf).alias(f"infinite {name}") for name in examples.numeric),
     ]
     seen = first_row(train.agg(F.count("*").alias("rows"), *counts)).asDict()
     problems = [
         *_empty_columns(seen, spec),
+        *(_infinite_columns(seen, spec) if is_xgboost(spec.algorithm.name) else []),
         *(problem for name in examples.categorical for problem in _level_problems(name, seen, features)),
     ]
     if problems:
@@ -81,6 +108,12 @@ def _empty_columns(seen: dict[str, int], spec: ModelSpec) -> list[str]:
     return [f"{name} is null in all {seen['rows']:,} rows" for name in names if seen[f"filled {name}"] == 0]
 
 
+def _infinite_columns(seen: dict[str, int], spec: ModelSpec) -> list[str]:
+    counted = {name: seen[f"infinite {name}"] for name in spec.examples.numeric}
+    why = "which XGBoost refuses (its numbers end at 3.4e38)"
+    return [f"{name} is infinite in {count:,} of {seen['rows']:,} rows, {why}" for name, count in counted.items() if count]
+
+
 def _level_problems(name: str, seen: dict[str, int], features: Features) -> list[str]:
     rows, filled, levels, empty = seen["rows"], seen[f"filled {name}"], seen[f"levels {name}"], seen[f"empty {name}"]
     problems = []
@@ -88,6 +121,8 @@ def _level_problems(name: str, seen: dict[str, int], features: Features) -> list
         problems.append(f"{name} is null in {rows - filled:,} of {rows:,} rows, which handleInvalid: error forbids")
     if levels > features.max_categories:
         problems.append(f"{name} has about {levels:,} levels, more than max_categories {features.max_categories:,}")
+    if features.encode == "one_hot" and features.handleInvalid == "error" and levels == 1:
+        problems.append(f"{name} has one level, which handleInvalid: error leaves nothing to encode of; drop it, or write keep")
     if features.encode == "one_hot" and empty:
         problems.append(f"{name} is an empty string in {empty:,} rows, which Spark cannot one-hot encode (make it null or name it)")
     return problems

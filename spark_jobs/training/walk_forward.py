@@ -12,6 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contract.comparison import Interval
+from contract.documents import FittedIn
 from contract.metrics import MetricName
 from contract.spec import ModelSpec
 from spark_jobs.data.dataset import ValidationSplit, split_by_time, time_split_of
@@ -23,6 +24,7 @@ from spark_jobs.statistics.intervals import side_of
 from spark_jobs.statistics.metrics import measures_of
 from spark_jobs.statistics.point_metrics import indexed_answer, label_indices
 from spark_jobs.training.estimators import fit
+from spark_jobs.training.matrix import gathered
 
 TICK = timedelta(microseconds=1)  # Spark's time resolution
 
@@ -62,7 +64,12 @@ def fold_block(spec: ModelSpec, until: datetime) -> Column:
 
 
 def fold_intervals(
-    rows: DataFrame, spec: ModelSpec, labels: Labels | None, params: Mapping[str, Any], seed: int
+    rows: DataFrame,
+    spec: ModelSpec,
+    labels: Labels | None,
+    params: Mapping[str, Any],
+    seed: int,
+    where: FittedIn = "executors",
 ) -> dict[MetricName, Interval]:
     """Intervals of the metrics that guards check over the folds; `rows` as in `search`."""
     names = list(dict.fromkeys(guard.metric for guard in spec.gate.guards if guard.over == "folds"))
@@ -72,7 +79,7 @@ def fold_intervals(
     block = fold_block(spec, until).alias(BY_TIME)
     centre = 0.0 if labels else first_row(rows.agg(F.mean(spec.examples.label)))[0]
     answer = indexed_answer(spec, labels, centre).alias("challenger")
-    scored = (_validated(fold, spec, params, seed).select(block, answer) for fold in walk_forward(rows, spec, until))
+    scored = (_validated(fold, spec, params, seed, where).select(block, answer) for fold in walk_forward(rows, spec, until))
     measures = measures_of(names, spec.task, spec.gate, label_indices(labels))
     answers = flat(reduce(DataFrame.unionByName, scored), BY_TIME).persist()
     statistics = reduce_by_blocks(answers, [BY_TIME], measures)
@@ -80,5 +87,6 @@ def fold_intervals(
     return {name: side_of(statistics, "challenger", name, spec.gate.side) for name in names}
 
 
-def _validated(fold: ValidationSplit, spec: ModelSpec, params: Mapping[str, Any], seed: int) -> DataFrame:
-    return fit(spec.algorithm.name, dict(params), fold.train, spec.examples.label, seed).transform(fold.validation)
+def _validated(fold: ValidationSplit, spec: ModelSpec, params: Mapping[str, Any], seed: int, where: FittedIn) -> DataFrame:
+    name, label = spec.algorithm.name, spec.examples.label
+    return fit(name, dict(params), gathered(fold.train, label, where), label, seed).transform(fold.validation)

@@ -5,7 +5,18 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from contract.spark import Driver, DynamicAllocation, Executor, Limits, Resources, Spark, excesses, merged, settings
+from contract.spark import (
+    Driver,
+    DynamicAllocation,
+    Executor,
+    Limits,
+    Resources,
+    Spark,
+    excesses,
+    merged,
+    settings,
+    xgboost_problems,
+)
 
 PLATFORM = Spark(
     python="python",
@@ -92,6 +103,60 @@ def test_what_is_above_the_platforms_caps_is_told(requested, problems):
     )
 
     assert excesses(requested, limits) == problems
+
+
+def test_a_number_of_executors_replaces_the_platforms_dynamic_allocation():
+    platform = Resources(executor=Executor(cores=4), dynamicAllocation=DynamicAllocation(maxExecutors=10))
+    model = Resources(executor=Executor(instances=3))
+
+    assert settings(merged(platform, model), Limits()) == {
+        "spark.executor.cores": "4",
+        "spark.executor.instances": "3",
+        "spark.dynamicAllocation.enabled": "false",  # true by default on EMR
+    }
+
+
+DYNAMIC = (
+    "spark.dynamicAllocation: XGBoost's executors work as one, so that their number must stay; "
+    "write spark.executor.instances in the model's file, which replaces it"
+)
+
+
+@pytest.mark.parametrize(
+    ("engine", "matrix", "resources", "problems"),
+    [
+        ("local", "64m", Resources(), []),
+        ("local", "900m", Resources(), []),  # Python has the host's memory
+        ("yarn", "96m", Resources(), []),  # Spark's least overhead is 384m
+        ("yarn", "512m", Resources(driver=Driver(memoryOverhead="2g")), []),
+        ("yarn", "512m", Resources(driver=Driver(memory="20g")), []),  # whose tenth is 2048m
+        (
+            "yarn",
+            "97m",
+            Resources(),
+            [
+                "spark.driver_matrix: 97m does not fit: Python takes 4 times that beside the JVM, "
+                "and spark.driver.memoryOverhead is 384m; raise that, or lower driver_matrix"
+            ],
+        ),
+        (
+            "local",
+            "1g",
+            Resources(),
+            [
+                "spark.driver_matrix: 1g does not fit: the matrix is collected, and conf.spark.driver.maxResultSize is 1,024m; "
+                "raise that to 1,126m"
+            ],
+        ),
+        ("local", "1g", Resources(conf={"spark.driver.maxResultSize": "2G"}), []),
+        ("local", "1g", Resources(conf={"spark.driver.maxResultSize": 0}), []),  # no limit
+        ("local", "64m", Resources(dynamicAllocation=DynamicAllocation(maxExecutors=8)), [DYNAMIC]),
+    ],
+)
+def test_what_xgboost_cannot_be_fitted_with_is_told(engine, matrix, resources, problems):
+    platform = Spark(engine=engine, python="python", driver_matrix=matrix, hadoop_conf="conf" if engine == "yarn" else None)
+
+    assert xgboost_problems(platform, resources) == problems
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,26 @@ from contract.spec import ModelSpec, parse_spec
 
 FOLDER = Path(__file__).parent / "broken_specs"
 BINARY_METRICS = "log_loss, brier, auc, average_precision, accuracy, balanced_accuracy, f1, precision, recall, expected_cost"
+XGBOOST = (
+    "n_estimators, learning_rate, max_depth, max_leaves, max_bin, min_child_weight, gamma, reg_alpha, reg_lambda, subsample, "
+    "colsample_bytree, colsample_bylevel, colsample_bynode, grow_policy, booster"
+)
 EXPECTED = {
+    "early_stopping_of_trees_in_the_grid": ["algorithm.search.grid.n_estimators: early_stopping_rounds chooses it"],
+    "early_stopping_without_boosting": ["algorithm.search.early_stopping_rounds: is for XGBoost, not for logistic_regression"],
+    "early_stopping_of_no_rounds": ["algorithm.search.early_stopping_rounds: must be at least 1 (is 0)"],
+    "xgboost_params": [
+        "algorithm.params.n_estimators: must be a whole number from 1 to 100,000 (is 0)",
+        f"algorithm.params.eta: xgboost_classifier has no such parameter (known: {XGBOOST})",
+        "algorithm.params.booster: must be gbtree (is 'dart')",
+        "algorithm.params.max_depth: must be a whole number (is 5.5)",
+        f"algorithm.params.nthread: xgboost_classifier has no such parameter (known: {XGBOOST})",
+    ],
+    "xgboost_objective": [f"algorithm.params.objective: xgboost_classifier has no such parameter (known: {XGBOOST})"],
+    "xgboost_features": [
+        "features.encode: index would order the categories for XGBoost; write one_hot",
+        "features.scale: XGBoost's trees are the same at any scale; remove it",
+    ],
     "folds_without_time": ["split.folds: needs a holdout by time"],
     "folds_as_long_as_the_window": [
         "split.holdout: with split.folds as long as the longest source window, no rows are left to train on"
@@ -155,14 +174,14 @@ EXPECTED = {
     "algorithm_unknown": [
         (
             "algorithm.name: must be 'logistic_regression', 'linear_regression', 'decision_tree_classifier', "
-            "'decision_tree_regressor', 'random_forest_classifier', 'random_forest_regressor', 'gbt_classifier' or "
-            "'gbt_regressor' (is 'xgboost')"
+            "'decision_tree_regressor', 'random_forest_classifier', 'random_forest_regressor', 'gbt_classifier', "
+            "'gbt_regressor', 'xgboost_classifier' or 'xgboost_regressor' (is 'xgboost')"
         ),
     ],
     "algorithm_of_another_task": [
         (
             "algorithm.name: linear_regression does not fit task binary (fitting: logistic_regression, "
-            "decision_tree_classifier, random_forest_classifier, gbt_classifier)"
+            "decision_tree_classifier, random_forest_classifier, gbt_classifier, xgboost_classifier)"
         ),
     ],
     "param_unknown": [

@@ -1,6 +1,7 @@
 """Files that people wrote become DAGs, whatever is in them."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.errors import InvalidFile
 from contract.spark import Spark
 from plugins.retraining.catalog import load_model, platform_for
 from plugins.retraining.dag import build_dag
@@ -95,6 +97,37 @@ def test_a_platform_that_cannot_be_used_is_shown_by_every_model(bundle, monkeypa
 
     assert dag.tags == {"retraining", "broken-spec"}
     assert "platform.yaml: cannot be read (No such file or directory); set RETRAINING_PLATFORM" in dag.doc_md
+
+
+@pytest.mark.parametrize(
+    ("of_the_model", "problems"),
+    [
+        (
+            "",
+            [
+                "late.yaml: spark.dynamicAllocation: XGBoost's executors work as one, so that their number must stay; "
+                "write spark.executor.instances in the model's file, which replaces it"
+            ],
+        ),
+        ("spark: {executor: {instances: 2}}", []),
+    ],
+)
+def test_dynamic_allocation_is_refused_for_xgboost_until_the_model_says_a_number(bundle, tmp_path, of_the_model, problems):
+    from plugins.retraining.catalog import load_model_and_platform
+
+    copy = shutil.copytree(bundle, tmp_path / "bundle")
+    path, platform = copy / "dags" / "models" / "late.yaml", copy / "dags" / "platforms" / "test.yaml"
+    text = re.sub(r"algorithm:.*", f"algorithm: {{name: xgboost_classifier}}\n{of_the_model}", path.read_text())
+    path.write_text(text)
+    platform.write_text(platform.read_text().replace("engine: local,", "engine: local, dynamicAllocation: {maxExecutors: 8},"))
+
+    try:
+        load_model_and_platform(path)
+        refused_for = []
+    except InvalidFile as error:
+        refused_for = error.problems
+
+    assert refused_for == problems
 
 
 def test_a_model_has_its_eight_steps_in_one_line_and_its_limits(dags):

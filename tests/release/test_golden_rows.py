@@ -122,12 +122,28 @@ def test_without_golden_rows_nothing_is_shown():
     assert HttpProbe().measure(server, nothing).problem == "there are no golden rows to send; run compare again"
 
 
+@pytest.mark.parametrize(("tolerance", "passed"), [(2e-7, True), (1e-9, False)])
+def test_the_golden_rows_say_how_far_an_answer_may_be_off(tolerance, passed):
+    golden = GOLDEN.model_copy(update={"tolerance": tolerance})
+    probability = {100.0: 0.25 + 1e-7, 200.0: 0.5}
+    with serving(lambda rows: (200, {"predictions": [binary(probability[row[0]]) for row in rows]})) as server:
+        check = decide("sha256:1", HttpProbe().measure(server, golden), 120, Serving(max_p95="5s", max_memory_mb=300))
+    assert check.passed is passed
+
+
 @pytest.mark.parametrize(
     ("answers", "memory_mb", "passed", "reason"),
     [
         (ProbeResult(1e-12, "", 9.5), 120, True, "golden rows within 1.0e-12 of Spark's answers, p95 9.5 ms, 120 MB"),
         (ProbeResult(1e-9, "", 50.0), 300, True, "golden rows within 1.0e-09 of Spark's answers, p95 50.0 ms, 300 MB"),
         (ProbeResult(2e-9, "golden row 4", 9.5), 120, False, "golden row 4: 2.0e-09 apart, 1e-09 is allowed"),
+        (
+            ProbeResult(2e-7, "", 9.5, tolerance=2e-7),
+            120,
+            True,
+            "golden rows within 2.0e-07 of Spark's answers, p95 9.5 ms, 120 MB",
+        ),
+        (ProbeResult(3e-7, "golden row 4", 9.5, tolerance=2e-7), 120, False, "golden row 4: 3.0e-07 apart, 2e-07 is allowed"),
         (ProbeResult(float("nan"), "golden row 4", 9.5), 120, False, "golden row 4: nan apart, 1e-09 is allowed"),
         (ProbeResult(0, "", 50.1), 120, False, "p95 of single rows is 50.1 ms, max_p95 is 50 ms"),
         (ProbeResult(0, "", 9.5), 301, False, "it takes 301 MB of memory, max_memory_mb is 300"),

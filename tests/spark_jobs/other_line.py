@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from contract.algorithms import TASKS
-from contract.spec import Features
+from contract.spec import Algorithm, Features
 from spark_jobs.data.labels import with_label_index
 from spark_jobs.runtime.session import start_session
 from spark_jobs.training.estimators import fit
@@ -30,6 +30,7 @@ CASES = {  # between them each stage, and each layout of a saved model
     "decision_tree_regressor": (Features(encode="index"), {"maxDepth": 3}),
     "random_forest_classifier": (Features(encode="index", impute="mode"), {"numTrees": 3}),
     "gbt_classifier": (Features(), {"maxIter": 3}),
+    "xgboost_classifier": (Features(), {"n_estimators": 3}),
 }
 ANSWERS = "answers.json"
 
@@ -37,7 +38,7 @@ ANSWERS = "answers.json"
 def make(spark: SparkSession, folder: Path) -> None:
     for name, (features, params) in CASES.items():
         task = TASKS[name][0]
-        spec = spec_of(task).model_copy(update={"features": features})
+        spec = spec_of(task).model_copy(update={"features": features, "algorithm": Algorithm(name=name)})
         rows = with_label_index(rows_to_train(spark).withColumnRenamed(LABELS[task], "label"), spec, _classes(name))
         stages = fit_features(rows, spec).pipeline
         model = fit(name, params, stages.transform(rows), "label", seed=1)

@@ -73,6 +73,7 @@ def test_predictions_are_set_beside_actual_values_by_tenths(spark: SparkSession)
         ("calibration", [{"predicted": 0.5, "observed": 0.4, "rows": 9}]),
         ("residuals", [{"low": 0.0, "high": 1.0, "rows": 9}]),
         ("predicted_actual", [{"predicted": 1.0, "actual": 1.5, "rows": 9}]),
+        ("importance", [{"feature": "distance", "share": 0.75}, {"feature": "carrier", "share": 0.25}]),
     ],
 )
 def test_every_table_has_a_picture(name: str, table: list[dict], tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def log(run: RunDocument, pipeline: PipelineModel, folder: Path, key: str = "k1"
     folder.mkdir()
     artifacts.write_inputs(folder, run.spec, run.sql)
     write_model(mlflow_runs.save_model(pipeline, run.spec, folder), run.spec, [0, 1], folder / "onnx")
-    result = mlflow_runs.Result({"maxIter": 5}, {"log_loss": 0.25}, 4, 2, UNTIL, {}, {"fit": 1.5})
+    result = mlflow_runs.Result({"maxIter": 5}, {"log_loss": 0.25}, 4, 2, UNTIL, {}, "executors", {"fit": 1.5})
     return mlflow_runs.log_training(run, key, SNAPSHOT, result, folder)
 
 
