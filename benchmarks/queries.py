@@ -32,7 +32,7 @@ from spark_jobs.runtime.session import start_session
 ROOT = Path.cwd()
 WARM_UP, REPEATS = 3, 5
 OLDER, NEWER = datetime(2013, 5, 15, tzinfo=UTC), datetime(2013, 6, 1, tzinfo=UTC)
-TREES = {"params": {"maxDepth": 5, "maxIter": 40, "stepSize": 0.1}, "search": None}
+TREES = {"name": "gbt_classifier", "params": {"maxDepth": 5, "maxIter": 40, "stepSize": 0.1}, "search": None}
 WIDTHS, ROWS = (100, 300, 1_000), 10_000
 JOBS = {"validate": validate, "train": train, "compare": compare}
 Cost = dict[str, float]

@@ -19,7 +19,7 @@ Grid = dict[str, list[float]]
 
 @contextmanager
 def timed_model(airflow: Airflow, kind: str, grid: Grid | None = None) -> Iterator[Path]:
-    """Its spec's file, which Airflow knows inside the context; `grid` replaces the demo's search."""
+    """Its spec's file, which Airflow knows inside the context; `grid`: of Spark's boosted trees, in the place of the demo's algorithm."""
     with timed_models(airflow, [kind], grid) as (path,):
         airflow.unpause(path.stem)
         yield path
@@ -44,7 +44,7 @@ def write_spec(folder: Path, kind: str, grid: Grid | None = None, **more: Any) -
     spec["gate"]["margin"] = MARGIN
     spec["serving"]["max_hold"] = spec["serving"]["hold"]  # it gets no requests to wait for
     if grid:
-        spec["algorithm"]["search"]["grid"] = grid
+        spec["algorithm"] = {"name": "gbt_classifier", "params": {"maxDepth": 5}, "search": {"grid": grid}}
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(spec, sort_keys=False))
     return path
