@@ -114,6 +114,7 @@ def test_a_binary_model_is_searched_trained_and_registered(
     assert {"stepSize", "maxIter", "maxDepth"} <= set(training.params)
     assert {"examples", "features", "search", "fit", "evaluate", "save", "export", "mlflow"} <= set(training.seconds)
     tables = {"confusion.json", "confusion.png", "calibration.json", "calibration.png", "candidates.json"}
+    tables |= {"importance.json", "importance.png"}
     assert artifacts(training) == {*tables, "spark-model", "onnx", "spec.json", "features.json", "features.sql"}
     confusion = table(training, "confusion", tmp_path)
     assert [(row["label"], row["prediction"]) for row in confusion] == [(0, 0), (0, 1), (1, 0), (1, 1)]

@@ -18,7 +18,6 @@ from contract.errors import BadData, PermanentError
 from contract.spec import Algorithm, Features, ModelSpec
 from spark_jobs.data.dataset import ValidationSplit
 from spark_jobs.data.labels import with_label_index
-from spark_jobs.export.parity import prove
 from spark_jobs.statistics.point_metrics import scores
 from spark_jobs.tracking.model_versions import load_pipeline
 from spark_jobs.training import xgboost_models
@@ -29,7 +28,7 @@ from spark_jobs.training.grid_search import FitPlan, plans_of, search, validatio
 from spark_jobs.training.importance import importance_of
 from spark_jobs.training.matrix import Matrix, collect, fitted_in
 from spark_jobs.training.xgboost_models import EarlyStopping
-from tests.spark_jobs.export_cases import export, rows_to_score, rows_to_train, spec_of
+from tests.spark_jobs.export_cases import export, prove, rows_to_score, rows_to_train, spec_of
 
 PARAMS = {"n_estimators": 20, "max_depth": 4}
 LABELS = {"late": ("binary", [0, 1]), "kind": ("multiclass", [0, 1, 2]), "delay": ("regression", None)}
