@@ -19,7 +19,7 @@ Grid = dict[str, list[float]]
 
 @contextmanager
 def timed_model(airflow: Airflow, kind: str, grid: Grid | None = None) -> Iterator[Path]:
-    """Its spec's file, which Airflow knows inside the context; `grid`: of Spark's boosted trees, instead of the demo's algorithm."""
+    """The file of its spec, which Airflow knows inside the context; `grid`: of boosted trees of Spark, instead of its algorithm."""
     with timed_models(airflow, [kind], grid) as (path,):
         airflow.unpause(path.stem)
         yield path
