@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from benchmarks import growth, hourly, images, loop, makespan, releases, router, serving, straight
+from benchmarks import cold, growth, hourly, images, loop, makespan, releases, router, serving, straight
 from demo import services
 from demo.paths import HOME, MLFLOW_URL, ROOT, platform, python_of
 
@@ -23,6 +23,7 @@ def run_in(environment: str, script: str, *options: str, **more: str) -> None:
 FIGURES = {
     "what the bundle adds to bare Spark": lambda: loop.compare(times=1, runs=3),
     "what it adds at five million rows": lambda: loop.compare(times=90, runs=3),
+    "one run's Spark part, cold": cold.main,
     "an hourly model": hourly.main,
     "one core of serving": serving.main,
     "the router for ten minutes": router.main,

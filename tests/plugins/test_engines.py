@@ -436,6 +436,18 @@ def test_an_application_that_is_killed_between_two_jobs_is_followed_by_one_for_t
     assert [train.attempt.failed, compare.attempt.failed] == [0, 0]
 
 
+def test_how_an_application_ended_while_nobody_waited_is_known_to_the_next_try(spark, make_task, log, monkeypatch):
+    monkeypatch.setenv("STAND_IN", "validate=dies")
+    id = poke(make_task(), engine_for(spark), WHOLE_RUN, log).application
+    wait_for(lambda: worked(make_task()))
+    wait_for(lambda: not processes_of(id))
+
+    with pytest.raises(
+        EngineTrouble, match=r"killed from outside[\s\S]*The driver's last lines:[\s\S]*validate: at work as process"
+    ):
+        end(make_task(), engine_for(spark), log)
+
+
 def test_an_application_that_nobody_waits_for_ends_with_all_its_processes_and_that_is_no_failure(
     spark, make_task, log, monkeypatch
 ):

@@ -12,12 +12,12 @@ from contract.errors import BadData, OutOfTime
 from contract.spark import Resources
 from plugins.retraining.alerts import Audience
 from plugins.retraining.engines import engine_for
-from plugins.retraining.engines.base import EngineAway, run_tag, store_tag
+from plugins.retraining.engines.base import EngineAway, Submission, run_tag, store_tag
 from plugins.retraining.errors import EngineTrouble
 from plugins.retraining.operators.base import ValidateStep
 from plugins.retraining.spark import job_runner
-from plugins.retraining.spark.job_runner import poke
-from tests.plugins.aws import ACCOUNT, BUCKET
+from plugins.retraining.spark.job_runner import poke, prepared
+from tests.plugins.aws import ACCOUNT, BUCKET, Aws
 from tests.plugins.emr.pokes import LOG, MakeTask, end, engine_of, stop, submission_of, wait_for
 from tests.plugins.late import ALONE, WHOLE_RUN
 
@@ -39,11 +39,14 @@ def task(kind, aws, task_maker) -> Callable[..., MakeTask]:
     def make(behaviour: str = "well", **given: object) -> MakeTask:
         if kind == "emr":
             return task_maker(kind, behaviour, emr=Emr(cluster=aws.cluster()), **given)
-        role = f"arn:aws:iam::{ACCOUNT}:role/jobs"
-        serverless = EmrServerless(application=aws.application(), execution_role=role, log_uri=f"s3://{BUCKET}/logs")
-        return task_maker(kind, behaviour, emr_serverless=serverless, **given)
+        return task_maker(kind, behaviour, emr_serverless=serverless_of(aws), **given)
 
     return make
+
+
+def serverless_of(aws: Aws) -> EmrServerless:
+    role = f"arn:aws:iam::{ACCOUNT}:role/jobs"
+    return EmrServerless(application=aws.application(), execution_role=role, log_uri=f"s3://{BUCKET}/logs")
 
 
 def test_a_job_is_submitted_once_found_at_every_poke_and_leaves_its_document(task):
@@ -83,6 +86,17 @@ def test_the_jobs_of_a_run_are_one_application_that_is_found_by_each_key(task):
         assert end(lambda job=job: job) == job.path
 
     assert len({application.id for job in tasks for application in engine_of(job).find(job.key)}) == 1
+
+
+def test_serverless_ends_an_application_after_the_sum_of_its_jobs_limits(aws, task_maker):
+    validate = task_maker("emr_serverless", "well", emr_serverless=serverless_of(aws))()
+    jobs = [validate, *validate.later_jobs()]
+    limits = [
+        engine_of(validate).request(Submission([prepared(job) for job in jobs[:count]], {}), LOG)["executionTimeoutMinutes"]
+        for count in (1, 3)
+    ]
+
+    assert limits == [12, 36]  # 1.1 times the deadline of ten minutes and one more
 
 
 def test_a_try_after_a_killed_one_adopts_its_job(task, aws, kind):
