@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from benchmarks.figures import RESULTS
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "makespan.svg"
-STEPS = {"validate": "#7fb3c8", "train": "#0b6e99", "compare": "#c2571a"}
+STEPS = {"validate+train+compare": "#0b6e99", "train+compare": "#7fb3c8", "compare": "#c2571a"}  # the jobs of an application
 STOPPED = "#aaaaaa"
 MINUTE = 60
 
