@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from contract.documents import Failure, JobRequest, JobStart, read, write
 from contract.errors import PermanentError, RetrainingError
+from contract.paths import StoreLayout
 from contract.store.base import Store
 from contract.store.factory import store_at
 from spark_jobs.runtime.claims import claim_work, given_up, holder, left_by_another
@@ -128,8 +129,10 @@ class SparkApplication:
     @cached_property
     def handover(self) -> "Handover":
         from spark_jobs.data.handover import Handover
+        from spark_jobs.runtime.shared_folder import SharedFolder
 
-        return Handover(len(self._requests))
+        folder = f"{self.store.root}/{StoreLayout.JOBS}/{self._requests[0].key}/pipelines"
+        return Handover(len(self._requests), SharedFolder.of(self.session, folder))
 
     @property
     def session(self) -> "SparkSession":
@@ -151,6 +154,7 @@ class SparkApplication:
             timer = threading.Timer(STOP_WITHIN_S, os._exit, (0,))
             timer.daemon = True
             timer.start()
+            self.handover.shared.remove()
             self._session.stop()
 
 

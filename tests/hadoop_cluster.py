@@ -33,6 +33,10 @@ class Server:
         """None unless it runs."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
+    def run_in(self, *command: str) -> None:
+        """Runs it by this command, which is given its own."""
+        self._command = [*command, *self._command]
+
     def start(self, *options: str) -> None:
         """`options` hold for this process only."""
         with self.log.open("ab") as log:

@@ -8,17 +8,19 @@ from pyspark.sql import DataFrame, SparkSession
 from contract.documents import Snapshot
 from contract.spec import ModelSpec
 from spark_jobs.data.dataset import build_rows
+from spark_jobs.runtime.shared_folder import SharedFolder
 
 
 class Handover:
-    """The dataset, cached, and the pipeline that was fitted.
+    """The dataset, cached, the pipeline that was fitted, and a folder that all nodes see.
 
     Where an application does one job nothing is kept: caching costs a job more than it saves. What only one job needs it lets go
     itself, so that the next one has the memory.
     """
 
-    def __init__(self, jobs: int = 1) -> None:
-        """`jobs`: how many the application does."""
+    def __init__(self, jobs: int = 1, shared: SharedFolder | None = None) -> None:
+        """`jobs`: how many the application does; `shared`: where it has more than one host."""
+        self.shared = shared or SharedFolder()
         self._keeps = jobs > 1
         self._datasets: dict[str, DataFrame] = {}
         self._pipelines: dict[int, PipelineModel] = {}

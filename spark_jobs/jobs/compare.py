@@ -99,7 +99,7 @@ def evidence_on(
 def versions_of(run: RunDocument, version: int, folder: Path, handover: Handover) -> Versions:
     """`version` is the challenger's: raises VersionUnreadable for it. An unreadable reference version is returned as its error."""
     numbers = reference_versions_of(run)
-    challenger, *references = load_versions(run.spec.name, [version, *numbers.values()], folder, handover.pipelines)
+    challenger, *references = load_versions(run.spec.name, [version, *numbers.values()], folder, handover)
     if isinstance(challenger, VersionUnreadable):
         raise challenger
     return Versions(challenger, numbers, references)

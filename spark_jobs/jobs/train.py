@@ -67,7 +67,7 @@ def train(spark: SparkSession, request: JobRequest, store: Store, handover: Hand
         artifacts.write_candidates(folder, learned.candidates, spec.gate.metric)
         artifacts.write_diagnostics(folder, tables)
         clock.lap("record", "wrote tables and charts")
-        saved = mlflow_runs.save_model(learned.pipeline, spec, folder)
+        saved = mlflow_runs.save_model(learned.pipeline, spec, folder, handover.shared)
         clock.lap("save", "saved the pipeline")
         write_model(saved, spec, labels, folder / mlflow_runs.ONNX)
         clock.lap("export", "wrote it as ONNX")

@@ -29,6 +29,7 @@ from contract.errors import TransientError
 from contract.keys import digest_of
 from contract.metrics import MetricName
 from contract.spec import ModelSpec
+from spark_jobs.runtime.shared_folder import SharedFolder
 
 TAGS_FORMAT = 1  # of a run's and a version's tags; rises as that of a document does
 MODEL, PIPELINE, ONNX = "spark-model", "sparkml", "onnx"
@@ -108,10 +109,10 @@ def log_training(run: RunDocument, key: str, snapshot: Snapshot, result: Result,
     return training.model_copy(update={"version": int(version.version)})
 
 
-def save_model(pipeline: PipelineModel, spec: ModelSpec, folder: Path) -> Path:
+def save_model(pipeline: PipelineModel, spec: ModelSpec, folder: Path, shared: SharedFolder) -> Path:
     """Writes MLflow's Spark flavor without its slow inference of requirements; returns the pipeline's folder."""
     saved = folder / MODEL / PIPELINE
-    pipeline.write().overwrite().save(f"file://{saved.resolve()}")
+    shared.save(pipeline, saved)
     for checksum in saved.rglob(".*.crc"):
         checksum.unlink()  # half of all files, and each file is a request to MLflow
     metadata = Model(artifact_path=MODEL, signature=_signature(spec))

@@ -2,11 +2,10 @@
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
@@ -19,8 +18,10 @@ from pyspark.ml import PipelineModel, Transformer
 from contract.documents import StoredSpec, parse
 from contract.errors import TooNew, TransientError
 from contract.spec import ModelSpec
+from spark_jobs.data.handover import Handover
 from spark_jobs.data.labels import Labels
 from spark_jobs.export.reading import Stage, UnsupportedStage, read_pipeline
+from spark_jobs.runtime.shared_folder import SharedFolder
 from spark_jobs.tracking.mlflow_runs import MODEL, ONNX, PIPELINE, training_of, translate_mlflow_errors
 
 PACKAGES = ("pyspark.ml.", "xgboost.spark.")
@@ -50,14 +51,12 @@ class Version(NamedTuple):
     mlflow_run: str
 
 
-def load_versions(
-    model: str, versions: Sequence[int], folder: Path, pipelines: Mapping[int, PipelineModel] = MappingProxyType({})
-) -> list[Version | VersionUnreadable]:
-    """Loads in parallel. `pipelines`: those that are in memory."""
+def load_versions(model: str, versions: Sequence[int], folder: Path, handover: Handover) -> list[Version | VersionUnreadable]:
+    """Loads in parallel; a pipeline that is in memory is not loaded again."""
 
     def load(version: int) -> Version | VersionUnreadable:
         try:
-            return load_version(model, version, folder / str(version), pipelines.get(version))
+            return load_version(model, version, folder / str(version), handover)
         except VersionUnreadable as error:
             return error
 
@@ -67,7 +66,7 @@ def load_versions(
     return [loaded[version] for version in versions]
 
 
-def load_version(model: str, version: int, folder: Path, pipeline: PipelineModel | None = None) -> Version:
+def load_version(model: str, version: int, folder: Path, handover: Handover) -> Version:
     """A registered version, its files copied below `folder`, which must outlive the pipeline. Raises VersionUnreadable."""
     with translate_mlflow_errors():
         client = MlflowClient()
@@ -82,16 +81,17 @@ def load_version(model: str, version: int, folder: Path, pipeline: PipelineModel
                 raise VersionUnreadable(f"MLflow has no version {version} of {model} any more") from error
             raise
     try:
+        pipeline = handover.pipelines.get(version) or load_pipeline(folder / MODEL / PIPELINE, handover.shared)
         return _read_version(registered, registered.run_id, folder, pipeline)
     except UNREADABLE as error:
         reason = str(error).strip().partition("\n")[0][:300]
         raise VersionUnreadable(f"the files of version {version} of {model} in MLflow cannot be read: {reason}") from error
 
 
-def _read_version(registered: ModelVersion, mlflow_run: str, folder: Path, pipeline: PipelineModel | None) -> Version:
+def _read_version(registered: ModelVersion, mlflow_run: str, folder: Path, pipeline: PipelineModel) -> Version:
     training, sql = training_of(registered), folder / "features.sql"
     return Version(
-        pipeline=pipeline or load_pipeline(folder.resolve() / MODEL / PIPELINE),
+        pipeline=pipeline,
         spec=parse(StoredSpec, (folder / "spec.json").read_bytes()).spec,
         sql=sql.read_text() if sql.exists() else None,
         labels=json.loads((folder / ONNX / "model.json").read_bytes())["labels"],
@@ -103,21 +103,34 @@ def _read_version(registered: ModelVersion, mlflow_run: str, folder: Path, pipel
     )
 
 
-def load_pipeline(folder: Path) -> PipelineModel:
+def load_pipeline(folder: Path, shared: SharedFolder) -> PipelineModel:
     """Its stages at once: Spark itself reads one after the other, each by several queries of one small file.
 
     Refuses what would run as code: a class of another package, and what xgboost.spark would unpickle. This project writes neither.
     """
     stages = read_pipeline(folder)
+    for stage in stages:
+        refuse_code(stage)
+    published = shared.published(folder)
+
+    def load(stage: Stage) -> Transformer:
+        module, name = class_of(stage)
+        loaded: Transformer = getattr(importlib.import_module(module), name).load(f"{published}/{stage.folder.relative_to(folder)}")
+        return loaded
+
     with ThreadPool(len(stages)) as pool:
-        return PipelineModel(pool.map(_load_stage, stages, chunksize=1))
+        return PipelineModel(pool.map(load, stages, chunksize=1))
 
 
-def _load_stage(stage: Stage) -> Transformer:
-    module, _, name = stage.extra["class"].replace("org.apache.spark.", "pyspark.").rpartition(".")
-    if not module.startswith(PACKAGES):
+def refuse_code(stage: Stage) -> None:
+    """Raises ValueError."""
+    if not class_of(stage)[0].startswith(PACKAGES):
         raise ValueError(f"{stage.uid} is a {stage.extra['class']}, and only stages of Spark and XGBoost are loaded")
     if PICKLED in stage.extra:
         raise ValueError(f"{stage.kind} {stage.uid} holds {PICKLED}, which would run as code")
-    loaded: Transformer = getattr(importlib.import_module(module), name).load(f"file://{stage.folder}")
-    return loaded
+
+
+def class_of(stage: Stage) -> tuple[str, str]:
+    """Its Python module and name."""
+    module, _, name = stage.extra["class"].replace("org.apache.spark.", "pyspark.").rpartition(".")
+    return module, name

@@ -12,8 +12,10 @@ from pyspark.sql import DataFrame, SparkSession
 from contract.documents import RunDocument, Snapshot, Training
 from contract.paths import RunFolder
 from contract.spec import ModelSpec
+from spark_jobs.data.handover import Handover
 from spark_jobs.data.labels import with_label_index
 from spark_jobs.export import write_model
+from spark_jobs.runtime.shared_folder import SharedFolder
 from spark_jobs.tracking import artifacts, mlflow_runs, model_versions
 from spark_jobs.training.estimators import fit
 from spark_jobs.training.features import fit_features
@@ -88,7 +90,7 @@ def log(run: RunDocument, pipeline: PipelineModel, folder: Path, key: str = "k1"
     mlflow_runs.connect(run.platform.mlflow)
     folder.mkdir()
     artifacts.write_inputs(folder, run.spec, run.sql)
-    write_model(mlflow_runs.save_model(pipeline, run.spec, folder), run.spec, [0, 1], folder / "onnx")
+    write_model(mlflow_runs.save_model(pipeline, run.spec, folder, SharedFolder()), run.spec, [0, 1], folder / "onnx")
     result = mlflow_runs.Result({"maxIter": 5}, {"log_loss": 0.25}, 4, 2, UNTIL, {}, "executors", {"fit": 1.5})
     return mlflow_runs.log_training(run, key, SNAPSHOT, result, folder)
 
@@ -99,7 +101,7 @@ def test_a_registered_version_comes_back_whole(
     run = run_of(spec_named("whole"), mlflow_url, sql="SELECT 1")
 
     training = log(run, pipeline, tmp_path / "made")
-    version = model_versions.load_version("whole", training.version, tmp_path / "loaded")
+    version = model_versions.load_version("whole", training.version, tmp_path / "loaded", Handover())
 
     assert training.version == 1
     assert version.spec == run.spec

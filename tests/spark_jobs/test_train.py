@@ -14,6 +14,7 @@ from contract.errors import BadData
 from contract.paths import RunFolder
 from contract.spec import ModelSpec
 from contract.store.local import LocalStore
+from spark_jobs.data.handover import Handover
 from spark_jobs.jobs import train
 from spark_jobs.tracking import model_versions
 
@@ -122,7 +123,7 @@ def test_a_binary_model_is_searched_trained_and_registered(
     candidates = table(training, "candidates", tmp_path)
     assert {name: candidates[0][name] for name in training.params} == training.params
     assert len(candidates) == 4
-    version = model_versions.load_version("binary_model", 1, tmp_path / "loaded")
+    version = model_versions.load_version("binary_model", 1, tmp_path / "loaded", Handover())
     assert version.pipeline.stages[-1].getNumTrees == training.params["maxIter"]
     assert "fitted gbt_classifier to all rows" in capsys.readouterr().out
 
@@ -149,7 +150,11 @@ def test_classes_by_name_are_ordered_and_kept_with_the_version(
 
     training = train.run(spark, request_for(spec, sql, mlflow_url, store, snapshot), store)
 
-    assert model_versions.load_version("multiclass_model", 1, tmp_path / "loaded").labels == ["dire", "late", "punctual"]
+    assert model_versions.load_version("multiclass_model", 1, tmp_path / "loaded", Handover()).labels == [
+        "dire",
+        "late",
+        "punctual",
+    ]
     assert len(table(training, "confusion", tmp_path)) == 9
     assert "candidates.json" not in artifacts(training)
 
@@ -167,7 +172,7 @@ def test_a_regression_leaves_residuals_instead_of_a_confusion(
     assert sum(row["rows"] for row in table(training, "residuals", tmp_path)) == 96
     metrics = MlflowClient().get_run(training.mlflow_run).data.metrics
     assert metrics["holdout.r2"] > 0.99
-    assert model_versions.load_version("regression_model", 1, tmp_path / "loaded").labels is None
+    assert model_versions.load_version("regression_model", 1, tmp_path / "loaded", Handover()).labels is None
 
 
 def test_no_rows_before_the_holdout_is_bad_data(spark: SparkSession, mlflow_url: str, store: LocalStore, snapshot: str) -> None:

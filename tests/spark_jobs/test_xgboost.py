@@ -18,6 +18,7 @@ from contract.errors import BadData, PermanentError
 from contract.spec import Algorithm, Features, ModelSpec
 from spark_jobs.data.dataset import ValidationSplit
 from spark_jobs.data.labels import with_label_index
+from spark_jobs.runtime.shared_folder import SharedFolder
 from spark_jobs.statistics.point_metrics import scores
 from spark_jobs.tracking.model_versions import load_pipeline
 from spark_jobs.training import xgboost_models
@@ -281,9 +282,9 @@ def test_a_saved_stage_that_would_be_unpickled_is_not_loaded(prepared: dict, tmp
     _, stages, rows = prepared["late"]
     model = fit("xgboost_classifier", {"n_estimators": 1}, collect(rows, "label"), "label", seed=1)
     PipelineModel([*stages.stages, model]).save(f"file://{tmp_path}/saved")
-    assert len(load_pipeline(tmp_path / "saved").stages) == len(stages.stages) + 1
+    assert len(load_pipeline(tmp_path / "saved", SharedFolder()).stages) == len(stages.stages) + 1
     (file,) = sorted(tmp_path.glob("saved/stages/*"))[-1].glob("metadata/part-*")
     file.write_text(json.dumps({**json.loads(file.read_text()), "serialized_callbacks": "gASVAAAA"}))
 
     with pytest.raises(ValueError, match=r"SparkXGBClassifierModel .* holds serialized_callbacks, which would run as code"):
-        load_pipeline(tmp_path / "saved")
+        load_pipeline(tmp_path / "saved", SharedFolder())
