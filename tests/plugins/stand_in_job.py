@@ -8,13 +8,15 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from contract.comparison import Comparison, Interval, MetricResult, Parity, ReferenceComparison
 from contract.documents import JobRequest, Snapshot, Training, ValidationReport, write
 from contract.errors import BadData, TransientError
 from contract.store.base import Store
-from spark_jobs import run
-from spark_jobs.runtime.claims import holder
+
+if TYPE_CHECKING:
+    from spark_jobs import run
 
 VERSION = 7
 LONGEST_S = 180
@@ -25,7 +27,9 @@ INTERVALS = {  # of the improvement in log loss, where a margin of 0.01 is allow
 }
 
 
-def work(application: run.SparkApplication, request: JobRequest) -> None:
+def work(application: "run.SparkApplication", request: JobRequest) -> None:
+    from spark_jobs.runtime.claims import holder  # not where Airflow's tests take only the documents from here
+
     store, behaviour = application.store, behaviour_of(request.job)
     store.create(f"worked/{request.key}/{holder()}", b"")
     print(f"{request.job}: at work as process {os.getpid()}", flush=True)
@@ -130,5 +134,7 @@ def comparison(request: JobRequest, interval: str) -> Comparison:
 DOCUMENTS = {"validate": validation, "train": training, "compare": comparison}
 
 if __name__ == "__main__":
+    from spark_jobs import run
+
     run.SparkApplication.work = work
     sys.exit(run.main(sys.argv[1:]))
