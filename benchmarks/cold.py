@@ -126,7 +126,7 @@ def holdout_loss(run: RunDocument, store: LocalStore) -> float:
     training = documents.read(store, JobFiles(run.folder, "train", "k").document, Training)
     answer = httpx.get(f"{run.platform.mlflow}/api/2.0/mlflow/runs/get", params={"run_id": training.mlflow_run}).raise_for_status()
     metrics = {metric["key"]: metric["value"] for metric in answer.json()["run"]["data"]["metrics"]}
-    return float(metrics["log_loss"])
+    return float(metrics["holdout.log_loss"])
 
 
 def tell(name: str, taken: list[dict[str, float]]) -> None:
