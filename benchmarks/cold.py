@@ -72,10 +72,17 @@ def measure(live: Live, path: Path, number: int) -> dict[str, float]:
 
 
 def run_document(platform: Platform, spec: ModelSpec, store: LocalStore, as_of: datetime) -> RunDocument:
-    """Of a first run, which is compared with the baseline."""
+    """Of a first run, which is compared with the baseline. Its id is its jobs' key: a version that has the key is not trained again."""
     platform = platform.model_copy(update={"store": store.root, "data": str(HOME / "data")})
     suites = {source: json.loads((ROOT / f"expectations/{suite}.json").read_text()) for source, suite in spec.expectations.items()}
-    about = {"model": "cold", "run_id": "1", "folder": "runs/cold/1", "clear_number": 0, "as_of": as_of, "backfill": False}
+    about = {
+        "model": "cold",
+        "run_id": uuid.uuid4().hex,
+        "folder": "runs/cold/1",
+        "clear_number": 0,
+        "as_of": as_of,
+        "backfill": False,
+    }
     sql = (FOLDER / f"{MODEL}.sql").read_text()
     about |= {
         "spec": spec,
@@ -106,9 +113,9 @@ def application_seconds(run: RunDocument, store: LocalStore) -> float:
 
 
 def requests_of(run: RunDocument, store: LocalStore) -> list[str]:
-    paths = {step: JobFiles(run.folder, step, "k").document for step in JOBS}
+    paths = {step: JobFiles(run.folder, step, run.run_id).document for step in JOBS}
     requests = [
-        JobRequest.model_validate({"job": step, "key": "k", "run": run, "inputs": {name: paths[name] for name in needed}})
+        JobRequest.model_validate({"job": step, "key": run.run_id, "run": run, "inputs": {name: paths[name] for name in needed}})
         for step, needed in JOBS.items()
     ]
     return [documents.write(store, request.files.beside("request"), request) for request in requests]
@@ -116,14 +123,14 @@ def requests_of(run: RunDocument, store: LocalStore) -> list[str]:
 
 def seconds_by_job(run: RunDocument, store: LocalStore) -> dict[str, float]:
     """From the start of each to the start of the next; of compare by its own clock."""
-    starts = [documents.read(store, JobFiles(run.folder, step, "k").beside("started"), JobStart).time for step in JOBS]
+    starts = [documents.read(store, JobFiles(run.folder, step, run.run_id).beside("started"), JobStart).time for step in JOBS]
     validate, train = ((later - earlier).total_seconds() for earlier, later in pairwise(starts))
-    written = Path(store.root, JobFiles(run.folder, "compare", "k").document).stat().st_mtime
+    written = Path(store.root, JobFiles(run.folder, "compare", run.run_id).document).stat().st_mtime
     return {"validate": validate, "train": train, "compare": written - starts[2].timestamp()}
 
 
 def holdout_loss(run: RunDocument, store: LocalStore) -> float:
-    training = documents.read(store, JobFiles(run.folder, "train", "k").document, Training)
+    training = documents.read(store, JobFiles(run.folder, "train", run.run_id).document, Training)
     answer = httpx.get(f"{run.platform.mlflow}/api/2.0/mlflow/runs/get", params={"run_id": training.mlflow_run}).raise_for_status()
     metrics = {metric["key"]: metric["value"] for metric in answer.json()["run"]["data"]["metrics"]}
     return float(metrics["holdout.log_loss"])
