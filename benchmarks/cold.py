@@ -72,7 +72,7 @@ def measure(live: Live, path: Path, number: int) -> dict[str, float]:
 
 
 def run_document(platform: Platform, spec: ModelSpec, store: LocalStore, as_of: datetime) -> RunDocument:
-    """Of a first run, which is compared with the baseline. Its id is its jobs' key: a version that has the key is not trained again."""
+    """Of a first run. Its id is its jobs' key: a version that was registered by this key would not be trained again."""
     platform = platform.model_copy(update={"store": store.root, "data": str(HOME / "data")})
     suites = {source: json.loads((ROOT / f"expectations/{suite}.json").read_text()) for source, suite in spec.expectations.items()}
     about = {
