@@ -73,7 +73,7 @@ class Limits(Strict):
 
 
 class Spark(Resources):
-    """`local` runs on the worker's host through spark-submit and ends with its task; the others run elsewhere, without a slot."""
+    """`local` runs on the worker's host by spark-submit while a task waits for it; the others run elsewhere, without a slot."""
 
     engine: Literal["local", "yarn", "emr", "emr_serverless"] = "local"
     connection: str = Field(

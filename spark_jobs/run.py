@@ -154,8 +154,10 @@ class SparkApplication:
             timer = threading.Timer(STOP_WITHIN_S, os._exit, (0,))
             timer.daemon = True
             timer.start()
-            self.handover.shared.remove()
-            self._session.stop()
+            try:
+                self.handover.shared.remove()
+            finally:
+                self._session.stop()
 
 
 def module_of(request: JobRequest) -> str:

@@ -56,11 +56,12 @@ class LocalEngine(Engine):
 
     def find(self, tag: str, live: bool = False) -> list[Application]:
         """Of ended applications only those with this key."""
-        ids = {process.application for process in processes() if tag in process.command}
+        running = list(processes())
+        ids = {process.application for process in running if tag in process.command}
         if not live:
             logs = [log.resolve() for log in log_folder().glob(f"*/*-{tag}.log")]
             ids |= {id_of(log) for log in logs if log.with_suffix(".exit").exists()}
-        applications = map(self.state, sorted(ids))
+        applications = [_application(id, [process for process in running if process.application == id]) for id in sorted(ids)]
         return [application for application in applications if application.phase == "running" or not live]
 
     def submit(self, submission: Submission, log: Log) -> str:
@@ -77,16 +78,7 @@ class LocalEngine(Engine):
         return id_of(file)
 
     def state(self, id: str) -> Application:
-        living, exit_file = processes_of(id), log_of(id).with_suffix(".exit")
-        tags = frozenset(word for process in living for word in re.split(r"[ ,=]", process.command))
-        if ended := _ended(exit_file):
-            _signal(living, signal.SIGKILL)  # what is left of the group after its leader
-            code, seconds = ended
-            return Application(id, "ended", f"exit code {code}", seconds, vcpu_hours=CORES * seconds / 3600, tags=tags)
-        if not living:
-            return Application(id, "ended", "it was ended from outside")
-        seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - min(process.started for process in living)
-        return Application(id, "running", "", seconds, vcpu_hours=CORES * seconds / 3600, tags=tags)
+        return _application(id, processes_of(id))
 
     def renew(self, id: str) -> None:
         log_of(id).with_suffix(".lease").touch()
@@ -149,6 +141,19 @@ def processes() -> Iterator[Process]:
 def started_at(pid: int) -> float:
     stat = Path(f"/proc/{pid}/stat").read_text()
     return int(stat.rpartition(")")[2].split()[19]) / TICKS_S
+
+
+def _application(id: str, living: list[Process]) -> Application:
+    """Its exit file is read after its processes: the shell writes it before it ends."""
+    tags = frozenset(word for process in living for word in re.split(r"[ ,=]", process.command))
+    if ended := _ended(log_of(id).with_suffix(".exit")):
+        _signal(living, signal.SIGKILL)  # what is left of the group after its leader
+        code, seconds = ended
+        return Application(id, "ended", f"exit code {code}", seconds, vcpu_hours=CORES * seconds / 3600, tags=tags)
+    if not living:
+        return Application(id, "ended", "it was ended from outside")
+    seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - min(process.started for process in living)
+    return Application(id, "running", "", seconds, vcpu_hours=CORES * seconds / 3600, tags=tags)
 
 
 def _ended(exit_file: Path) -> tuple[int, float] | None:

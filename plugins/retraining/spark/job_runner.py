@@ -175,10 +175,8 @@ def _failures(task: TaskContext) -> list[Failure]:
 
 def _stop_overdue(task: TaskContext, engine: Engine, applications: list[Application]) -> float:
     """The job's age in seconds. Stops one that did not end itself at its time limit, and raises OutOfTime."""
-    limit, start = (
-        resources_of(task).time_limit or task.run.spec.deadline,
-        documents.find(task.store, task.beside("started"), JobStart),
-    )
+    limit = resources_of(task).time_limit or task.run.spec.deadline
+    start = documents.find(task.store, task.beside("started"), JobStart)
     since_start = max(0.0, (datetime.now(UTC) - start.time).total_seconds()) if start else None
     ages = [application.seconds if since_start is None else since_start for application in applications]
     for application, age_s in zip(applications, ages, strict=True):
