@@ -5,11 +5,7 @@ same work, in turns, for Spark's boosted trees and for XGBoost's.
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import time
 import uuid
 from datetime import datetime
 from itertools import pairwise
@@ -20,17 +16,16 @@ import httpx
 import yaml
 
 from benchmarks.figures import keep, spread
-from benchmarks.loop import FIRST, bare_seconds
+from benchmarks.loop import FIRST, bare_seconds, spark_seconds
 from benchmarks.timed_model import FOLDER
 from contract import documents
 from contract.documents import JOBS, JobRequest, JobStart, RunDocument, Training
 from contract.paths import JobFiles
 from contract.platform import Platform
-from contract.spark import settings
 from contract.spec import ModelSpec, parse_spec
 from contract.store.local import LocalStore
 from demo.live import Live
-from demo.paths import HOME, MODEL, ROOT, python_of
+from demo.paths import HOME, MODEL, ROOT
 
 RUNS = 3
 OUT = ROOT / ".build" / "cold"
@@ -98,18 +93,8 @@ def run_document(platform: Platform, spec: ModelSpec, store: LocalStore, as_of: 
 
 def application_seconds(run: RunDocument, store: LocalStore) -> float:
     """As the local engine submits it: all three jobs."""
-    packages = next(Path(ROOT / ".venv" / "spark").glob("lib/python3.*/site-packages"))
-    given = settings(run.platform.spark, run.platform.spark.limits)
-    conf = [part for name, value in given.items() for part in ("--conf", f"{name}={value}")]
     jobs = [part for path in requests_of(run, store) for part in ("--job", path, "0")]
-    submit = [str(packages / "pyspark" / "bin" / "spark-submit"), "--master", "local[2]", *conf]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": python_of("spark"), "SPARK_HOME": str(packages / "pyspark")}
-    started = time.monotonic()
-    command = [*submit, str(ROOT / "spark_jobs" / "run.py"), "--store", store.root, *jobs]
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"the application failed: {done.stdout[-2000:]}")
-    return time.monotonic() - started
+    return spark_seconds(run.platform, ROOT / "spark_jobs" / "run.py", "--store", store.root, *jobs)
 
 
 def requests_of(run: RunDocument, store: LocalStore) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.timed_model import timed_model
 from contract.documents import Release
+from contract.platform import Platform
 from contract.spark import settings
 from demo.airflow_api import Airflow
 from demo.live import Live
@@ -29,19 +30,22 @@ LARGE_GRID = {"stepSize": [0.1], "maxIter": [5, 10]}  # the bare run lasts five 
 
 
 def bare_seconds(live: Live, spec: Path, data: Path, as_of: datetime) -> float:
-    """From spark-submit to its end, with the platform's own Spark settings."""
     shutil.rmtree(OUT, ignore_errors=True)
-    packages = next(Path(ROOT / ".venv" / "spark").glob("lib/python3.*/site-packages"))
-    given = settings(live.platform.spark, live.platform.spark.limits)
-    conf = [part for name, value in given.items() for part in ("--conf", f"{name}={value}")]
     arguments = ["--spec", spec, "--data", data, "--out", OUT, "--as-of", as_of.isoformat()]
+    return spark_seconds(live.platform, ROOT / "benchmarks" / "bare.py", *arguments)
+
+
+def spark_seconds(platform: Platform, script: Path, *arguments: object) -> float:
+    """From spark-submit to its end, with the platform's own Spark settings."""
+    packages = next(Path(ROOT / ".venv" / "spark").glob("lib/python3.*/site-packages"))
+    given = settings(platform.spark, platform.spark.limits)
+    conf = [part for name, value in given.items() for part in ("--conf", f"{name}={value}")]
     submit = [packages / "pyspark" / "bin" / "spark-submit", "--master", "local[2]", *conf]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": python_of("spark"), "SPARK_HOME": str(packages / "pyspark")}
-    command = [str(part) for part in (*submit, ROOT / "benchmarks" / "bare.py", *arguments)]
     started = time.monotonic()
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    done = subprocess.run([str(part) for part in (*submit, script, *arguments)], env=env, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"the bare script failed: {done.stderr[-2000:]}")
+        sys.exit(f"{script.name} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     return time.monotonic() - started
 
 
