@@ -4,7 +4,9 @@ import argparse
 from datetime import datetime
 from pathlib import Path
 
+from contract.paths import JobFiles
 from contract.spec import parse_spec
+from contract.store.local import LocalStore
 from spark_jobs.data.dataset import build_examples, split
 from spark_jobs.data.labels import labels_of
 from spark_jobs.data.snapshot import freeze
@@ -14,6 +16,7 @@ from spark_jobs.runtime.logs import start_logging
 from spark_jobs.runtime.session import start_session
 from spark_jobs.runtime.stage_timer import StageTimer
 from spark_jobs.statistics.point_metrics import scores
+from spark_jobs.training.search_records import SearchStore
 
 DRIVER_MATRIX = "64m"  # a platform's default
 
@@ -39,7 +42,8 @@ def main() -> None:
     train, holdout = split(build_examples(spark, frozen.snapshot, spec, sql), spec, arguments.as_of)
     train = train.persist()
     labels = labels_of(train, spec)
-    learned = learn(train, spec, labels, int(arguments.as_of.timestamp()), DRIVER_MATRIX, clock)
+    kept = SearchStore(LocalStore(str(arguments.out)), JobFiles("search", "train", "bare"))
+    learned = learn(train, spec, labels, int(arguments.as_of.timestamp()), DRIVER_MATRIX, kept, clock)
     metrics = scores(score(holdout, spec, labels, learned.pipeline), spec, labels, [spec.gate.metric])
     learned.pipeline.write().overwrite().save(f"{arguments.out}/model")
     clock.lap("end", f"{metrics}")

@@ -2,12 +2,14 @@
 
 import difflib
 from collections.abc import Mapping
+from math import prod
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from contract.base_model import Scalar, Strict, without_problems, written
 from contract.metrics import Task
+from contract.search import Distribution, Search
 
 AlgorithmName = Literal[
     "logistic_regression",
@@ -75,26 +77,14 @@ def is_xgboost(name: AlgorithmName) -> bool:
     return name.startswith("xgboost_")
 
 
+def length_of(name: AlgorithmName) -> str | None:
+    """The parameter with the number of trees; None where the algorithm does not boost."""
+    return "n_estimators" if is_xgboost(name) else "maxIter" if name.startswith("gbt_") else None
+
+
 def parity_tolerance(name: AlgorithmName) -> float:
     """How far ONNX may be from Spark, in parts of max(1, |Spark's number|): XGBoost computes in single precision."""
     return 2e-7 if is_xgboost(name) else 1e-9
-
-
-class Search(Strict):
-    grid: dict[str, tuple[Scalar, ...]] = {}
-    early_stopping_rounds: int | None = Field(
-        None,
-        ge=1,
-        description="XGBoost: the number of trees is where so many more did not lower the loss on the validation rows; "
-        "params.n_estimators is the most",
-    )
-    validation_share: float = Field(
-        0.2, gt=0, le=0.5, description="share of the training rows, the newest or by hash, that the parameters are chosen on"
-    )
-
-    @model_validator(mode="after")
-    def _searches(self) -> Self:
-        return without_problems(self, [] if self.grid or self.early_stopping_rounds else ["grid: must not be empty"])
 
 
 class Algorithm(Strict):
@@ -104,16 +94,27 @@ class Algorithm(Strict):
 
     @model_validator(mode="after")
     def _known_params(self) -> Self:
-        grid = self.search.grid if self.search else {}
         problems = [problem for name, value in self.params.items() for problem in self._param_problems("params", name, (value,))]
-        problems += [problem for name, values in grid.items() for problem in self._param_problems("search.grid", name, values)]
-        problems += [f"params.{name}: is in search.grid, too" for name in self.params if name in grid]
-        if self.search and self.search.early_stopping_rounds:
-            problems += [] if is_xgboost(self.name) else [f"search.early_stopping_rounds: is for XGBoost, not for {self.name}"]
-            problems += ["search.grid.n_estimators: early_stopping_rounds chooses it"] if "n_estimators" in grid else []
-        return without_problems(self, problems)
+        return without_problems(self, problems + (self._search_problems(self.search) if self.search else []))
 
-    def _param_problems(self, key: str, name: str, values: tuple[Scalar, ...]) -> list[str]:
+    def _search_problems(self, search: Search) -> list[str]:
+        key, space = f"search.{search.method}", search.space
+        problems = [problem for name, values in space.items() for problem in self._param_problems(key, name, values)]
+        problems += [f"params.{name}: is in {key}, too" for name in self.params if name in space]
+        if search.early_stopping_rounds:
+            problems += [] if is_xgboost(self.name) else [f"search.early_stopping_rounds: is for XGBoost, not for {self.name}"]
+            problems += [f"{key}.n_estimators: early_stopping_rounds chooses it"] if "n_estimators" in space else []
+        fits, most = (
+            prod(len(values) for name, values in search.grid.items() if name != length_of(self.name)),
+            search.max_candidates,
+        )
+        if most and search.method == "grid" and fits > most:
+            problems += [
+                f"search.grid: has {fits:,} candidates, more than max_candidates ({most:,}); remove values, or write random"
+            ]
+        return problems
+
+    def _param_problems(self, key: str, name: str, values: tuple[Scalar, ...] | Distribution) -> list[str]:
         known = PARAMS[self.name]
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -122,7 +123,18 @@ class Algorithm(Strict):
         if not values:
             return [f"{key}.{name}: must not be empty"]
         kind = known[name]
+        if isinstance(values, Distribution):
+            return _distribution_problems(f"{key}.{name}", kind, values)
         return [f"{key}.{name}: must be {_described(kind)} (is {written(value)})" for value in values if not _fits(value, kind)]
+
+
+def _distribution_problems(key: str, kind: Kind, values: Distribution) -> list[str]:
+    if kind not in (int, float) and not isinstance(kind, range):
+        return [f"{key}: has no distribution; write a list of its values, each {_described(kind)}"]
+    ends = {"low": values.low, "high": values.high}
+    return [
+        f"{key}.{end}: must be {_described(kind)} (is {written(value)})" for end, value in ends.items() if not _fits(value, kind)
+    ]
 
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}

@@ -101,7 +101,7 @@ def problems_of(error: ValidationError, kind: type[BaseModel], given: Collection
     schema = kind.model_json_schema()
     problems = []
     for detail in error.errors(include_url=False):
-        path = [str(part) for part in detail["loc"] if part != "[key]"]
+        path = [part for part in map(str, detail["loc"]) if not part.startswith("[")]  # «[key]», and the branches of a union
         of_whole = isinstance(detail["input"], dict)
         problems += [_line(".".join(path), problem, of_whole) for problem in _problems(detail, path, schema, given)]
     return problems
@@ -153,12 +153,13 @@ def _at(path: list[str], schema: Schema) -> Schema:
 
 
 def _resolve(node: Schema, schema: Schema) -> Schema:
-    """Follows $ref, also that of an optional model."""
-    while "$ref" in node or "anyOf" in node:
+    """Follows $ref, also that of an optional model, and of a union with one."""
+    while "$ref" in node or "anyOf" in node or "oneOf" in node:
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
         else:
-            node = next((branch for branch in node["anyOf"] if "$ref" in branch), {})
+            branches = node.get("anyOf") or node["oneOf"]
+            node = next((branch for branch in branches if "$ref" in branch), {})
     return node
 
 

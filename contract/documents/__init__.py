@@ -5,7 +5,16 @@ Times are UTC; a path is relative to the store, a URI is what Spark opens.
 
 from contract.documents.failure import CAUSES, Cause, Failure
 from contract.documents.images import ANCHOR, FORMAT, LABELS_FORMAT, RUN, Check, Image, Release, ReplayResult, StepReport
-from contract.documents.jobs import DataCheck, FittedIn, GoldenRows, Snapshot, Training, ValidationReport
+from contract.documents.jobs import (
+    Candidate,
+    DataCheck,
+    FittedIn,
+    GoldenRows,
+    SearchRecord,
+    Snapshot,
+    Training,
+    ValidationReport,
+)
 from contract.documents.run import JOBS, Champion, Claim, JobName, JobRequest, JobStart, RunDocument, StoredSpec
 from contract.documents.storage import Document, find, parse, read, write
 
@@ -16,6 +25,7 @@ __all__ = [
     "JOBS",
     "LABELS_FORMAT",
     "RUN",
+    "Candidate",
     "Cause",
     "Champion",
     "Check",
@@ -32,6 +42,7 @@ __all__ = [
     "Release",
     "ReplayResult",
     "RunDocument",
+    "SearchRecord",
     "Snapshot",
     "StepReport",
     "StoredSpec",

@@ -61,6 +61,27 @@ class Training(Versioned):
     seconds: dict[str, float] = Field(description="stage: seconds")
 
 
+class Candidate(Strict):
+    """`score` is the mean of `spans`, the scores on each validation span, the newest first.
+
+    `share`: of the rows to fit, the newest, on which it was fitted. `seconds`: fit and scoring.
+    """
+
+    params: dict[str, Any]
+    score: float
+    seconds: float
+    spans: tuple[float, ...]
+    share: float = 1.0
+
+
+class SearchRecord(Versioned):
+    """One fit of a search that ended, with its candidates: a search that was killed goes on from it."""
+
+    search: str = Field(description="hash of all that the search's candidates and their scores follow from")
+    candidates: tuple[Candidate, ...]
+    elapsed: float = Field(description="seconds of the search until then, those of earlier attempts included")
+
+
 class GoldenRows(Versioned):
     """Holdout rows with Spark's own predictions; every image is queried with them before it takes traffic.
 

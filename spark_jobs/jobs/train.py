@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from contract import documents
 from contract.comparison import Interval
-from contract.documents import FittedIn, JobRequest, Training, ValidationReport
+from contract.documents import Candidate, FittedIn, JobRequest, Training, ValidationReport
 from contract.errors import BadData
 from contract.metrics import MetricName
 from contract.spark import Memory
@@ -29,9 +29,10 @@ from spark_jobs.tracking import artifacts, mlflow_runs
 from spark_jobs.tracking.diagnostics import importance, tables_of
 from spark_jobs.training.estimators import describe, fit, with_bins
 from spark_jobs.training.features import FEATURES, FittedFeatures, fit_features
-from spark_jobs.training.grid_search import Candidate, search
 from spark_jobs.training.importance import importance_of
 from spark_jobs.training.matrix import fitted_in, gathered
+from spark_jobs.training.search import CandidateSearch
+from spark_jobs.training.search_records import SearchStore
 from spark_jobs.training.walk_forward import fold_intervals
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def train(spark: SparkSession, request: JobRequest, store: Store, handover: Hand
     labels = labels_of(rows, spec)
     clock.lap("examples", f"{train_rows:,} rows to train on")
     limit = frozen.platform.spark.driver_matrix
-    learned = learn(rows, spec, labels, int(frozen.as_of.timestamp()), limit, clock)
+    learned = learn(rows, spec, labels, int(frozen.as_of.timestamp()), limit, SearchStore(store, request.files), clock)
     scored = score(holdout, spec, labels, learned.pipeline)
     holdout_rows = scored.count()
     metrics = scores(scored, spec, labels, spec.gate.measured(spec.task))
@@ -88,7 +89,9 @@ class TrainedModel(NamedTuple):
     fitted_in: FittedIn
 
 
-def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, limit: Memory, clock: StageTimer) -> TrainedModel:
+def learn(
+    train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, limit: Memory, kept: SearchStore, clock: StageTimer
+) -> TrainedModel:
     """The feature stages are fitted once and shared by all candidates, as they do not use the label."""
     name, label = spec.algorithm.name, spec.examples.label
     features = fit_features(train, spec)
@@ -96,7 +99,8 @@ def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, l
     count, width = rows.count(), first_row(rows)[FEATURES].size
     where = fitted_in(spec, count, width, limit)
     clock.lap("features", f"fitted the feature stages and cached {count:,} rows of {width:,} features, for the {where}")
-    candidates = search(rows, spec, labels, features.levels, seed, where) if spec.algorithm.search else ()
+    searched = spec.algorithm.search is not None
+    candidates = CandidateSearch(spec, labels, features.levels, seed, where, kept).run(rows) if searched else ()
     params = candidates[0].params if candidates else with_bins(name, spec.algorithm.params, features.levels)
     clock.lap("search", f"{len(candidates)} candidates, taking {describe(params)}")
     model = fit(name, params, gathered(rows, label, where), label, seed)

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 
-from contract.documents import StoredSpec
+from contract.documents import Candidate, StoredSpec
 from contract.spec import ModelSpec
 from spark_jobs.tracking.diagnostics import Table
 from spark_jobs.tracking.plots import draw
-from spark_jobs.training.grid_search import Candidate
 
 
 def write_inputs(folder: Path, spec: ModelSpec, sql: str | None) -> None:
@@ -21,9 +20,16 @@ def write_inputs(folder: Path, spec: ModelSpec, sql: str | None) -> None:
 
 
 def write_candidates(folder: Path, candidates: Sequence[Candidate], metric: str) -> None:
-    """Candidates, best first; with walk-forward folds also each fold's score, the newest first."""
+    """Candidates, best first; with walk-forward folds also each fold's score, the newest first; with halving the share of rows."""
+    halved = any(candidate.share < 1 for candidate in candidates)
     rows = [
-        {**candidate.params, metric: _finite(candidate.score), **_folds(candidate), "seconds": round(candidate.seconds, 3)}
+        {
+            **candidate.params,
+            metric: _finite(candidate.score),
+            **_folds(candidate),
+            **({"share": round(candidate.share, 4)} if halved else {}),
+            "seconds": round(candidate.seconds, 3),
+        }
         for candidate in candidates
     ]
     if rows:

@@ -5,17 +5,11 @@ from typing import Any
 from pyspark.ml.classification import GBTClassificationModel
 from pyspark.ml.regression import GBTRegressionModel
 
-from contract.algorithms import AlgorithmName, is_xgboost
 from spark_jobs.runtime.spark_api import jvm
 from spark_jobs.training.xgboost_models import XGBoostModel, first_rounds
 
 SparkBoosted = GBTClassificationModel | GBTRegressionModel
 Boosted = SparkBoosted | XGBoostModel
-
-
-def length_of(name: AlgorithmName) -> str | None:
-    """The parameter with the number of trees; None where the algorithm does not boost."""
-    return "n_estimators" if is_xgboost(name) else "maxIter" if name.startswith("gbt_") else None
 
 
 def first_trees(model: Boosted, count: int) -> Boosted:

@@ -15,6 +15,30 @@ XGBOOST = (
     "colsample_bytree, colsample_bylevel, colsample_bynode, grow_policy, booster"
 )
 EXPECTED = {
+    "search_of_two_methods": ["algorithm.search.random: grid is there, too; keep one of them"],
+    "search_without_max_candidates": ["algorithm.search.max_candidates: missing; halving needs the number of its candidates"],
+    "search_of_text": [
+        "algorithm.search.random.maxDepth: must be a list such as [3, 5] or a distribution such as {low: 3, high: 8} (is 5)",
+        "algorithm.search.max_candidates: must be at most 10000 (is 20000)",
+        "algorithm.search.max_minutes: must be more than 0 (is 0)",
+    ],
+    "search_distributions": [
+        "algorithm.search.random.stepSize.low: must be more than 0 where log is true",
+        "algorithm.search.random.minInfoGain.high: must be more than low, 0.2",
+        "algorithm.search.random.maxBins.high: missing",
+        "algorithm.search.random.maxBins.hihg: unknown key (did you mean 'high'?)",
+        "algorithm.search.random.subsamplingRate.low: must be a number (is true)",
+    ],
+    "search_distribution_of_wrong_type": [
+        "algorithm.search.halving.max_depth.low: must be a whole number (is 2.5)",
+        "algorithm.search.halving.grow_policy: has no distribution; write a list of its values, each depthwise or lossguide",
+        "algorithm.search.halving.n_estimators.low: must be a whole number from 1 to 100,000 (is 0)",
+        "algorithm.search.halving.min_child: xgboost_classifier has no such parameter (did you mean 'min_child_weight'?)",
+        "algorithm.search.halving.n_estimators: early_stopping_rounds chooses it",
+    ],
+    "grid_above_max_candidates": [
+        "algorithm.search.grid: has 4 candidates, more than max_candidates (3); remove values, or write random"
+    ],
     "early_stopping_of_trees_in_the_grid": ["algorithm.search.grid.n_estimators: early_stopping_rounds chooses it"],
     "early_stopping_without_boosting": ["algorithm.search.early_stopping_rounds: is for XGBoost, not for logistic_regression"],
     "early_stopping_of_no_rounds": ["algorithm.search.early_stopping_rounds: must be at least 1 (is 0)"],

@@ -23,13 +23,15 @@ from spark_jobs.statistics.point_metrics import scores
 from spark_jobs.tracking.model_versions import load_pipeline
 from spark_jobs.training import xgboost_models
 from spark_jobs.training.boosting import first_trees
+from spark_jobs.training.candidates import FitPlan, plans_of
 from spark_jobs.training.estimators import fit
 from spark_jobs.training.features import fit_features
-from spark_jobs.training.grid_search import FitPlan, plans_of, search, validation_spans
 from spark_jobs.training.importance import importance_of
 from spark_jobs.training.matrix import Matrix, collect, fitted_in
+from spark_jobs.training.spans import validation_spans
 from spark_jobs.training.xgboost_models import EarlyStopping
 from tests.spark_jobs.export_cases import export, prove, rows_to_score, rows_to_train, spec_of
+from tests.spark_jobs.searches import search
 
 PARAMS = {"n_estimators": 20, "max_depth": 4}
 LABELS = {"late": ("binary", [0, 1]), "kind": ("multiclass", [0, 1, 2]), "delay": ("regression", None)}
@@ -190,8 +192,7 @@ def test_early_stopping_chooses_the_number_of_trees_on_the_validation_rows(timed
     spec = searched({"early_stopping_rounds": 5, "grid": {"learning_rate": [0.3, 1.0]}}, {"n_estimators": 80})
 
     candidates = {
-        where: {one.params["learning_rate"]: one for one in search(timed, spec, [0, 1], 0, 1, where)}
-        for where in ("driver", "executors")
+        where: {one.params["learning_rate"]: one for one in search(timed, spec, [0, 1], where)} for where in ("driver", "executors")
     }
 
     for chosen in candidates.values():
@@ -220,7 +221,7 @@ def test_folds_are_stopped_at_the_mean_of_their_lengths(timed: DataFrame):
         model = fit("xgboost_classifier", spec.algorithm.params, collect(split.train, "late"), "late", 1, stop)
         lengths.append(xgboost_models.best_length(model))
 
-    (candidate,) = search(timed, spec, [0, 1], 0, 1, "driver")
+    (candidate,) = search(timed, spec, [0, 1], "driver")
 
     assert candidate.params["n_estimators"] == round(sum(lengths) / 2)
     assert len(candidate.spans) == 2
@@ -229,8 +230,8 @@ def test_folds_are_stopped_at_the_mean_of_their_lengths(timed: DataFrame):
 def test_lengths_of_a_grid_share_one_fit(timed: DataFrame):
     spec = searched({"grid": {"n_estimators": [20, 5]}}, {"learning_rate": 0.3})
 
-    assert plans_of(spec, levels=0) == [FitPlan({"learning_rate": 0.3, "n_estimators": 20}, lengths=(5, 20))]
-    assert {one.params["n_estimators"] for one in search(timed, spec, [0, 1], 0, 1, "driver")} == {5, 20}
+    assert plans_of(spec, levels=0, seed=1) == [FitPlan({"learning_rate": 0.3, "n_estimators": 20}, lengths=(5, 20))]
+    assert {one.params["n_estimators"] for one in search(timed, spec, [0, 1], "driver")} == {5, 20}
 
 
 @pytest.mark.parametrize(

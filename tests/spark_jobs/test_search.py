@@ -8,9 +8,11 @@ from pyspark.sql import DataFrame, SparkSession
 from contract.errors import BadData
 from contract.spec import ModelSpec
 from spark_jobs.training.boosting import first_trees
+from spark_jobs.training.candidates import FitPlan, plans_of
 from spark_jobs.training.estimators import fit
-from spark_jobs.training.grid_search import FitPlan, plans_of, search, validation_split
+from spark_jobs.training.spans import validation_split
 from spark_jobs.training.walk_forward import TICK, fold_intervals, walk_forward
+from tests.spark_jobs.searches import search
 
 
 def spec_with(algorithm: dict, metric: str = "log_loss", task: str = "binary", timed: bool = True) -> ModelSpec:
@@ -45,7 +47,7 @@ def rows(spark: SparkSession) -> DataFrame:
 
 
 def test_combinations_that_differ_in_the_length_of_boosting_share_one_fit() -> None:
-    assert plans_of(spec_with(GRID), levels=0) == [
+    assert plans_of(spec_with(GRID), levels=0, seed=1) == [
         FitPlan({"maxDepth": 2, "stepSize": 0.1, "maxIter": 3, "maxBins": 32}, lengths=(1, 3)),
         FitPlan({"maxDepth": 2, "stepSize": 0.5, "maxIter": 3, "maxBins": 32}, lengths=(1, 3)),
     ]
@@ -54,7 +56,7 @@ def test_combinations_that_differ_in_the_length_of_boosting_share_one_fit() -> N
 def test_other_algorithms_fit_each_combination() -> None:
     grid = {"regParam": [0.0, 0.1], "maxIter": [5, 10]}
 
-    plans = plans_of(spec_with({"name": "logistic_regression", "search": {"grid": grid}}), levels=0)
+    plans = plans_of(spec_with({"name": "logistic_regression", "search": {"grid": grid}}), levels=0, seed=1)
 
     assert [plan.params for plan in plans] == [
         {"regParam": 0.0, "maxIter": 5},
@@ -104,7 +106,7 @@ def test_folds_follow_each_other_and_each_learns_from_what_precedes_it_by_the_ga
 
 
 def test_a_candidate_is_scored_by_the_mean_of_its_folds(rows: DataFrame) -> None:
-    candidates = search(rows, folded(GRID), [0, 1], levels=0, seed=1)
+    candidates = search(rows, folded(GRID), [0, 1])
 
     assert len(candidates) == 4
     assert all(len(candidate.spans) == 3 and candidate.score == pytest.approx(sum(candidate.spans) / 3) for candidate in candidates)
@@ -139,7 +141,7 @@ def test_without_time_validation_rows_are_chosen_by_another_hash_than_the_holdou
 def test_the_best_candidate_comes_first_and_every_one_is_told(rows: DataFrame, capsys: pytest.CaptureFixture) -> None:
     separable = rows.withColumn("late", (rows.delay >= 5).cast("double"))
 
-    candidates = search(separable, spec_with(GRID), [0, 1], levels=0, seed=1)
+    candidates = search(separable, spec_with(GRID), [0, 1])
 
     assert len(candidates) == 4
     assert (candidates[0].params["stepSize"], candidates[0].params["maxIter"]) == (0.5, 3)  # the longest way in the largest steps
@@ -150,7 +152,7 @@ def test_the_best_candidate_comes_first_and_every_one_is_told(rows: DataFrame, c
 def test_a_metric_that_is_better_when_higher_is_ordered_the_other_way(rows: DataFrame) -> None:
     grid = {"name": "logistic_regression", "search": {"grid": {"maxIter": [0, 20]}}}
 
-    candidates = search(rows, spec_with(grid, metric="auc"), [0, 1], levels=0, seed=1)
+    candidates = search(rows, spec_with(grid, metric="auc"), [0, 1])
 
     assert [candidate.params["maxIter"] for candidate in candidates] == [20, 0]
     assert candidates[1].score == 0.5  # a model that has not begun to learn
@@ -159,20 +161,20 @@ def test_a_metric_that_is_better_when_higher_is_ordered_the_other_way(rows: Data
 def test_a_regression_is_searched_by_its_own_metric(rows: DataFrame) -> None:
     grid = {"name": "decision_tree_regressor", "search": {"grid": {"maxDepth": [0, 3]}}}
 
-    candidates = search(rows, spec_with(grid, metric="rmse", task="regression"), None, levels=0, seed=1)
+    candidates = search(rows, spec_with(grid, metric="rmse", task="regression"), None)
 
     assert [candidate.params["maxDepth"] for candidate in candidates] == [3, 0]
 
 
 def test_validation_rows_that_cannot_be_judged_are_told(rows: DataFrame) -> None:
     with pytest.raises(BadData, match="auc is undefined on the search's validation rows"):
-        search(rows.where("late = 1 or id < 50"), spec_with(GRID, metric="auc"), [0, 1], levels=0, seed=1)
+        search(rows.where("late = 1 or id < 50"), spec_with(GRID, metric="auc"), [0, 1])
 
 
 def test_a_candidate_that_never_says_yes_is_the_worst_and_does_not_end_the_search(rows: DataFrame) -> None:
     grid = {"name": "logistic_regression", "search": {"grid": {"maxIter": [0, 20]}}}
 
-    candidates = search(rows, spec_with(grid, metric="precision"), [0, 1], levels=0, seed=1)
+    candidates = search(rows, spec_with(grid, metric="precision"), [0, 1])
 
     assert [candidate.params["maxIter"] for candidate in candidates] == [20, 0]
     assert candidates[1].score == -math.inf
@@ -180,4 +182,4 @@ def test_a_candidate_that_never_says_yes_is_the_worst_and_does_not_end_the_searc
 
 def test_a_gap_that_leaves_nothing_to_fit_is_told(rows: DataFrame) -> None:
     with pytest.raises(BadData, match="has no rows to fit"):
-        search(rows.where("id in ('98', '99')"), spec_with(GRID), [0, 1], levels=0, seed=1)
+        search(rows.where("id in ('98', '99')"), spec_with(GRID), [0, 1])
