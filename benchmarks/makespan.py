@@ -1,9 +1,12 @@
 """Twenty models queued at once on one small cluster: when each is live, how full the cluster is, and how long its jobs queue.
 
-`python -m benchmarks.makespan` while the demo runs on YARN; then `python -m benchmarks.makespan_figure` in Spark's environment.
+`python -m benchmarks.makespan [ALGORITHM …]` while the demo runs on YARN; then `python -m benchmarks.makespan_figure` in Spark's
+environment.
 """
 
+import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -26,20 +29,27 @@ SIZE = {  # three jobs fill 8 GiB; the optimizing compiler would take most of th
 }
 MAX_P95 = "5s"  # servers share two cores with the cluster here
 POLL_S, GIVE_UP_S = 5, 3 * 3600
+ALGORITHMS = {"logistic": {"name": "logistic_regression"}, "xgboost": {"name": "xgboost_classifier"}}
 
 
-def main() -> None:
+def main(algorithms: Sequence[str] = ()) -> None:
+    for algorithm in algorithms or ALGORITHMS:
+        print(f"{MODELS} models by {ALGORITHMS[algorithm]['name']}", flush=True)
+        measure(algorithm)
+
+
+def measure(algorithm: str) -> None:
     airflow = Airflow()
-    kinds = [f"q{number:02}" for number in range(1, MODELS + 1)]
-    with timed_models(airflow, kinds, **small()) as specs:
+    kinds = [f"{algorithm[0]}{number:02}" for number in range(1, MODELS + 1)]
+    with timed_models(airflow, kinds, **small(), algorithm=ALGORITHMS[algorithm]) as specs:
         names = [spec.stem for spec in specs]
         runs = {name: airflow.trigger(name, {"as_of": FIRST.isoformat()}) for name in names}
         began = time.time()
-        airflow.unpause_all(f"{MODEL}_q")
+        airflow.unpause_all(f"{MODEL}_{algorithm[0]}")
         use, live = follow(airflow, runs, began)
     jobs = {name: jobs_of(name, began) for name in names}
     results = {"models": [{"live": live[name], "jobs": jobs[name]} for name in names], "use": use}
-    keep("makespan", results)
+    keep(f"makespan_{algorithm}", results)
     tell(results)
 
 
@@ -51,7 +61,6 @@ def small() -> dict[str, Any]:
         "serving": spec["serving"] | {"max_p95": MAX_P95},
         "split": {"holdout": HOLDOUT},
         "expectations": {},
-        "algorithm": {"name": "logistic_regression"},
         "spark": SIZE,
     }
 
@@ -121,4 +130,4 @@ def queued(jobs: list[dict[str, Any]]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

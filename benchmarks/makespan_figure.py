@@ -1,4 +1,4 @@
-"""The picture of twenty models on one cluster, from the results of makespan.py: `python -m benchmarks.makespan_figure`."""
+"""Pictures of twenty models on one cluster, from the results of makespan.py: `python -m benchmarks.makespan_figure`."""
 
 import json
 from pathlib import Path
@@ -12,19 +12,19 @@ from matplotlib.axes import Axes
 
 from benchmarks.figures import RESULTS
 
-PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "makespan.svg"
+PICTURES = Path(__file__).resolve().parents[1] / "docs" / "images"
 STEPS = {"validate+train+compare": "#0b6e99", "train+compare": "#7fb3c8", "compare": "#c2571a"}  # the jobs of an application
 STOPPED = "#aaaaaa"
 MINUTE = 60
 
 
-def draw(results: dict) -> None:
+def draw(results: dict, picture: Path) -> None:
     mpl.rcParams.update({"svg.hashsalt": "makespan", "font.size": 9, "font.family": "sans-serif", "svg.fonttype": "none"})
     figure, (jobs, use) = plt.subplots(2, 1, figsize=(8.5, 5.5), sharex=True, height_ratios=[3, 1])
     _draw_jobs(jobs, sorted(results["models"], key=lambda model: model["live"]))
     _draw_use(use, results["use"])
     figure.tight_layout()
-    figure.savefig(PICTURE, metadata={"Date": None})
+    figure.savefig(picture, metadata={"Date": None})
 
 
 def _draw_jobs(axes: Axes, models: list[dict]) -> None:
@@ -53,4 +53,5 @@ def _draw_use(axes: Axes, use: list[dict]) -> None:
 
 
 if __name__ == "__main__":
-    draw(json.loads((RESULTS / "makespan.json").read_text()))
+    for results in RESULTS.glob("makespan_*.json"):
+        draw(json.loads(results.read_text()), PICTURES / f"{results.stem}.svg")
