@@ -1,0 +1,158 @@
+"""Time and winner of grid, random and halving search, beside Spark's TrainValidationSplit on the same candidates and rows.
+
+`python -m benchmarks.search --data DATA` in Spark's environment; half an hour on two cores. DATA is the demo's data folder. Each
+search ends with the fit of its winner to all rows; winners are compared by their log loss on the holdout.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pyspark.ml import Model
+from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+from pyspark.ml.functions import vector_to_array
+from pyspark.ml.tuning import TrainValidationSplit
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from benchmarks.figures import keep, spread
+from contract.algorithms import length_of
+from contract.paths import JobFiles
+from contract.platform import load_platform
+from contract.spec import ModelSpec, parse_spec
+from contract.store.local import LocalStore
+from spark_jobs.data.dataset import build_examples, split
+from spark_jobs.data.labels import labels_of, with_label_index
+from spark_jobs.data.snapshot import freeze
+from spark_jobs.data.sources import read_sources
+from spark_jobs.jobs.train import prepared
+from spark_jobs.runtime.session import start_session
+from spark_jobs.training.candidates import FitPlan, plans_of
+from spark_jobs.training.estimators import describe, estimator, fit
+from spark_jobs.training.features import fit_features
+from spark_jobs.training.search import CandidateSearch
+from spark_jobs.training.search_records import SearchStore
+
+ROOT = Path(__file__).resolve().parents[1]
+AS_OF, SEED, RUNS = datetime(2013, 5, 15, tzinfo=UTC), 1, 3
+DRAWN = {"stepSize": {"low": 0.03, "high": 0.3, "log": True}, "maxDepth": {"low": 2, "high": 5}, "maxIter": [10, 20]}
+SEARCHES: dict[str, dict[str, Any]] = {
+    "grid": {"grid": {"stepSize": [0.05, 0.1, 0.2], "maxDepth": [3, 5], "maxIter": [10, 20]}},
+    "random": {"random": DRAWN, "max_candidates": 9},
+    "halving": {"halving": DRAWN, "max_candidates": 9},
+}
+
+
+class Data(NamedTuple):
+    """`train` and `holdout` with features; `levels` of the widest categorical column."""
+
+    spec: ModelSpec
+    labels: Any
+    levels: int
+    train: DataFrame
+    holdout: DataFrame
+
+
+class Ended(NamedTuple):
+    seconds: float
+    winner: str
+    losses: np.ndarray  # of the holdout's rows, in the order of their ids
+
+    @property
+    def loss(self) -> float:
+        return float(self.losses.mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--runs", type=int, default=RUNS)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        platform = load_platform(ROOT / "dags/platforms/local.yaml", Path(home))
+        settings = {name: str(value).lower() for name, value in platform.spark.conf.items() if "Options" not in name}
+        spark = start_session("search", {**settings, "spark.driver.memory": "4g", "spark.sql.warehouse.dir": f"{home}/warehouse"})
+        data = prepare(spark, arguments.data, home)
+        results = {name: measure(data, search, arguments.runs) for name, search in SEARCHES.items()}
+        spark.stop()
+    keep("search", {"runs": arguments.runs, **results})
+
+
+def prepare(spark: SparkSession, folder: str, home: str) -> Data:
+    path = ROOT / "dags/models/flight_delay.yaml"
+    spec = parse_spec(path.read_text(), path)
+    frozen = freeze(spark, read_sources(spark, folder, spec.sources, AS_OF), spec.sources, f"{home}/snapshot", AS_OF)
+    train, holdout = split(build_examples(spark, frozen.snapshot, spec, path.with_suffix(".sql").read_text()), spec, AS_OF)
+    train = train.persist()
+    labels, features = labels_of(train, spec), fit_features(train, with_algorithm(spec, SEARCHES["grid"]))
+    held_out = features.pipeline.transform(with_label_index(holdout, spec, labels)).persist()
+    return Data(spec, labels, features.levels, prepared(train, spec, labels, features), held_out)
+
+
+def with_algorithm(spec: ModelSpec, search: dict[str, Any]) -> ModelSpec:
+    written = spec.model_dump(mode="json") | {"algorithm": {"name": "gbt_classifier", "search": search}}
+    return ModelSpec.model_validate(written)
+
+
+def measure(data: Data, search: dict[str, Any], runs: int) -> dict[str, Any]:
+    """Each goes first in turn."""
+    spec = with_algorithm(data.spec, search)
+    ways: dict[str, Callable[[], Ended]] = {"ours": lambda: searched(data, spec), "Spark's": lambda: by_spark(data, spec)}
+    taken = [{way: ways[way]() for way in sorted(ways, reverse=number % 2 == 0)} for number in range(runs)]
+    ratios = [one["Spark's"].seconds / one["ours"].seconds for one in taken]
+    ours, sparks = taken[-1]["ours"], taken[-1]["Spark's"]
+    difference = ours.losses - sparks.losses
+    error = float(difference.std() / len(difference) ** 0.5)
+    print(f"{spec.algorithm.search.method if spec.algorithm.search else ''}: {spread(ratios)} times as fast as Spark's", flush=True)
+    for way in ways:
+        print(f"  {way}: {spread([one[way].seconds for one in taken], 1)} s, {taken[-1][way].winner}, {taken[-1][way].loss:.5f}")
+    print(
+        f"  log loss on the holdout, ours − Spark's: {difference.mean():+.5f} ± {2 * error:.5f} (two standard errors)", flush=True
+    )
+    seconds = {way: [one[way].seconds for one in taken] for way in ways}
+    losses = {"ours": ours.loss, "Spark's": sparks.loss, "two standard errors": 2 * error}
+    return {"ratios": ratios, "seconds": seconds, "log loss": losses, "winners": {"ours": ours.winner, "Spark's": sparks.winner}}
+
+
+def searched(data: Data, spec: ModelSpec) -> Ended:
+    label, started = spec.examples.label, time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        kept = SearchStore(LocalStore(folder), JobFiles("runs/search/1", "train", "a"))
+        best = CandidateSearch(spec, data.labels, data.levels, SEED, "executors", kept).run(data.train)[0]
+        model = fit(spec.algorithm.name, best.params, data.train, label, SEED)
+    return ended(time.monotonic() - started, best.params, model, data)
+
+
+def by_spark(data: Data, spec: ModelSpec) -> Ended:
+    label, name, started = spec.examples.label, spec.algorithm.name, time.monotonic()
+    candidates = [params for plan in plans_of(spec, data.levels, SEED) for params in each_length(plan, length_of(name))]
+    base = estimator(name, {}, label, SEED)
+    maps = [{base.getParam(param): value for param, value in params.items()} for params in candidates]
+    judge = MulticlassClassificationEvaluator(labelCol=label, metricName="logLoss")
+    cores = data.train.sparkSession.sparkContext.defaultParallelism
+    tuned = TrainValidationSplit(
+        estimator=base, estimatorParamMaps=maps, evaluator=judge, trainRatio=0.8, parallelism=cores, seed=SEED
+    ).fit(data.train)
+    best = candidates[int(np.argmin(tuned.validationMetrics))]
+    return ended(time.monotonic() - started, best, tuned.bestModel, data)
+
+
+def each_length(plan: FitPlan, length: str | None) -> list[dict[str, Any]]:
+    return [{**plan.params, length: number} for number in plan.lengths] if length and plan.lengths else [plan.params]
+
+
+def ended(seconds: float, params: dict[str, Any], model: Model, data: Data) -> Ended:
+    answers = model.transform(data.holdout).orderBy(data.spec.examples.id)
+    frame: Any = answers.select(data.spec.examples.label, vector_to_array(F.col("probability"))[1].alias("p")).toPandas()
+    probability = np.clip(frame["p"].to_numpy(), 1e-15, 1 - 1e-15)
+    late = frame[data.spec.examples.label].to_numpy() == 1
+    return Ended(seconds, describe(params), -np.log(np.where(late, probability, 1 - probability)))
+
+
+if __name__ == "__main__":
+    main()
