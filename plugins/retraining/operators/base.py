@@ -122,7 +122,7 @@ class SparkStep(WaitingStep):
     def __init__(self, *, engine_for: Callable[[Spark], Engine], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.engine_for = engine_for
-        self.application = ""
+        self.application_link = ""
 
     def poke(self, context: Context) -> PokeReturnValue:
         ti = context["ti"]
@@ -149,7 +149,7 @@ class SparkStep(WaitingStep):
             return JobState(None)
         finally:
             pass_on()
-        self.application = state.link
+        self.application_link = state.link
         self.poke_interval = max(self.poke_s, min(MAX_POKE_INTERVAL_S, MAX_DELAY_RATIO * state.seconds))
         return state
 

@@ -29,7 +29,7 @@ class ApplicationLink(BaseOperatorLink):
     name = "Spark application"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        return getattr(operator, "application", "")
+        return getattr(operator, "application_link", "")
 
 
 class MlflowLink(ResultLink):
