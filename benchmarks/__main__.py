@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from benchmarks import cold, growth, hourly, images, loop, makespan, releases, router, serving, straight
+from benchmarks import cold, growth, hourly, images, loop, makespan, memory, releases, router, serving, straight
 from demo import services
 from demo.paths import HOME, MLFLOW_URL, ROOT, platform, python_of
 
@@ -24,6 +24,7 @@ FIGURES = {
     "what the bundle adds to bare Spark": lambda: loop.compare(times=1, runs=3),
     "what it adds at five million rows": lambda: loop.compare(times=90, runs=3),
     "one run's Spark part, cold": cold.main,
+    "its peak of memory": memory.main,
     "an hourly model": hourly.main,
     "one core of serving": serving.main,
     "the router for ten minutes": router.main,
@@ -35,6 +36,7 @@ FIGURES = {
     "what a yearly budget holds and costs": lambda: in_spark("gate_budget"),
     "the same through Spark": lambda: in_spark("gate_through_spark"),
     "a year of flights under several gates": lambda: in_spark("gate_year", "--data", str(HOME / "data")),
+    "searches beside Spark's": lambda: in_spark("search", "--data", str(HOME / "data")),
     "what comparing costs beyond scoring": lambda: in_spark("gate_cost"),
     "what validate and compare take, also of wide tables": lambda: in_spark(
         "queries", "--data", str(HOME / "data"), "--mlflow", MLFLOW_URL
