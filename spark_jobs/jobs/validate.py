@@ -11,7 +11,6 @@ from contract.errors import BadData
 from contract.paths import StoreLayout
 from contract.store.base import Store
 from spark_jobs.data.checks import EXAMPLES, Examined, check_examples, check_source, check_volumes, earlier_snapshots
-from spark_jobs.data.expectations import check_suite
 from spark_jobs.data.handover import Handover
 from spark_jobs.data.snapshot import Frozen, freeze
 from spark_jobs.data.sources import read_sources
@@ -24,7 +23,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store, handover: Handov
     started, run, handover = time.monotonic(), request.run, handover or Handover()
     sources = read_sources(spark, run.platform.data, run.spec.sources, run.as_of)
     uri = f"{store.root}/{StoreLayout.snapshot(run.model, request.key)}"
-    frozen = freeze(spark, sources, run.spec.sources, uri, run.as_of)
+    frozen = freeze(spark, sources, run.spec.sources, uri, run.as_of, cached=run.suites)
     snapshot = frozen.snapshot
     with ThreadPool(1) as pool:  # at once: most of the time goes into planning, on one core
         of_sources = pool.apply_async(check_sources, (frozen, run))
@@ -49,6 +48,8 @@ def check_sources(frozen: Frozen, run: RunDocument) -> list[DataCheck]:
         log.info(f"validate: checking {name}")
         checks += check_source(frozen.contents[name], name, run.spec.sources[name], run.as_of)
         if name in run.suites:
+            from spark_jobs.data.expectations import check_suite  # imported late: run.py does it while the snapshot is written
+
             checks += check_suite(frame, name, run.suites[name])
     return checks
 
