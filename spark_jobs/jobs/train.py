@@ -93,7 +93,8 @@ def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, l
     name, label = spec.algorithm.name, spec.examples.label
     features = fit_features(train, spec)
     rows = prepared(train, spec, labels, features)
-    count, width = rows.count(), first_row(rows)[FEATURES].size
+    count, width = rows.count(), first_row(rows)[FEATURES].size  # the count fills the cache
+    train.unpersist()
     where = fitted_in(spec, count, width, limit)
     clock.lap("features", f"fitted the feature stages and cached {count:,} rows of {width:,} features, for the {where}")
     candidates = search(rows, spec, labels, features.levels, seed, where) if spec.algorithm.search else ()
@@ -107,13 +108,10 @@ def learn(train: DataFrame, spec: ModelSpec, labels: Labels | None, seed: int, l
 
 
 def prepared(train: DataFrame, spec: ModelSpec, labels: Labels | None, features: FittedFeatures) -> DataFrame:
-    """The columns that the algorithm and the search's split need, cached; the wider `train` is unpersisted."""
+    """The columns that the algorithm and the search's split need, cached."""
     examples = spec.examples
     kept = [examples.id, *([examples.time] if examples.time else []), examples.label, FEATURES]
-    rows = features.pipeline.transform(with_label_index(train, spec, labels)).select(*kept).persist()
-    rows.count()  # fills the cache
-    train.unpersist()
-    return rows
+    return features.pipeline.transform(with_label_index(train, spec, labels)).select(*kept).persist()
 
 
 def score(holdout: DataFrame, spec: ModelSpec, labels: Labels | None, pipeline: PipelineModel) -> DataFrame:
