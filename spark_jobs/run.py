@@ -147,8 +147,6 @@ class SparkApplication:
     def _import_jobs(self) -> None:
         for request in self._requests:
             importlib.import_module(module_of(request))
-            if request.job == "validate" and request.run.suites:
-                importlib.import_module("spark_jobs.data.expectations")  # takes seconds, and is needed after the snapshot
 
     def stop(self) -> None:
         """All is stored by now: a session that does not stop must not keep the cluster's memory."""

@@ -11,6 +11,7 @@ from contract.errors import BadData
 from contract.paths import StoreLayout
 from contract.store.base import Store
 from spark_jobs.data.checks import EXAMPLES, Examined, check_examples, check_source, check_volumes, earlier_snapshots
+from spark_jobs.data.expectations import check_suite
 from spark_jobs.data.handover import Handover
 from spark_jobs.data.snapshot import Frozen, freeze
 from spark_jobs.data.sources import read_sources
@@ -48,8 +49,6 @@ def check_sources(frozen: Frozen, run: RunDocument) -> list[DataCheck]:
         log.info(f"validate: checking {name}")
         checks += check_source(frozen.contents[name], name, run.spec.sources[name], run.as_of)
         if name in run.suites:
-            from spark_jobs.data.expectations import check_suite  # imported late: run.py does it while the snapshot is written
-
             checks += check_suite(frame, name, run.suites[name])
     return checks
 
