@@ -20,8 +20,8 @@ Sample = Mapping[str, np.ndarray]  # by column
 
 
 def sampled(train: DataFrame, spec: ModelSpec, rows: int) -> Sample:
-    """Label and features to examine of at most about ENOUGH rows: numbers, NaN for null; classes and categories by their hashes."""
-    numeric, categorical = _examined(spec)
+    """Of at most about ENOUGH rows the label, all numbers, NaN for null, and the categories to examine; names by their hashes."""
+    numeric, categorical = spec.examples.numeric, _examined(spec)[1]
     enough = min(ENOUGH, CELLS // (1 + len(numeric) + len(categorical)))
     label = spec.examples.label
     hashed = {*categorical, *([label] if spec.task == "multiclass" else [])}

@@ -5,7 +5,7 @@ what is read back is checked. The folder is named by the job's key, and is valid
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, datetime
 from multiprocessing.pool import ThreadPool
 from typing import Any, NamedTuple
@@ -42,13 +42,21 @@ class Frozen(NamedTuple):
     contents: dict[str, Content]
 
 
-def freeze(spark: SparkSession, read: Mapping[str, Rows], sources: Mapping[str, Source], uri: str, as_of: datetime) -> Frozen:
-    """Writes each source's rows to `<uri>/<source>` and returns them as read back, cached."""
+def freeze(
+    spark: SparkSession,
+    read: Mapping[str, Rows],
+    sources: Mapping[str, Source],
+    uri: str,
+    as_of: datetime,
+    cached: Container[str] = (),
+) -> Frozen:
+    """Writes each source's rows to `<uri>/<source>` and returns them as read back. `cached`: sources that are read again."""
 
     def write(name: str) -> tuple[DataFrame, Content]:
         rows = read[name].frame
         rows.write.mode("overwrite").parquet(f"{uri}/{name}")
-        written = spark.read.schema(rows.schema).parquet(f"{uri}/{name}").cache()
+        written = spark.read.schema(rows.schema).parquet(f"{uri}/{name}")
+        written = written.cache() if name in cached else written
         return written, content_of(written)
 
     with ThreadPool(min(len(read), AT_ONCE)) as pool:

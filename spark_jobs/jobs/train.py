@@ -96,7 +96,8 @@ def learn(
     name, label = spec.algorithm.name, spec.examples.label
     features = fit_features(train, spec)
     rows = prepared(train, spec, labels, features)
-    count, width = rows.count(), first_row(rows)[FEATURES].size
+    count, width = rows.count(), first_row(rows)[FEATURES].size  # the count fills the cache
+    train.unpersist()
     where = fitted_in(spec, count, width, limit)
     clock.lap("features", f"fitted the feature stages and cached {count:,} rows of {width:,} features, for the {where}")
     searched = spec.algorithm.search is not None
@@ -111,13 +112,10 @@ def learn(
 
 
 def prepared(train: DataFrame, spec: ModelSpec, labels: Labels | None, features: FittedFeatures) -> DataFrame:
-    """The columns that the algorithm and the search's split need, cached; the wider `train` is unpersisted."""
+    """The columns that the algorithm and the search's split need, cached."""
     examples = spec.examples
     kept = [examples.id, *([examples.time] if examples.time else []), examples.label, FEATURES]
-    rows = features.pipeline.transform(with_label_index(train, spec, labels)).select(*kept).persist()
-    rows.count()  # fills the cache
-    train.unpersist()
-    return rows
+    return features.pipeline.transform(with_label_index(train, spec, labels)).select(*kept).persist()
 
 
 def score(holdout: DataFrame, spec: ModelSpec, labels: Labels | None, pipeline: PipelineModel) -> DataFrame:

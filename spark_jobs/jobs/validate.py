@@ -24,7 +24,7 @@ def run(spark: SparkSession, request: JobRequest, store: Store, handover: Handov
     started, run, handover = time.monotonic(), request.run, handover or Handover()
     sources = read_sources(spark, run.platform.data, run.spec.sources, run.as_of)
     uri = f"{store.root}/{StoreLayout.snapshot(run.model, request.key)}"
-    frozen = freeze(spark, sources, run.spec.sources, uri, run.as_of)
+    frozen = freeze(spark, sources, run.spec.sources, uri, run.as_of, cached=run.suites)
     snapshot = frozen.snapshot
     with ThreadPool(1) as pool:  # at once: most of the time goes into planning, on one core
         of_sources = pool.apply_async(check_sources, (frozen, run))

@@ -91,8 +91,9 @@ def check_features(train: DataFrame, spec: ModelSpec) -> None:
         *(F.count(name).alias(f"filled {name}") for name in (*examples.numeric, *examples.categorical)),
         *(F.approx_count_distinct(name, 0.02).alias(f"levels {name}") for name in examples.categorical),
         *(F.count_if(F.col(name) == "").alias(f"empty {name}") for name in examples.categorical),
-        *(F.count_if(F.abs(F.col(name).cast("float")) == inf).alias(f"infinite {name}") for name in examples.numeric),
     ]
+    if is_xgboost(spec.algorithm.name):
+        counts += [F.count_if(F.abs(F.col(name).cast("float")) == inf).alias(f"infinite {name}") for name in examples.numeric]
     seen = first_row(train.agg(F.count("*").alias("rows"), *counts)).asDict()
     problems = [
         *_empty_columns(seen, spec),

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.errors import ArithmeticException
 from pyspark.sql import DataFrame, SparkSession
 
 from contract.documents import DataCheck, Snapshot, ValidationReport, write
@@ -54,6 +55,21 @@ def test_no_labelled_row_fails_what_needs_rows(spark: SparkSession) -> None:
         "holdout: label varies: 0 rows",
         "features have values: delay is null in all rows; gate is null in all rows",
     ]
+
+
+def test_a_number_that_the_sample_shows_no_value_of_is_counted(spark: SparkSession) -> None:
+    of_the_training_rows = with_column(3, None, None, 3.0, None)
+
+    assert failed(spark, of_the_training_rows) == []
+    assert failed(spark, with_column(3, None, None, None, None)) == ["features have values: delay is null in all rows"]
+
+
+def test_a_number_that_cannot_be_computed_for_a_holdout_row_is_an_error(spark: SparkSession) -> None:
+    texts = spark.createDataFrame(GOOD, "id string, at string, late double, delay double, gate string")
+    examples = texts.selectExpr("id", "cast(at AS timestamp) AS at", "late", "1 / double(id != 'd') AS delay", "gate")
+
+    with pytest.raises(ArithmeticException, match="DIVIDE_BY_ZERO"):
+        check_examples(examples, ModelSpec.model_validate(SPEC), AS_OF)
 
 
 def test_a_holdout_of_one_class_fails(spark: SparkSession) -> None:

@@ -56,7 +56,7 @@ def test_the_source_may_change_after_it_was_frozen(spark: SparkSession, tmp_path
     rows(spark, ("a", 1), ("b", 2)).write.parquet(source)
 
     read = {"flights": Rows(spark.read.parquet(source))}
-    frozen = freeze(spark, read, {"flights": SOURCE}, str(tmp_path / "snapshot"), AS_OF)
+    frozen = freeze(spark, read, {"flights": SOURCE}, str(tmp_path / "snapshot"), AS_OF, cached={"flights"})
     rows(spark, ("z", 9)).write.mode("overwrite").parquet(source)
     frozen.frames["flights"].unpersist(blocking=True)  # as if the cached blocks were lost
 
