@@ -32,7 +32,7 @@ for job in sys.argv[1:]:
 """
 
 
-def told_by(*jobs: str) -> tuple[int, list[str]]:
+def output_of(*jobs: str) -> tuple[int, list[str]]:
     """Exit code and lines of a process that does these one after another: what it does, both limits and how long it lasts."""
     command, environment = [sys.executable, "-c", JOBS, *jobs], {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
@@ -41,16 +41,16 @@ def told_by(*jobs: str) -> tuple[int, list[str]]:
 
 
 def test_a_job_beyond_its_time_limit_is_ended_and_told_though_it_works():
-    code, (told,) = told_by("works,3,60,60")
+    code, (sentence,) = output_of("works,3,60,60")
 
     assert code == OVERDUE
-    assert told.startswith("OutOfTime: ran longer than 3s: raise spark.time_limit, or give it more executors")
+    assert sentence.startswith("OutOfTime: ran longer than 3s: raise spark.time_limit, or give it more executors")
 
 
 def test_only_a_job_that_neither_works_nor_talks_is_ended_and_told():
     """One job after another, as an application does a run's; each is watched on its own, and not after its end."""
-    code, told = told_by("works,60,6,8", "talks,60,3,5", "ends,3,3,1", "talks,60,3,5", "hangs,60,3,60")
+    code, lines = output_of("works,60,6,8", "talks,60,5,7", "ends,3,3,1", "hangs,60,4,60")
 
     assert code == OVERDUE
-    assert told[:-1] == ["works: ended by itself", "talks: ended by itself", "ends: ended by itself", "talks: ended by itself"]
-    assert told[-1].startswith("Stuck: made no progress for 3s with 0 executors: is the queue full, or a service")
+    assert lines[:-1] == ["works: ended by itself", "talks: ended by itself", "ends: ended by itself"]
+    assert lines[-1].startswith("Stuck: made no progress for 4s with 0 executors: is the queue full, or a service")
