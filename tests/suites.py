@@ -18,10 +18,10 @@ from typing import NamedTuple
 from tests import line_coverage
 
 ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENTS = {  # the longest first, so that the last two end together
+ENVIRONMENTS = {  # the longest first, so that the last two end together; each that computes beside one that waits
     "spark_jobs": "spark",
-    "spark_models": "spark",
     "plugins": "airflow",
+    "spark_models": "spark",
     "hadoop": "release",
     "release": "release",
     "spark35": "spark35",
