@@ -4,6 +4,7 @@
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import time
@@ -17,9 +18,10 @@ from typing import NamedTuple
 from tests import line_coverage
 
 ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENTS = {  # the longest first, so that the last two end together
+ENVIRONMENTS = {  # the longest first, so that the last two end together; each that computes beside one that waits
     "spark_jobs": "spark",
     "plugins": "airflow",
+    "spark_models": "spark",
     "hadoop": "release",
     "release": "release",
     "spark35": "spark35",
@@ -32,9 +34,14 @@ ALONE = "integration"  # the whole product has the machine for itself
 # With --integration only: the jobs' own tests once more on Spark 3.5, not those of plain arithmetic.
 JOBS = ("run", "validate", "train", "compare", "tracking", "recipes", "sources", "export_parity", "export_trees")
 AGAIN = {"spark35": [f"tests/spark_jobs/test_{name}.py" for name in JOBS]}
-FOLDERS = AGAIN | {
-    "contract": ["tests/contract", "tests/images", "tests/demo", "tests/project"]
-}  # of a suite that is not one folder of its name
+# Of the longest suite a part runs on its own, else one core would wait for the other: fits, exports and plain statistics.
+MODELS = re.compile(r"test_(block_statistics|export_\w+|features|jackknife|ranking|\w*search\w*|xgboost)\.py")
+SPARK = sorted(file.relative_to(ROOT).as_posix() for file in ROOT.glob("tests/spark_jobs/test_*.py"))
+FOLDERS = AGAIN | {  # of a suite that is not one folder of its name
+    "spark_jobs": [file for file in SPARK if not MODELS.search(file)],
+    "spark_models": [file for file in SPARK if MODELS.search(file)],
+    "contract": ["tests/contract", "tests/images", "tests/demo", "tests/project"],
+}
 MINUTES = (*AGAIN, "hadoop", ALONE)  # all of whose tests need minutes of services
 STATES = ("passed", "failed", "skipped")
 NO_TESTS_COLLECTED = 5

@@ -1,7 +1,7 @@
 """In the place of spark_jobs/run.py, on this host and on a real YARN: claims and tells as that does, without Spark.
 
 Each job's work is a mark, `worked/<key>/<holder>`, and what STAND_IN says, such as "well" or "train=waits,compare=dies". One that
-waits goes on when `signals/go` or `signals/go-<job>` is in the store.
+waits goes on when `go` or `go-<job>` is among its run's signals in the store.
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from contract.comparison import Comparison, Interval, MetricResult, Parity, ReferenceComparison
-from contract.documents import JobRequest, Snapshot, Training, ValidationReport, write
+from contract.documents import JobRequest, RunDocument, Snapshot, Training, ValidationReport, write
 from contract.errors import BadData, TransientError
 from contract.store.base import Store
 
@@ -48,9 +48,14 @@ def leave(request: JobRequest, store: Store, interval: str = "well") -> None:
     write(store, request.files.document, DOCUMENTS[request.job](request, interval))
 
 
+def signals(run: RunDocument) -> str:
+    """Their folder."""
+    return f"signals/{run.folder}"
+
+
 def waits(request: JobRequest, store: Store) -> None:
     until = time.monotonic() + LONGEST_S
-    while not {"go", f"go-{request.job}"} & set(store.names("signals")) and time.monotonic() < until:
+    while not {"go", f"go-{request.job}"} & set(store.names(signals(request.run))) and time.monotonic() < until:
         time.sleep(0.5)
 
 

@@ -31,6 +31,7 @@ from plugins.retraining.spark.job_runner import poke, wait
 from plugins.retraining.spark.task_states import States
 from tests.plugins.fakes import FakeEngine
 from tests.plugins.late import ALONE, WHOLE_RUN, late_run
+from tests.plugins.stand_in_job import signals
 
 ROOT = Path(__file__).resolve().parents[2]
 STUB = f"""#!{sys.executable}
@@ -255,6 +256,11 @@ def worked(task: TaskContext) -> list[str]:
     return task.store.names(f"worked/{task.key}")
 
 
+def go(task: TaskContext) -> None:
+    """The run's job that waits goes on."""
+    task.store.create(f"{signals(task.run)}/go", b"")
+
+
 def test_one_application_does_the_jobs_of_a_run(make_engine, make_task, log):
     engine, tasks = make_engine("validate=well"), tasks_of_run(make_task())
     paths = [poke(tasks[0], engine, WHOLE_RUN, log) and wait(task, engine, lambda: None, log).path for task in tasks]
@@ -408,7 +414,7 @@ def test_a_killed_task_is_replaced_by_its_next_try_and_no_work_is_done_again(spa
 
     process.send_signal(signal.SIGKILL)
     process.wait()
-    at_work.store.create("signals/go", b"")
+    go(at_work)
     paths = [end(replace(task), engine_for(spark), log, WHOLE_RUN) for task in tasks]
 
     assert paths == [task.path for task in tasks]
@@ -426,7 +432,7 @@ def test_an_application_that_is_killed_between_two_jobs_is_followed_by_one_for_t
     living = processes_of(engine.find(train.key)[0].id)
     for process in {process.group for process in living}:
         os.kill(process, signal.SIGKILL) if killed == "leader" else os.killpg(process, signal.SIGKILL)
-    train.store.create("signals/go", b"")
+    go(train)
 
     end(train, engine, log, {"validate": "success", "train": "running", "compare": None})
     end(compare, engine, log, {"validate": "success", "train": "success", "compare": "running"})
@@ -458,7 +464,7 @@ def test_an_application_that_nobody_waits_for_ends_with_all_its_processes_and_th
     wait_for(lambda: worked(task))
 
     wait_for(lambda: not processes_of(id))
-    task.store.create("signals/go", b"")
+    go(task)
     path = end(make_task(), engine, log, WHOLE_RUN)
 
     assert "no task has waited for this application for 2 s: it ends" in log_of(id).read_text()
@@ -472,7 +478,7 @@ def test_a_task_that_waits_keeps_its_application_alive(spark, make_task, log, mo
 
     def meanwhile() -> None:
         if time.monotonic() - began > 6:
-            task.store.create("signals/go", b"")
+            go(task)
 
     poke(task, engine, ALONE, log)
     path = wait(task, engine, meanwhile, log).path

@@ -3,17 +3,18 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pyspark
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from contract.documents import Snapshot
 from spark_jobs.runtime.logs import start_logging
 from spark_jobs.runtime.session import start_session
 from tests.spark_jobs.jars import absent, settings_with_jars
+from tests.spark_jobs.runs import write_snapshot
 
 start_logging()  # tests call the jobs without run.py, and read what they log
 
@@ -50,12 +51,4 @@ def jars(spark: SparkSession) -> None:
 @pytest.fixture
 def snapshot_of(tmp_path: Path) -> Callable[..., Snapshot]:
     """`snapshot_of(flights=frame, weather=frame)` is those frames as written Parquet."""
-
-    def write(as_of: datetime = datetime(2026, 2, 1, tzinfo=UTC), **frames: DataFrame) -> Snapshot:
-        uri = str(tmp_path / "snapshot")
-        for name, frame in frames.items():
-            frame.write.mode("overwrite").parquet(f"{uri}/{name}")
-        rows = {name: frame.count() for name, frame in frames.items()}
-        return Snapshot(uri=uri, fingerprint="typed by hand", rows=rows, as_of=as_of)
-
-    return write
+    return partial(write_snapshot, tmp_path / "snapshot")

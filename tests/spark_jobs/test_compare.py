@@ -14,7 +14,7 @@ from contract.documents import Champion, GoldenRows, JobRequest, Snapshot, Train
 from contract.spec import ModelSpec
 from contract.store.local import LocalStore
 from spark_jobs.jobs import compare, train
-from tests.spark_jobs.queries import queries_of
+from tests.spark_jobs.queries import counted
 from tests.spark_jobs.runs import run_of
 
 pytest_plugins = ["tests.spark_jobs.mlflow_server"]
@@ -89,11 +89,17 @@ def champion_of(training: Training, as_of: datetime) -> Champion:
     return Champion(version=training.version, digest="sha256:1", as_of=as_of)
 
 
+# A comparison takes few queries: 8 load a version, 2 make a view and count the holdout, 1 gives parity and golden rows;
+# Spark 3.5 loads by fewer.
+AGAINST_BASELINE, AGAINST_CHAMPION = 17, 25
+
+
 def test_a_first_model_is_compared_with_the_baseline_and_leaves_golden_rows_and_its_numbers_in_mlflow(
     lines: Lines, tmp_path: Path
 ) -> None:
-    document = lines.compare(NEWER, None, "first")
+    document, queries = counted(lines.spark, lambda: lines.compare(NEWER, None, "first"))
 
+    assert queries <= AGAINST_BASELINE
     compared = document.comparisons[0]
     assert (compared.reference, compared.version, compared.incomparable) == ("baseline", None, "")
     assert compared.rows == 9 * 24
@@ -118,8 +124,10 @@ def test_a_first_model_is_compared_with_the_baseline_and_leaves_golden_rows_and_
 
 
 def test_challenger_and_champion_answer_the_same_rows(lines: Lines) -> None:
-    compared = lines.compare(NEWER, champion_of(lines.older, OLDER), "second").comparisons[0]
+    document, queries = counted(lines.spark, lambda: lines.compare(NEWER, champion_of(lines.older, OLDER), "second"))
 
+    assert queries <= AGAINST_CHAMPION
+    compared = document.comparisons[0]
     assert (compared.reference, compared.version, compared.incomparable) == ("champion", lines.older.version, "")
     for result in compared.metrics:
         sign = -1 if result.metric in ("log_loss", "brier") else 1
@@ -127,15 +135,6 @@ def test_challenger_and_champion_answer_the_same_rows(lines: Lines) -> None:
     log_loss = compared.metrics[0].improvement
     assert log_loss.low < log_loss.value < log_loss.high
     assert abs(log_loss.value) < 0.1  # two fits of one recipe
-
-
-def test_a_comparison_takes_few_queries(lines: Lines) -> None:
-    """8 load a version, 2 make a view and count the holdout, 1 gives parity and golden rows; Spark 3.5 loads by fewer."""
-    against_baseline = queries_of(lines.spark, lambda: lines.compare(NEWER, None, "few"))
-    against_champion = queries_of(lines.spark, lambda: lines.compare(NEWER, champion_of(lines.older, OLDER), "few as well"))
-
-    assert against_baseline <= 17
-    assert against_champion <= 25
 
 
 def test_a_version_compared_with_itself_has_no_interval(lines: Lines) -> None:

@@ -1,6 +1,5 @@
 """Reference models of a challenger. Champions here are plain SQL: the same rows, other predictions."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,12 +8,13 @@ from pyspark.ml import PipelineModel
 from pyspark.ml.feature import SQLTransformer
 from pyspark.sql import DataFrame, Row, SparkSession
 
+from contract.documents import Snapshot
 from contract.spec import ModelSpec
 from spark_jobs.comparison.baseline import with_baseline
 from spark_jobs.comparison.holdout import HoldoutFacts, scored_by
 from spark_jobs.comparison.reference_models import Incomparable, check_comparable, seen_until, with_version
 from spark_jobs.tracking.model_versions import Version
-from tests.spark_jobs.runs import AS_OF, run_of
+from tests.spark_jobs.runs import AS_OF, run_of, write_snapshot
 
 SPEC = {
     "name": "delay",
@@ -40,32 +40,33 @@ def version(answer: str = "delay", sql: str | None = None, **changes: object) ->
     return Version(**{**fields, **changes}, pipeline=pipeline, sql=sql, labels=None, params={}, onnx=Path("onnx"), mlflow_run="r")
 
 
-@pytest.fixture
-def flights(spark: SparkSession) -> DataFrame:
+@pytest.fixture(scope="module")
+def flights(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """Ten, of which the last eight are the holdout."""
     rows = [(f"f{i}", datetime(2026, 1, 25 if i > 1 else 12, tzinfo=UTC), 10.0 * i, 9.0 * i) for i in range(10)]
-    return spark.createDataFrame(rows, "id string, at timestamp, late double, delay double")
+    frame = spark.createDataFrame(rows, "id string, at timestamp, late double, delay double")
+    return write_snapshot(tmp_path_factory.mktemp("snapshot"), flights=frame)
 
 
-def joined(flights: DataFrame, snapshot_of: Callable, champion: Version, until: datetime | None = None) -> list[Row]:
-    """The last eight flights are the holdout."""
-    challenger, snapshot = version(), snapshot_of(flights=flights)
-    answers = challenger.pipeline.transform(flights.where("id > 'f1'"))
+def joined(spark: SparkSession, snapshot: Snapshot, champion: Version, until: datetime | None = None) -> list[Row]:
+    challenger = version()
+    answers = challenger.pipeline.transform(spark.read.parquet(f"{snapshot.uri}/flights").where("id > 'f1'"))
     scored = scored_by(challenger, answers, HoldoutFacts(8, 0.0), run_of(spec_with()), snapshot)
     return with_version(scored, champion, "champion", until).orderBy("id").collect()
 
 
-def test_both_answer_the_same_rows(flights: DataFrame, snapshot_of: Callable) -> None:
-    rows = joined(flights, snapshot_of, version("delay * 2"))
+def test_both_answer_the_same_rows(spark: SparkSession, flights: Snapshot) -> None:
+    rows = joined(spark, flights, version("delay * 2"))
 
     assert [row.id for row in rows] == ["f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9"]
     assert [row.challenger.error for row in rows] == [-2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0, -9.0]
     assert [row.reference.error for row in rows] == [16.0, 24.0, 32.0, 40.0, 48.0, 56.0, 64.0, 72.0]
 
 
-def test_the_champion_s_features_come_from_its_own_sql(flights: DataFrame, snapshot_of: Callable) -> None:
+def test_the_champion_s_features_come_from_its_own_sql(spark: SparkSession, flights: Snapshot) -> None:
     spec = spec_with(examples={**SPEC["examples"], "numeric": ["halved"], "sql": "old.sql"})
 
-    rows = joined(flights, snapshot_of, version("halved", sql="SELECT *, delay / 2 AS halved FROM flights", spec=spec))
+    rows = joined(spark, flights, version("halved", sql="SELECT *, delay / 2 AS halved FROM flights", spec=spec))
 
     assert [row.reference.error for row in rows] == [-11.0, -16.5, -22.0, -27.5, -33.0, -38.5, -44.0, -49.5]
 
@@ -87,10 +88,10 @@ def test_the_champion_s_features_come_from_its_own_sql(flights: DataFrame, snaps
     ],
 )
 def test_a_champion_without_the_same_rows_and_labels_is_incomparable(
-    flights: DataFrame, snapshot_of: Callable, sql: str, reason: str
+    spark: SparkSession, flights: Snapshot, sql: str, reason: str
 ) -> None:
     with pytest.raises(Incomparable, match=reason):
-        joined(flights, snapshot_of, version(sql=sql))
+        joined(spark, flights, version(sql=sql))
 
 
 HOLDOUT_START = datetime(2026, 1, 22, tzinfo=UTC)
@@ -170,11 +171,11 @@ def test_holdout_rows_that_the_champion_has_learned_from_do_not_count(
     assert seen_until(spec, version(**changes), AS_OF + timedelta(days=delay_d)) == seen
 
 
-def test_rows_that_the_champion_has_seen_are_left_out(flights: DataFrame, snapshot_of: Callable) -> None:
+def test_rows_that_the_champion_has_seen_are_left_out(spark: SparkSession, flights: Snapshot) -> None:
     """All flights are of the 25th."""
-    assert len(joined(flights, snapshot_of, version(), datetime(2026, 1, 24, 23, tzinfo=UTC))) == 8
+    assert len(joined(spark, flights, version(), datetime(2026, 1, 24, 23, tzinfo=UTC))) == 8
     with pytest.raises(Incomparable, match="the champion has learned from all rows of the holdout"):
-        joined(flights, snapshot_of, version(), LATER)
+        joined(spark, flights, version(), LATER)
 
 
 @pytest.mark.parametrize(("share", "comparable"), [(0.2, True), (0.3, True), (0.1, False)])

@@ -88,8 +88,13 @@ def line(spark: SparkSession, mlflow_url: str, tmp_path_factory: pytest.TempPath
     return Line(spark, mlflow_url, tmp_path_factory.mktemp("planes"))
 
 
-def test_rows_without_time_are_validated_trained_on_and_compared_and_again_against_the_champion(line: Line) -> None:
-    report, training, comparison = line.retrain(10)
+@pytest.fixture(scope="module")
+def first(line: Line) -> tuple[ValidationReport, Training, Comparison]:
+    return line.retrain(10)
+
+
+def test_rows_without_time_are_validated_trained_on_and_compared_and_again_against_the_champion(line: Line, first: tuple) -> None:
+    report, training, comparison = first
 
     assert report.snapshot.rows == {"planes": ROWS}
     assert training.train_until is None
@@ -118,8 +123,7 @@ def test_rows_without_time_are_validated_trained_on_and_compared_and_again_again
     assert holdouts[0] == holdouts[1]
 
 
-def test_one_application_leaves_the_documents_of_three_and_only_its_dataset_in_memory(line: Line) -> None:
-    three = list(line.outputs(line.frozen(10, run_id="three"), lambda: None))
+def test_one_application_leaves_the_documents_of_three_and_only_its_dataset_in_memory(line: Line, first: tuple) -> None:
     in_memory, kept = [cached(line.spark)], Handover(jobs=3)
 
     one = []
@@ -127,7 +131,7 @@ def test_one_application_leaves_the_documents_of_three_and_only_its_dataset_in_m
         one.append(document)
         in_memory.append(cached(line.spark))
 
-    assert [content(document) for document in one] == [content(document) for document in three]
+    assert [content(document) for document in one] == [content(document) for document in first]
     before = in_memory[0]
     assert [count - before for count in in_memory] == [0, 1, 1, 1]
 

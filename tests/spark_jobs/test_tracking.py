@@ -1,3 +1,4 @@
+import shutil
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -86,21 +87,28 @@ def pipeline(flights: DataFrame) -> PipelineModel:
     return PipelineModel([*stages.stages, model])
 
 
-def log(run: RunDocument, pipeline: PipelineModel, folder: Path, key: str = "k1") -> Training:
+@pytest.fixture(scope="module")
+def saved(pipeline: PipelineModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the pipeline as it is logged: Spark's files and ONNX's."""
+    folder, spec = tmp_path_factory.mktemp("saved"), spec_named("any")
+    write_model(mlflow_runs.save_model(pipeline, spec, folder, SharedFolder()), spec, [0, 1], folder / "onnx")
+    return folder
+
+
+def log(run: RunDocument, saved: Path, folder: Path, key: str = "k1") -> Training:
     mlflow_runs.connect(run.platform.mlflow)
-    folder.mkdir()
+    shutil.copytree(saved, folder)
     artifacts.write_inputs(folder, run.spec, run.sql)
-    write_model(mlflow_runs.save_model(pipeline, run.spec, folder, SharedFolder()), run.spec, [0, 1], folder / "onnx")
     result = mlflow_runs.Result({"maxIter": 5}, {"log_loss": 0.25}, 4, 2, UNTIL, {}, "executors", {"fit": 1.5})
     return mlflow_runs.log_training(run, key, SNAPSHOT, result, folder)
 
 
 def test_a_registered_version_comes_back_whole(
-    mlflow_url: str, pipeline: PipelineModel, flights: DataFrame, tmp_path: Path
+    mlflow_url: str, pipeline: PipelineModel, saved: Path, flights: DataFrame, tmp_path: Path
 ) -> None:
     run = run_of(spec_named("whole"), mlflow_url, sql="SELECT 1")
 
-    training = log(run, pipeline, tmp_path / "made")
+    training = log(run, saved, tmp_path / "made")
     version = model_versions.load_version("whole", training.version, tmp_path / "loaded", Handover())
 
     assert training.version == 1
@@ -114,8 +122,8 @@ def test_a_registered_version_comes_back_whole(
     assert before == after
 
 
-def test_a_version_says_what_it_was_made_of(mlflow_url: str, pipeline: PipelineModel, tmp_path: Path) -> None:
-    training = log(run_of(spec_named("told"), mlflow_url), pipeline, tmp_path / "made")
+def test_a_version_says_what_it_was_made_of(mlflow_url: str, saved: Path, tmp_path: Path) -> None:
+    training = log(run_of(spec_named("told"), mlflow_url), saved, tmp_path / "made")
 
     client = MlflowClient()
     version, run = client.get_model_version("told", "1"), client.get_run(training.mlflow_run)
@@ -138,8 +146,8 @@ def test_a_version_says_what_it_was_made_of(mlflow_url: str, pipeline: PipelineM
     assert training.mlflow_url == f"{mlflow_url}/#/experiments/{run.info.experiment_id}/runs/{training.mlflow_run}"
 
 
-def test_the_registered_model_is_one_that_mlflow_itself_can_read(mlflow_url: str, pipeline: PipelineModel, tmp_path: Path) -> None:
-    log(run_of(spec_named("readable"), mlflow_url), pipeline, tmp_path / "made")
+def test_the_registered_model_is_one_that_mlflow_itself_can_read(mlflow_url: str, saved: Path, tmp_path: Path) -> None:
+    log(run_of(spec_named("readable"), mlflow_url), saved, tmp_path / "made")
 
     about = mlflow.models.get_model_info("models:/readable@challenger")
 
@@ -150,8 +158,8 @@ def test_the_registered_model_is_one_that_mlflow_itself_can_read(mlflow_url: str
     assert about.flavors["spark"]["model_data"] == "sparkml"
 
 
-def test_a_second_try_of_the_same_request_takes_up_the_version(mlflow_url: str, pipeline: PipelineModel, tmp_path: Path) -> None:
-    first = log(run_of(spec_named("twice"), mlflow_url), pipeline, tmp_path / "made", key="aa")
+def test_a_second_try_of_the_same_request_takes_up_the_version(mlflow_url: str, saved: Path, tmp_path: Path) -> None:
+    first = log(run_of(spec_named("twice"), mlflow_url), saved, tmp_path / "made", key="aa")
     client = MlflowClient()
     client.delete_registered_model_alias("twice", "challenger")  # as if the first try had died before its last two calls
     client.update_run(first.mlflow_run, status="RUNNING")
@@ -161,36 +169,36 @@ def test_a_second_try_of_the_same_request_takes_up_the_version(mlflow_url: str, 
     assert client.get_run(first.mlflow_run).info.status == "FINISHED"
 
 
-def test_another_request_is_not_taken_up(mlflow_url: str, pipeline: PipelineModel, tmp_path: Path) -> None:
-    log(run_of(spec_named("other"), mlflow_url), pipeline, tmp_path / "made", key="aa")
+def test_another_request_is_not_taken_up(mlflow_url: str, saved: Path, tmp_path: Path) -> None:
+    log(run_of(spec_named("other"), mlflow_url), saved, tmp_path / "made", key="aa")
 
     assert mlflow_runs.find_training("other", "bb") is None
     assert mlflow_runs.find_training("never_trained", "aa") is None
 
 
 def test_what_an_earlier_try_left_open_is_marked_failed_and_what_others_run_is_not(
-    mlflow_url: str, pipeline: PipelineModel, tmp_path: Path
+    mlflow_url: str, saved: Path, tmp_path: Path
 ) -> None:
     spec = spec_named("cut_off")
     run = run_of(spec, mlflow_url)
-    done = log(run, pipeline, tmp_path / "first", key="aa")
+    done = log(run, saved, tmp_path / "first", key="aa")
     client = MlflowClient()
     tags = client.get_run(done.mlflow_run).data.tags
     experiment = client.get_experiment_by_name("cut_off").experiment_id
     left = client.create_run(experiment, tags={"origin": tags["origin"], "request": "bb"})
     others = client.create_run(experiment, tags={"origin": "another run", "request": "cc"})
 
-    log(run, pipeline, tmp_path / "second", key="dd")
+    log(run, saved, tmp_path / "second", key="dd")
 
     assert client.get_run(left.info.run_id).info.status == "FAILED"
     assert client.get_run(others.info.run_id).info.status == "RUNNING"
 
 
-def test_a_later_version_takes_the_alias(mlflow_url: str, pipeline: PipelineModel, tmp_path: Path) -> None:
+def test_a_later_version_takes_the_alias(mlflow_url: str, saved: Path, tmp_path: Path) -> None:
     spec = spec_named("again")
-    log(run_of(spec, mlflow_url), pipeline, tmp_path / "first", key="aa")
+    log(run_of(spec, mlflow_url), saved, tmp_path / "first", key="aa")
 
-    later = log(run_of(spec, mlflow_url, run_id="manual__2"), pipeline, tmp_path / "second", key="bb")
+    later = log(run_of(spec, mlflow_url, run_id="manual__2"), saved, tmp_path / "second", key="bb")
 
     assert later.version == 2
     assert MlflowClient().get_model_version("again", "2").aliases == ["challenger"]

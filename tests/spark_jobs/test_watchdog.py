@@ -5,48 +5,52 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from spark_jobs.runtime.watchdog import OVERDUE
 
 ROOT = Path(__file__).parents[2]
-JOB = """
+JOBS = """
 import sys, time
 from datetime import timedelta
 from spark_jobs.runtime.watchdog import TimeLimits, Watchdog
 from spark_jobs.runtime.session import start_session
 spark = start_session("watched", {"spark.master": "local[1]", "spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"})
-whole, still = timedelta(seconds=float(sys.argv[1])), timedelta(seconds=float(sys.argv[2]))
+spark.range(10).count()  # a first query takes seconds, without progress
 said = [0]
 report = lambda error: print(f"{type(error).__name__}: {error}", flush=True)
-with Watchdog(spark, TimeLimits(whole, still), lambda: said[0], report, every_s=0.2):
-    until = time.monotonic() + (14 if sys.argv[3] != "ends" else 1)
-    while time.monotonic() < until:
-        if sys.argv[3] == "works":
-            spark.range(10).count()
-        if sys.argv[3] == "talks":
-            said[0] += 1
-        time.sleep(0.2)
-if sys.argv[3] == "ends":
-    time.sleep(5)
-print("ended by itself", flush=True)
+for job in sys.argv[1:]:
+    does, whole, still, lasts = job.split(",")
+    limits = TimeLimits(timedelta(seconds=float(whole)), timedelta(seconds=float(still)))
+    with Watchdog(spark, limits, lambda: said[0], report, every_s=0.2):
+        until = time.monotonic() + float(lasts)
+        while time.monotonic() < until:
+            if does == "works":
+                spark.range(10).count()
+            if does == "talks":
+                said[0] += 1
+            time.sleep(0.2)
+    print(f"{does}: ended by itself", flush=True)
 """
 
 
-@pytest.mark.parametrize(
-    ("whole", "still", "does", "code", "sentence"),
-    [
-        (3, 60, "works", OVERDUE, "OutOfTime: ran longer than 3s: raise spark.time_limit, or give it more executors"),
-        (60, 3, "hangs", OVERDUE, "Stuck: made no progress for 3s with 0 executors: is the queue full, or a service"),
-        (60, 10, "works", 0, "ended by itself"),
-        (60, 8, "talks", 0, "ended by itself"),
-        (3, 3, "ends", 0, "ended by itself"),  # the next job is watched on its own
-    ],
-)
-def test_what_is_overdue_or_stuck_is_ended_and_told(whole, still, does, code, sentence):
-    command = [sys.executable, "-c", JOB, str(whole), str(still), does]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-
+def output_of(*jobs: str) -> tuple[int, list[str]]:
+    """Exit code and lines of a process that does these one after another: what it does, both limits and how long it lasts."""
+    command, environment = [sys.executable, "-c", JOBS, *jobs], {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout, done.stderr[-2000:]
+    return done.returncode, done.stdout.splitlines()
 
-    assert (done.returncode, done.stdout.partition("\n")[0][: len(sentence)]) == (code, sentence), done.stderr[-2000:]
+
+def test_a_job_beyond_its_time_limit_is_ended_and_told_though_it_works():
+    code, (sentence,) = output_of("works,3,60,60")
+
+    assert code == OVERDUE
+    assert sentence.startswith("OutOfTime: ran longer than 3s: raise spark.time_limit, or give it more executors")
+
+
+def test_only_a_job_that_neither_works_nor_talks_is_ended_and_told():
+    """One job after another, as an application does a run's; each is watched on its own, and not after its end."""
+    code, lines = output_of("works,60,6,8", "talks,60,5,7", "ends,3,3,1", "hangs,60,4,60")
+
+    assert code == OVERDUE
+    assert lines[:-1] == ["works: ended by itself", "talks: ended by itself", "ends: ended by itself"]
+    assert lines[-1].startswith("Stuck: made no progress for 4s with 0 executors: is the queue full, or a service")

@@ -48,6 +48,11 @@ def train(spark: SparkSession) -> DataFrame:
 
 
 @pytest.fixture(scope="module")
+def unseen(spark: SparkSession) -> DataFrame:
+    return rows_to_score(spark)
+
+
+@pytest.fixture(scope="module")
 def prepared(train: DataFrame) -> dict[str, tuple[ModelSpec, PipelineModel, DataFrame]]:
     """By label: its spec, the fitted feature stages, the rows to fit."""
     made = {}
@@ -69,13 +74,13 @@ def trees(model: Any) -> bytes:
 
 @pytest.mark.parametrize("where", ["driver", "executors"])
 @pytest.mark.parametrize("label", LABELS)
-def test_onnx_answers_as_the_saved_model_does(prepared: dict, spark: SparkSession, tmp_path: Path, label: str, where: str):
+def test_onnx_answers_as_the_saved_model_does(prepared: dict, unseen: DataFrame, tmp_path: Path, label: str, where: str):
     spec, stages, rows = prepared[label]
     model = fit(spec.algorithm.name, PARAMS, collect(rows, "label") if where == "driver" else rows, "label", seed=1)
     pipeline = PipelineModel([*stages.stages, model])
     export(pipeline, spec, LABELS[label][1], tmp_path)
     loaded = PipelineModel.load(f"file://{tmp_path}/spark")
-    scored, again = (one.transform(rows_to_score(spark)).cache() for one in (pipeline, loaded))
+    scored, again = (one.transform(unseen).cache() for one in (pipeline, loaded))
 
     parity = prove(again, spec, tmp_path / "onnx")
 

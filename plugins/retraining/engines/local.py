@@ -72,6 +72,8 @@ class LocalEngine(Engine):
         file.with_suffix(".lease").touch()
         lease = {"RETRAINING_LEASE": str(file.with_suffix(".lease")), "RETRAINING_LEASE_S": str(LEASE_S)}
         start(self.command(submission), environment(self.spark, **lease), file)
+        # The system shows a process's command line only some milliseconds after its start: whoever looked by then would miss it.
+        _await(lambda: bool(processes_of(id_of(file))) or file.with_suffix(".exit").exists(), GRACE_S)
         for job in submission.jobs[1:]:
             with contextlib.suppress(FileExistsError):
                 file.with_name(f"{job.request.job}-{job.request.key}.log").symlink_to(file.name)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from contract.spark import Driver, Executor, Spark
+from contract.store.base import Store
 from contract.store.factory import store_at
-from plugins.retraining.engines.base import store_tag
 from tests import jvm
 from tests.hadoop_cluster import Cluster, running
 from tests.plugins.late import late_run
@@ -53,12 +53,17 @@ def small_environment(tmp_path_factory) -> Path:
     return home / "bin/python"
 
 
+@pytest.fixture(scope="session")
+def shared_store(cluster) -> Store:
+    """Of all tests, each with a run of its own: Spark's jars are uploaded once, and unpacked once by each node."""
+    return store_at(f"{cluster.fs}/store")
+
+
 @pytest.fixture
-def task(cluster, bundle, small_environment) -> Iterator[Callable[..., Task]]:
+def task(cluster, bundle, small_environment, shared_store) -> Iterator[Callable[..., Task]]:
     made: list[Task] = []
 
     def make(behaviour: str = "well", **given) -> Task:
-        store = store_at(f"{cluster.fs}/stores/{uuid.uuid4().hex[:8]}")
         spark = Spark(
             engine="yarn",
             connection="spark_yarn",
@@ -68,12 +73,11 @@ def task(cluster, bundle, small_environment) -> Iterator[Callable[..., Task]]:
             executor=Executor(memory="512m", instances=1),
             conf={"spark.yarn.appMasterEnv.STAND_IN": behaviour, **jvm.ON_CLUSTER, **given.pop("conf", {})},
         ).model_copy(update=given)
-        run = late_run(bundle, store, spark, "manual__1")
-        made.append(Task(cluster, store, run))
+        run = late_run(bundle, shared_store, spark, "manual__1").model_copy(update={"folder": f"runs/late/{uuid.uuid4().hex[:8]}"})
+        made.append(Task(cluster, shared_store, run))
         return made[-1]
 
     yield make
     for task_made in made:
         task_made.go()
-        for application in task_made.applications(store_tag(task_made.store.root), live=True):
-            task_made.engine.stop(application.id)
+        task_made.stop_all()

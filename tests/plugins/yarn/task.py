@@ -9,12 +9,13 @@ from contract.documents import RunDocument
 from contract.spark import Spark
 from contract.store.base import Store
 from plugins.retraining.context import TaskContext
-from plugins.retraining.engines.base import Application, EngineAway, Submission
+from plugins.retraining.engines.base import Application, EngineAway, Submission, store_tag
 from plugins.retraining.engines.yarn import YarnEngine
 from plugins.retraining.spark.job_runner import poke, prepared
 from plugins.retraining.spark.task_states import States
 from tests.hadoop_cluster import Cluster
 from tests.plugins.late import ALONE, WHOLE_RUN
+from tests.plugins.stand_in_job import signals
 from tests.waiting import until
 
 JOB = Path(__file__).parents[1] / "stand_in_job.py"
@@ -75,7 +76,14 @@ class Task:
         return bool(self.store.names(f"worked/{key or self.task_context().key}"))
 
     def go(self) -> None:
-        self.store.create("signals/go", b"")
+        self.store.create(f"{signals(self.run)}/go", b"")
+
+    def stop_all(self) -> None:
+        """Whatever runs in this store."""
+        tag = store_tag(self.store.root)
+        for application in self.applications(tag, live=True):
+            self.engine.stop(application.id)
+        wait_for(lambda: not self.applications(tag, live=True), "none is left over")
 
     def submission(self) -> Submission:
         task = self.task_context()
