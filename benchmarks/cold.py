@@ -94,7 +94,7 @@ def run_document(platform: Platform, spec: ModelSpec, store: LocalStore, as_of: 
 def application_seconds(run: RunDocument, store: LocalStore) -> float:
     """As the local engine submits it: all three jobs."""
     jobs = [part for path in requests_of(run, store) for part in ("--job", path, "0")]
-    return spark_seconds(run.platform, ROOT / "spark_jobs" / "run.py", "--store", store.root, *jobs)
+    return spark_seconds(run.platform, run.spec, ROOT / "spark_jobs" / "run.py", "--store", store.root, *jobs)
 
 
 def requests_of(run: RunDocument, store: LocalStore) -> list[str]:

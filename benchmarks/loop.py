@@ -17,7 +17,8 @@ from pathlib import Path
 from benchmarks.timed_model import timed_model
 from contract.documents import Release
 from contract.platform import Platform
-from contract.spark import settings
+from contract.spark import merged, settings
+from contract.spec import ModelSpec, parse_spec
 from demo.airflow_api import Airflow
 from demo.live import Live
 from demo.loop import STEPS, Ended, follow
@@ -32,13 +33,13 @@ LARGE_GRID = {"stepSize": [0.1], "maxIter": [5, 10]}  # the bare run lasts five 
 def bare_seconds(live: Live, spec: Path, data: Path, as_of: datetime) -> float:
     shutil.rmtree(OUT, ignore_errors=True)
     arguments = ["--spec", spec, "--data", data, "--out", OUT, "--as-of", as_of.isoformat()]
-    return spark_seconds(live.platform, ROOT / "benchmarks" / "bare.py", *arguments)
+    return spark_seconds(live.platform, parse_spec(spec.read_text(), spec), ROOT / "benchmarks" / "bare.py", *arguments)
 
 
-def spark_seconds(platform: Platform, script: Path, *arguments: object) -> float:
-    """From spark-submit to its end, with the platform's own Spark settings."""
+def spark_seconds(platform: Platform, spec: ModelSpec, script: Path, *arguments: object) -> float:
+    """From spark-submit to its end, with the settings that the platform and the model's file give."""
     packages = next(Path(ROOT / ".venv" / "spark").glob("lib/python3.*/site-packages"))
-    given = settings(platform.spark, platform.spark.limits)
+    given = settings(merged(platform.spark, spec.spark), platform.spark.limits)
     conf = [part for name, value in given.items() for part in ("--conf", f"{name}={value}")]
     submit = [packages / "pyspark" / "bin" / "spark-submit", "--master", "local[2]", *conf]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": python_of("spark"), "SPARK_HOME": str(packages / "pyspark")}

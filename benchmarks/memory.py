@@ -50,7 +50,7 @@ def peaks_of(live: Live, applications: list[tuple[str, ...]]) -> Peaks:
         parts = [part for job in jobs for part in ("--job", requests[job], "0")]
         started = {job: Path(store.root, JobFiles(run.folder, job, run.run_id).beside("started")) for job in jobs}
         with sampling(peaks, started):
-            spark_seconds(run.platform, ROOT / "spark_jobs" / "run.py", "--store", store.root, *parts)
+            spark_seconds(run.platform, run.spec, ROOT / "spark_jobs" / "run.py", "--store", store.root, *parts)
     return peaks
 
 

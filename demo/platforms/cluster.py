@@ -2,11 +2,12 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import yaml
 
-from demo.paths import HOME, PLATFORMS, platform
+from demo.paths import HOME, LOGS, PLATFORMS, ROOT, platform, python_of
 from demo.platforms.hadoop import Hadoop
 
 CONNECTION = "spark_yarn"
@@ -53,8 +54,12 @@ def find_hdfs() -> None:
 
 
 def await_ready() -> None:
-    """Waits for Hadoop, and puts the data into HDFS."""
+    """Waits for Hadoop, and puts the data into HDFS. What jobs need is packed meanwhile; the first job waits for it."""
     HADOOP.await_ready()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HADOOP_CONF_DIR": str(HADOOP.conf)}
+    command = [python_of("airflow"), "-m", "demo.platforms.staging"]
+    with (LOGS / "staging.log").open("w") as log:
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     HADOOP.put(HOME / "data", "/data")
 
 

@@ -1,6 +1,7 @@
 """Hadoop on this machine: a NameNode, a DataNode, a ResourceManager and NodeManagers, the real ones, from Maven's jars."""
 
 import getpass
+import hashlib
 import os
 import shlex
 import shutil
@@ -30,9 +31,8 @@ from demo.platforms.hadoop_conf import (
 )
 from demo.preflight import java_problem
 
-VERSION = "3.4.1"
 TEMPLATES = ROOT / "demo" / "platforms" / "hadoop"
-JARS = ROOT / ".build" / "hadoop" / VERSION
+JARS = ROOT / ".build" / "hadoop" / hashlib.sha256((TEMPLATES / "pom.xml").read_bytes()).hexdigest()[:12]
 FIRST_PORT = 18020
 READY_S = 120
 HEAP_MB = 256
