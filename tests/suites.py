@@ -20,10 +20,10 @@ from tests import line_coverage
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = {  # the longest first, so that the last two end together; each that computes beside one that waits
     "spark_jobs": "spark",
-    "plugins": "airflow",
-    "spark_models": "spark",
-    "hadoop": "release",
     "release": "release",
+    "spark_models": "spark",
+    "plugins": "airflow",
+    "hadoop": "release",
     "spark35": "spark35",
     "contract": "release",
     "serving": "serving",
