@@ -97,8 +97,6 @@ def node_site(ports: Ports, home: Path, node: int) -> Settings:
         "yarn.nodemanager.log-dirs": folder / "logs",
         "yarn.nodemanager.recovery.enabled": "true",
         "yarn.nodemanager.recovery.dir": folder / "recovery",
-        # Unpacking 25,000 files of Python would start as many processes, of `chmod`: minutes on two cores.
-        "fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
     }
 
 

@@ -26,7 +26,7 @@ PACKAGES = ("contract", "spark_jobs")
 ZIP_TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # of every file, so that equal code gives an equal zip
 PYTHON = "./environment/bin/python"  # relative to a container's working directory, where the environment is unpacked
 ON_NODES = {"PYSPARK_PYTHON": PYTHON, "PYSPARK_DRIVER_PYTHON": PYTHON, "PYTHONUNBUFFERED": "1"}  # environment variables of a driver
-NOT_SHIPPED = {"pyspark", "py4j", "tests"}  # the cluster has its own pyspark and py4j
+NOT_SHIPPED = {"pyspark", "py4j", "test", "tests"}  # the cluster has its own pyspark and py4j
 
 
 class StagedArtifacts(NamedTuple):
