@@ -53,7 +53,10 @@ def spec_file(algorithm: dict[str, Any] | None) -> Path:
     shutil.copy(FOLDER / f"{MODEL}.sql", folder)
     spec = yaml.safe_load((FOLDER / f"{MODEL}.yaml").read_text())
     path = folder / "cold.yaml"  # a name of its own: its versions are not the demo's
-    path.write_text(yaml.safe_dump(spec | ({"algorithm": algorithm} if algorithm else {})))
+    if algorithm:
+        del spec["spark"]  # which spares the JVM its optimizing compiler: Spark's trees are fitted there
+        spec["algorithm"] = algorithm
+    path.write_text(yaml.safe_dump(spec))
     return path
 
 
