@@ -104,15 +104,14 @@ class Algorithm(Strict):
         if search.early_stopping_rounds:
             problems += [] if is_xgboost(self.name) else [f"search.early_stopping_rounds: is for XGBoost, not for {self.name}"]
             problems += [f"{key}.n_estimators: early_stopping_rounds chooses it"] if "n_estimators" in space else []
-        fits, most = (
-            prod(len(values) for name, values in search.grid.items() if name != length_of(self.name)),
-            search.max_candidates,
-        )
-        if most and search.method == "grid" and fits > most:
-            problems += [
-                f"search.grid: has {fits:,} candidates, more than max_candidates ({most:,}); remove values, or write random"
-            ]
-        return problems
+        return problems + self._grid_problems(search)
+
+    def _grid_problems(self, search: Search) -> list[str]:
+        fits = prod(len(values) for name, values in search.grid.items() if name != length_of(self.name))
+        most = search.max_candidates
+        if not most or search.method != "grid" or fits <= most:
+            return []
+        return [f"search.grid: has {fits:,} candidates, more than max_candidates ({most:,}); remove values, or write random"]
 
     def _param_problems(self, key: str, name: str, values: tuple[Scalar, ...] | Distribution) -> list[str]:
         known = PARAMS[self.name]
